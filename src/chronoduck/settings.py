@@ -1,0 +1,251 @@
+"""The environment as frozen values: one class, one field per variable, checked at start."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from chronoduck.errors import SettingsError
+from chronoduck.units import parse_bytes, parse_seconds
+
+__all__ = ["BreakerSettings", "Settings", "load_settings"]
+
+
+def _bytes(value: Any) -> Any:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+def _seconds(value: Any) -> Any:
+    return parse_seconds(value) if isinstance(value, str) else value
+
+
+def _path_list(value: Any) -> Any:
+    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
+ByteCount = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+PathList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_path_list)]
+
+
+def _env(name: str, field: str) -> AliasChoices:
+    """A field read from a variable without our prefix, still settable by its field name."""
+    return AliasChoices(name, field)
+
+
+class BreakerSettings(BaseSettings):
+    """When the circuit breaker opens and how it closes again (``DUCKDB_BREAKER_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_BREAKER_", frozen=True, extra="forbid")
+
+    failure_threshold: Annotated[int, Field(ge=1)] = 5
+    """Infrastructure failures within ``window_seconds`` that open it."""
+    success_threshold: Annotated[int, Field(ge=1)] = 3
+    """Successful trial calls that close it again."""
+    timeout_seconds: Seconds = 30.0
+    """First wait before a trial call; doubles with each failed trial."""
+    max_timeout_seconds: Seconds = 300.0
+    """Longest wait before a trial call."""
+    window_seconds: Seconds = 60.0
+    """How long a failure counts."""
+
+
+class Settings(BaseSettings):
+    """All settings of the service. Environment variable = ``DUCKDB_`` + the field name in capitals.
+
+    Sizes are written ``4GB`` or ``512MiB``, durations ``30``, ``250ms`` or ``5m``.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DUCKDB_", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    database_path: Path = Path("/var/lib/duckdb/chrono_analytics.db")
+    """The database file. Its directory also holds ``admin.token`` and the lock file."""
+    memory_limit: ByteCount = 4_000_000_000
+    """Upper bound for the engine's memory; the smaller of this and the percentage below wins."""
+    max_memory_percentage: Annotated[float, Field(gt=0, le=95)] = 60.0
+    """Share of the memory that this machine or container may use."""
+    worker_threads: Annotated[int, Field(ge=1, le=256)] = 4
+    """Statements that run at the same time."""
+    engine_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads that DuckDB uses for all of them together; default: the CPUs this process may use."""
+    max_connections: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Connections in the pool; default: ``worker_threads * 2``."""
+    queue_size: Annotated[int, Field(ge=0, le=100_000)] = 256
+    """Callers that may wait for a worker; the next one gets 503 with Retry-After at once."""
+    temp_directory: Path = Path("/tmp/duckdb")  # noqa: S108 - the operations guide's default
+    """Spill files and uploads, in a folder per database. Must not be writable by everybody."""
+    max_temp_size: ByteCount | None = None
+    """Cap for spill files; default: twice the memory limit."""
+
+    statement_timeout: Seconds = 30.0
+    """Deadline of a statement whose caller names none."""
+    max_statement_timeout: Seconds = 300.0
+    """The longest deadline that a caller may ask for."""
+    default_max_rows: Annotated[int, Field(ge=1)] = 10_000
+    """Rows that a JSON answer holds when the caller does not say ``max_rows``."""
+    shutdown_grace: Seconds = 10.0
+    """How long running statements may finish at shutdown before they are interrupted."""
+    slow_query_seconds: Seconds = 5.0
+    """Statements from this duration on are logged as warnings."""
+
+    enable_s3: bool = False
+    """Load the httpfs extension and allow ``s3://`` in statements."""
+    allow_extension_download: bool = False
+    """Install a missing extension from DuckDB's own repository."""
+    allowed_directories: PathList = ()
+    """Directories, separated by ``:``, that statements may read and write (COPY, read_parquet)."""
+    templates_directory: Path | None = None
+    """A directory of your own query templates."""
+
+    host: str = "127.0.0.1"
+    """Address that ``chronoduck serve`` listens on."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """Port that ``chronoduck serve`` listens on."""
+    log_file: Path | None = None
+    """Write the log to this rotating file instead of standard error."""
+    log_format: Literal["json", "console"] = "json"
+    """One JSON object per line, or lines for people."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe line that is written."""
+    log_max_size: ByteCount = 50_000_000
+    """Size at which the log file is rotated."""
+    log_backups: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Rotated log files that are kept."""
+
+    aws_access_key_id: SecretStr | None = Field(
+        None, validation_alias=_env("AWS_ACCESS_KEY_ID", "aws_access_key_id")
+    )
+    """Key id for S3; becomes a DuckDB secret that no statement can read."""
+    aws_secret_access_key: SecretStr | None = Field(
+        None, validation_alias=_env("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key")
+    )
+    """Secret key for S3."""
+    aws_session_token: SecretStr | None = Field(
+        None, validation_alias=_env("AWS_SESSION_TOKEN", "aws_session_token")
+    )
+    """Session token for S3, with temporary credentials."""
+    aws_default_region: str = Field(
+        "us-east-1", validation_alias=_env("AWS_DEFAULT_REGION", "aws_default_region")
+    )
+    """Region for S3."""
+
+    parquet_compression: Literal["ZSTD", "SNAPPY", "GZIP", "LZ4", "BROTLI", "NONE"] = Field(
+        "ZSTD", validation_alias=_env("PARQUET_COMPRESSION", "parquet_compression")
+    )
+    """Codec of Parquet results."""
+    parquet_row_group_size: Annotated[int, Field(ge=1)] = Field(
+        1_000_000, validation_alias=_env("PARQUET_ROW_GROUP_SIZE", "parquet_row_group_size")
+    )
+    """Rows per row group of Parquet results."""
+    parquet_page_size: ByteCount = Field(
+        1_048_576, validation_alias=_env("PARQUET_PAGE_SIZE", "parquet_page_size")
+    )
+    """Bytes per page of Parquet results."""
+    parquet_enable_dictionary: bool = Field(
+        True, validation_alias=_env("PARQUET_ENABLE_DICTIONARY", "parquet_enable_dictionary")
+    )
+    """Dictionary encoding in Parquet results."""
+
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings)
+
+    @field_validator("parquet_compression", mode="before")
+    @classmethod
+    def _codec_in_capitals(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    @classmethod
+    def _empty_is_unset(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value() else None
+
+    @field_validator("database_path", "temp_directory", "templates_directory", "log_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.max_connections is not None and self.max_connections < self.worker_threads:
+            raise ValueError(
+                f"max_connections ({self.max_connections}) is below worker_threads "
+                f"({self.worker_threads}): some workers could never run"
+            )
+        if self.statement_timeout > self.max_statement_timeout:
+            raise ValueError(
+                f"statement_timeout ({self.statement_timeout:g} s) is above max_statement_timeout "
+                f"({self.max_statement_timeout:g} s)"
+            )
+        return self
+
+    @property
+    def pool_size(self) -> int:
+        """Connections that the pool holds at most."""
+        return self.max_connections or self.worker_threads * 2
+
+    @property
+    def token_path(self) -> Path:
+        """The file that holds the admin token."""
+        return self.database_path.parent / "admin.token"
+
+
+def _variable_names(model: type[BaseSettings]) -> dict[str, str]:
+    """Field name -> environment variable."""
+    prefix = str(model.model_config["env_prefix"])
+    names = {}
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        names[name] = (
+            str(alias.choices[0]) if isinstance(alias, AliasChoices) else prefix + name.upper()
+        )
+    return names
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {*_variable_names(Settings).values(), *_variable_names(BreakerSettings).values()}
+    known.discard("DUCKDB_BREAKER")
+    for name in sorted(environ):
+        if name.startswith("DUCKDB_") and name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=1)
+            raise SettingsError(
+                f"unknown setting {name}",
+                hint=(f"Did you mean {close[0]}? " if close else "")
+                + "docs/configuration.md lists them all.",
+            )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings of this process: the environment, with ``overrides`` (by field) on top.
+
+    Raises:
+        SettingsError: a ``DUCKDB_`` variable is unknown, or a value is invalid; names the variable.
+    """
+    _refuse_unknown(os.environ)
+    for model, given in ((BreakerSettings, {}), (Settings, overrides)):
+        try:
+            settings = model(**given)
+        except ValidationError as error:
+            raise _as_settings_error(error, _variable_names(model)) from None
+    assert isinstance(settings, Settings)  # noqa: S101 - the last of the two models
+    return settings
+
+
+def _as_settings_error(error: ValidationError, names: Mapping[str, str]) -> SettingsError:
+    """Name the variable and what is wrong, and never repeat a secret."""
+    parts = []
+    for item in error.errors(include_url=False, include_input=False):
+        field = str(item["loc"][0]) if item["loc"] else ""
+        message = item["msg"].removeprefix("Value error, ")
+        variable = names.get(field, field)
+        parts.append(f"{variable}: {message}" if variable else message)
+    return SettingsError(
+        "; ".join(parts), hint="docs/configuration.md tells each setting's form and default."
+    )
