@@ -13,6 +13,7 @@
     │   ├── StatementRefusedError       this kind of statement is not run here
     │   ├── StatementTimeoutError       its deadline passed
     │   ├── StatementCancelledError     interrupted by an operator or by its caller
+    │   ├── TransactionConflictError    two writers met; the transaction was rolled back
     │   └── BatchError                  one statement of a batch failed, named by index and text
     ├── DuckDBResourceError             the statement did not fit
     │   ├── OutOfMemoryError            memory limit reached and spilling was not enough
@@ -66,6 +67,7 @@ __all__ = [
     "StatementTimeoutError",
     "TemplateError",
     "TemplateNotFoundError",
+    "TransactionConflictError",
 ]
 
 
@@ -134,7 +136,9 @@ class DatabaseFailedError(DuckDBConnectionError):
     code = "database_failed"
     title = "The database engine failed"
     exit_code = 74
-    default_hint = "The service reopens the database by itself; retry in a moment, or see GET health."
+    default_hint = (
+        "The service reopens the database by itself; retry in a moment, or see GET health."
+    )
 
 
 class ServiceUnavailableError(DuckDBConnectionError):
@@ -196,6 +200,17 @@ class StatementCancelledError(DuckDBQueryError):
     title = "Statement cancelled"
     http_status = 409
     exit_code = 75
+
+
+class TransactionConflictError(DuckDBQueryError):
+    """Another transaction changed the same rows first; nothing of this one was kept."""
+
+    code = "transaction_conflict"
+    title = "Transaction conflict"
+    http_status = 409
+    exit_code = 75
+    retryable = True
+    default_hint = "Another transaction changed the same rows first; run the transaction again."
 
 
 class BatchError(DuckDBQueryError):

@@ -1,0 +1,64 @@
+# Everything starts here: `make demo` to see it run, `make test` to check it.
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp per lock file: installing again costs nothing until the lock changes.
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(BIN)/python
+	@echo "installing requirements/$*.txt ..."
+	$(PIP) install --require-hashes --requirement $<
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/run.stamp ## install the service into .venv
+
+.PHONY: demo
+demo: install ## load real captures and serve them on 127.0.0.1:8000 (PORT=8001 for another port)
+	@$(BIN)/chronoduck demo --port $(PORT)
+
+.PHONY: test
+test: $(VENV)/dev.stamp ## install what tests need and run everything
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: quick
+quick: $(VENV)/dev.stamp ## run the fast tests only
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp ## check style, types and the floors of the architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: lock
+lock: ## renew the lock files in requirements/ (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --extra s3 --group build \
+		pyproject.toml --output-file requirements/run.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --extra s3 --group build --group test --group lint \
+		--constraint requirements/run.txt pyproject.toml --output-file requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --extra s3 --group build --group bench \
+		--constraint requirements/run.txt pyproject.toml --output-file requirements/bench.txt
+
+.PHONY: clean
+clean: ## remove .venv, caches and the demo's database
+	rm -rf $(VENV) var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Services under the import paths of the operations guide."""

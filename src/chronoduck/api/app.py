@@ -1,0 +1,76 @@
+"""``create_app``: the service as a FastAPI application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from chronoduck import __version__
+from chronoduck.api.middleware import RequestIdMiddleware
+from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
+from chronoduck.api.routes import routers
+from chronoduck.api.routes.templates import document_templates
+from chronoduck.api.schemas import Problem
+from chronoduck.assembly import DuckDBService
+from chronoduck.auth.admin_token import AdminToken
+
+__all__ = ["API_PREFIX", "DOCS_PATH", "create_app"]
+
+API_PREFIX = "/api/v1/duckdb"
+DOCS_PATH = "/docs/api/duckdb"
+
+_PROBLEM: dict[str, Any] = {
+    "description": "What happened and what to do, as RFC 9457 problem.",
+    "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+}
+_DESCRIPTION = """One DuckDB file for many users.
+
+Send `Authorization: Bearer <token>`; the token is in the file `admin.token` beside the database.
+Health, statistics, performance metrics and this page are public. Every error is a problem
+(RFC 9457) whose `code` is stable and whose `hint` says what to do.
+"""
+
+
+def create_app(service: DuckDBService | None = None) -> FastAPI:
+    """Return the application; it opens the service when it starts and closes it when it stops.
+
+    ``service`` defaults to one made from the environment. The pages under ``/docs`` work without
+    any network.
+
+    Raises:
+        SettingsError: a setting is invalid.
+    """
+    service = service or DuckDBService()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.initialize()
+        # After the database: its directory exists and belongs to us now.
+        app.state.token = await asyncio.to_thread(
+            AdminToken.load_or_create, service.settings.token_path
+        )
+        document_templates(app, await service.templates())
+        yield
+        await service.shutdown()
+
+    app: FastAPI = FastAPIOffline(
+        title="chronoduck",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=DOCS_PATH,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
+    )
+    app.state.service = service
+    app.state.token = None
+    app.add_middleware(RequestIdMiddleware)
+    add_problem_handlers(app)
+    for router in routers:
+        app.include_router(router, prefix=API_PREFIX)
+    return app

@@ -1,0 +1,142 @@
+"""Every error as RFC 9457 problem+json, one shape for the whole API."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from chronoduck.errors import (
+    AuthenticationError,
+    BatchError,
+    DuckDBException,
+    DuckDBQueryError,
+    InvalidRequestError,
+)
+
+__all__ = ["MEDIA_TYPE", "add_problem_handlers", "problem_fields", "problem_response"]
+
+MEDIA_TYPE = "application/problem+json"
+_TYPE_ROOT = "urn:chronoduck:problem:"
+_DEFAULT_RETRY_SECONDS = 1.0
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+
+def problem_fields(error: DuckDBException, request_id: str | None) -> dict[str, Any]:
+    """Return the problem's members; never a path, a process id or a stack trace."""
+    fields: dict[str, Any] = {
+        "type": _TYPE_ROOT + error.code,
+        "title": error.title,
+        "status": error.http_status,
+        "detail": error.detail,
+        "code": error.code,
+        "hint": error.hint,
+        "retryable": error.retryable,
+        "request_id": request_id,
+    }
+    if isinstance(error, BatchError):
+        fields["statement_index"] = error.index
+        fields["rolled_back"] = error.rolled_back
+        error_in_statement: DuckDBException = error.cause
+    else:
+        error_in_statement = error
+    if isinstance(error_in_statement, DuckDBQueryError) and error_in_statement.category:
+        fields["category"] = error_in_statement.category
+        if error_in_statement.line is not None:
+            fields["position"] = {
+                "line": error_in_statement.line,
+                "column": error_in_statement.column,
+            }
+    return fields
+
+
+def problem_response(error: DuckDBException, request_id: str | None) -> Response:
+    """Return the error as a response, with Retry-After where a retry can help."""
+    headers = {"Cache-Control": "no-store"}
+    if error.http_status in (429, 503):
+        seconds = error.retry_after_seconds or _DEFAULT_RETRY_SECONDS
+        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    if isinstance(error, AuthenticationError):
+        headers["WWW-Authenticate"] = 'Bearer realm="chronoduck"'
+    return Response(
+        orjson.dumps(problem_fields(error, request_id)),
+        status_code=error.http_status,
+        media_type=MEDIA_TYPE,
+        headers=headers,
+    )
+
+
+class _FrameworkProblem(DuckDBException):
+    """An error of the web framework in our shape."""
+
+    def __init__(self, status: int, code: str, title: str, detail: str, hint: str) -> None:
+        super().__init__(detail, hint=hint)
+        self.http_status = status  # type: ignore[misc] # one class for every HTTP status
+        self.code = code  # type: ignore[misc]
+        self.title = title  # type: ignore[misc]
+
+
+def _request_id(request: Request) -> str | None:
+    return request.scope.get("state", {}).get("request_id")
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Register the handlers for our errors, the framework's and the unforeseen ones."""
+    log = structlog.get_logger("chronoduck.api")
+
+    async def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, DuckDBException)  # noqa: S101 - registered for it
+        if error.http_status >= 500 and error.operator_detail != error.detail:
+            log.error(
+                "request_failed",
+                code=error.code,
+                reason=error.operator_detail,
+                request_id=_request_id(request),
+            )
+        return problem_response(error, _request_id(request))
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+        parts = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors()
+        ]
+        return problem_response(
+            InvalidRequestError("; ".join(parts), hint="See /docs/api/duckdb for the fields."),
+            _request_id(request),
+        )
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        status = error.status_code
+        code = _HTTP_CODES.get(status, f"http_{status}")
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        problem = _FrameworkProblem(
+            status, code, str(error.detail), detail, "See /docs/api/duckdb for what there is."
+        )
+        response = problem_response(problem, _request_id(request))
+        for name, value in (error.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        log.error("unforeseen_error", request_id=_request_id(request), exc_info=error)
+        problem = _FrameworkProblem(
+            500,
+            "internal_error",
+            "Internal error",
+            "an unforeseen error ended this request",
+            "The operator finds it in the log by the request id.",
+        )
+        return problem_response(problem, _request_id(request))
+
+    app.add_exception_handler(DuckDBException, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(Exception, unforeseen)

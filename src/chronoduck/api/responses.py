@@ -1,0 +1,143 @@
+"""Results on the wire: whole with a length, or streamed and cut when they break."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from chronoduck.errors import DuckDBException
+from chronoduck.service.encoded import EncodedResult
+
+__all__ = ["ClientGone", "DisconnectGuard", "JsonResponse", "ResultResponse", "log_broken"]
+
+_WATCH_AFTER_SECONDS = 0.1
+"""A statement that ends sooner needs no watch: watching costs more than the statement."""
+
+
+class JsonResponse(Response):
+    """JSON by orjson; NaN becomes null."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the content as JSON."""
+        return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+
+class ClientGone(Response):
+    """Nobody is there to read this; 499 is what proxies log for it."""
+
+    def __init__(self) -> None:
+        super().__init__(status_code=499)
+
+
+class DisconnectGuard:
+    """Cancels the task inside the block when the client closes its connection.
+
+    ``with guard:`` around an await; ``guard.client_left`` tells afterwards whether the
+    CancelledError that came out of it was the client's doing.
+    """
+
+    def __init__(self, receive: Receive, after_seconds: float = _WATCH_AFTER_SECONDS) -> None:
+        self._receive = receive
+        self._after_seconds = after_seconds
+        self._task = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self.client_left = False
+
+    def __enter__(self) -> DisconnectGuard:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._after_seconds, self._start)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self.client_left and exc_type is asyncio.CancelledError and self._task is not None:
+            self._task.uncancel()
+
+    def _start(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_left = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+class ResultResponse(Response):
+    """A result in its format. A failure after the first byte cuts the connection before its end.
+
+    Without the last chunk of the chunked encoding every HTTP/1.1 client reports an error: a broken
+    result is never taken for a complete one.
+    """
+
+    def __init__(self, result: EncodedResult, on_broken: Callable[[str], None]) -> None:
+        truncated = {True: "true", False: "false", None: "pending"}[result.truncated]
+        headers = {"X-Result-Truncated": truncated, "Vary": "Accept", "Cache-Control": "no-store"}
+        if result.length is not None:
+            headers["Content-Length"] = str(result.length)
+        self._result = result
+        self._on_broken = on_broken
+        self.status_code = 200
+        self.media_type = result.media_type
+        self.background = None
+        self.body = result.body
+        self.init_headers(headers)
+        if result.length is None:
+            del self.headers["Content-Length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the result; the client's leaving interrupts the statement."""
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        rest = self._result.rest
+        if rest is None:
+            await send(start)
+            await send({"type": "http.response.body", "body": self.body})
+            return
+        guard = DisconnectGuard(receive, after_seconds=0)
+        try:
+            with guard:
+                await send(start)
+                await send({"type": "http.response.body", "body": self.body, "more_body": True})
+                async for piece in rest:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+        except asyncio.CancelledError:
+            if not guard.client_left:
+                raise
+        except DuckDBException as error:
+            # Returning without the last message makes the server close the connection.
+            self._on_broken(error.operator_detail)
+        finally:
+            await rest.aclose()
+
+
+def log_broken(request: Request) -> Callable[[str], None]:
+    """Return what writes a log line about a result that broke after its first byte."""
+    log = structlog.get_logger("chronoduck.api")
+
+    def write(reason: str) -> None:
+        log.error(
+            "result_broken", reason=reason, request_id=request.scope["state"]["request_id"]
+        )
+
+    return write

@@ -1,0 +1,82 @@
+"""Health, statistics, the breaker and the start: what an operator asks first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from chronoduck.api.access import Authenticated, is_admin, service_of
+from chronoduck.api.responses import JsonResponse
+from chronoduck.api.schemas import StatusMessage
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"])
+_WELL = ("healthy", "degraded")
+_UNWELL_RESPONSE: dict[int | str, dict[str, Any]] = {503: {"description": "Not well."}}
+
+
+@router.get("/health", operation_id="health", summary="Is it well?", responses=_UNWELL_RESPONSE)
+async def health(request: Request) -> Response:
+    """Public. 200 when healthy or degraded, 503 otherwise; every reason comes with what to do."""
+    report = await service_of(request).health_check()
+    if not is_admin(request):
+        del report["database_path"]
+    return JsonResponse(report, status_code=200 if report["status"] in _WELL else 503)
+
+
+@router.get("/health/live", operation_id="live", summary="Does the process answer?")
+async def live() -> dict[str, str]:
+    """Public. Never touches the engine: a busy service is not a dead one."""
+    return {"status": "alive"}
+
+
+@router.get(
+    "/health/ready",
+    operation_id="ready",
+    summary="Can it take statements?",
+    responses=_UNWELL_RESPONSE,
+)
+async def ready(request: Request) -> Response:
+    """Public. 503 while starting, healing, shutting down or with an open breaker."""
+    status = (await service_of(request).health_check())["status"]
+    is_ready = status in _WELL
+    return JsonResponse(
+        {"status": "ready" if is_ready else "not_ready", "health": status},
+        status_code=200 if is_ready else 503,
+    )
+
+
+@router.get("/statistics", operation_id="statistics", summary="Counters and durations")
+async def statistics(request: Request) -> Response:
+    """Public. No statement's text is in it."""
+    return JsonResponse(await service_of(request).get_statistics())
+
+
+@router.get(
+    "/templates/performance-metrics",
+    operation_id="performance_metrics",
+    summary="Performance in short",
+)
+async def performance_metrics(request: Request) -> Response:
+    """Public. The counters that dashboards read."""
+    return JsonResponse(await service_of(request).get_performance_metrics())
+
+
+@router.post(
+    "/circuit-breaker/reset",
+    operation_id="reset_circuit_breaker",
+    summary="Close the circuit breaker",
+)
+async def reset_circuit_breaker(request: Request, caller: Authenticated) -> StatusMessage:
+    """Close the breaker and forget its failures, once their cause is mended."""
+    service_of(request).circuit_breaker.reset()
+    return StatusMessage(status="success", message="The circuit breaker is closed.")
+
+
+@router.post("/initialize", operation_id="initialize", summary="Open the database")
+async def initialize(request: Request, caller: Authenticated) -> StatusMessage:
+    """Open the database if it is not open; does nothing otherwise."""
+    await service_of(request).initialize()
+    return StatusMessage(status="success", message="The database is open.")

@@ -1,0 +1,232 @@
+"""``POST query``, ``batch`` and ``explain``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from chronoduck.api.access import Authenticated, body_schema, read_body, service_of
+from chronoduck.api.negotiation import result_format
+from chronoduck.api.responses import (
+    ClientGone,
+    DisconnectGuard,
+    JsonResponse,
+    ResultResponse,
+    log_broken,
+)
+from chronoduck.api.schemas import (
+    BatchRequest,
+    BatchResponse,
+    ExplainRequest,
+    ExplainResponse,
+    QueryRequest,
+    QueryResponse,
+)
+from chronoduck.assembly import DuckDBService
+from chronoduck.engine.encoding import EncodingOptions, ResultFormat
+from chronoduck.errors import StatementRefusedError
+from chronoduck.service.encoded import ResultRequest
+from chronoduck.service.queries import MANY_ROWS
+from chronoduck.service.records import Caller
+
+__all__ = ["answer", "encoding_options", "router"]
+
+router = APIRouter(tags=["queries"])
+
+_FLAGS_TRUNCATION_IN_BAND = (ResultFormat.JSON, ResultFormat.NDJSON, ResultFormat.ARROW)
+_RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": QueryResponse,
+        "description": "The result, in the format of `Accept` or `?format=`.",
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in (
+                "application/x-ndjson",
+                "text/csv",
+                "application/vnd.apache.arrow.stream",
+                "application/vnd.apache.parquet",
+            )
+        },
+        "headers": {
+            "X-Result-Truncated": {
+                "description": "`true`, `false`, or `pending`: told at the end of the body.",
+                "schema": {"type": "string", "enum": ["true", "false", "pending"]},
+            }
+        },
+    }
+}
+_FORMAT_PARAMETER = {
+    "name": "format",
+    "in": "query",
+    "required": False,
+    "description": "The format of the result; wins over `Accept`.",
+    "schema": {"type": "string", "enum": [format.value for format in ResultFormat]},
+}
+
+
+@router.post(
+    "/query",
+    operation_id="query",
+    summary="Run one statement",
+    responses=_RESULT_RESPONSES,
+    openapi_extra={**body_schema(QueryRequest), "parameters": [_FORMAT_PARAMETER]},
+)
+async def query(request: Request, caller: Authenticated) -> Response:
+    """Run one statement and answer its result, streamed when it is large."""
+    asked = await read_body(request, QueryRequest)
+    service = service_of(request)
+    if asked.fetch_mode == "none":
+        return await _without_rows(request, service, asked, caller)
+    format = result_format(  # noqa: A001 - the word of the API
+        request.query_params.get("format"), request.headers.get("accept")
+    )
+    max_rows = asked.max_rows
+    if asked.fetch_mode == "one":
+        max_rows = 1
+    elif asked.fetch_mode == "many":
+        max_rows = max_rows or MANY_ROWS
+    elif format is ResultFormat.JSON:
+        max_rows = max_rows or service.settings.default_max_rows
+    return await answer(
+        request,
+        ResultRequest(
+            sql=asked.query,
+            params=asked.params,
+            format=format,
+            options=encoding_options(service, asked.json_numbers),
+            max_rows=max_rows,
+            timeout=asked.timeout_seconds,
+        ),
+        caller,
+    )
+
+
+def encoding_options(service: DuckDBService, json_numbers: str = "exact") -> EncodingOptions:
+    """Return how results are encoded by this service's settings."""
+    settings = service.settings
+    return EncodingOptions(
+        json_numbers="safe" if json_numbers == "safe" else "exact",
+        parquet_compression=settings.parquet_compression,
+        parquet_row_group_size=settings.parquet_row_group_size,
+        parquet_page_size=settings.parquet_page_size,
+        parquet_enable_dictionary=settings.parquet_enable_dictionary,
+    )
+
+
+async def answer(request: Request, wanted: ResultRequest, caller: Caller) -> Response:
+    """Run the statement and return its response; its client's leaving interrupts it."""
+    # A format without a flag for truncation must have it in the header, and HTTP/1.0 cannot tell
+    # a cut body from a complete one without a length: both need the end before the beginning.
+    whole = request.scope.get("http_version") == "1.0" or (
+        wanted.max_rows is not None and wanted.format not in _FLAGS_TRUNCATION_IN_BAND
+    )
+    if whole:
+        wanted = ResultRequest(**{**vars(wanted), "whole": True})
+    encoded = await service_of(request).encoded()
+    guard = DisconnectGuard(request.receive)
+    try:
+        with guard:
+            result = await encoded.run(wanted, caller)
+    except asyncio.CancelledError:
+        if guard.client_left:
+            return ClientGone()
+        raise
+    return ResultResponse(result, log_broken(request))
+
+
+async def _without_rows(
+    request: Request, service: DuckDBService, asked: QueryRequest, caller: Caller
+) -> Response:
+    guard = DisconnectGuard(request.receive)
+    try:
+        with guard:
+            result = await service.execute_query(
+                asked.query, asked.params, "none", asked.timeout_seconds, caller=caller
+            )
+    except asyncio.CancelledError:
+        if guard.client_left:
+            return ClientGone()
+        raise
+    return JsonResponse(vars(result))
+
+
+@router.post(
+    "/batch",
+    operation_id="batch",
+    summary="Run several statements, all or nothing",
+    response_model=BatchResponse,
+    openapi_extra=body_schema(BatchRequest),
+)
+async def batch(request: Request, caller: Authenticated) -> Response:
+    """Run statements in order on one connection; the problem names the one that failed."""
+    asked = await read_body(request, BatchRequest)
+    service = service_of(request)
+    encoded = await service.encoded()
+    started = time.perf_counter()
+    guard = DisconnectGuard(request.receive)
+    try:
+        with guard:
+            documents = await encoded.run_batch(
+                [
+                    item if isinstance(item, str) else (item.query, item.params)
+                    for item in asked.queries
+                ],
+                encoding_options(service),
+                max_rows=asked.max_rows or service.settings.default_max_rows,
+                use_transaction=asked.use_transaction,
+                timeout=asked.timeout_seconds,
+                caller=caller,
+            )
+    except asyncio.CancelledError:
+        if guard.client_left:
+            return ClientGone()
+        raise
+    return JsonResponse(
+        {
+            "results": [orjson.Fragment(document) for document in documents],
+            "total_queries": len(documents),
+            "total_execution_time": round(time.perf_counter() - started, 6),
+            "success_count": len(documents),
+        }
+    )
+
+
+@router.post(
+    "/explain",
+    operation_id="explain",
+    summary="Show a statement's plan",
+    response_model=ExplainResponse,
+    openapi_extra=body_schema(ExplainRequest),
+)
+async def explain(request: Request, caller: Authenticated) -> Response:
+    """Answer the plan; with `analyze` the statement is run and measured."""
+    asked = await read_body(request, ExplainRequest)
+    service = service_of(request)
+    runner = await service.runner()
+    statement = runner.parse(asked.query, caller)
+    if asked.analyze and not statement.is_read_only:
+        raise StatementRefusedError(
+            f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",
+            hint="Leave analyze out to see the plan without running it.",
+        )
+    options = [*(["ANALYZE"] if asked.analyze else []), f"FORMAT {asked.format.upper()}"]
+    result = await service.execute_query(
+        f"EXPLAIN ({', '.join(options)}) {asked.query}",
+        asked.params,
+        timeout=asked.timeout_seconds,
+        caller=caller,
+    )
+    text = "\n".join(str(row[1]) for row in result.data)
+    return JsonResponse(
+        {
+            "plan": orjson.loads(text) if asked.format == "json" else text,
+            "format": asked.format,
+            "analyze": asked.analyze,
+            "execution_time": result.execution_time,
+            "query_hash": statement.query_hash,
+        }
+    )

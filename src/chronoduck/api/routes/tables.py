@@ -1,0 +1,58 @@
+"""``GET tables`` and ``GET tables/{name}``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.responses import JsonResponse
+from chronoduck.api.routes.query import encoding_options
+from chronoduck.api.schemas import TableDetails, TableSummary
+from chronoduck.engine.encoding import ResultFormat
+from chronoduck.service.encoded import ResultRequest
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["tables"])
+_SAMPLE_ROWS = 5
+_DETAIL_ONLY = ("columns", "size_bytes")
+
+
+@router.get(
+    "/tables",
+    operation_id="list_tables",
+    summary="Tables and views",
+    response_model=list[TableSummary],
+)
+async def list_tables(request: Request, caller: Authenticated) -> Response:
+    """List tables and views with their estimated rows."""
+    catalog = await service_of(request).catalog()
+    return JsonResponse(
+        [
+            {key: value for key, value in asdict(table).items() if key not in _DETAIL_ONLY}
+            for table in await catalog.tables()
+        ]
+    )
+
+
+@router.get(
+    "/tables/{name}",
+    operation_id="get_table",
+    summary="One table",
+    response_model=TableDetails,
+)
+async def get_table(name: str, request: Request, caller: Authenticated) -> Response:
+    """Show columns, types, rows, size on disk and a few rows; `schema.table` is understood."""
+    service = service_of(request)
+    table = await (await service.catalog()).table(name)
+    sample = await (await service.encoded()).run(
+        ResultRequest(
+            table.sample_sql, None, ResultFormat.JSON, encoding_options(service), _SAMPLE_ROWS,
+            whole=False,
+        ),
+        caller,
+    )
+    return JsonResponse({**asdict(table), "sample": orjson.Fragment(sample.body)})

@@ -1,0 +1,170 @@
+"""What goes in and out as JSON, for validation and for the API's documentation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "BatchRequest",
+    "BatchResponse",
+    "ExplainRequest",
+    "ExplainResponse",
+    "Problem",
+    "QueryRequest",
+    "QueryResponse",
+    "RunningQuery",
+    "StatusMessage",
+    "TableDetails",
+    "TableSummary",
+]
+
+Params = list[Any] | dict[str, Any] | None
+Sql = Annotated[str, Field(description="One SQL statement.", examples=["SELECT 42 AS answer"])]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class QueryRequest(_Request):
+    """A statement, its parameters and its limits."""
+
+    query: Sql
+    params: Annotated[
+        Params, Field(description="A list for `?` and `$1`, an object for `$name`.")
+    ] = None
+    fetch_mode: Literal["all", "one", "many", "none"] = "all"
+    timeout_seconds: Annotated[
+        float | None, Field(gt=0, description="Deadline, waiting included; default 30, at most 300.")
+    ] = None
+    max_rows: Annotated[
+        int | None, Field(ge=1, description="JSON default 10,000; other formats: no limit.")
+    ] = None
+    json_numbers: Annotated[
+        Literal["exact", "safe"],
+        Field(description="`safe`: integers beyond 2^53 and decimals as strings."),
+    ] = "exact"
+
+
+class QueryResponse(BaseModel):
+    """A result; rows are arrays in the order of `columns`."""
+
+    columns: list[str]
+    types: Annotated[list[str], Field(description="DuckDB's types, in the order of `columns`.")]
+    query_hash: str
+    data: list[list[Any]]
+    row_count: int
+    truncated: Annotated[bool, Field(description="Whether there were more rows than `max_rows`.")]
+    execution_time: Annotated[float, Field(description="Seconds in the engine.")]
+    memory_usage: Annotated[float, Field(description="Peak of the engine's buffers in MB.")]
+
+
+class BatchStatement(_Request):
+    """A statement of a batch with its parameters."""
+
+    query: Sql
+    params: Params = None
+
+
+class BatchRequest(_Request):
+    """Statements that run in order on one connection."""
+
+    queries: Annotated[list[str | BatchStatement], Field(min_length=1, max_length=1000)]
+    use_transaction: Annotated[bool, Field(description="All or nothing.")] = True
+    timeout_seconds: Annotated[float | None, Field(gt=0)] = None
+    max_rows: Annotated[int | None, Field(ge=1)] = None
+
+
+class BatchResponse(BaseModel):
+    """The results in the order of the statements."""
+
+    results: list[QueryResponse]
+    total_queries: int
+    total_execution_time: Annotated[float, Field(description="Seconds, waiting included.")]
+    success_count: int
+
+
+class ExplainRequest(_Request):
+    """A statement whose plan is wanted."""
+
+    query: Sql
+    params: Params = None
+    analyze: Annotated[bool, Field(description="Run it and measure; only for reads.")] = False
+    format: Literal["text", "json"] = "text"
+    timeout_seconds: Annotated[float | None, Field(gt=0)] = None
+
+
+class ExplainResponse(BaseModel):
+    """A plan as text or as JSON."""
+
+    plan: Any
+    format: Literal["text", "json"]
+    analyze: bool
+    execution_time: float
+    query_hash: str
+
+
+class TableSummary(BaseModel):
+    """A table or view."""
+
+    schema_: Annotated[str, Field(alias="schema", serialization_alias="schema")]
+    name: str
+    kind: Literal["table", "view"]
+    row_estimate: int | None
+    column_count: int
+
+
+class ColumnDetails(BaseModel):
+    """A column."""
+
+    name: str
+    type: str
+    nullable: bool
+    default: str | None
+
+
+class TableDetails(TableSummary):
+    """A table with its columns and some rows."""
+
+    size_bytes: int | None
+    columns: list[ColumnDetails]
+    sample: QueryResponse
+
+
+class RunningQuery(BaseModel):
+    """A statement that waits, runs or streams now. Times in seconds."""
+
+    id: str
+    query: str
+    kind: str
+    query_hash: str
+    user: str
+    request_id: str | None
+    state: Literal["waiting", "running", "streaming"]
+    started_at: str
+    elapsed_seconds: float
+    queue_seconds: float
+    timeout_seconds: float
+    rows: int
+
+
+class StatusMessage(BaseModel):
+    """What was done."""
+
+    status: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem; more members may follow."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str
+    retryable: bool
+    request_id: str | None

@@ -1,0 +1,407 @@
+"""``DuckDBService``: builds every object from settings, starts and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import pyarrow as pa
+import structlog
+
+from chronoduck.assembly.state import EngineState, StateView
+from chronoduck.engine.cancellation import CancelReason
+from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.execution import FetchMode, Params, SqlSession, transaction
+from chronoduck.engine.healing import Healer
+from chronoduck.engine.memory import memory_budget
+from chronoduck.engine.ping import EnginePing
+from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.errors import ServiceUnavailableError
+from chronoduck.monitoring.history import QueryHistory
+from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.reports import Reports
+from chronoduck.monitoring.statement_log import StatementLog
+from chronoduck.resilience.admission import Admission
+from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
+from chronoduck.service.batch import Query, run_batch
+from chronoduck.service.catalog import Catalog
+from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.queries import Queries, run_and_fetch
+from chronoduck.service.records import Caller
+from chronoduck.service.results import QueryResult
+from chronoduck.service.runner import StatementRunner
+from chronoduck.service.session import EngineAccess
+from chronoduck.service.templates import TemplateLibrary
+from chronoduck.service.transactions import Transaction, open_transaction
+from chronoduck.settings import Settings, load_settings
+from chronoduck.transfer import FileLoader
+
+__all__ = ["DuckDBService"]
+
+T = TypeVar("T")
+_LOAD = Statement(
+    text="-- load of a file",
+    kind="load",
+    parameter_names=frozenset(),
+    query_hash="",
+    leaves_state=True,
+)
+_INTERRUPTED_SECONDS = 2.0
+"""How long interrupted statements may take to come back at shutdown."""
+
+
+@dataclass
+class _Parts:
+    """What exists between initialize and shutdown."""
+
+    instance: DuckDBInstance
+    pool: ConnectionPool[Connection]
+    workers: ThreadPoolExecutor
+    closers: ThreadPoolExecutor
+    access: EngineAccess
+    runner: StatementRunner
+    ping: EnginePing
+    queries: Queries
+    encoded: EncodedQueries
+    catalog: Catalog
+    loader: FileLoader
+
+
+class DuckDBService:
+    """One DuckDB file for many users at once. Use from one event loop.
+
+    Opens the file at the first use, exactly once however many tasks ask; after ``shutdown`` only an
+    explicit ``initialize`` opens it again.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or load_settings()
+        breaker = self.settings.breaker
+        self.circuit_breaker = CircuitBreaker(
+            "duckdb",
+            CircuitBreakerConfig(
+                failure_threshold=breaker.failure_threshold,
+                success_threshold=breaker.success_threshold,
+                timeout_seconds=breaker.timeout_seconds,
+                max_timeout_seconds=breaker.max_timeout_seconds,
+                window_seconds=breaker.window_seconds,
+            ),
+        )
+        self._history = QueryHistory()
+        self._statement_log = StatementLog(self.settings.slow_query_seconds)
+        self._log = structlog.get_logger("chronoduck.service")
+        self._parts: _Parts | None = None
+        self._templates: TemplateLibrary | None = None
+        self._starting = asyncio.Lock()
+        self._is_stopped = False
+        self._is_draining = False
+        self._started_at = time.monotonic()
+        self._reports: Reports | None = None
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def initialize(self) -> None:
+        """Open the database and start; does nothing when that was done already.
+
+        Raises:
+            DuckDBConnectionError: the file cannot be opened; the hint tells the fix.
+            TemplateError: a template is broken.
+        """
+        async with self._starting:
+            if self._parts is None:
+                await self._start()
+
+    async def _start(self) -> None:
+        started = time.monotonic()
+        parser = StatementParser()
+        directories = (
+            [self.settings.templates_directory] if self.settings.templates_directory else []
+        )
+        self._templates = TemplateLibrary.load(directories, parser.parse)
+        instance = DuckDBInstance(self.settings)
+        await asyncio.to_thread(instance.open)
+        self._parts = self._build(instance, parser)
+        self._is_stopped = self._is_draining = False
+        self._started_at = time.monotonic()
+        self._log.info(
+            "service_started",
+            database=str(self.settings.database_path),
+            memory_limit_bytes=instance.budget.limit_bytes,
+            memory_limit_from=instance.budget.reason,
+            extensions=instance.extensions,
+            seconds=round(self._started_at - started, 3),
+        )
+
+    def _build(self, instance: DuckDBInstance, parser: StatementParser) -> _Parts:
+        settings = self.settings
+        workers = ThreadPoolExecutor(
+            settings.worker_threads, thread_name_prefix="chronoduck-worker"
+        )
+        # Closing a connection may roll back for long; it must not wait for (or take) a worker.
+        closers = ThreadPoolExecutor(2, thread_name_prefix="chronoduck-closer")
+        pool: ConnectionPool[Connection] = ConnectionPool(
+            instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
+        )
+        healer = Healer(
+            instance, pool, closers, lambda: runner.cancel_all(CancelReason.ENGINE_LOST)
+        )
+        access = EngineAccess(
+            instance, pool, healer, Admission(settings.worker_threads, settings.queue_size), workers
+        )
+        runner = StatementRunner(
+            access,
+            self.circuit_breaker,
+            parser,
+            settings,
+            observers=(self._history.record, self._statement_log.record),
+        )
+        queries = Queries(runner)
+        return _Parts(
+            instance=instance,
+            pool=pool,
+            workers=workers,
+            closers=closers,
+            access=access,
+            runner=runner,
+            ping=EnginePing(instance),
+            queries=queries,
+            encoded=EncodedQueries(runner, instance.spool_directory),
+            catalog=Catalog(queries.execute),
+            loader=FileLoader(self._transact, instance.spool_directory),
+        )
+
+    async def shutdown(self) -> None:
+        """Let running statements finish within the grace period, interrupt the rest, close the file.
+
+        Idempotent. New statements are refused from the first moment on.
+        """
+        self._is_draining = True
+        async with self._starting:
+            parts, self._parts = self._parts, None
+            self._is_stopped = True
+            if parts is None:
+                return
+            graceful = await _wait_for(
+                lambda: not parts.runner.list_running(), self.settings.shutdown_grace
+            )
+            if not graceful:
+                interrupted = len(parts.runner.list_running())
+                self._log.warning("shutdown_interrupts_statements", count=interrupted)
+                parts.runner.cancel_all(CancelReason.SHUTDOWN)
+            parts.access.admission.close(ServiceUnavailableError("the service is shutting down"))
+            await parts.access.healer.stop()
+            await parts.pool.close(_INTERRUPTED_SECONDS)
+            parts.ping.close()
+            await asyncio.to_thread(parts.instance.close)
+            parts.workers.shutdown(wait=False, cancel_futures=True)
+            parts.closers.shutdown(wait=False)
+            parts.runner.parser.close()
+            self._log.info("service_stopped", graceful=graceful)
+
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.shutdown()
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the database is open and statements are accepted."""
+        return self._parts is not None and not self._is_draining
+
+    async def _started(self) -> _Parts:
+        if self._parts is None or self._is_draining:
+            if self._is_stopped or self._is_draining:
+                raise ServiceUnavailableError(
+                    "the service was shut down", hint="Call initialize() to open it again."
+                )
+            await self.initialize()
+        assert self._parts is not None  # noqa: S101 - initialize() sets it or raises
+        return self._parts
+
+    # --- statements ---------------------------------------------------------------------------
+
+    async def execute_query(
+        self,
+        query: str,
+        params: Params = None,
+        fetch_mode: FetchMode = "all",
+        timeout: float | None = None,
+        *,
+        max_rows: int | None = None,
+        caller: Caller | None = None,
+    ) -> QueryResult:
+        """Run one statement; ``params`` is a list for ``?`` or a dict for ``$name``.
+
+        Raises:
+            DuckDBQueryError: the statement is at fault.
+            DuckDBResourceError: it did not fit into memory, disk or queue.
+            DuckDBConnectionError: the engine failed or is not there.
+            CircuitBreakerOpenException: it failed repeatedly; wait.
+        """
+        parts = await self._started()
+        return await parts.queries.execute(
+            query, params, fetch_mode=fetch_mode, max_rows=max_rows, timeout=timeout, caller=caller
+        )
+
+    async def execute_batch(
+        self,
+        queries: Sequence[Query],
+        use_transaction: bool = True,
+        timeout: float | None = None,
+        *,
+        caller: Caller | None = None,
+    ) -> list[QueryResult]:
+        """Run statements in order, all or nothing unless ``use_transaction`` is false.
+
+        Raises:
+            BatchError: names the failing statement by index and text.
+        """
+        parts = await self._started()
+        return await run_batch(
+            parts.runner,
+            queries,
+            run_and_fetch,
+            use_transaction=use_transaction,
+            timeout=timeout,
+            caller=caller or Caller(),
+        )
+
+    def transaction(
+        self, timeout: float | None = None, *, caller: Caller | None = None
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Return a block that commits at its end and rolls back on any exception or cancellation."""
+        return self._transaction(caller or Caller(), timeout)
+
+    @asynccontextmanager
+    async def _transaction(
+        self, caller: Caller, timeout: float | None
+    ) -> AsyncIterator[Transaction]:
+        parts = await self._started()
+        async with open_transaction(parts.runner, caller, timeout) as opened:
+            yield opened
+
+    async def stream(
+        self,
+        query: str,
+        params: Params = None,
+        timeout: float | None = None,
+        *,
+        caller: Caller | None = None,
+    ) -> AsyncIterator[pa.RecordBatch]:
+        """Yield the result as Arrow record batches, memory flat whatever its size."""
+        parts = await self._started()
+        batches = parts.queries.stream(query, params, timeout=timeout, caller=caller)
+        try:
+            async for batch in batches:
+                yield batch
+        finally:
+            await batches.aclose()
+
+    async def _transact(self, work: Callable[[SqlSession], T]) -> T:
+        """Run a function of several statements in one transaction, as one entry of the list."""
+        parts = await self._started()
+        async with parts.runner.session(
+            _LOAD, Caller("load"), self.settings.max_statement_timeout
+        ) as session:
+
+            def step(connection: Connection) -> T:
+                with transaction(connection, session.token):
+                    return work(SqlSession(connection, session.token))
+
+            return await session.run(step)
+
+    # --- parts that the API and the command line use ------------------------------------------
+
+    async def runner(self) -> StatementRunner:
+        """Return the list of running statements and what ends them."""
+        return (await self._started()).runner
+
+    async def encoded(self) -> EncodedQueries:
+        """Return what runs statements into bytes of a format."""
+        return (await self._started()).encoded
+
+    async def catalog(self) -> Catalog:
+        """Return what knows the tables."""
+        return (await self._started()).catalog
+
+    async def loader(self) -> FileLoader:
+        """Return what loads files into tables."""
+        return (await self._started()).loader
+
+    async def templates(self) -> TemplateLibrary:
+        """Return the query templates."""
+        await self._started()
+        assert self._templates is not None  # noqa: S101 - loaded before the database is opened
+        return self._templates
+
+    @property
+    def connection_pool(self) -> ConnectionPool[Connection]:
+        """The pool, for callers that need a raw connection.
+
+        Raises:
+            ServiceUnavailableError: the service is not initialised.
+        """
+        if self._parts is None:
+            raise ServiceUnavailableError("the service is not initialised")
+        return self._parts.pool
+
+    def announce(self, url: str) -> None:
+        """Tell other processes where this service is served."""
+        if self._parts is not None:
+            self._parts.instance.ownership.announce(url)
+
+    # --- reports ------------------------------------------------------------------------------
+
+    async def health_check(self) -> dict[str, Any]:
+        """Return the health report; works in every state and never waits for statements."""
+        return await self._report().health()
+
+    async def get_statistics(self) -> dict[str, Any]:
+        """Return counters, durations and the machine's load."""
+        return self._report().statistics()
+
+    async def get_performance_metrics(self) -> dict[str, Any]:
+        """Return the short performance report."""
+        return self._report().performance_metrics()
+
+    def _report(self) -> Reports:
+        if self._reports is None:
+            budget = memory_budget(self.settings)
+            self._reports = Reports(
+                StateView(
+                    self.settings, self.circuit_breaker, budget, lambda: self._engine_state()
+                ),
+                self._history,
+                MachineProbe(budget.total_bytes, self.settings.database_path.parent),
+            )
+        return self._reports
+
+    def _engine_state(self) -> EngineState | None:
+        parts = self._parts
+        if parts is None or self._is_draining:
+            return None
+        return EngineState(parts.access, parts.ping, self._started_at)
+
+
+async def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Poll until the condition holds; return whether it does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= end:
+            return False
+        await asyncio.sleep(0.02)
+    return True

@@ -1,0 +1,116 @@
+"""The numbers that monitoring reads, taken from the engine's and the service's parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chronoduck.engine.memory import MemoryBudget
+from chronoduck.engine.ping import EnginePing, PingResult
+from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.service.session import EngineAccess
+from chronoduck.settings import Settings
+
+__all__ = ["EngineState", "StateView"]
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """The open engine."""
+
+    access: EngineAccess
+    ping: EnginePing
+    started_at: float
+    """``time.monotonic()``."""
+
+
+class StateView:
+    """Answers in every state of the service; a closed one has an empty pool and an idle queue."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        breaker: CircuitBreaker,
+        budget: MemoryBudget,
+        current: Callable[[], EngineState | None],
+    ) -> None:
+        self._settings = settings
+        self._breaker = breaker
+        self._current = current
+        self.memory_limit_bytes = budget.limit_bytes
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the database is open and statements are accepted."""
+        return self._current() is not None
+
+    @property
+    def database_path(self) -> Path:
+        """The database file."""
+        return self._settings.database_path
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Seconds since the database was opened."""
+        state = self._current()
+        return time.monotonic() - state.started_at if state else 0.0
+
+    @property
+    def worker_threads(self) -> int:
+        """Statements that can run at the same time."""
+        return self._settings.worker_threads
+
+    @property
+    def stuck_workers(self) -> int:
+        """Workers whose statement outlived its deadline."""
+        state = self._current()
+        return state.access.stuck if state else 0
+
+    def pool_status(self) -> dict[str, Any]:
+        """Return the pool's counters."""
+        state = self._current()
+        if state is not None:
+            return dict(state.access.pool.get_status())
+        return {
+            "total_connections": 0,
+            "available_connections": 0,
+            "max_connections": self._settings.pool_size,
+            "in_use": 0,
+            "requests_waiting": 0,
+        }
+
+    def queue_status(self) -> dict[str, Any]:
+        """Return the admission's counters."""
+        state = self._current()
+        admission = state.access.admission if state else None
+        return {
+            "running": admission.running if admission else 0,
+            "waiting": admission.waiting if admission else 0,
+            "worker_threads": self._settings.worker_threads,
+            "queue_size": self._settings.queue_size,
+            "total_refused": admission.total_refused if admission else 0,
+        }
+
+    def breaker_status(self) -> dict[str, Any]:
+        """Return the breaker's state and counters."""
+        return self._breaker.get_status()
+
+    def healing_status(self) -> dict[str, Any]:
+        """Return whether, how often and when last the instance was reopened."""
+        state = self._current()
+        if state is not None:
+            return state.access.healer.get_status()
+        return {"is_healing": False, "count": 0, "last_heal": None}
+
+    def extensions(self) -> Mapping[str, str]:
+        """Return name -> state of each extension."""
+        state = self._current()
+        return state.access.instance.extensions if state else {}
+
+    async def ping(self) -> tuple[PingResult | None, float]:
+        """Return the engine's newest answer and for how long a question is pending."""
+        state = self._current()
+        return await state.ping.ping() if state else (None, 0.0)

@@ -1,0 +1,1 @@
+"""Who asks: the admin token. Must not know HTTP, statements or DuckDB."""

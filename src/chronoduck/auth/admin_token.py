@@ -1,0 +1,94 @@
+"""The admin token: made at the first start, kept in a file that only its owner reads."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from chronoduck.errors import AuthenticationError, DatabasePermissionError
+
+__all__ = ["AdminToken", "read_token"]
+
+_HINT = (
+    "Send the header 'Authorization: Bearer <token>'; the token is in the file admin.token beside "
+    "the database file, readable by the service's user."
+)
+
+
+def read_token(path: Path) -> str:
+    """Return the token in the file.
+
+    Raises:
+        AuthenticationError: the file is missing or unreadable.
+    """
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise AuthenticationError(
+            f"the token file {path} cannot be read: {error.strerror}",
+            hint="Run this as the service's user, or pass --token-file or CHRONODUCK_TOKEN.",
+        ) from error
+
+
+class AdminToken:
+    """Checks bearer tokens against the one in the file, in constant time."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> AdminToken:
+        """Return the token of the file, making both when there is none.
+
+        Raises:
+            DatabasePermissionError: the file may be read by other users, or cannot be written.
+        """
+        try:
+            # O_EXCL: of two processes that start at once one makes the file, the other reads it.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return cls._load(path)
+        except OSError as error:
+            raise DatabasePermissionError(
+                f"the token file {path} cannot be written: {error.strerror}",
+                hint="Make the directory of the database writable for this user.",
+            ) from error
+        token = f"cd_{secrets.token_urlsafe(32)}"
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return cls(token)
+
+    @classmethod
+    def _load(cls, path: Path) -> AdminToken:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise DatabasePermissionError(
+                f"the token file {path} has mode {mode:04o}: other users may read it",
+                hint=f"Run: chmod 600 {path}",
+            )
+        token = read_token(path)
+        if not token:
+            raise DatabasePermissionError(
+                f"the token file {path} is empty",
+                hint=f"Delete {path}; a new one is made at start.",
+            )
+        return cls(token)
+
+    def check(self, authorization: str | None) -> None:
+        """Accept the value of an Authorization header or refuse it.
+
+        Raises:
+            AuthenticationError: there is none, it is not a bearer token, or it is the wrong one.
+        """
+        if not authorization:
+            raise AuthenticationError("the request has no bearer token", hint=_HINT)
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(
+            token.strip().encode(errors="replace"), self._token
+        ):
+            raise AuthenticationError("the bearer token is not valid", hint=_HINT)

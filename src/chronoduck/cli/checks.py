@@ -1,0 +1,241 @@
+"""The doctor's checks: each looks at one thing, changes nothing and names the fix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import httpx2
+
+from chronoduck.engine.extensions import extension_wheel
+from chronoduck.engine.memory import available_cpus, memory_budget
+from chronoduck.engine.ownership import current_owner
+from chronoduck.engine.paths import check_database_file, describe_path
+from chronoduck.engine.statements import StatementParser
+from chronoduck.errors import DuckDBException
+from chronoduck.service.templates import TemplateLibrary
+from chronoduck.settings import Settings, load_settings
+from chronoduck.units import format_bytes
+
+__all__ = ["Check", "Severity", "run_checks"]
+
+_LOW_DISK_PERCENT = 10
+_LOW_MEMORY_BYTES = 512_000_000
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found; ``fix`` is empty when all is well."""
+
+    id: str
+    severity: Severity
+    finding: str
+    fix: str = ""
+
+
+def run_checks(database: Path | None) -> list[Check]:
+    """Return the findings of all checks; settings first, the others need them."""
+    try:
+        settings = load_settings(**({"database_path": database} if database else {}))
+    except DuckDBException as error:
+        return [Check("settings", Severity.ERROR, error.detail, error.hint)]
+    findings = [Check("settings", Severity.OK, "all settings are valid")]
+    for check in _CHECKS:
+        findings += check(settings)
+    return findings
+
+
+def _directory(settings: Settings) -> Iterator[Check]:
+    directory = settings.database_path.parent
+    if not directory.exists():
+        parent = next(p for p in directory.parents if p.exists())
+        if os.access(parent, os.W_OK):
+            yield Check("directory", Severity.OK, f"{directory} will be made at the first start")
+        else:
+            yield Check(
+                "directory",
+                Severity.ERROR,
+                f"{directory} does not exist and {describe_path(parent)} is not writable",
+                f"sudo install -d -m 750 -o $USER {directory}  - or set DUCKDB_DATABASE_PATH",
+            )
+    elif not os.access(directory, os.W_OK):
+        yield Check(
+            "directory",
+            Severity.ERROR,
+            f"{describe_path(directory)} is not writable by this user",
+            f"sudo chown $USER {directory}  - or set DUCKDB_DATABASE_PATH",
+        )
+    else:
+        yield Check("directory", Severity.OK, describe_path(directory))
+
+
+def _database(settings: Settings) -> Iterator[Check]:
+    path = settings.database_path
+    try:
+        check_database_file(path)
+    except DuckDBException as error:
+        yield Check("database", Severity.ERROR, error.detail, error.hint)
+        return
+    if path.exists():
+        size = format_bytes(path.stat().st_size)
+        yield Check("database", Severity.OK, f"{describe_path(path)}, {size}")
+    else:
+        yield Check("database", Severity.OK, f"{path} will be made at the first start")
+
+
+def _service(settings: Settings) -> Iterator[Check]:
+    owner = current_owner(settings.database_path)
+    if owner is None:
+        yield Check("service", Severity.OK, "no process has the database open")
+        return
+    if owner.url is None:
+        yield Check("service", Severity.OK, f"process {owner.pid} has the database open")
+        return
+    where = f"process {owner.pid} serves it at {owner.url}"
+    try:
+        report = httpx2.get(
+            f"{owner.url}/api/v1/duckdb/health", timeout=5.0, trust_env=False
+        ).json()
+    except (httpx2.HTTPError, ValueError) as error:
+        yield Check(
+            "service",
+            Severity.ERROR,
+            f"{where} but does not answer: {error}",
+            f"Look at its log; if it hangs: kill {owner.pid}, then start it again",
+        )
+        return
+    severity = {"healthy": Severity.OK, "degraded": Severity.WARNING}.get(
+        report["status"], Severity.ERROR
+    )
+    yield Check("service", severity, f"{where}: {report['status']}", " ".join(report["errors"]))
+
+
+def _token(settings: Settings) -> Iterator[Check]:
+    path = settings.token_path
+    if not path.exists():
+        yield Check("token", Severity.OK, f"{path} will be made when the service starts")
+    elif path.stat().st_mode & 0o077:
+        yield Check(
+            "token",
+            Severity.ERROR,
+            f"{describe_path(path)} can be read by other users",
+            f"chmod 600 {path}",
+        )
+    else:
+        yield Check("token", Severity.OK, describe_path(path))
+
+
+def _temp(settings: Settings) -> Iterator[Check]:
+    path = settings.temp_directory
+    if not path.exists():
+        yield Check("temp", Severity.OK, f"{path} will be made at the first start")
+    elif path.stat().st_mode & stat.S_IWOTH:
+        yield Check(
+            "temp",
+            Severity.ERROR,
+            f"{describe_path(path)} is writable by every user",
+            f"chmod 755 {path}",
+        )
+    elif not os.access(path, os.W_OK):
+        yield Check(
+            "temp",
+            Severity.ERROR,
+            f"{describe_path(path)} is not writable by this user",
+            f"sudo chown $USER {path}  - or set DUCKDB_TEMP_DIRECTORY",
+        )
+    else:
+        yield Check("temp", Severity.OK, describe_path(path))
+
+
+def _disk(settings: Settings) -> Iterator[Check]:
+    budget = memory_budget(settings)
+    spill = settings.max_temp_size or 2 * budget.limit_bytes
+    for name, path in (("disk", settings.database_path), ("temp-disk", settings.temp_directory)):
+        place = next(p for p in (path, *path.parents) if p.is_dir())
+        usage = shutil.disk_usage(place)
+        percent = 100 * usage.free / usage.total
+        facts = f"{format_bytes(usage.free)} free ({percent:.0f} %) on the volume of {place}"
+        if percent < _LOW_DISK_PERCENT:
+            yield Check(name, Severity.WARNING, facts, "Free space or enlarge the volume")
+        elif name == "temp-disk" and usage.free < spill:
+            yield Check(
+                name,
+                Severity.WARNING,
+                f"{facts}, but spill files may take {format_bytes(spill)}",
+                "Set DUCKDB_MAX_TEMP_SIZE lower, or DUCKDB_TEMP_DIRECTORY to a larger volume",
+            )
+        else:
+            yield Check(name, Severity.OK, facts)
+
+
+def _memory(settings: Settings) -> Iterator[Check]:
+    budget = memory_budget(settings)
+    facts = (
+        f"the engine may use {format_bytes(budget.limit_bytes)} of "
+        f"{format_bytes(budget.total_bytes)} ({budget.reason})"
+    )
+    if budget.limit_bytes < _LOW_MEMORY_BYTES:
+        yield Check(
+            "memory", Severity.WARNING, facts, "Give it 512 MB at least: DUCKDB_MEMORY_LIMIT"
+        )
+    else:
+        yield Check("memory", Severity.OK, facts)
+    cpus = available_cpus()
+    yield Check(
+        "cpu", Severity.OK, f"{cpus} CPUs; {settings.worker_threads} statements run at a time"
+    )
+
+
+def _extensions(settings: Settings) -> Iterator[Check]:
+    if not settings.enable_s3:
+        yield Check("extensions", Severity.OK, "httpfs is off (DUCKDB_ENABLE_S3=false)")
+    elif extension_wheel("httpfs") is not None:
+        yield Check("extensions", Severity.OK, "httpfs is installed as a wheel")
+    elif settings.allow_extension_download:
+        yield Check("extensions", Severity.OK, "httpfs will be downloaded by DuckDB")
+    else:
+        yield Check(
+            "extensions",
+            Severity.ERROR,
+            "DUCKDB_ENABLE_S3=true, but the httpfs extension is not installed",
+            "pip install 'chronoduck[s3]'  - or DUCKDB_ALLOW_EXTENSION_DOWNLOAD=true",
+        )
+
+
+def _templates(settings: Settings) -> Iterator[Check]:
+    parser = StatementParser()
+    try:
+        directories = [settings.templates_directory] if settings.templates_directory else []
+        library = TemplateLibrary.load(directories, parser.parse)
+    except DuckDBException as error:
+        yield Check("templates", Severity.ERROR, error.detail, error.hint)
+    else:
+        yield Check("templates", Severity.OK, f"{len(library.names())} templates are valid")
+    finally:
+        parser.close()
+
+
+_CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
+    _directory,
+    _database,
+    _service,
+    _token,
+    _temp,
+    _disk,
+    _memory,
+    _extensions,
+    _templates,
+)

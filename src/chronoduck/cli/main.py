@@ -1,0 +1,65 @@
+"""The ``chronoduck`` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from chronoduck import __version__
+from chronoduck.cli import breaker, demo, doctor, load, query, serve, status, templates
+from chronoduck.cli.output import print_error
+from chronoduck.errors import DuckDBException
+
+__all__ = ["app", "run"]
+
+_EPILOG = (
+    "Exit codes: 0 done, 64 wrong usage, 65 bad data or statement, 66 not found, 69 service or "
+    "database unavailable, 70 internal error, 74 I/O error, 75 try again later, 77 not permitted, "
+    "78 wrong settings."
+)
+
+app = typer.Typer(
+    name="chronoduck",
+    help="Run a DuckDB file as a service, and use it.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("load")(load.load)
+app.command("query")(query.query)
+app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
+app.add_typer(templates.app, name="templates")
+app.add_typer(breaker.app, name="breaker")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chronoduck {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Run the command of this process's arguments and exit with its code."""
+    try:
+        app()
+    except DuckDBException as error:
+        print_error(error, "--json" in sys.argv)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has had enough (`| head`); nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)

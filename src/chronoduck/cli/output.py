@@ -1,0 +1,61 @@
+"""What commands print: for people on a terminal, as JSON for programs; errors on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from chronoduck.errors import DuckDBException
+
+__all__ = ["console", "errors", "print_error", "print_json", "print_table"]
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Write the value as indented JSON to standard output."""
+    sys.stdout.buffer.write(
+        orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+    sys.stdout.flush()
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numeric: Sequence[bool] = ()
+) -> None:
+    """Write rows as a table; ``numeric`` columns are set to the right, NULL is shown dim."""
+    table = Table(show_edge=False, pad_edge=False)
+    for index, column in enumerate(columns):
+        is_number = index < len(numeric) and numeric[index]
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("[dim]NULL[/dim]" if cell is None else _escape(cell) for cell in row))
+    console.print(table)
+
+
+def _escape(cell: Any) -> str:
+    return str(cell).replace("[", "\\[")
+
+
+def print_error(error: DuckDBException, as_json: bool) -> None:
+    """Say what happened and what to do, on standard error."""
+    if as_json:
+        fields = {
+            "error": {
+                "code": error.code,
+                "detail": error.operator_detail,
+                "hint": error.hint,
+                "exit_code": error.exit_code,
+            }
+        }
+        sys.stderr.write(orjson.dumps(fields).decode() + "\n")
+        return
+    errors.print(f"[bold red]error:[/] {_escape(error.operator_detail)}", soft_wrap=True)
+    if error.hint:
+        errors.print(f"[bold]what to do:[/] {_escape(error.hint)}", soft_wrap=True)

@@ -1,0 +1,84 @@
+"""A running service by HTTP, with its problems as this program's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+import orjson
+
+from chronoduck import errors
+from chronoduck.errors import DuckDBException, ServiceUnavailableError
+
+__all__ = ["RemoteProblem", "RemoteService"]
+
+_PREFIX = "/api/v1/duckdb"
+_EXIT_CODES = {
+    error.code: error.exit_code
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, DuckDBException)
+}
+
+
+class RemoteProblem(DuckDBException):
+    """A problem that the service answered."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        position = fields.get("position")
+        where = f" (line {position['line']}, column {position['column']})" if position else ""
+        super().__init__(f"{fields['detail']}{where}", hint=fields.get("hint", ""))
+        self.code = fields["code"]  # type: ignore[misc] # the service's, not this class's
+        self.exit_code = _EXIT_CODES.get(self.code, 1)  # type: ignore[misc]
+
+
+class RemoteService:
+    """Calls the API of one service."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # Statements have deadlines of their own; only the connection attempt is bounded here.
+        self._client = httpx2.Client(
+            base_url=self.url + _PREFIX,
+            headers=headers,
+            timeout=httpx2.Timeout(None, connect=5.0),
+            trust_env=False,
+        )
+
+    @contextmanager
+    def _unreachable(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.RemoteProtocolError as error:
+            raise ServiceUnavailableError(
+                f"the service at {self.url} broke the answer off before its end: {error}",
+                hint="The result is not complete; the service's log tells why. Run it again.",
+            ) from error
+        except httpx2.TransportError as error:
+            raise ServiceUnavailableError(
+                f"no service answers at {self.url}: {error}",
+                hint="Start it with `chronoduck serve`, or name it by --url.",
+            ) from error
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """Return the JSON of an endpoint; health reports are returned whatever their status.
+
+        Raises:
+            RemoteProblem: the service answered a problem.
+            ServiceUnavailableError: it does not answer.
+        """
+        with self._unreachable():
+            response = self._client.request(method, path, **options)
+        if response.headers.get("content-type", "").startswith("application/problem+json"):
+            raise RemoteProblem(orjson.loads(response.content))
+        return orjson.loads(response.content)
+
+    @contextmanager
+    def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx2.Response]:
+        """Enter a response whose body is read piece by piece."""
+        with self._unreachable(), self._client.stream(method, path, **options) as response:
+            if response.headers.get("content-type", "").startswith("application/problem+json"):
+                raise RemoteProblem(orjson.loads(response.read()))
+            yield response

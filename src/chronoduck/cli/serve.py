@@ -1,0 +1,118 @@
+"""``chronoduck serve``: the service on a port, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from chronoduck.api import create_app
+from chronoduck.assembly import DuckDBService
+from chronoduck.cli.target import DatabaseOption, JsonOption
+from chronoduck.errors import DuckDBResourceError
+from chronoduck.logs import configure_logging
+from chronoduck.settings import Settings, load_settings
+
+__all__ = ["PortInUseError", "serve", "serve_until_stopped"]
+
+_BACKLOG = 2048
+_UMASK = 0o027
+
+
+class PortInUseError(DuckDBResourceError):
+    """Another process listens on the port."""
+
+    code = "port_in_use"
+    title = "Port in use"
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; default DUCKDB_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; default DUCKDB_PORT.")] = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the database file on a port until SIGTERM or Ctrl-C."""
+    overrides = {"host": host, "port": port, "database_path": database}
+    settings = load_settings(**{key: value for key, value in overrides.items() if value})
+    configure_logging(settings)
+    asyncio.run(serve_until_stopped(DuckDBService(settings), lambda url: None))
+
+
+def open_socket(settings: Settings) -> socket.socket:
+    """Return a bound socket.
+
+    Raises:
+        PortInUseError: another process listens there.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise PortInUseError(
+            f"port {settings.port} on {settings.host} cannot be used: {error.strerror}",
+            hint=f"Stop the process that has it (ss -ltnp 'sport = :{settings.port}'), "
+            f"or choose another port: --port {settings.port + 1} or DUCKDB_PORT.",
+        ) from error
+    return listener
+
+
+async def serve_until_stopped(service: DuckDBService, on_ready: Callable[[str], None]) -> None:
+    """Open the service, serve it, call ``on_ready`` with its URL, and drain it at a signal.
+
+    Raises:
+        PortInUseError: the port is taken; the database was not touched.
+        DuckDBConnectionError: the database cannot be opened.
+    """
+    settings = service.settings
+    os.umask(_UMASK)
+    listener = open_socket(settings)
+    try:
+        await service.initialize()
+        config = uvicorn.Config(
+            create_app(service),
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=int(settings.shutdown_grace) + 1,
+        )
+        server = uvicorn.Server(config)
+        # The server sends itself the signal again once it has stopped; by then we are done.
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: None)
+        url = f"http://{_for_url(settings.host)}:{settings.port}"
+        ready = asyncio.create_task(_announce_when_ready(server, service, url, on_ready))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            ready.cancel()
+    finally:
+        listener.close()
+        await service.shutdown()
+
+
+async def _announce_when_ready(
+    server: uvicorn.Server, service: DuckDBService, url: str, on_ready: Callable[[str], None]
+) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    service.announce(url)
+    on_ready(url)
+
+
+def _for_url(host: str) -> str:
+    """Return the address that a client on this machine uses."""
+    if host in ("0.0.0.0", ""):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,97 @@
+"""Where a command sends its work: to a service by URL, or into the file when no service owns it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chronoduck.auth.admin_token import read_token
+from chronoduck.cli.remote import RemoteService
+from chronoduck.engine.ownership import current_owner
+from chronoduck.errors import DatabaseLockedError
+from chronoduck.settings import Settings, load_settings
+
+__all__ = [
+    "DatabaseOption",
+    "JsonOption",
+    "Target",
+    "TokenFileOption",
+    "UrlOption",
+    "find_target",
+    "require_service",
+]
+
+DatabaseOption = Annotated[
+    Path | None,
+    typer.Option("--database", "-d", help="The database file; default: DUCKDB_DATABASE_PATH."),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url", envvar="CHRONODUCK_URL", help="The service, e.g. http://127.0.0.1:8000."
+    ),
+]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="The token; default: admin.token beside the database."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running service, or None and the file is opened by this process."""
+
+    settings: Settings
+    service: RemoteService | None
+
+
+def find_target(database: Path | None, url: str | None, token_file: Path | None) -> Target:
+    """Return the service named by ``url``, else the one that owns the file, else the file itself.
+
+    Raises:
+        DatabaseLockedError: a process that serves nothing owns the file.
+        SettingsError: a setting is invalid.
+    """
+    settings = load_settings(**({"database_path": database} if database else {}))
+    if url is None:
+        owner = current_owner(settings.database_path)
+        if owner is None:
+            return Target(settings, None)
+        if owner.url is None:
+            raise DatabaseLockedError(
+                f"{settings.database_path} is in use by process {owner.pid}, which serves no API",
+                hint=f"Wait until it ends, or stop it (kill {owner.pid}).",
+            )
+        url = owner.url
+    return Target(settings, RemoteService(url, _token(settings, token_file)))
+
+
+def _token(settings: Settings, token_file: Path | None) -> str | None:
+    given = os.environ.get("CHRONODUCK_TOKEN")
+    if given and token_file is None:
+        return given
+    path = token_file or settings.token_path
+    if token_file is None and not path.exists():
+        return None  # the public endpoints need none; the others say what is missing
+    return read_token(path)
+
+
+def require_service(
+    database: Path | None, url: str | None, token_file: Path | None
+) -> RemoteService:
+    """Return the running service; a command that is about one cannot do without.
+
+    Raises:
+        ServiceUnavailableError: none is running for that database.
+    """
+    target = find_target(database, url, token_file)
+    if target.service is not None:
+        return target.service
+    # No process owns the file: ask the configured address, which says the rest in its error.
+    settings = target.settings
+    return RemoteService(f"http://{settings.host}:{settings.port}", _token(settings, token_file))

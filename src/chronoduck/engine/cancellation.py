@@ -1,0 +1,91 @@
+"""Ending a statement early: at its deadline, when its caller left, or on an operator's word."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from chronoduck.engine.database import Connection
+from chronoduck.engine.failures import EngineFailure
+from chronoduck.errors import DuckDBException, StatementCancelledError, StatementTimeoutError
+
+__all__ = ["CancelReason", "CancelToken"]
+
+
+class CancelReason(StrEnum):
+    """Why a statement was ended early."""
+
+    DEADLINE = "deadline"
+    CALLER_LEFT = "caller_left"
+    OPERATOR = "operator"
+    SHUTDOWN = "shutdown"
+    ENGINE_LOST = "engine_lost"
+
+
+class CancelToken:
+    """One statement's word to stop; shared by the event loop and the worker that runs it.
+
+    The interrupt is sent under the lock that binds a connection to the statement: it can never hit
+    the next statement on that connection. An interrupt sent before DuckDB begins is lost, so the
+    caller repeats ``cancel`` until the worker has come back.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.reason: CancelReason | None = None
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Interrupt the statement now, or make it stop before it begins; the first reason stays."""
+        with self._lock:
+            if self.reason is None:
+                self.reason = reason
+            if self._connection is not None:
+                self._connection.interrupt()
+
+    @contextmanager
+    def bound(self, connection: Connection) -> Iterator[None]:
+        """Let ``cancel`` interrupt this connection for the time of the block.
+
+        Raises:
+            StatementTimeoutError, StatementCancelledError: it was cancelled already.
+        """
+        with self._lock:
+            if self.reason is not None:
+                raise self.error()
+            self._connection = connection
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connection = None
+
+    def check(self) -> None:
+        """Raise the statement's end, if it was cancelled."""
+        if self.reason is not None:
+            raise self.error()
+
+    def error(self) -> DuckDBException:
+        """Return the error that the caller gets."""
+        if self.reason is CancelReason.DEADLINE:
+            return StatementTimeoutError(
+                f"the statement was interrupted at its deadline of {self.timeout_seconds:g} s"
+            )
+        if self.reason is CancelReason.ENGINE_LOST:
+            return EngineFailure(
+                "the database engine stopped while the statement ran",
+                operator_detail="interrupted while the instance was reopened",
+                is_fatal=False,
+            )
+        sentence = {
+            CancelReason.CALLER_LEFT: "the caller went away and the statement was interrupted",
+            CancelReason.OPERATOR: "an operator interrupted the statement",
+            CancelReason.SHUTDOWN: "the service is shutting down and interrupted the statement",
+        }
+        return StatementCancelledError(
+            sentence.get(self.reason or CancelReason.OPERATOR, "the statement was interrupted"),
+            hint="" if self.reason is CancelReason.CALLER_LEFT else "Run it again later.",
+        )

@@ -1,0 +1,125 @@
+"""Reopening the instance in the same process after a fatal error, while callers wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.pool import ConnectionPool
+from chronoduck.errors import DuckDBException
+
+__all__ = ["HealRecord", "Healer"]
+
+_DRAIN_SECONDS = 3.0
+"""How long running statements may notice that their instance is gone before it is closed."""
+_RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Waits between attempts to open the file; the last one repeats until it opens."""
+
+
+@dataclass(frozen=True)
+class HealRecord:
+    """One repair: when it ended, why it was needed and how long callers waited."""
+
+    at: str
+    reason: str
+    seconds: float
+    attempts: int
+
+
+class Healer:
+    """Closes and reopens the instance once per failure, however many statements report it.
+
+    Lives on the event loop; ``wait_until_open`` is what every statement passes before it asks for a
+    connection.
+    """
+
+    def __init__(
+        self,
+        instance: DuckDBInstance,
+        pool: ConnectionPool[Connection],
+        executor: Executor,
+        interrupt_all: Callable[[], None],
+    ) -> None:
+        self._instance = instance
+        self._pool = pool
+        self._executor = executor
+        self._interrupt_all = interrupt_all
+        self._open = asyncio.Event()
+        self._open.set()
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("chronoduck.engine")
+        self.count = 0
+        self.last_heal: HealRecord | None = None
+        self.last_error: str | None = None
+        """Why the last attempt to open the file failed, while it is still closed."""
+
+    @property
+    def is_healing(self) -> bool:
+        """Whether the instance is being reopened right now."""
+        return not self._open.is_set()
+
+    async def wait_until_open(self, timeout: float) -> bool:
+        """Return whether the instance is (or became) open within ``timeout`` seconds."""
+        if self._open.is_set():
+            return True
+        try:
+            async with asyncio.timeout(timeout):
+                await self._open.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def start(self, generation: int, reason: str) -> None:
+        """Begin to heal, unless that opening of the instance was replaced already."""
+        if self.is_healing or generation != self._instance.generation:
+            return
+        self._open.clear()
+        self._task = asyncio.get_running_loop().create_task(self._heal(reason))
+
+    async def _heal(self, reason: str) -> None:
+        started = time.monotonic()
+        self._log.error("instance_failed", reason=reason)
+        self._pool.invalidate()
+        self._interrupt_all()
+        await self._pool.drain(_DRAIN_SECONDS)
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await loop.run_in_executor(self._executor, self._instance.reopen)
+                break
+            except DuckDBException as error:
+                self.last_error = error.operator_detail
+                self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)
+            await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
+        seconds = time.monotonic() - started
+        self.count += 1
+        self.last_error = None
+        self.last_heal = HealRecord(
+            datetime.now(UTC).isoformat(timespec="milliseconds"), reason, round(seconds, 3), attempt
+        )
+        self._log.warning("instance_healed", seconds=round(seconds, 3), attempts=attempt)
+        self._open.set()
+
+    async def stop(self) -> None:
+        """Give up healing, for a shutdown."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def get_status(self) -> dict[str, Any]:
+        """Return ``count``, ``last_heal``, ``is_healing`` and why it cannot open, for health."""
+        return {
+            "is_healing": self.is_healing,
+            "count": self.count,
+            "last_heal": None if self.last_heal is None else asdict(self.last_heal),
+        }

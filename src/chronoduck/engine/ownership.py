@@ -1,0 +1,107 @@
+"""One process owns one database file: a lock on a file beside it, with the owner's address in it.
+
+DuckDB locks the database file itself, but a POSIX lock is dropped when *any* descriptor of the file
+is closed in the process, and a hard link gets round it. This lock is on a file of its own, and tells
+the second process (and the command line) who the owner is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from chronoduck.engine.paths import describe_path
+from chronoduck.errors import DatabaseLockedError, DatabasePermissionError
+
+__all__ = ["DatabaseOwnership", "Owner", "current_owner", "lock_path"]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that owns a database file; ``url`` is where it serves, if it does."""
+
+    pid: int
+    url: str | None = None
+
+
+def lock_path(database: Path) -> Path:
+    """Return the lock file of a database file."""
+    return database.with_name(database.name + ".lock")
+
+
+def current_owner(database: Path) -> Owner | None:
+    """Return who owns the file right now, None when nobody does. Changes nothing."""
+    try:
+        descriptor = os.open(lock_path(database), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _read(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> Owner:
+    try:
+        facts = orjson.loads(os.pread(descriptor, 4096, 0))
+        return Owner(pid=int(facts["pid"]), url=facts.get("url"))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return Owner(pid=0)
+
+
+class DatabaseOwnership:
+    """Holds the lock of one database file from ``acquire`` to ``release``."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock without waiting.
+
+        Raises:
+            DatabaseLockedError: another process (or another service in this one) holds it.
+            DatabasePermissionError: the lock file cannot be written.
+        """
+        path = lock_path(self._database)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise DatabasePermissionError(
+                f"{describe_path(path.parent)} is not writable: {error.strerror}",
+                hint=f"Make {path.parent} writable for this user; the database lives there.",
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = _read(descriptor)
+            os.close(descriptor)
+            where = f" and serves it at {owner.url}" if owner.url else ""
+            raise DatabaseLockedError(
+                f"{self._database} is in use: process {owner.pid} owns it{where}",
+                hint=f"Send statements to that service, or stop it first (kill {owner.pid}).",
+            ) from error
+        self._descriptor = descriptor
+        self.announce(None)
+
+    def announce(self, url: str | None) -> None:
+        """Write who we are, and where we serve, for others to read."""
+        if self._descriptor is not None:
+            text = orjson.dumps(asdict(Owner(os.getpid(), url)))
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text, 0)
+
+    def release(self) -> None:
+        """Give the lock back; idempotent. The lock file stays: deleting it would race with others."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,144 @@
+"""Directories and files before the engine touches them: who owns them and who else may open them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from chronoduck.errors import DatabaseFormatError, DatabasePermissionError
+
+__all__ = [
+    "check_database_file",
+    "describe_path",
+    "prepare_directory",
+    "private_temp_directory",
+    "restrict_mode",
+]
+
+_MAGIC = b"DUCK"
+_MAGIC_OFFSET = 8
+_OTHERS = stat.S_IRWXO
+
+
+def describe_path(path: Path) -> str:
+    """Return ``path (owner app, mode 0644)`` for an error that names what is wrong."""
+    try:
+        info = path.stat()
+    except OSError as error:
+        return f"{path} ({error.strerror or error})"
+    try:
+        owner = pwd.getpwuid(info.st_uid).pw_name
+    except KeyError:
+        owner = str(info.st_uid)
+    return f"{path} (owner {owner}, mode {stat.S_IMODE(info.st_mode):04o})"
+
+
+def prepare_directory(path: Path, *, mode: int, setting: str) -> None:
+    """Create the directory with ``mode`` when it is missing, else check that it can be used.
+
+    Raises:
+        DatabasePermissionError: it cannot be created, is not writable by this process, or is
+            writable by every user of the machine.
+    """
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabasePermissionError(
+            f"the directory {path} cannot be created: {error.strerror or error}",
+            hint=f"Run: sudo install -d -m {mode:o} -o $USER {path}  - or set {setting}.",
+        ) from error
+    if not path.is_dir():
+        raise DatabasePermissionError(
+            f"{describe_path(path)} is not a directory", hint=f"Set {setting} to a directory."
+        )
+    if path.stat().st_mode & stat.S_IWOTH:
+        raise DatabasePermissionError(
+            f"{describe_path(path)} is writable by every user of this machine",
+            hint=f"Run: chmod {mode:o} {path}",
+        )
+    if not _is_writable(path):
+        raise DatabasePermissionError(
+            f"{describe_path(path)} is not writable by user {_user()}",
+            hint=f"Run: sudo chown {_user()} {path}  - or set {setting}.",
+        )
+
+
+def _is_writable(directory: Path) -> bool:
+    # access(2) says yes to root on a read-only mount only for mode bits; it does check the mount.
+    return os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def private_temp_directory(root: Path, database: Path) -> Path:
+    """Create and return the folder below ``root`` that only this database's service uses.
+
+    Two instances must not share a spill folder: DuckDB names its files alike in each.
+    """
+    prepare_directory(root, mode=0o755, setting="DUCKDB_TEMP_DIRECTORY")
+    name = f"{database.stem}-{hashlib.sha256(str(database).encode()).hexdigest()[:8]}"
+    directory = root / name
+    prepare_directory(directory, mode=0o700, setting="DUCKDB_TEMP_DIRECTORY")
+    if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
+        raise DatabasePermissionError(
+            f"{describe_path(directory)} does not belong to user {_user()}",
+            hint=f"Run: sudo rm -r {directory}  - or set DUCKDB_TEMP_DIRECTORY.",
+        )
+    directory.chmod(0o700)
+    return directory
+
+
+def check_database_file(path: Path) -> None:
+    """Check an existing database file before it is opened; a missing one is fine.
+
+    Must not run in a process that has the file open: closing it here would drop the engine's lock.
+
+    Raises:
+        DatabasePermissionError: not readable and writable by this process, or open to others.
+        DatabaseFormatError: not a DuckDB file, or a write-ahead log lies there without its database.
+    """
+    wal = path.with_name(path.name + ".wal")
+    if not path.exists():
+        if wal.exists() and wal.stat().st_size > 0:
+            raise DatabaseFormatError(
+                f"{wal} is there but {path} is not: a new database would replay a foreign log",
+                hint="Restore the database file, or move the .wal file away.",
+            )
+        return
+    if not path.is_file():
+        raise DatabaseFormatError(
+            f"{describe_path(path)} is not a file", hint="Set DUCKDB_DATABASE_PATH to a file."
+        )
+    if path.stat().st_mode & _OTHERS:
+        raise DatabasePermissionError(
+            f"{describe_path(path)} can be opened by every user of this machine",
+            hint=f"Run: chmod 640 {path}",
+        )
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        raise DatabasePermissionError(
+            f"{describe_path(path)} is not readable and writable by user {_user()}",
+            hint=f"Run: sudo chown {_user()} {path} && chmod 640 {path}",
+        )
+    with path.open("rb") as file:
+        head = file.read(_MAGIC_OFFSET + len(_MAGIC))
+    if head[_MAGIC_OFFSET:] != _MAGIC:
+        what = "is empty" if not head else "is not a DuckDB database"
+        raise DatabaseFormatError(
+            f"{path} {what}",
+            hint="Move it away to start with a new database, or restore it from a backup.",
+        )
+
+
+def restrict_mode(path: Path) -> None:
+    """Take the database file and its log away from other users (0640), as the guide asks."""
+    for file in (path, path.with_name(path.name + ".wal")):
+        if file.exists() and file.stat().st_mode & _OTHERS:
+            file.chmod(stat.S_IMODE(file.stat().st_mode) & ~_OTHERS)

@@ -1,0 +1,284 @@
+"""Health, statistics and performance metrics as the JSON that clients read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from chronoduck.monitoring.health import Finding, Status, overall_status
+from chronoduck.monitoring.history import QueryHistory
+from chronoduck.monitoring.machine import MachineProbe
+
+__all__ = ["EngineAnswer", "Reports", "ServiceView"]
+
+_DISK_WARN_PERCENT, _DISK_FULL_PERCENT = 90.0, 98.0
+_MEMORY_WARN_PERCENT = 90.0
+_SILENT_SECONDS = 5.0
+"""An engine that has not answered for so long hangs; a shorter silence is a busy machine."""
+
+
+class EngineAnswer(Protocol):
+    """What the engine said when it was asked last."""
+
+    @property
+    def success(self) -> bool: ...
+    @property
+    def execution_time(self) -> float: ...
+    @property
+    def memory_mb(self) -> float: ...
+
+
+class ServiceView(Protocol):
+    """The numbers that reports are made of, as others keep them."""
+
+    @property
+    def is_initialized(self) -> bool: ...
+    @property
+    def database_path(self) -> Path: ...
+    @property
+    def uptime_seconds(self) -> float: ...
+    @property
+    def worker_threads(self) -> int: ...
+    @property
+    def stuck_workers(self) -> int: ...
+    @property
+    def memory_limit_bytes(self) -> int: ...
+
+    def pool_status(self) -> dict[str, Any]: ...
+    def queue_status(self) -> dict[str, Any]: ...
+    def breaker_status(self) -> dict[str, Any]: ...
+    def healing_status(self) -> dict[str, Any]: ...
+    def extensions(self) -> Mapping[str, str]: ...
+    async def ping(self) -> tuple[EngineAnswer | None, float]: ...
+
+
+class Reports:
+    """Makes each report from the numbers of the moment; nothing here waits for a statement."""
+
+    def __init__(self, view: ServiceView, history: QueryHistory, machine: MachineProbe) -> None:
+        self._view = view
+        self._history = history
+        self._machine = machine
+
+    async def health(self) -> dict[str, Any]:
+        """Return the health report; ``database_path`` is in it and must be dropped for the public."""
+        view = self._view
+        answer, silent_seconds = await view.ping() if view.is_initialized else (None, 0.0)
+        findings = self._findings(answer, silent_seconds)
+        size = _file_size(view.database_path)
+        return {
+            "status": overall_status(findings).value,
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "service_initialized": view.is_initialized,
+            "database_exists": size is not None,
+            "database_path": str(view.database_path),
+            "database_size_mb": round((size or 0) / 1e6, 3),
+            "query_test": {
+                "success": answer is not None and answer.success and silent_seconds == 0,
+                "execution_time": round(answer.execution_time, 6) if answer else None,
+                "memory_usage": answer.memory_mb if answer else None,
+            },
+            "connection_pool": view.pool_status(),
+            "queue": view.queue_status(),
+            "circuit_breaker": view.breaker_status(),
+            "healing": view.healing_status(),
+            "extensions": dict(view.extensions()),
+            "metrics": self._metrics(),
+            "system": self._machine.read(),
+            "components": {finding.component: finding.as_dict() for finding in findings},
+            "errors": [
+                f"{finding.reason}. {finding.hint}".strip()
+                for finding in findings
+                if finding.status is not Status.HEALTHY
+            ],
+        }
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the statistics; no statement's text is in them."""
+        view = self._view
+        return {
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "service": {
+                "initialized": view.is_initialized,
+                "uptime_seconds": round(view.uptime_seconds, 3),
+                "memory_limit": f"{view.memory_limit_bytes / 1e9:.2f}GB",
+                "memory_limit_bytes": view.memory_limit_bytes,
+                "worker_threads": view.worker_threads,
+            },
+            "metrics": self._metrics(),
+            "performance": self._history.performance(),
+            "system": self._machine.read(),
+            "connection_pool": view.pool_status(),
+            "queue": view.queue_status(),
+            "circuit_breaker": view.breaker_status(),
+            "database_file": _describe_file(view.database_path),
+            "query_analysis": self._history.analysis(),
+        }
+
+    def performance_metrics(self) -> dict[str, Any]:
+        """Return the short report behind ``templates/performance-metrics``."""
+        breaker = self._view.breaker_status()
+        history = self._history
+        return {
+            "query_performance": {
+                "total_queries": history.total,
+                "success_rate": history.success_rate,
+                "avg_query_time": history.avg_query_time,
+                "recent_query_times": history.recent_query_times(),
+            },
+            "system_performance": self._machine.read(),
+            "memory_usage": {
+                "service_memory_mb": self._machine.resident_mb(),
+                "avg_query_memory_mb": history.avg_memory_mb,
+            },
+            "circuit_breaker": {
+                "state": breaker["state"],
+                "success_rate": breaker["metrics"]["success_rate"],
+                "failure_count": breaker["failure_count"],
+            },
+        }
+
+    def _metrics(self) -> dict[str, Any]:
+        pool = self._view.pool_status()
+        return {
+            "total_connections": pool["total_connections"],
+            "active_connections": pool["in_use"],
+            **self._history.metrics(),
+            "memory_usage_mb": self._machine.resident_mb(),
+        }
+
+    def _findings(self, answer: EngineAnswer | None, silent_seconds: float) -> list[Finding]:
+        if not self._view.is_initialized:
+            return [
+                Finding(
+                    "service",
+                    Status.NOT_INITIALIZED,
+                    "The service has not opened its database",
+                    "POST initialize, or see the log for why the start failed.",
+                )
+            ]
+        return [
+            self._engine_finding(answer, silent_seconds),
+            self._breaker_finding(),
+            self._workers_finding(),
+            self._disk_finding(),
+            self._memory_finding(),
+            self._extensions_finding(),
+        ]
+
+    def _engine_finding(self, answer: EngineAnswer | None, silent_seconds: float) -> Finding:
+        if self._view.healing_status()["is_healing"]:
+            return Finding(
+                "engine",
+                Status.UNHEALTHY,
+                "The database is being reopened after a failure",
+                "Statements wait; if this lasts, look for reopen_failed in the log.",
+            )
+        if silent_seconds > _SILENT_SECONDS:
+            return Finding(
+                "engine",
+                Status.UNHEALTHY,
+                f"The engine has not answered for {silent_seconds:.0f} s",
+                "GET queries shows what runs; DELETE queries/{id} ends it; else restart.",
+            )
+        if silent_seconds == 0 and answer is not None and not answer.success:
+            return Finding(
+                "engine",
+                Status.UNHEALTHY,
+                "The engine does not answer a query",
+                "It is reopened at the next statement; look for instance_failed in the log.",
+            )
+        return Finding("engine", Status.HEALTHY)
+
+    def _breaker_finding(self) -> Finding:
+        status = self._view.breaker_status()
+        if status["state"] == "closed":
+            return Finding("circuit_breaker", Status.HEALTHY)
+        return Finding(
+            "circuit_breaker",
+            Status.UNHEALTHY if status["state"] == "open" else Status.DEGRADED,
+            f"The circuit breaker is {status['state']} after {status['failure_count']} failures",
+            "Mend the cause (disk, file), then run `chronoduck breaker reset`.",
+        )
+
+    def _workers_finding(self) -> Finding:
+        stuck, workers = self._view.stuck_workers, self._view.worker_threads
+        queue = self._view.queue_status()
+        if stuck:
+            return Finding(
+                "workers",
+                Status.UNHEALTHY if stuck >= workers else Status.DEGRADED,
+                f"{stuck} of {workers} workers do not listen to their interrupt",
+                "They end by themselves or with a restart of the service.",
+            )
+        if queue["waiting"] and queue["waiting"] >= queue["queue_size"]:
+            return Finding(
+                "workers",
+                Status.DEGRADED,
+                f"{queue['waiting']} statements wait and new ones are refused",
+                "GET queries shows what runs long; or raise DUCKDB_WORKER_THREADS.",
+            )
+        return Finding("workers", Status.HEALTHY)
+
+    def _disk_finding(self) -> Finding:
+        percent = self._machine.disk_percent()
+        if percent < _DISK_WARN_PERCENT:
+            return Finding("disk", Status.HEALTHY)
+        return Finding(
+            "disk",
+            Status.UNHEALTHY if percent >= _DISK_FULL_PERCENT else Status.DEGRADED,
+            f"The volume of the database is {percent:.0f} % full",
+            "Free space or enlarge the volume; writes fail when it is full.",
+        )
+
+    def _memory_finding(self) -> Finding:
+        percent = self._machine.read()["process_memory_percent"]
+        if percent < _MEMORY_WARN_PERCENT:
+            return Finding("memory", Status.HEALTHY)
+        return Finding(
+            "memory",
+            Status.DEGRADED,
+            f"The service uses {percent:.0f} % of the memory it may use",
+            "Lower DUCKDB_MEMORY_LIMIT or DUCKDB_WORKER_THREADS and restart.",
+        )
+
+    def _extensions_finding(self) -> Finding:
+        missing = [
+            f"{name} is {state}"
+            for name, state in self._view.extensions().items()
+            if state.startswith("unavailable")
+        ]
+        if not missing:
+            return Finding("extensions", Status.HEALTHY)
+        return Finding(
+            "extensions",
+            Status.DEGRADED,
+            "; ".join(missing),
+            "Install chronoduck[s3], or switch DUCKDB_ENABLE_S3 off.",
+        )
+
+
+def _file_size(path: Path) -> int | None:
+    # stat only: opening and closing the file in this process would drop the engine's lock.
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    try:
+        info = path.stat()
+    except OSError:
+        return {"size_mb": 0.0, "created": None, "modified": None}
+    return {
+        "size_mb": round(info.st_size / 1e6, 3),
+        "created": _iso(info.st_ctime),
+        "modified": _iso(info.st_mtime),
+    }
+
+
+def _iso(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds")

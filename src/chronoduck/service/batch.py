@@ -1,0 +1,82 @@
+"""Several statements in order on one connection, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import TypeVar
+
+from chronoduck.engine.database import Connection
+from chronoduck.engine.execution import Params, transaction
+from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.statements import Statement
+from chronoduck.errors import BatchError, DuckDBException
+from chronoduck.service.records import Caller
+from chronoduck.service.runner import StatementRunner
+from chronoduck.service.session import Session
+
+__all__ = ["Query", "RunOne", "run_batch"]
+
+R = TypeVar("R")
+Query = str | tuple[str, Params]
+"""A statement, or a statement with its parameters."""
+RunOne = Callable[[Connection, Statement, Params, Session], R]
+"""Runs one statement on the connection, in a worker thread, and returns what the caller wants."""
+
+
+async def run_batch(
+    runner: StatementRunner,
+    queries: Sequence[Query],
+    run_one: RunOne[R],
+    *,
+    use_transaction: bool,
+    timeout: float | None,
+    caller: Caller,
+) -> list[R]:
+    """Run the statements; without a transaction the first failure ends the batch.
+
+    All are parsed before the first one runs: a typo in the last one changes nothing.
+
+    Raises:
+        BatchError: names the failing statement by index and text, and says what was kept.
+    """
+    parsed = _parse(runner, queries, caller)
+    if not parsed:
+        return []
+    label = Statement(
+        text=";\n".join(statement.text for statement, _ in parsed),
+        kind="batch",
+        parameter_names=frozenset(),
+        query_hash=parsed[0][0].query_hash,
+        leaves_state=True,
+    )
+
+    def step(connection: Connection) -> list[R]:
+        results = []
+        with transaction(connection, session.token) if use_transaction else nullcontext():
+            for index, (statement, params) in enumerate(parsed):
+                try:
+                    results.append(run_one(connection, statement, params, session))
+                except EngineFailure:
+                    raise
+                except DuckDBException as error:
+                    raise BatchError(
+                        index, statement.text, error, rolled_back=use_transaction
+                    ) from error
+        return results
+
+    async with runner.session(label, caller, timeout) as session:
+        return await session.run(step)
+
+
+def _parse(
+    runner: StatementRunner, queries: Sequence[Query], caller: Caller
+) -> list[tuple[Statement, Params]]:
+    parsed: list[tuple[Statement, Params]] = []
+    for index, query in enumerate(queries):
+        sql, params = (query, None) if isinstance(query, str) else query
+        try:
+            parsed.append((runner.parse(sql, caller), params))
+        except DuckDBException as error:
+            raise BatchError(index, sql, error, rolled_back=True) from error
+    return parsed

@@ -1,0 +1,121 @@
+"""What tables there are and how one of them is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from chronoduck.engine.execution import Params
+from chronoduck.errors import NotFoundError
+from chronoduck.service.results import QueryResult
+
+__all__ = ["Catalog", "Column", "Table", "quote_identifier"]
+
+_TABLES = """
+SELECT t.schema_name, t.table_name, 'table' AS kind, t.estimated_size, t.column_count
+FROM duckdb_tables() t WHERE NOT t.internal AND NOT t.temporary
+UNION ALL
+SELECT v.schema_name, v.view_name, 'view', NULL, v.column_count
+FROM duckdb_views() v WHERE NOT v.internal AND NOT v.temporary
+ORDER BY 1, 2
+"""
+_COLUMNS = """
+SELECT column_name, data_type, is_nullable, column_default
+FROM duckdb_columns() WHERE schema_name = $schema AND table_name = $table
+ORDER BY column_index
+"""
+# Segments of one block share it, so blocks are counted once; 262144 is DuckDB's block size.
+_SIZE = """
+SELECT count(DISTINCT block_id) * 262144
+FROM pragma_storage_info($name) WHERE persistent AND block_id >= 0
+"""
+_SAMPLE_ROWS = 5
+
+
+class _Execute(Protocol):
+    async def __call__(self, sql: str, params: Params = None) -> QueryResult: ...
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; ``type`` is DuckDB's."""
+
+    name: str
+    type: str
+    nullable: bool
+    default: str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or view; ``row_estimate`` and ``size_bytes`` are None for views."""
+
+    schema: str
+    name: str
+    kind: str
+    row_estimate: int | None
+    column_count: int
+    size_bytes: int | None = None
+    columns: list[Column] = field(default_factory=list)
+
+    @property
+    def qualified_name(self) -> str:
+        """The name as SQL, quoted."""
+        return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
+
+    @property
+    def sample_sql(self) -> str:
+        """The statement that reads a few of its rows."""
+        return f"SELECT * FROM {self.qualified_name} LIMIT {_SAMPLE_ROWS}"
+
+
+def quote_identifier(name: str) -> str:
+    """Return the name as SQL, whatever it is made of."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Catalog:
+    """Answers ``GET tables`` and ``GET tables/{name}`` through the same door as users' statements."""
+
+    def __init__(self, execute: _Execute) -> None:
+        self._execute = execute
+
+    async def tables(self) -> list[Table]:
+        """Return all tables and views, by schema and name."""
+        result = await self._execute(_TABLES)
+        return [Table(*row) for row in result.data]
+
+    async def table(self, name: str) -> Table:
+        """Return one table with columns and size on disk; ``schema.table`` is understood.
+
+        Raises:
+            NotFoundError: no table or view of that name.
+        """
+        found = self._find(await self.tables(), name)
+        params: dict[str, Any] = {"schema": found.schema, "table": found.name}
+        columns = [Column(*row) for row in (await self._execute(_COLUMNS, params)).data]
+        size = None
+        if found.kind == "table":
+            size_result = await self._execute(_SIZE, {"name": found.qualified_name})
+            size = int(size_result.data[0][0])
+        return Table(
+            schema=found.schema,
+            name=found.name,
+            kind=found.kind,
+            row_estimate=found.row_estimate,
+            column_count=found.column_count,
+            size_bytes=size,
+            columns=columns,
+        )
+
+    @staticmethod
+    def _find(tables: list[Table], name: str) -> Table:
+        for table in tables:
+            if name == f"{table.schema}.{table.name}" or (
+                table.schema == "main" and name == table.name
+            ):
+                return table
+        known = ", ".join(table.name for table in tables[:10]) or "none yet"
+        raise NotFoundError(
+            f"there is no table or view {name}", hint=f"GET tables lists them; there are: {known}."
+        )

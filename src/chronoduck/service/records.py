@@ -1,0 +1,65 @@
+"""What is told about a statement: while it runs, and once when it has ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+__all__ = ["Caller", "Outcome", "RunningStatement", "StatementObserver", "StatementRecord"]
+
+Outcome = Literal["ok", "user_error", "cancelled", "timeout", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: a user's name for logs and listings, and the request's id."""
+
+    name: str = "python"
+    request_id: str | None = None
+
+
+@dataclass
+class RunningStatement:
+    """A statement between its admission and its end, as ``GET queries`` lists it."""
+
+    id: str
+    sql: str
+    kind: str
+    query_hash: str
+    caller: Caller
+    timeout_seconds: float
+    started_at: float = field(default_factory=time.time)
+    """Unix time."""
+    started: float = field(default_factory=time.perf_counter)
+    state: Literal["waiting", "running", "streaming"] = "waiting"
+    queue_seconds: float = 0.0
+    engine_seconds: float = 0.0
+    rows: int = 0
+    memory_mb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRecord:
+    """A statement that has ended. Times in seconds, memory in MB."""
+
+    id: str
+    sql: str
+    kind: str
+    query_hash: str
+    caller: Caller
+    outcome: Outcome
+    error_code: str | None
+    ended_at: float
+    """Unix time."""
+    execution_time: float
+    """From its arrival to its last row, waiting included."""
+    queue_time: float
+    rows: int
+    memory_mb: float
+
+
+class StatementObserver(Protocol):
+    """Is told of every ended statement, on the event loop: must be quick and must not raise."""
+
+    def __call__(self, record: StatementRecord, /) -> None: ...

@@ -1,0 +1,231 @@
+"""The way of every statement: parse, breaker, place, connection, engine, record."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from chronoduck.engine.cancellation import CancelReason, CancelToken
+from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.statements import Statement, StatementParser, query_hash
+from chronoduck.errors import (
+    CircuitBreakerOpenException,
+    DiskFullError,
+    DuckDBException,
+    DuckDBQueryError,
+    DuckDBResourceError,
+    InvalidRequestError,
+    NotFoundError,
+    StatementCancelledError,
+    StatementTimeoutError,
+)
+from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.service.records import (
+    Caller,
+    Outcome,
+    RunningStatement,
+    StatementObserver,
+    StatementRecord,
+)
+from chronoduck.service.session import EngineAccess, Session
+from chronoduck.settings import Settings
+
+__all__ = ["OpenStatement", "StatementRunner"]
+
+
+class StatementRunner:
+    """Opens sessions for statements, keeps the list of running ones and tells observers of the end."""
+
+    def __init__(
+        self,
+        access: EngineAccess,
+        breaker: CircuitBreaker,
+        parser: StatementParser,
+        settings: Settings,
+        observers: Sequence[StatementObserver] = (),
+    ) -> None:
+        self.access = access
+        self.breaker = breaker
+        self.parser = parser
+        self.settings = settings
+        self._observers = tuple(observers)
+        self._sessions: dict[str, Session] = {}
+
+    def timeout(self, asked: float | None) -> float:
+        """Return the deadline in seconds for what the caller asked for.
+
+        Raises:
+            InvalidRequestError: not above 0 or above ``DUCKDB_MAX_STATEMENT_TIMEOUT``.
+        """
+        if asked is None:
+            return self.settings.statement_timeout
+        limit = self.settings.max_statement_timeout
+        if not 0 < asked <= limit:
+            raise InvalidRequestError(
+                f"timeout_seconds is {asked:g}; it must be above 0 and at most {limit:g}",
+                hint="The operator sets the limit as DUCKDB_MAX_STATEMENT_TIMEOUT.",
+            )
+        return asked
+
+    def parse(self, sql: str, caller: Caller) -> Statement:
+        """Return what the text is; a text that is refused is recorded like a failed statement.
+
+        Raises:
+            DuckDBQueryError: it is not one valid statement of a kind that is run here.
+        """
+        try:
+            return self.parser.parse(sql)
+        except DuckDBException as error:
+            record = StatementRecord(
+                id=_new_id(),
+                sql=sql,
+                kind="invalid",
+                query_hash=query_hash(sql),
+                caller=caller,
+                outcome=_outcome(error),
+                error_code=error.code,
+                ended_at=time.time(),
+                execution_time=0.0,
+                queue_time=0.0,
+                rows=0,
+                memory_mb=0.0,
+            )
+            self.remove(record)
+            raise
+
+    @asynccontextmanager
+    async def session(
+        self, statement: Statement, caller: Caller, timeout: float | None = None
+    ) -> AsyncIterator[Session]:
+        """Enter a session for one statement; its end is recorded however it leaves."""
+        session = self.open(statement, caller, timeout)
+        try:
+            yield session.session
+        except BaseException as error:
+            session.end(error)
+            raise
+        session.end(None)
+
+    def open(
+        self, statement: Statement, caller: Caller, timeout: float | None = None
+    ) -> OpenStatement:
+        """Begin a statement whose end the caller tells by ``end``, exactly once.
+
+        Raises:
+            CircuitBreakerOpenException: the breaker refuses calls now.
+        """
+        return OpenStatement(self, statement, caller, self.timeout(timeout))
+
+    def add(self, session: Session) -> None:
+        """List a statement as running."""
+        self._sessions[session.running.id] = session
+
+    def remove(self, record: StatementRecord) -> None:
+        """Take a statement off the list and tell the observers of its end."""
+        self._sessions.pop(record.id, None)
+        for observer in self._observers:
+            observer(record)
+
+    def list_running(self) -> list[RunningStatement]:
+        """Return the statements that wait, run or stream now, oldest first."""
+        return [session.running for session in self._sessions.values()]
+
+    def cancel(self, statement_id: str) -> RunningStatement:
+        """Interrupt a running statement.
+
+        Raises:
+            NotFoundError: no statement of that id runs.
+        """
+        session = self._sessions.get(statement_id)
+        if session is None:
+            raise NotFoundError(
+                f"no statement {statement_id} is running",
+                hint="It may have ended already; GET queries lists the running ones.",
+            )
+        session.interrupt(CancelReason.OPERATOR)
+        return session.running
+
+    def cancel_all(self, reason: CancelReason) -> None:
+        """Interrupt every running statement."""
+        for session in list(self._sessions.values()):
+            session.interrupt(reason)
+
+
+class OpenStatement:
+    """A statement on its way: its session, and the one call that ends it."""
+
+    def __init__(
+        self, runner: StatementRunner, statement: Statement, caller: Caller, timeout: float
+    ) -> None:
+        self._runner = runner
+        self._permit = runner.breaker.before_call()
+        running = RunningStatement(
+            id=_new_id(),
+            sql=statement.text,
+            kind=statement.kind,
+            query_hash=statement.query_hash,
+            caller=caller,
+            timeout_seconds=timeout,
+        )
+        self.session = Session(runner.access, CancelToken(timeout), running)
+        self._ended = False
+        runner.add(self.session)
+
+    def end(self, error: BaseException | None) -> None:
+        """Return the connection, tell the breaker, the list and the observers. Idempotent."""
+        if self._ended:
+            return
+        self._ended = True
+        self.session.close()
+        running = self.session.running
+        seconds = time.perf_counter() - running.started
+        breaker = self._runner.breaker
+        outcome = _outcome(error)
+        if outcome == "ok":
+            breaker.record_success(self._permit, seconds)
+        elif _is_infrastructure_failure(error):
+            breaker.record_failure(self._permit, str(error))
+        else:
+            breaker.record_neutral(self._permit)
+        record = StatementRecord(
+            id=running.id,
+            sql=running.sql,
+            kind=running.kind,
+            query_hash=running.query_hash,
+            caller=running.caller,
+            outcome=outcome,
+            error_code=error.code if isinstance(error, DuckDBException) else None,
+            ended_at=time.time(),
+            execution_time=seconds,
+            queue_time=running.queue_seconds,
+            rows=running.rows,
+            memory_mb=running.memory_mb,
+        )
+        self._runner.remove(record)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:16]
+
+
+def _is_infrastructure_failure(error: BaseException | None) -> bool:
+    """Whether the error is the engine's or the disk's, not the caller's."""
+    if isinstance(error, EngineFailure):
+        return not error.had_no_effect  # one lost instance is one failure, not one per caller
+    return isinstance(error, DiskFullError)
+
+
+def _outcome(error: BaseException | None) -> Outcome:
+    if error is None:
+        return "ok"
+    if isinstance(error, StatementTimeoutError):
+        return "timeout"
+    if isinstance(error, StatementCancelledError) or not isinstance(error, Exception):
+        return "cancelled"
+    if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
+        return "user_error"
+    if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError):
+        return "refused"
+    return "failed"

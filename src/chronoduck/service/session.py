@@ -1,0 +1,232 @@
+"""One statement's (or transaction's) stay in the engine: place, connection, deadline, clean-up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from chronoduck.engine.cancellation import CancelReason, CancelToken
+from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.healing import Healer
+from chronoduck.engine.pool import ConnectionPool, PooledConnection
+from chronoduck.errors import EngineBugError, StatementTimeoutError
+from chronoduck.resilience.admission import Admission
+from chronoduck.service.records import RunningStatement
+
+__all__ = ["EngineAccess", "Session"]
+
+T = TypeVar("T")
+_INTERRUPT_EVERY_SECONDS = 0.05
+"""An interrupt that arrives before DuckDB begins is lost: it is repeated until the worker is back."""
+_GRACE_SECONDS = 1.0
+"""How long after its deadline a caller waits for the engine to listen to the interrupt."""
+
+
+@dataclass
+class EngineAccess:
+    """What every session needs of the engine."""
+
+    instance: DuckDBInstance
+    pool: ConnectionPool[Connection]
+    healer: Healer
+    admission: Admission
+    workers: Executor
+    stuck: int = field(default=0)
+    """Workers whose statement did not listen to its interrupt and whose caller was sent away."""
+
+
+class Session:
+    """Runs steps on one connection until it is closed; every step takes a worker's place anew.
+
+    A step is a function of the connection that runs in a worker thread. Between steps no place is
+    held, so that a slow reader of a result keeps a connection busy but never a worker. Use from the
+    event loop, one step at a time; ``close`` must be called in every case and never waits.
+    """
+
+    def __init__(self, access: EngineAccess, token: CancelToken, running: RunningStatement) -> None:
+        self._access = access
+        self.running = running
+        self._deadline = time.monotonic() + token.timeout_seconds
+        self._lease: PooledConnection[Connection] | None = None
+        self._busy = False
+        self._closed = False
+        self._is_clean = False
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self.token = token
+
+    def interrupt(self, reason: CancelReason) -> None:
+        """End the statement from outside: interrupt its worker, or its next step before it begins."""
+        self.token.cancel(reason)
+        self._interrupt_until_back(asyncio.get_running_loop(), reason)
+
+    def hold(self) -> None:
+        """Expect pauses between steps; the deadline then takes the connection from an idle session.
+
+        Without this a client that stops reading a result, or a transaction that is never ended,
+        would keep a connection (and the engine's snapshot) for ever.
+        """
+        self.running.state = "streaming"
+        self._idle_timer = asyncio.get_running_loop().call_later(
+            max(0.0, self.remaining_seconds), self._expire_idle
+        )
+
+    def _expire_idle(self) -> None:
+        if not self._busy and not self._closed:
+            self._is_clean = False
+            self.token.cancel(CancelReason.DEADLINE)
+            self._return_lease()
+
+    def mark_clean(self) -> None:
+        """Say that the connection holds nothing of this session and may be used as it is."""
+        self._is_clean = True
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Time left until the deadline."""
+        return self._deadline - time.monotonic()
+
+    async def run(self, step: Callable[[Connection], T]) -> T:
+        """Run the step in a worker thread and return its result.
+
+        Raises:
+            StatementTimeoutError: the deadline passed, waiting or running.
+            StatementCancelledError: it was interrupted.
+            QueueFullError: too many callers wait.
+            DuckDBException: what the step raised.
+        """
+        while True:
+            generation = self._access.instance.generation
+            try:
+                return await self._run_once(step)
+            except EngineFailure as failure:
+                self._is_clean = False
+                if failure.is_fatal:
+                    self._access.healer.start(generation, failure.operator_detail)
+                if not failure.had_no_effect or self.running.state == "streaming":
+                    raise
+                # The instance was lost before this statement began: it is safe to run it again.
+                self._return_lease()
+                if self.remaining_seconds <= 0:
+                    raise
+
+    async def _run_once(self, step: Callable[[Connection], T]) -> T:
+        access = self._access
+        self.token.check()
+        if access.healer.is_healing and not await access.healer.wait_until_open(
+            max(0.0, self.remaining_seconds)
+        ):
+            raise StatementTimeoutError(
+                f"the database was not reopened within {self.token.timeout_seconds:g} s",
+                hint="GET health tells why; the service keeps trying.",
+            )
+        waited = await access.admission.acquire(max(0.0, self.remaining_seconds))
+        self.running.queue_seconds += waited
+        try:
+            if self._lease is None:
+                self._lease = await access.pool.get_connection(max(0.0, self.remaining_seconds))
+        except BaseException:
+            access.admission.release()
+            raise
+        return await self._run_in_worker(step, self._lease)
+
+    async def _run_in_worker(
+        self, step: Callable[[Connection], T], lease: PooledConnection[Connection]
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+        self._busy = True
+        if self.running.state == "waiting":
+            self.running.state = "running"
+
+        def work() -> None:
+            result: Any = None
+            error: BaseException | None = None
+            try:
+                result = step(lease.raw)
+            except EngineBugError as bug:
+                error = self._judge(bug)
+            except BaseException as raised:  # noqa: BLE001 - handed to the caller below
+                error = raised
+            loop.call_soon_threadsafe(self._finish_step, outcome, result, error)
+
+        self._access.workers.submit(work)
+        timer = loop.call_later(
+            max(0.0, self.remaining_seconds), self._enforce_deadline, loop, outcome
+        )
+        try:
+            return await outcome
+        except asyncio.CancelledError:
+            self._interrupt_until_back(loop, CancelReason.CALLER_LEFT)
+            raise
+        finally:
+            timer.cancel()
+
+    def _judge(self, bug: EngineBugError) -> BaseException:
+        """Tell an internal error that killed the instance from one that did not."""
+        if self._access.instance.is_valid():
+            return bug
+        return EngineFailure(
+            "the database engine stopped after an internal error",
+            operator_detail=bug.operator_detail,
+            is_fatal=True,
+        )
+
+    def _finish_step(
+        self, outcome: asyncio.Future[T], result: T, error: BaseException | None
+    ) -> None:
+        """Give the place back and wake the caller, on the event loop."""
+        self._busy = False
+        self._access.admission.release()
+        if self._closed:
+            self._return_lease()
+        if outcome.done():
+            if not outcome.cancelled():
+                self._access.stuck -= 1
+        elif error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
+
+    def _enforce_deadline(
+        self, loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any]
+    ) -> None:
+        if not self._busy:
+            return
+        self._interrupt_until_back(loop, CancelReason.DEADLINE)
+        loop.call_later(_GRACE_SECONDS, self._give_up, outcome)
+
+    def _interrupt_until_back(self, loop: asyncio.AbstractEventLoop, reason: CancelReason) -> None:
+        if self._busy:
+            self._is_clean = False
+            self.token.cancel(reason)
+            loop.call_later(_INTERRUPT_EVERY_SECONDS, self._interrupt_until_back, loop, reason)
+
+    def _give_up(self, outcome: asyncio.Future[Any]) -> None:
+        """Send the caller away although the engine still works: some loops cannot be interrupted."""
+        if self._busy and not outcome.done():
+            self._access.stuck += 1
+            outcome.set_exception(
+                StatementTimeoutError(
+                    f"the statement passed its deadline of {self.token.timeout_seconds:g} s and "
+                    "has not listened to its interrupt yet; a write may still be applied",
+                    hint="Look at GET queries before you send a write again.",
+                )
+            )
+
+    def close(self) -> None:
+        """Give the connection back: now, or when the worker that still uses it comes back."""
+        self._closed = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if not self._busy:
+            self._return_lease()
+
+    def _return_lease(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._access.pool.return_connection(lease, tainted=not self._is_clean)

@@ -1,0 +1,113 @@
+"""A transaction over several awaits: one connection, committed at the end or rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from chronoduck.engine.database import Connection
+from chronoduck.engine.execution import FetchMode, Params, execute
+from chronoduck.engine.statements import Statement
+from chronoduck.errors import DuckDBException, DuckDBQueryError
+from chronoduck.service.queries import run_and_fetch
+from chronoduck.service.records import Caller
+from chronoduck.service.results import QueryResult
+from chronoduck.service.runner import StatementRunner
+from chronoduck.service.session import Session
+
+__all__ = ["Transaction", "open_transaction"]
+
+_LABEL = Statement(
+    text="-- transaction",
+    kind="transaction",
+    parameter_names=frozenset(),
+    query_hash="",
+    leaves_state=True,
+)
+
+
+class Transaction:
+    """An open transaction. After one failed statement nothing of it can be committed any more."""
+
+    def __init__(self, runner: StatementRunner, session: Session) -> None:
+        self._runner = runner
+        self._session = session
+        self._failure: BaseException | None = None
+        self._is_open = True
+
+    async def execute(
+        self, sql: str, params: Params = None, fetch_mode: FetchMode = "all"
+    ) -> QueryResult:
+        """Run one statement inside the transaction and return its result.
+
+        Raises:
+            DuckDBQueryError: the statement failed, or an earlier one did; the transaction is lost.
+        """
+        if not self._is_open:
+            raise DuckDBQueryError(
+                "the transaction has ended", hint="Open another one with service.transaction()."
+            )
+        if self._failure is not None:
+            raise DuckDBQueryError(
+                f"the transaction failed before this statement: {self._failure}",
+                hint="Leave the block; nothing of the transaction is kept. Then run it again.",
+                category="transaction_aborted",
+            )
+        statement = self._runner.parser.parse(sql)
+        try:
+            return await self._session.run(
+                lambda connection: run_and_fetch(
+                    connection, statement, params, self._session, fetch_mode
+                )
+            )
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    async def finish(self) -> None:
+        """Commit; raise when an earlier statement failed, even if its error was swallowed."""
+        self._is_open = False
+        if self._failure is not None:
+            raise DuckDBQueryError(
+                f"nothing was committed: a statement of the transaction failed: {self._failure}",
+                hint="Run the whole transaction again.",
+                category="transaction_aborted",
+            ) from self._failure
+        await self._session.run(lambda connection: self._commit(connection))
+
+    def _commit(self, connection: Connection) -> None:
+        self._session.token.check()
+        execute(connection, "COMMIT", None, self._session.token)
+
+    def abandon(self) -> None:
+        """Refuse further statements; closing the connection rolls back."""
+        self._is_open = False
+
+
+@asynccontextmanager
+async def open_transaction(
+    runner: StatementRunner, caller: Caller, timeout: float | None = None
+) -> AsyncIterator[Transaction]:
+    """Commit when the block ends, roll back when it raises or is cancelled.
+
+    The deadline (default: the longest that is allowed) covers the whole block, so that a forgotten
+    transaction cannot keep a connection for ever.
+    """
+    timeout = runner.settings.max_statement_timeout if timeout is None else timeout
+    async with runner.session(_LABEL, caller, timeout) as session:
+        await session.run(
+            lambda connection: execute(connection, "BEGIN TRANSACTION", None, session.token)
+        )
+        session.hold()
+        transaction = Transaction(runner, session)
+        try:
+            yield transaction
+        except BaseException:
+            # The session is left tainted: its connection is closed, which rolls back.
+            transaction.abandon()
+            raise
+        try:
+            await transaction.finish()
+        except DuckDBException:
+            transaction.abandon()
+            raise

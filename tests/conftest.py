@@ -1,0 +1,52 @@
+"""Fixtures for every kind of test: settings in a directory of their own, a service on a real file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chronoduck.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's shell reaches a test."""
+    for name in os.environ:
+        if name.startswith(("DUCKDB_", "PARQUET_", "AWS_", "CHRONODUCK_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Return settings on files below tmp_path; keywords override them."""
+
+    def make(**overrides: Any) -> Settings:
+        defaults: dict[str, Any] = {
+            "database_path": tmp_path / "data" / "test.db",
+            "temp_directory": tmp_path / "temp",
+            "memory_limit": "500MB",
+            "worker_threads": 2,
+            "shutdown_grace": 0.5,
+        }
+        return load_settings(**{**defaults, **overrides})
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    """Settings on files below tmp_path."""
+    return make_settings()
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator["DuckDBService"]:
+    """An open service on a new database file."""
+    from chronoduck.assembly import DuckDBService
+
+    async with DuckDBService(settings) as opened:
+        yield opened

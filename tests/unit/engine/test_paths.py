@@ -1,0 +1,84 @@
+"""Files and directories before the engine touches them."""
+
+import os
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from chronoduck.engine.paths import (
+    check_database_file,
+    prepare_directory,
+    private_temp_directory,
+    restrict_mode,
+)
+from chronoduck.errors import DatabaseFormatError, DatabasePermissionError
+
+
+def test_a_missing_directory_is_made_with_its_mode(tmp_path: Path) -> None:
+    prepare_directory(tmp_path / "a" / "b", mode=0o750, setting="X")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_world_writable_directory_is_refused_with_owner_mode_and_fix(tmp_path: Path) -> None:
+    directory = tmp_path / "open"
+    directory.mkdir()
+    directory.chmod(0o777)
+    with pytest.raises(DatabasePermissionError) as caught:
+        prepare_directory(directory, mode=0o755, setting="DUCKDB_TEMP_DIRECTORY")
+    assert str(directory) in caught.value.detail
+    assert "0777" in caught.value.detail
+    assert "owner" in caught.value.detail
+    assert f"chmod 755 {directory}" in caught.value.hint
+
+
+def test_a_file_in_the_place_of_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatabasePermissionError):
+        prepare_directory(tmp_path / "file", mode=0o750, setting="X")
+
+
+def test_each_database_has_its_own_private_temp_directory(tmp_path: Path) -> None:
+    one = private_temp_directory(tmp_path / "t", tmp_path / "a" / "x.db")
+    two = private_temp_directory(tmp_path / "t", tmp_path / "b" / "x.db")
+    assert one != two
+    assert one.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_database_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    duckdb.connect(str(path)).close()
+    path.chmod(0o644)
+    with pytest.raises(DatabasePermissionError) as caught:
+        check_database_file(path)
+    assert "0644" in caught.value.detail
+    assert f"chmod 640 {path}" in caught.value.hint
+    path.chmod(0o640)
+    check_database_file(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"SQLite format 3\x00" + b"\x00" * 90])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "a.db"
+    path.write_bytes(content)
+    path.chmod(0o640)
+    with pytest.raises(DatabaseFormatError, match="is empty|is not a DuckDB database"):
+        check_database_file(path)
+    assert path.read_bytes() == content
+
+
+def test_a_log_without_its_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.db.wal").write_bytes(b"x")
+    with pytest.raises(DatabaseFormatError, match="foreign log"):
+        check_database_file(tmp_path / "a.db")
+
+
+def test_the_mode_of_database_and_log_is_restricted(tmp_path: Path) -> None:
+    for name in ("a.db", "a.db.wal"):
+        (tmp_path / name).write_bytes(b"")
+        (tmp_path / name).chmod(0o646)
+    restrict_mode(tmp_path / "a.db")
+    assert os.stat(tmp_path / "a.db").st_mode & 0o777 == 0o640
+    assert os.stat(tmp_path / "a.db.wal").st_mode & 0o777 == 0o640

@@ -1,0 +1,91 @@
+"""The environment as settings: the guide's names, and errors that name the variable."""
+
+from pathlib import Path
+
+import pytest
+
+from chronoduck.errors import SettingsError
+from chronoduck.settings import load_settings
+
+GUIDE = {
+    "DUCKDB_DATABASE_PATH": "/var/lib/duckdb/chrono_analytics.db",
+    "DUCKDB_MEMORY_LIMIT": "4GB",
+    "DUCKDB_WORKER_THREADS": "4",
+    "DUCKDB_TEMP_DIRECTORY": "/tmp/duckdb",
+    "DUCKDB_MAX_MEMORY_PERCENTAGE": "60",
+    "DUCKDB_ENABLE_S3": "false",
+    "AWS_ACCESS_KEY_ID": "",
+    "AWS_SECRET_ACCESS_KEY": "",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "PARQUET_COMPRESSION": "ZSTD",
+    "PARQUET_ROW_GROUP_SIZE": "1000000",
+    "PARQUET_PAGE_SIZE": "1048576",
+    "PARQUET_ENABLE_DICTIONARY": "true",
+}
+
+
+def test_the_guides_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = load_settings()
+    for name, value in GUIDE.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == without
+
+
+def test_an_empty_aws_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
+    assert load_settings().aws_access_key_id is None
+
+
+def test_the_pool_holds_twice_the_workers() -> None:
+    assert load_settings(worker_threads=3).pool_size == 6
+    assert load_settings(worker_threads=3, max_connections=4).pool_size == 4
+
+
+def test_relative_paths_are_made_absolute() -> None:
+    assert load_settings(database_path="x.db").database_path == Path.cwd() / "x.db"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DUCKDB_MEMORY_LIMIT", "lots"),
+        ("DUCKDB_WORKER_THREADS", "0"),
+        ("DUCKDB_WORKER_THREADS", "many"),
+        ("DUCKDB_MAX_MEMORY_PERCENTAGE", "150"),
+        ("DUCKDB_PORT", "70000"),
+        ("DUCKDB_BREAKER_FAILURE_THRESHOLD", "0"),
+        ("DUCKDB_LOG_FORMAT", "xml"),
+        ("PARQUET_COMPRESSION", "RAR"),
+        ("DUCKDB_STATEMENT_TIMEOUT", "0"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DUCKDB_MEMORYLIMIT", "4GB")
+    with pytest.raises(SettingsError, match="DUCKDB_MEMORYLIMIT") as caught:
+        load_settings()
+    assert "DUCKDB_MEMORY_LIMIT" in caught.value.hint
+
+
+def test_a_pool_smaller_than_the_workers_is_refused() -> None:
+    with pytest.raises(SettingsError, match="worker_threads"):
+        load_settings(worker_threads=8, max_connections=4)
+
+
+def test_a_secret_never_shows_in_an_error_or_a_dump(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "TOPSECRET")
+    monkeypatch.setenv("DUCKDB_PORT", "x")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "TOPSECRET" not in str(caught.value)
+    monkeypatch.delenv("DUCKDB_PORT")
+    assert "TOPSECRET" not in repr(load_settings())
