@@ -1,11 +1,20 @@
-"""The log: structured lines to standard error or to a rotating file, cheap enough for every statement."""
+"""The log: one structured line per event, to standard error or to a rotating file.
+
+A program that only uses the library decides itself where lines go, by the standard ``logging``
+module; ``configure_logging`` is for our own commands.
+"""
 
 from __future__ import annotations
 
+import atexit
 import logging
 import logging.handlers
 import sys
-from collections.abc import MutableMapping
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,104 +22,135 @@ import structlog
 
 from chronoduck.settings import Settings
 
-__all__ = ["configure_logging"]
+__all__ = ["configure_logging", "get_logger", "line_writer"]
+
+_LEADING = ("timestamp", "level", "event")
+_OURS = "chronoduck"
+_WRITE_EVERY_SECONDS = 0.1
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send structlog's and the standard library's lines (uvicorn's) to one place in one form.
-
-    Lines are written with the handler's own lock; a line is one ``write`` and never interleaves.
-    """
-    handler = _handler(settings)
-    handler.setFormatter(_Passthrough(settings.log_format))
-    root = logging.getLogger()
-    for old in root.handlers[:]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(settings.log_level.upper())
-    structlog.configure(
+def get_logger(name: str) -> Any:
+    """Return a logger whose methods take an event and its fields: ``log.info("x", rows=3)``."""
+    return structlog.wrap_logger(
+        logging.getLogger(f"{_OURS}.{name}"),
         processors=[
-            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.filter_by_level,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            _renderer(settings.log_format),
+            _render_json,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[settings.log_level.upper()]
-        ),
-        logger_factory=_HandlerLoggerFactory(handler),
+        wrapper_class=structlog.BoundLogger,
         cache_logger_on_first_use=True,
     )
 
 
-def _handler(settings: Settings) -> logging.Handler:
-    if settings.log_file is None:
-        return logging.StreamHandler(sys.stderr)
-    settings.log_file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    return logging.handlers.RotatingFileHandler(
-        settings.log_file,
-        maxBytes=settings.log_max_size,
-        backupCount=settings.log_backups,
-        encoding="utf-8",
-    )
+def line_writer(name: str) -> Callable[[int, str, dict[str, Any]], None]:
+    """Return a function that writes ``(level, event, fields)`` as one line, for every statement.
 
+    A third of the cost of a logger's method: nothing is bound and no caller is looked up.
+    """
+    logger = logging.getLogger(f"{_OURS}.{name}")
 
-def _renderer(form: str) -> structlog.typing.Processor:
-    if form == "console":
-        return structlog.dev.ConsoleRenderer(colors=False)
-    return _render_json
+    def write(level: int, event: str, fields: dict[str, Any]) -> None:
+        if logger.isEnabledFor(level):
+            stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+            head = {
+                "timestamp": stamp,
+                "level": logging.getLevelName(level).lower(),
+                "event": event,
+            }
+            line = orjson.dumps(head | fields).decode()
+            logger.handle(logging.LogRecord(logger.name, level, "", 0, line, None, None))
+
+    return write
 
 
 def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     # Timestamp, level and event first, for people who read the raw file.
-    line = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    line = {key: event.pop(key) for key in _LEADING if key in event}
     return orjson.dumps(line | event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-class _HandlerLogger:
-    """Writes rendered lines straight to the handler: a fifth of the cost of a stdlib logger call."""
-
-    def __init__(self, handler: logging.Handler, name: str) -> None:
-        self._handler = handler
-        self._name = name
-
-    def msg(self, line: str) -> None:
-        record = logging.LogRecord(self._name, logging.INFO, "", 0, line, None, None)
-        record.rendered = True
-        self._handler.handle(record)
-
-    debug = info = warning = error = critical = msg
-
-
-class _HandlerLoggerFactory:
-    def __init__(self, handler: logging.Handler) -> None:
-        self._handler = handler
-
-    def __call__(self, *args: Any) -> _HandlerLogger:
-        return _HandlerLogger(self._handler, str(args[0]) if args else "chronoduck")
+def configure_logging(settings: Settings) -> None:
+    """Send our lines and those of libraries (uvicorn's) to one place in one form."""
+    if settings.log_file is None:
+        target: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr)
+    else:
+        settings.log_file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        target = logging.handlers.RotatingFileHandler(
+            settings.log_file,
+            maxBytes=settings.log_max_size,
+            backupCount=settings.log_backups,
+            encoding="utf-8",
+        )
+    handler = _BatchingHandler(target)
+    handler.setFormatter(_JsonLines() if settings.log_format == "json" else _ConsoleLines())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    atexit.register(handler.flush)
 
 
-class _Passthrough(logging.Formatter):
-    """Gives rendered lines back as they are and renders those of other libraries."""
+class _BatchingHandler(logging.Handler):
+    """Collects lines and writes them together: at once from a warning on, else ten times a second.
 
-    def __init__(self, form: str) -> None:
+    A write per line costs the event loop two system calls, each of which gives the interpreter's
+    lock away; at 2,000 statements a second that was a quarter of its time.
+    """
+
+    def __init__(self, target: logging.StreamHandler[Any]) -> None:
         super().__init__()
-        self._is_json = form == "json"
+        self._target = target
+        self._lines: list[str] = []
+        self._due = threading.Event()
+        threading.Thread(target=self._write_when_due, name="log-writer", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the line, and write at once what must not be lost."""
+        self._lines.append(self.format(record))
+        if record.levelno >= logging.WARNING:
+            self.flush()
+        elif not self._due.is_set():
+            self._due.set()
+
+    def _write_when_due(self) -> None:
+        while True:
+            self._due.wait()
+            time.sleep(_WRITE_EVERY_SECONDS)
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the collected lines, rotating the file when it is full."""
+        with self.lock or nullcontext():
+            self._due.clear()
+            lines, self._lines = self._lines, []
+            if lines:
+                self._target.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
+
+
+class _JsonLines(logging.Formatter):
+    """Gives our lines as they are and other libraries' as JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if getattr(record, "rendered", False):
+        if record.name.startswith(_OURS):
             return str(record.msg)
-        stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}"
-        message = record.getMessage()
-        if record.exc_info:
-            message += "\n" + self.formatException(record.exc_info)
-        if not self._is_json:
-            return f"{stamp} [{record.levelname.lower():8}] {message}"
         fields = {
-            "timestamp": stamp,
+            "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
             "level": record.levelname.lower(),
-            "event": message,
+            "event": record.getMessage(),
             "logger": record.name,
         }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(fields).decode()
+
+
+class _ConsoleLines(logging.Formatter):
+    """Lines for people: time, level, event, then the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not record.name.startswith(_OURS):
+            return f"{self.formatTime(record)} {record.levelname:8} {record.getMessage()}"
+        fields = orjson.loads(record.msg)
+        time, level, event = (fields.pop(key, "") for key in _LEADING)
+        rest = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
+        return f"{time} {level.upper():8} {event} {rest}"

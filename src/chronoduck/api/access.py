@@ -13,7 +13,15 @@ from chronoduck.auth.admin_token import AdminToken
 from chronoduck.errors import DuckDBException, InvalidRequestError, ServiceUnavailableError
 from chronoduck.service.records import Caller
 
-__all__ = ["Authenticated", "BodyTooLargeError", "body_schema", "is_admin", "read_body", "service_of"]
+__all__ = [
+    "Authenticated",
+    "BodyTooLargeError",
+    "body_schema",
+    "check_token",
+    "is_admin",
+    "read_body",
+    "service_of",
+]
 
 M = TypeVar("M", bound=BaseModel)
 _MAX_BODY_BYTES = 16_000_000
@@ -36,7 +44,12 @@ def service_of(request: Request) -> DuckDBService:
     return service
 
 
-def _check(request: Request) -> Caller:
+def check_token(request: Request) -> Caller:
+    """Return who asks, by the bearer token of the request.
+
+    Raises:
+        AuthenticationError: there is none, or it is not valid.
+    """
     token: AdminToken | None = request.app.state.token
     if token is None:
         raise ServiceUnavailableError("the service has not started yet")
@@ -45,7 +58,7 @@ def _check(request: Request) -> Caller:
 
 
 async def _authenticate(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
-    return _check(request)
+    return check_token(request)
 
 
 Authenticated = Annotated[Caller, Depends(_authenticate)]
@@ -55,7 +68,7 @@ Authenticated = Annotated[Caller, Depends(_authenticate)]
 def is_admin(request: Request) -> bool:
     """Whether a valid token came with a request that needs none."""
     try:
-        _check(request)
+        check_token(request)
     except DuckDBException:
         return False
     return True

@@ -9,11 +9,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.routing import Route
 
 from chronoduck import __version__
 from chronoduck.api.middleware import RequestIdMiddleware
 from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
 from chronoduck.api.routes import routers
+from chronoduck.api.routes.query import DirectQuery
 from chronoduck.api.routes.templates import document_templates
 from chronoduck.api.schemas import Problem
 from chronoduck.assembly import DuckDBService
@@ -71,6 +73,7 @@ def create_app(service: DuckDBService | None = None) -> FastAPI:
     app.state.token = None
     app.add_middleware(RequestIdMiddleware)
     add_problem_handlers(app)
+    app.router.routes.insert(0, Route(f"{API_PREFIX}/query", DirectQuery(), methods=["POST"]))
     for router in routers:
         app.include_router(router, prefix=API_PREFIX)
     return app

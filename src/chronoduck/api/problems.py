@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -19,6 +18,7 @@ from chronoduck.errors import (
     DuckDBQueryError,
     InvalidRequestError,
 )
+from chronoduck.logs import get_logger
 
 __all__ = ["MEDIA_TYPE", "add_problem_handlers", "problem_fields", "problem_response"]
 
@@ -88,7 +88,7 @@ def _request_id(request: Request) -> str | None:
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Register the handlers for our errors, the framework's and the unforeseen ones."""
-    log = structlog.get_logger("chronoduck.api")
+    log = get_logger("api")
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, DuckDBException)  # noqa: S101 - registered for it

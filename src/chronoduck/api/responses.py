@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import orjson
-import structlog
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from chronoduck.errors import DuckDBException
+from chronoduck.logs import get_logger
 from chronoduck.service.encoded import EncodedResult
 
-__all__ = ["ClientGone", "DisconnectGuard", "JsonResponse", "ResultResponse", "log_broken"]
+__all__ = ["ClientGone", "DisconnectGuard", "JsonResponse", "ResultResponse"]
 
+_log = get_logger("api")
 _WATCH_AFTER_SECONDS = 0.1
 """A statement that ends sooner needs no watch: watching costs more than the statement."""
 
@@ -90,13 +89,12 @@ class ResultResponse(Response):
     result is never taken for a complete one.
     """
 
-    def __init__(self, result: EncodedResult, on_broken: Callable[[str], None]) -> None:
+    def __init__(self, result: EncodedResult) -> None:
         truncated = {True: "true", False: "false", None: "pending"}[result.truncated]
         headers = {"X-Result-Truncated": truncated, "Vary": "Accept", "Cache-Control": "no-store"}
         if result.length is not None:
             headers["Content-Length"] = str(result.length)
         self._result = result
-        self._on_broken = on_broken
         self.status_code = 200
         self.media_type = result.media_type
         self.background = None
@@ -126,18 +124,10 @@ class ResultResponse(Response):
                 raise
         except DuckDBException as error:
             # Returning without the last message makes the server close the connection.
-            self._on_broken(error.operator_detail)
+            _log.error(
+                "result_broken",
+                reason=error.operator_detail,
+                request_id=scope["state"]["request_id"],
+            )
         finally:
             await rest.aclose()
-
-
-def log_broken(request: Request) -> Callable[[str], None]:
-    """Return what writes a log line about a result that broke after its first byte."""
-    log = structlog.get_logger("chronoduck.api")
-
-    def write(reason: str) -> None:
-        log.error(
-            "result_broken", reason=reason, request_id=request.scope["state"]["request_id"]
-        )
-
-    return write

@@ -37,7 +37,8 @@ class QueryRequest(_Request):
     ] = None
     fetch_mode: Literal["all", "one", "many", "none"] = "all"
     timeout_seconds: Annotated[
-        float | None, Field(gt=0, description="Deadline, waiting included; default 30, at most 300.")
+        float | None,
+        Field(gt=0, description="Deadline, waiting included; default 30, at most 300."),
     ] = None
     max_rows: Annotated[
         int | None, Field(ge=1, description="JSON default 10,000; other formats: no limit.")

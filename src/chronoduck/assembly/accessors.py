@@ -26,7 +26,7 @@ async def get_duckdb_service() -> DuckDBService:
 
 
 def _the_service() -> DuckDBService:
-    global _service  # noqa: PLW0603 - the one accessor that the contract asks for
+    global _service
     if _service is None:
         _service = DuckDBService()
     return _service

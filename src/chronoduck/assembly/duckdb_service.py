@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import pyarrow as pa
-import structlog
 
 from chronoduck.assembly.state import EngineState, StateView
 from chronoduck.engine.cancellation import CancelReason
@@ -24,6 +23,7 @@ from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.errors import ServiceUnavailableError
+from chronoduck.logs import get_logger
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.reports import Reports
@@ -96,7 +96,7 @@ class DuckDBService:
         )
         self._history = QueryHistory()
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
-        self._log = structlog.get_logger("chronoduck.service")
+        self._log = get_logger("service")
         self._parts: _Parts | None = None
         self._templates: TemplateLibrary | None = None
         self._starting = asyncio.Lock()

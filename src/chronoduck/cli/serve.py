@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any
 
 import typer
 import uvicorn
+import uvloop
 
 from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
@@ -19,7 +20,7 @@ from chronoduck.errors import DuckDBResourceError
 from chronoduck.logs import configure_logging
 from chronoduck.settings import Settings, load_settings
 
-__all__ = ["PortInUseError", "serve", "serve_until_stopped"]
+__all__ = ["PortInUseError", "run_loop", "serve", "serve_until_stopped"]
 
 _BACKLOG = 2048
 _UMASK = 0o027
@@ -42,7 +43,13 @@ def serve(
     overrides = {"host": host, "port": port, "database_path": database}
     settings = load_settings(**{key: value for key, value in overrides.items() if value})
     configure_logging(settings)
-    asyncio.run(serve_until_stopped(DuckDBService(settings), lambda url: None))
+    run_loop(serve_until_stopped(DuckDBService(settings), lambda url: None))
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run the coroutine on uvloop: half the cost of asyncio's own loop per request."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 def open_socket(settings: Settings) -> socket.socket:
@@ -54,6 +61,8 @@ def open_socket(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Accepted connections inherit it. Without it a response of two writes waits 40 ms for the ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
@@ -66,8 +75,12 @@ def open_socket(settings: Settings) -> socket.socket:
     return listener
 
 
-async def serve_until_stopped(service: DuckDBService, on_ready: Callable[[str], None]) -> None:
-    """Open the service, serve it, call ``on_ready`` with its URL, and drain it at a signal.
+async def serve_until_stopped(
+    service: DuckDBService,
+    on_ready: Callable[[str], None],
+    prepare: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Open the service, ``prepare`` it, serve it, call ``on_ready`` with its URL; drain at a signal.
 
     Raises:
         PortInUseError: the port is taken; the database was not touched.
@@ -78,6 +91,8 @@ async def serve_until_stopped(service: DuckDBService, on_ready: Callable[[str], 
     listener = open_socket(settings)
     try:
         await service.initialize()
+        if prepare is not None:
+            await prepare()
         config = uvicorn.Config(
             create_app(service),
             http="httptools",

@@ -31,9 +31,7 @@ DatabaseOption = Annotated[
 ]
 UrlOption = Annotated[
     str | None,
-    typer.Option(
-        "--url", envvar="CHRONODUCK_URL", help="The service, e.g. http://127.0.0.1:8000."
-    ),
+    typer.Option("--url", envvar="CHRONODUCK_URL", help="The service, e.g. http://127.0.0.1:8000."),
 ]
 TokenFileOption = Annotated[
     Path | None,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 
 from chronoduck.engine.database import Connection
@@ -46,9 +44,8 @@ class CancelToken:
             if self._connection is not None:
                 self._connection.interrupt()
 
-    @contextmanager
-    def bound(self, connection: Connection) -> Iterator[None]:
-        """Let ``cancel`` interrupt this connection for the time of the block.
+    def bind(self, connection: Connection) -> None:
+        """Let ``cancel`` interrupt this connection until ``unbind``.
 
         Raises:
             StatementTimeoutError, StatementCancelledError: it was cancelled already.
@@ -57,11 +54,11 @@ class CancelToken:
             if self.reason is not None:
                 raise self.error()
             self._connection = connection
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._connection = None
+
+    def unbind(self) -> None:
+        """Keep later interrupts away from the connection."""
+        with self._lock:
+            self._connection = None
 
     def check(self) -> None:
         """Raise the statement's end, if it was cancelled."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -30,34 +30,39 @@ Params = Sequence[Any] | Mapping[str, Any] | None
 FetchMode = Literal["all", "one", "many", "none"]
 Rows = list[tuple[Any, ...]]
 
+T = TypeVar("T")
+_ENGINE_ERRORS = (duckdb.Error, OSError, RuntimeError, ValueError, TypeError, MemoryError)
+"""What DuckDB's client and pyarrow raise while a statement runs."""
+
 BATCH_ROWS = 32_768
 """Rows of one Arrow batch: 16 of DuckDB's vectors; larger ones encode no faster."""
 
 _PEAK_MEMORY = re.compile(r'"system_peak_buffer_memory": (\d+)')
 
 
-@contextmanager
-def _engine_errors(token: CancelToken, sql: str) -> Iterator[None]:
-    """Translate what the engine raises; after an interrupt every error means "cancelled".
+def in_engine(connection: Connection, sql: str, token: CancelToken, call: Callable[[], T]) -> T:
+    """Run ``call`` on the connection so that the token can interrupt it; translate its errors.
 
-    DuckDB reports an interrupt as an InterruptException, an OSError while a stream is read, or an
-    InvalidInputException in a window function.
+    After an interrupt every error means "cancelled": DuckDB reports it as an InterruptException, an
+    OSError while a stream is read, or an InvalidInputException in a window function.
     """
+    token.bind(connection)
     try:
-        yield
-    except (duckdb.Error, OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+        return call()
+    except _ENGINE_ERRORS as error:
         if token.reason is not None:
             raise token.error() from error
         raise translate(error, sql) from error
+    finally:
+        token.unbind()
 
 
 def execute(connection: Connection, sql: str, params: Params, token: CancelToken) -> None:
     """Run the statement; its result is then pending on the connection."""
-    with _engine_errors(token, sql), token.bound(connection):
-        if params:
-            connection.execute(sql, params)
-        else:
-            connection.execute(sql)
+    if params:
+        in_engine(connection, sql, token, lambda: connection.execute(sql, params))
+    else:
+        in_engine(connection, sql, token, lambda: connection.execute(sql))
 
 
 @contextmanager
@@ -117,44 +122,45 @@ class RunningResult:
         """Return rows as Python values and whether there were more than ``max_rows``."""
         if not self.columns or mode == "none":
             return [], False
-        started = time.perf_counter()
-        with _engine_errors(self._token, self._sql), self._token.bound(self._connection):
-            if mode == "one":
-                row = self._connection.fetchone()
-                rows = [] if row is None else [row]
-            elif max_rows is None:
-                rows = self._connection.fetchall()
-            else:
-                rows = self._connection.fetchmany(max_rows + 1)
-        self.engine_seconds += time.perf_counter() - started
+        rows = self._timed(lambda: self._fetch(mode, max_rows))
         if max_rows is not None and len(rows) > max_rows:
             return rows[:max_rows], True
         return rows, False
 
+    def _fetch(self, mode: FetchMode, max_rows: int | None) -> Rows:
+        if mode == "one":
+            row = self._connection.fetchone()
+            return [] if row is None else [row]
+        if max_rows is None:
+            return self._connection.fetchall()
+        return self._connection.fetchmany(max_rows + 1)
+
     @property
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema of the batches."""
-        return self._open_reader().schema
+        return self._timed(self._open_reader).schema
 
     def _open_reader(self) -> pa.RecordBatchReader:
         if self._reader is None:
-            with _engine_errors(self._token, self._sql), self._token.bound(self._connection):
-                self._reader = self._connection.to_arrow_reader(BATCH_ROWS)
+            self._reader = self._connection.to_arrow_reader(BATCH_ROWS)
         return self._reader
 
     def next_batch(self) -> pa.RecordBatch | None:
         """Return the next Arrow batch, None at the end; memory stays flat whatever the size."""
-        if not self.columns:
+        return self._timed(self._read_batch) if self.columns else None
+
+    def _read_batch(self) -> pa.RecordBatch | None:
+        try:
+            return self._open_reader().read_next_batch()
+        except StopIteration:
             return None
-        reader = self._open_reader()
+
+    def _timed(self, call: Callable[[], T]) -> T:
         started = time.perf_counter()
-        with _engine_errors(self._token, self._sql), self._token.bound(self._connection):
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
-                batch = None
-        self.engine_seconds += time.perf_counter() - started
-        return batch
+        try:
+            return in_engine(self._connection, self._sql, self._token, call)
+        finally:
+            self.engine_seconds += time.perf_counter() - started
 
     def peak_memory_mb(self) -> float:
         """Return the buffer manager's peak in MB while the statement ran; 0 when it was not told.

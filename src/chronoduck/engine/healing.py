@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.errors import DuckDBException
+from chronoduck.logs import get_logger
 
 __all__ = ["HealRecord", "Healer"]
 
@@ -55,7 +54,7 @@ class Healer:
         self._open = asyncio.Event()
         self._open.set()
         self._task: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger("chronoduck.engine")
+        self._log = get_logger("engine")
         self.count = 0
         self.last_heal: HealRecord | None = None
         self.last_error: str | None = None

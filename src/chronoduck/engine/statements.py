@@ -35,8 +35,9 @@ _REFUSED = {
 class Statement:
     """One parsed statement.
 
-    ``kind`` is DuckDB's statement type in lower case (``select``, ``insert``, ``create``, ...);
-    ``leaves_state``: a connection that ran it may hold temporary objects or changed settings.
+    ``kind`` is DuckDB's statement type in lower case (``select``, ``insert``, ``create``, ...).
+    ``is_read_only``: it can change no data. ``leaves_state``: a connection that ran it may hold
+    temporary objects or changed settings.
     """
 
     text: str
@@ -44,11 +45,7 @@ class Statement:
     parameter_names: frozenset[str]
     query_hash: str
     leaves_state: bool
-
-    @property
-    def is_read_only(self) -> bool:
-        """Whether it is of a kind that only reads (EXPLAIN ANALYZE of a write is not)."""
-        return self.kind in _READ_ONLY
+    is_read_only: bool = False
 
 
 def query_hash(sql: str) -> str:
@@ -126,13 +123,17 @@ class StatementParser:
             raise StatementRefusedError(
                 f"{kind.upper()} statements are not run here", hint=_REFUSED[kind]
             )
+        # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
+        may_run = kind == "explain" and "analyze" in sql.lower()
         return Statement(
             text=sql,
             kind=kind,
             parameter_names=names,
             query_hash=query_hash(sql),
             # setseed() changes the connection's random state although it is called in a SELECT.
+            is_read_only=kind in _READ_ONLY and not may_run,
             leaves_state=is_pivot
+            or may_run
             or kind not in _LEAVES_NO_STATE
             or re.search("setseed", sql, re.IGNORECASE) is not None,
         )

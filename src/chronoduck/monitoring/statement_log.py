@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Protocol
 
-import structlog
+from chronoduck.logs import line_writer
 
 __all__ = ["LoggedStatement", "StatementLog"]
 
@@ -46,7 +47,7 @@ class StatementLog:
 
     def __init__(self, slow_seconds: float) -> None:
         self._slow_seconds = slow_seconds
-        self._log = structlog.get_logger("chronoduck.statements")
+        self._write = line_writer("statements")
 
     def record(self, statement: LoggedStatement) -> None:
         """Write the line. ``execution_time`` comes last: the guide's grep looks behind it."""
@@ -65,6 +66,6 @@ class StatementLog:
             fields["code"] = statement.error_code
         fields["execution_time"] = round(statement.execution_time, 6)
         if statement.execution_time >= self._slow_seconds:
-            self._log.warning("slow_statement", **fields)
+            self._write(logging.WARNING, "slow_statement", fields)
         else:
-            self._log.info("statement", **fields)
+            self._write(logging.INFO, "statement", fields)

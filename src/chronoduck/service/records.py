@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 
 __all__ = ["Caller", "Outcome", "RunningStatement", "StatementObserver", "StatementRecord"]
 
-Outcome = Literal["ok", "user_error", "cancelled", "timeout", "refused", "failed"]
+Outcome = Literal["ok", "user_error", "aborted", "cancelled", "timeout", "refused", "failed"]
+"""How a statement ended; ``aborted``: the caller's own code raised inside a transaction."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from random import getrandbits
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.failures import EngineFailure
@@ -207,7 +207,7 @@ class OpenStatement:
 
 
 def _new_id() -> str:
-    return uuid.uuid4().hex[:16]
+    return f"{getrandbits(64):016x}"
 
 
 def _is_infrastructure_failure(error: BaseException | None) -> bool:
@@ -228,4 +228,4 @@ def _outcome(error: BaseException | None) -> Outcome:
         return "user_error"
     if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError):
         return "refused"
-    return "failed"
+    return "failed" if isinstance(error, DuckDBException) else "aborted"

@@ -27,6 +27,7 @@ def parser() -> Iterator[StatementParser]:
         ("WITH a AS (SELECT 1) SELECT * FROM a", "select", True, False),
         ("DESCRIBE t", "select", True, False),
         ("EXPLAIN SELECT 1", "explain", True, False),
+        ("EXPLAIN ANALYZE DELETE FROM t", "explain", False, True),
         ("INSERT INTO t VALUES (1)", "insert", False, False),
         ("UPDATE t SET a = 1", "update", False, False),
         ("DELETE FROM t", "delete", False, False),

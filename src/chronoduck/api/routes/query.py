@@ -8,15 +8,21 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from starlette.types import Receive, Scope, Send
 
-from chronoduck.api.access import Authenticated, body_schema, read_body, service_of
+from chronoduck.api.access import (
+    Authenticated,
+    body_schema,
+    check_token,
+    read_body,
+    service_of,
+)
 from chronoduck.api.negotiation import result_format
 from chronoduck.api.responses import (
     ClientGone,
     DisconnectGuard,
     JsonResponse,
     ResultResponse,
-    log_broken,
 )
 from chronoduck.api.schemas import (
     BatchRequest,
@@ -33,7 +39,7 @@ from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.queries import MANY_ROWS
 from chronoduck.service.records import Caller
 
-__all__ = ["answer", "encoding_options", "router"]
+__all__ = ["DirectQuery", "answer", "encoding_options", "router"]
 
 router = APIRouter(tags=["queries"])
 
@@ -77,6 +83,23 @@ _FORMAT_PARAMETER = {
 )
 async def query(request: Request, caller: Authenticated) -> Response:
     """Run one statement and answer its result, streamed when it is large."""
+    return await _answer_query(request, caller)
+
+
+class DirectQuery:
+    """``POST query`` without the framework's dependency machinery, which costs a third of SELECT 1.
+
+    ``create_app`` puts it in front of the documented route, which does the same.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        request = Request(scope, receive, send)
+        response = await _answer_query(request, check_token(request))
+        await response(scope, receive, send)
+
+
+async def _answer_query(request: Request, caller: Caller) -> Response:
     asked = await read_body(request, QueryRequest)
     service = service_of(request)
     if asked.fetch_mode == "none":
@@ -135,7 +158,7 @@ async def answer(request: Request, wanted: ResultRequest, caller: Caller) -> Res
         if guard.client_left:
             return ClientGone()
         raise
-    return ResultResponse(result, log_broken(request))
+    return ResultResponse(result)
 
 
 async def _without_rows(

@@ -50,7 +50,11 @@ async def get_table(name: str, request: Request, caller: Authenticated) -> Respo
     table = await (await service.catalog()).table(name)
     sample = await (await service.encoded()).run(
         ResultRequest(
-            table.sample_sql, None, ResultFormat.JSON, encoding_options(service), _SAMPLE_ROWS,
+            table.sample_sql,
+            None,
+            ResultFormat.JSON,
+            encoding_options(service),
+            _SAMPLE_ROWS,
             whole=False,
         ),
         caller,

@@ -1,0 +1,81 @@
+"""``GET templates`` and ``GET templates/{name}``: prepared queries with checked parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.negotiation import result_format
+from chronoduck.api.responses import JsonResponse
+from chronoduck.api.routes.query import answer, encoding_options
+from chronoduck.api.schemas import QueryResponse
+from chronoduck.engine.encoding import ResultFormat
+from chronoduck.service.encoded import ResultRequest
+from chronoduck.service.templates import TemplateLibrary
+
+__all__ = ["document_templates", "router"]
+
+router = APIRouter(tags=["templates"])
+_PATH = "/api/v1/duckdb/templates/"
+
+
+@router.get("/templates", operation_id="list_templates", summary="Prepared queries")
+async def list_templates(request: Request, caller: Authenticated) -> Response:
+    """List the templates with their parameters."""
+    library = await service_of(request).templates()
+    return JsonResponse([library.get(name).describe() for name in library.names()])
+
+
+@router.get(
+    "/templates/{name}",
+    operation_id="run_template",
+    summary="Run a prepared query",
+    response_model=QueryResponse,
+)
+async def run_template(name: str, request: Request, caller: Authenticated) -> Response:
+    """Run the template; its parameters are query parameters, checked and bound, never pasted."""
+    service = service_of(request)
+    template = (await service.templates()).get(name)
+    given = {key: value for key, value in request.query_params.items() if key != "format"}
+    format = result_format(  # noqa: A001 - the word of the API
+        request.query_params.get("format"), request.headers.get("accept")
+    )
+    max_rows = service.settings.default_max_rows if format is ResultFormat.JSON else None
+    return await answer(
+        request,
+        ResultRequest(
+            sql=template.sql,
+            params=template.bind(given),
+            format=format,
+            options=encoding_options(service),
+            max_rows=max_rows,
+        ),
+        caller,
+    )
+
+
+def document_templates(app: FastAPI, library: TemplateLibrary) -> None:
+    """Give every template a path of its own in the application's OpenAPI document."""
+    make_document = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = make_document()
+            shared = document["paths"][_PATH + "{name}"]["get"]
+            for name in library.names():
+                template = library.get(name)
+                document["paths"][_PATH + name] = {
+                    "get": {
+                        **shared,
+                        "operationId": f"template_{name.replace('-', '_')}",
+                        "summary": template.description,
+                        "description": template.description,
+                        "parameters": template.openapi_parameters(),
+                    }
+                }
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

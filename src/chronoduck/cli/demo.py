@@ -1,0 +1,108 @@
+"""``chronoduck demo``: real captures in a database, served, with commands to try."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chronoduck.assembly import DuckDBService
+from chronoduck.cli.load import load_file
+from chronoduck.cli.output import console
+from chronoduck.cli.serve import PortInUseError, run_loop, serve_until_stopped
+from chronoduck.engine.ownership import Owner, current_owner
+from chronoduck.errors import NotFoundError
+from chronoduck.logs import configure_logging
+from chronoduck.settings import Settings, load_settings
+
+__all__ = ["demo"]
+
+_PATTERNS = ("*.cdx", "*.cdx.gz", "*.cdxj", "*.cdxj.gz", "*.json", "*.json.gz", "*.jsonl")
+
+
+def demo(
+    data: Annotated[Path, typer.Option(help="The captures to load.")] = Path("examples/data"),
+    directory: Annotated[Path, typer.Option(help="Where the database is made.")] = Path("var"),
+    port: Annotated[int, typer.Option(help="The port to serve on.")] = 8000,
+) -> None:
+    """Load the sample captures once, serve them, and print what to try."""
+    settings = load_settings(
+        database_path=directory / "chrono_analytics.db",
+        temp_directory=directory / "tmp",
+        log_file=directory / "chronoduck.log",
+        port=port,
+    )
+    owner = current_owner(settings.database_path)
+    if owner is not None and owner.url is not None:
+        console.print(f"The demo is running already, as process {owner.pid}.")
+        _print_tour(settings, owner)
+        return
+    configure_logging(settings)
+    try:
+        run_loop(_load_and_serve(settings, data))
+    except PortInUseError as error:
+        error.hint = (
+            f"Stop the process that has it (ss -ltnp 'sport = :{port}'), "
+            f"or choose another port: make demo PORT={port + 1}"
+        )
+        raise
+
+
+async def _load_and_serve(settings: Settings, data: Path) -> None:
+    files = sorted({file for pattern in _PATTERNS for file in data.glob(pattern)})
+    if not files:
+        raise NotFoundError(
+            f"there are no captures in {data.absolute()}",
+            hint="Run this in the repository, or name a directory with --data.",
+        )
+    service = DuckDBService(settings)
+
+    def on_ready(url: str) -> None:
+        _print_tour(settings, Owner(os.getpid(), url))
+        console.print("\nCtrl-C stops it; the data stays in " + str(settings.database_path.parent))
+
+    async def prepare() -> None:
+        loaded = await _loaded_sources(service)
+        for file in files:
+            if file.name not in loaded:
+                await load_file(await service.loader(), file, table="pages_analytics")
+
+    await serve_until_stopped(service, on_ready, prepare)
+
+
+async def _loaded_sources(service: DuckDBService) -> set[str]:
+    exists = await service.execute_query(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'pages_analytics'"
+    )
+    if not exists.data[0][0]:
+        return set()
+    rows = (await service.execute_query("SELECT DISTINCT source FROM pages_analytics")).data
+    return {str(row[0]) for row in rows}
+
+
+def _print_tour(settings: Settings, owner: Owner) -> None:
+    token = _relative(settings.token_path)
+    api = f"{owner.url}/api/v1/duckdb"
+    header = f'-H "Authorization: Bearer $(cat {token})"'
+    commands = [
+        f"curl -s {header} '{api}/templates/page-stats?limit=5'",
+        f"curl -s {header} {api}/query -d "
+        '\'{"query": "SELECT status_code, count(*) AS captures FROM pages_analytics '
+        "GROUP BY ALL ORDER BY captures DESC\"}'",
+        f".venv/bin/chronoduck query --database {_relative(settings.database_path)} "
+        '"SELECT domain, min(captured_at) AS first, max(captured_at) AS last, count(*) AS captures '
+        'FROM pages_analytics GROUP BY domain ORDER BY captures DESC LIMIT 5"',
+    ]
+    console.print(f"\n[bold]Docs and API[/]   {owner.url}/docs/api/duckdb")
+    console.print(f"[bold]Admin token[/]    in the file {token}")
+    console.print("\n[bold]Try, in another terminal:[/]\n")
+    for command in commands:
+        console.print(f"  {command}\n", soft_wrap=True, markup=False)
+
+
+def _relative(path: Path) -> Path:
+    """Return the path as it is pasted from here, short where it can be."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,90 @@
+"""``chronoduck templates``: the prepared queries and running one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chronoduck.cli.output import console, print_json, print_table
+from chronoduck.cli.query import OutputFormat, write_result
+from chronoduck.cli.target import (
+    DatabaseOption,
+    JsonOption,
+    TokenFileOption,
+    UrlOption,
+    find_target,
+)
+from chronoduck.engine.statements import StatementParser
+from chronoduck.errors import InvalidRequestError
+from chronoduck.service.templates import TemplateLibrary
+from chronoduck.settings import Settings, load_settings
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List the prepared queries, or run one.", no_args_is_help=True)
+
+
+def _library(settings: Settings) -> TemplateLibrary:
+    parser = StatementParser()
+    try:
+        directories = [settings.templates_directory] if settings.templates_directory else []
+        return TemplateLibrary.load(directories, parser.parse)
+    finally:
+        parser.close()
+
+
+@app.command("list")
+def list_templates(as_json: JsonOption = False) -> None:
+    """List the prepared queries with their parameters."""
+    library = _library(load_settings())
+    described = [library.get(name).describe() for name in library.names()]
+    if as_json:
+        print_json(described)
+        return
+    rows = [
+        [
+            template["name"],
+            ", ".join(_signature(parameter) for parameter in template["parameters"]),
+            template["description"],
+        ]
+        for template in described
+    ]
+    print_table(["name", "parameters", "description"], rows)
+
+
+def _signature(parameter: dict[str, Any]) -> str:
+    default = parameter.get("default")
+    return parameter["name"] if default is None else f"{parameter['name']}={default}"
+
+
+@app.command("run")
+def run_template(
+    name: Annotated[str, typer.Argument(help="The template.")],
+    parameters: Annotated[
+        list[str] | None, typer.Argument(help="name=value for each parameter.")
+    ] = None,
+    output_format: Annotated[OutputFormat, typer.Option("--format", "-f")] = OutputFormat.TABLE,
+    output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    database: DatabaseOption = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a prepared query on the running service, or on the file when no service owns it."""
+    target = find_target(database, url, token_file)
+    template = _library(target.settings).get(name)
+    given = dict(_split(pair) for pair in parameters or [])
+    body = {"query": template.sql, "params": template.bind(given), "max_rows": 100_000}
+    chosen = OutputFormat.JSON if as_json else output_format
+    write_result(target.service, target.settings, body, chosen, output)
+    if chosen is OutputFormat.TABLE:
+        console.print(f"[dim]{template.description}[/]")
+
+
+def _split(pair: str) -> tuple[str, str]:
+    name, separator, value = pair.partition("=")
+    if not separator:
+        raise InvalidRequestError(f"{pair!r} is not of the form name=value")
+    return name, value

@@ -1,0 +1,116 @@
+"""Admission step by step."""
+
+import asyncio
+
+import pytest
+
+from chronoduck.errors import QueueFullError, ServiceUnavailableError, StatementTimeoutError
+from chronoduck.resilience.admission import Admission
+
+
+async def test_a_free_place_is_taken_without_suspending() -> None:
+    admission = Admission(2, 2)
+    coroutine = admission.acquire(1.0)
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    assert ended.value.value == 0.0
+    assert admission.running == 1
+
+
+async def test_waiters_are_served_in_their_order() -> None:
+    admission = Admission(1, 10)
+    await admission.acquire()
+    order: list[int] = []
+
+    async def wait(number: int) -> None:
+        await admission.acquire(5)
+        order.append(number)
+        admission.release()
+
+    tasks = [asyncio.create_task(wait(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    admission.release()
+    await asyncio.gather(*tasks)
+    assert order == [0, 1, 2, 3, 4]
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_a_full_queue_refuses_at_once_with_the_numbers() -> None:
+    admission = Admission(1, 1)
+    await admission.acquire()
+    waiter = asyncio.create_task(admission.acquire(5))
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFullError, match="1 statements run and 1 wait") as caught:
+        await admission.acquire(5)
+    assert caught.value.retry_after_seconds == 1
+    assert admission.total_refused == 1
+    admission.release()
+    await waiter
+
+
+async def test_a_deadline_ends_the_wait_with_the_numbers() -> None:
+    admission = Admission(1, 5)
+    await admission.acquire()
+    with pytest.raises(StatementTimeoutError, match=r"waited 0\.01 s for a worker \(1 of 1 busy"):
+        await admission.acquire(0.01)
+    assert admission.waiting == 0
+
+
+async def test_a_waiter_cancelled_in_the_queue_leaves_it() -> None:
+    admission = Admission(1, 5)
+    await admission.acquire()
+    waiter = asyncio.create_task(admission.acquire(5))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.gather(waiter, return_exceptions=True)
+    assert admission.waiting == 0
+    admission.release()
+    assert admission.running == 0
+
+
+async def test_a_waiter_cancelled_at_its_hand_over_passes_the_place_on() -> None:
+    admission = Admission(1, 5)
+    await admission.acquire()
+    first = asyncio.create_task(admission.acquire(5))
+    second = asyncio.create_task(admission.acquire(5))
+    await asyncio.sleep(0)
+    admission.release()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await second
+    assert first.cancelled()
+    assert (admission.running, admission.waiting) == (1, 0)
+
+
+async def test_closing_wakes_the_waiters_and_refuses_newcomers() -> None:
+    admission = Admission(1, 5)
+    await admission.acquire()
+    waiter = asyncio.create_task(admission.acquire(5))
+    await asyncio.sleep(0)
+    admission.close(ServiceUnavailableError("closing"))
+    with pytest.raises(ServiceUnavailableError):
+        await waiter
+    with pytest.raises(ServiceUnavailableError):
+        await admission.acquire(5)
+    admission.release()
+    assert admission.running == 0
+
+
+async def test_the_estimate_of_the_wait_is_bounded() -> None:
+    now = 0.0
+    admission = Admission(1, 2, clock=lambda: now)
+    await admission.acquire()
+    waiters = [asyncio.create_task(admission.acquire()) for _ in range(2)]
+    await asyncio.sleep(0)
+    for _ in range(2):
+        now += 1e6
+        admission.release()
+        await asyncio.sleep(0)
+        waiters.append(asyncio.create_task(admission.acquire()))
+        await asyncio.sleep(0)
+    with pytest.raises(QueueFullError) as caught:
+        await admission.acquire()
+    assert caught.value.retry_after_seconds == 30
+    for waiter in waiters:
+        waiter.cancel()
+    await asyncio.gather(*waiters, return_exceptions=True)
