@@ -1,0 +1,112 @@
+"""A file's bytes into chunks of whole lines that the engine can read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+import pyarrow as pa
+
+from chronoduck.errors import LoadError
+from chronoduck.transfer.detect import FileFormat
+
+__all__ = ["CHUNK_BYTES", "Chunk", "CountingReader", "decompressed", "line_chunks"]
+
+CHUNK_BYTES = 32_000_000
+"""One transaction's worth of text: about 200,000 captures."""
+_BLOCK_BYTES = 1_000_000
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+# Rows of CDX server JSON begin with a string. A quote inside a string is escaped, so that this
+# sequence cannot occur within one.
+_ROW_BOUNDARY = re.compile(rb"\]\s*,\s*\[(?=\s*\")")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A spool file of whole lines; ``first_line`` is the number of its first one, from 1."""
+
+    path: Path
+    first_line: int
+    line_count: int
+
+
+class CountingReader(io.RawIOBase):
+    """Counts the bytes that were read of the (compressed) source."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.bytes_read = 0
+
+    def readable(self) -> bool:
+        """Whether it can be read: always."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # of bytes only
+        """Fill the buffer from the source."""
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        self.bytes_read += len(data)
+        return len(data)
+
+
+def decompressed(source: io.BufferedReader, name: str) -> IO[bytes]:
+    """Return the source's plain bytes; gzip (of several members too) and zstd by their magic."""
+    magic = source.peek(4)[:4]
+    if magic.startswith(_GZIP):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=source))
+    if magic.startswith(_ZSTD):
+        return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(source, "r"), "zstd"))
+    if magic.startswith((b"BZh", b"\xfd7zX", b"PK\x03\x04")):
+        raise LoadError(
+            f"{name} is compressed by bzip2, xz or zip", hint="Decompress it first, or use zstd."
+        )
+    return source
+
+
+def line_chunks(
+    plain: IO[bytes], head: bytes, file_format: FileFormat, directory: Path, stem: str
+) -> Iterator[Chunk]:
+    """Yield spool files of whole lines, each up to ``CHUNK_BYTES`` and one line more.
+
+    ``head`` is what was read of ``plain`` already. Text that is not UTF-8 is made so by the
+    replacement character: a capture with a broken URL is a capture still.
+    """
+    is_json = file_format is FileFormat.CDX_JSON
+    first_line, number = 1, 0
+    rest = b""
+    pending = io.BytesIO()
+    block = head
+    while block:
+        data = rest + block
+        if is_json:
+            data = _ROW_BOUNDARY.sub(b"],\n[", data)
+        end = data.rfind(b"\n") + 1
+        pending.write(data[:end])
+        rest = data[end:]
+        if pending.tell() >= CHUNK_BYTES:
+            chunk = _spool(pending.getvalue(), directory / f"{stem}-{number}", first_line)
+            first_line += chunk.line_count
+            number += 1
+            pending = io.BytesIO()
+            yield chunk
+        block = plain.read(_BLOCK_BYTES)
+    pending.write(rest)
+    if pending.tell():
+        yield _spool(pending.getvalue(), directory / f"{stem}-{number}", first_line)
+
+
+def _spool(data: bytes, path: Path, first_line: int) -> Chunk:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = data.decode("utf-8", "replace").encode()
+    # DuckDB's text functions end a value at a NUL byte here and there; no URL holds one.
+    path.write_bytes(data.replace(b"\x00", b"\xef\xbf\xbd"))
+    count = data.count(b"\n")
+    return Chunk(path, first_line, count if data.endswith(b"\n") else count + 1)

@@ -1,0 +1,141 @@
+"""What a file is, from its first bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chronoduck.errors import LoadError
+
+__all__ = ["Detected", "FileFormat", "detect"]
+
+
+class FileFormat(StrEnum):
+    """The formats that can be loaded; ``auto`` looks at the first bytes."""
+
+    AUTO = "auto"
+    CDX = "cdx"
+    CDXJ = "cdxj"
+    CDX_JSON = "cdx-json"
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSON = "json"
+
+
+# Header letters of the CDX specification to the names of the Wayback CDX server.
+_LETTERS = {
+    "N": "urlkey",
+    "b": "timestamp",
+    "a": "original",
+    "m": "mimetype",
+    "s": "statuscode",
+    "k": "digest",
+    "S": "length",
+}
+_WITHOUT_HEADER = {
+    7: ("urlkey", "timestamp", "original", "mimetype", "statuscode", "digest", "length"),
+    9: ("urlkey", "timestamp", "original", "mimetype", "statuscode", "digest", "", "", ""),
+    10: ("urlkey", "timestamp", "original", "mimetype", "statuscode", "digest", "", "", "", ""),
+    11: (
+        ("urlkey", "timestamp", "original", "mimetype", "statuscode", "digest")
+        + ("", "", "length", "", "")
+    ),
+}
+_CDX_LINE = re.compile(r"^\S+ \d{4,14} ")
+_CDXJ_LINE = re.compile(r"^\S+ \d{4,14} \{")
+
+
+@dataclass(frozen=True)
+class Detected:
+    """A format and, for CDX and CDX server JSON, the names of its fields in order.
+
+    Fields that are not kept have an empty name.
+    """
+
+    format: FileFormat
+    fields: tuple[str, ...] = ()
+
+
+def detect(head: bytes, name: str, wanted: FileFormat = FileFormat.AUTO) -> Detected:
+    """Return what a file is; ``head`` is its (decompressed) beginning, ``name`` helps for CSV.
+
+    Raises:
+        LoadError: it is none of the formats, or not the wanted one.
+    """
+    if not head.strip():
+        raise LoadError(f"{name} is empty", hint="Nothing was loaded.")
+    text = head.decode("utf-8", "replace").lstrip("\ufeff")
+    found = _guess(head, text, name) if wanted is FileFormat.AUTO else wanted
+    if found is FileFormat.CDX:
+        return Detected(found, _cdx_fields(text, name))
+    if found is FileFormat.CDX_JSON:
+        return Detected(found, _json_header(text, name))
+    return Detected(found)
+
+
+def _guess(head: bytes, text: str, name: str) -> FileFormat:
+    if head.startswith(b"PAR1"):
+        return FileFormat.PARQUET
+    start = text.lstrip()
+    if start.startswith("CDX ") or text.startswith(" CDX"):
+        return FileFormat.CDX
+    if re.match(r"\[\s*\[", start):
+        return FileFormat.CDX_JSON
+    lines = [line for line in text.splitlines()[:20] if line.strip()]
+    if start.startswith("{"):
+        is_index = all(f'"{key}"' in lines[0] for key in ("urlkey", "timestamp"))
+        return FileFormat.CDXJ if is_index else FileFormat.JSON
+    if start.startswith("["):
+        return FileFormat.JSON
+    if start.startswith("!") or any(_CDXJ_LINE.match(line) for line in lines):
+        return FileFormat.CDXJ
+    if any(_CDX_LINE.match(line) for line in lines):
+        return FileFormat.CDX
+    if ".csv" in name.lower() or ".tsv" in name.lower():
+        return FileFormat.CSV
+    raise LoadError(
+        f"{name} is not CDX, CDXJ, CDX server JSON, Parquet, JSON or named .csv",
+        hint="Say what it is with --format.",
+    )
+
+
+def _cdx_fields(text: str, name: str) -> tuple[str, ...]:
+    """Return the field names by the header's letters, or by the number of fields without one."""
+    lines = [line for line in text.splitlines()[:20] if line.strip()]
+    header = lines[0].split()
+    if header[0] == "CDX":
+        fields = []
+        for letter in header[1:]:
+            meaning = _LETTERS.get(letter, "")
+            fields.append("" if meaning in fields else meaning)
+        if "timestamp" not in fields or not {"urlkey", "original"} & set(fields):
+            raise LoadError(
+                f"the header of {name} ({lines[0].strip()}) names no URL (N or a) or no date (b)",
+                hint="A header such as ' CDX N b a m s k r M S V g' is needed.",
+            )
+        return tuple(fields)
+    for line in lines:
+        known = _WITHOUT_HEADER.get(len(line.split(" ")))
+        if known and _CDX_LINE.match(line):
+            return known
+    raise LoadError(
+        f"{name} has no CDX header and its lines have {len(lines[0].split(' '))} fields",
+        hint="Without a header 7, 9, 10 or 11 fields are understood; add a ' CDX ...' line.",
+    )
+
+
+def _json_header(text: str, name: str) -> tuple[str, ...]:
+    match = re.match(r"\s*\[\s*(\[[^\]]*\])", text)
+    try:
+        fields = json.loads(match.group(1)) if match else []
+    except json.JSONDecodeError:
+        fields = []
+    if "timestamp" not in fields or not {"urlkey", "original"} & set(fields):
+        raise LoadError(
+            f"the first row of {name} does not name its fields (timestamp, original, ...)",
+            hint="Ask the CDX server for output=json, which begins with such a row.",
+        )
+    known = set(_LETTERS.values())
+    return tuple(field if field in known else "" for field in fields)

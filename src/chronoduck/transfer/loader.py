@@ -1,0 +1,281 @@
+"""Loading: read, cut into chunks, and one transaction for each."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, Protocol, TypeVar
+
+from chronoduck.errors import LoadError
+from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
+from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
+from chronoduck.transfer.detect import Detected, FileFormat, detect
+from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
+
+__all__ = [
+    "FileLoader",
+    "LoadEvent",
+    "LoadProgress",
+    "LoadSummary",
+    "RejectedLine",
+    "SqlSession",
+    "Transact",
+]
+
+T = TypeVar("T")
+_HEAD_BYTES = 65_536
+_CAPTURE_FORMATS = (FileFormat.CDX, FileFormat.CDXJ, FileFormat.CDX_JSON)
+_READERS = {
+    FileFormat.PARQUET: "read_parquet",
+    FileFormat.CSV: "read_csv",
+    FileFormat.JSON: "read_json",
+}
+
+
+class SqlSession(Protocol):
+    """Runs statements on one connection, inside a transaction."""
+
+    def execute(
+        self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None
+    ) -> list[tuple[object, ...]]: ...
+
+
+class Transact(Protocol):
+    """Runs a function in a worker thread inside one transaction, and commits or rolls back."""
+
+    def __call__(self, work: Callable[[SqlSession], T], /) -> Awaitable[T]: ...
+
+
+@dataclass(frozen=True)
+class LoadProgress:
+    """How far a load is; every row counted here is committed. ``seconds`` since its beginning."""
+
+    bytes_read: int
+    lines: int
+    rows_added: int
+    duplicates: int
+    rejected: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RejectedLine:
+    """A line that is no capture; numbers count from 1."""
+
+    line_number: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class LoadSummary(LoadProgress):
+    """The end of a load."""
+
+    table: str
+    format: str
+
+
+LoadEvent = LoadProgress | RejectedLine | LoadSummary
+
+
+class FileLoader:
+    """Loads files of captures into ``pages_analytics`` and other files into any table.
+
+    Captures are committed chunk by chunk, so that a crash loses only the chunk under way, and are
+    known by URL key, time and digest: loading a file again adds what is missing and nothing else.
+    """
+
+    def __init__(self, transact: Transact, spool_directory: Path) -> None:
+        self._transact = transact
+        self._spool_directory = spool_directory
+
+    async def load(
+        self,
+        source: BinaryIO,
+        *,
+        name: str,
+        table: str = CAPTURES_TABLE,
+        file_format: FileFormat = FileFormat.AUTO,
+    ) -> AsyncIterator[LoadEvent]:
+        """Yield rejected lines and the progress after each commit; a ``LoadSummary`` is the last.
+
+        ``source`` is read in threads and not closed.
+
+        Raises:
+            LoadError: the format is not understood, or the file ends in the middle.
+        """
+        directory = self._spool_directory / secrets.token_hex(8)
+        await asyncio.to_thread(directory.mkdir, mode=0o700)
+        try:
+            counting = CountingReader(source)
+            opened = await asyncio.to_thread(_open, counting, name, file_format)
+            job = _Job(name, table, opened.detected, counting, directory)
+            if opened.detected.format in _CAPTURE_FORMATS:
+                if table != CAPTURES_TABLE:
+                    raise LoadError(
+                        f"{name} holds captures, which go into {CAPTURES_TABLE}, not {table}",
+                        hint="Leave --table out.",
+                    )
+                events = self._load_captures(job, opened)
+            else:
+                events = self._load_table(job, opened)
+            async for event in events:
+                yield event
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, True))
+
+    async def _load_captures(self, job: _Job, opened: _Opened) -> AsyncIterator[LoadEvent]:
+        await self._transact(_create_schema)
+        chunks = line_chunks(
+            opened.plain, opened.head, opened.detected.format, job.directory, "chunk"
+        )
+        statement = parse_chunk(opened.detected)
+        while (chunk := await asyncio.to_thread(_next_chunk, chunks, job.name)) is not None:
+            added, known, rejects = await self._transact(
+                lambda session, chunk=chunk: _add_chunk(session, statement, chunk, job.name)
+            )
+            await asyncio.to_thread(chunk.path.unlink)
+            for reject in rejects:
+                yield reject
+            job.count(chunk.line_count, added, known, len(rejects))
+            yield job.progress()
+        yield job.summary()
+
+    async def _load_table(self, job: _Job, opened: _Opened) -> AsyncIterator[LoadEvent]:
+        file_format = opened.detected.format
+        path = job.directory / f"file.{file_format.value}"
+        await asyncio.to_thread(_copy, opened, path, job.name)
+        yield job.progress()
+        reader = f"{_READERS[file_format]}($path)"
+        added = await self._transact(
+            lambda session: _add_file(session, reader, path, quote_table(job.table), job.table)
+        )
+        job.count(0, added, 0, 0)
+        yield job.summary()
+
+
+@dataclass(frozen=True)
+class _Opened:
+    plain: IO[bytes]
+    head: bytes
+    detected: Detected
+
+
+class _Job:
+    """The counts of one load."""
+
+    def __init__(
+        self, name: str, table: str, detected: Detected, reader: CountingReader, directory: Path
+    ) -> None:
+        self.name = name
+        self.table = table
+        self.directory = directory
+        self._detected = detected
+        self._reader = reader
+        self._started = time.perf_counter()
+        self._lines = self._added = self._duplicates = self._rejected = 0
+
+    def count(self, lines: int, added: int, duplicates: int, rejected: int) -> None:
+        self._lines += lines
+        self._added += added
+        self._duplicates += duplicates
+        self._rejected += rejected
+
+    def progress(self) -> LoadProgress:
+        return LoadProgress(
+            bytes_read=self._reader.bytes_read,
+            lines=self._lines,
+            rows_added=self._added,
+            duplicates=self._duplicates,
+            rejected=self._rejected,
+            seconds=round(time.perf_counter() - self._started, 3),
+        )
+
+    def summary(self) -> LoadSummary:
+        return LoadSummary(
+            **vars(self.progress()), table=self.table, format=self._detected.format.value
+        )
+
+
+def _open(source: CountingReader, name: str, file_format: FileFormat) -> _Opened:
+    try:
+        plain = decompressed(io.BufferedReader(source, 1_000_000), name)
+        head = _read_exactly(plain, _HEAD_BYTES)
+    except (OSError, EOFError) as error:
+        raise LoadError(f"{name} cannot be read: {error}", hint="Is the file complete?") from error
+    return _Opened(plain, head, detect(head, name, file_format))
+
+
+def _read_exactly(plain: IO[bytes], count: int) -> bytes:
+    parts = []
+    while count > 0 and (part := plain.read(count)):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _next_chunk(chunks: Iterator[Chunk], name: str) -> Chunk | None:
+    try:
+        return next(chunks, None)
+    except (OSError, EOFError) as error:
+        raise LoadError(
+            f"{name} ends in the middle: {error}",
+            hint="What was read before is loaded; get the file again and load it once more.",
+        ) from error
+
+
+def _copy(opened: _Opened, path: Path, name: str) -> None:
+    try:
+        with path.open("wb") as file:
+            file.write(opened.head)
+            shutil.copyfileobj(opened.plain, file, 1_000_000)
+    except (OSError, EOFError) as error:
+        raise LoadError(f"{name} cannot be read to its end: {error}") from error
+
+
+def _create_schema(session: SqlSession) -> None:
+    for statement in SCHEMA_STATEMENTS:
+        session.execute(statement)
+
+
+def _add_chunk(
+    session: SqlSession, statement: str, chunk: Chunk, name: str
+) -> tuple[int, int, list[RejectedLine]]:
+    """Return rows added, rows that were there already, and the lines that are no captures."""
+    session.execute(statement, {"path": str(chunk.path), "first_line": chunk.first_line})
+    rejects = [RejectedLine(int(str(n)), str(r), str(t)) for n, r, t in session.execute(REJECTS)]
+    good = int(str(session.execute("SELECT count(*) FROM chunk WHERE reason IS NULL")[0][0]))
+    added = int(str(session.execute(ADD_NEW, {"source": name})[0][0]))
+    session.execute("DROP TABLE chunk")
+    return added, good - added, rejects
+
+
+def _add_file(session: SqlSession, reader: str, path: Path, quoted: str, table: str) -> int:
+    if table == CAPTURES_TABLE:
+        _create_schema(session)
+    session.execute(
+        f"CREATE TABLE IF NOT EXISTS {quoted} AS SELECT * FROM {reader} LIMIT 0",
+        {"path": str(path)},
+    )
+    rows = session.execute(
+        f"INSERT INTO {quoted} BY NAME SELECT * FROM {reader}", {"path": str(path)}
+    )
+    return int(str(rows[0][0]))
+
+
+def quote_table(table: str) -> str:
+    """Return ``table`` or ``schema.table`` as SQL, every part quoted.
+
+    Raises:
+        LoadError: a part is empty or there are more than two.
+    """
+    parts = table.split(".")
+    if len(parts) > 2 or not all(parts):
+        raise LoadError(f"{table!r} is not a table name", hint="Write table or schema.table.")
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
