@@ -69,7 +69,7 @@ def line_writer(name: str) -> Callable[[int, str, dict[str, Any]], None]:
 def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     # Timestamp, level and event first, for people who read the raw file.
     line = {key: event.pop(key) for key in _LEADING if key in event}
-    return orjson.dumps(line | event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(line | dict(event), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def configure_logging(settings: Settings) -> None:

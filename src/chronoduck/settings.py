@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     """The longest deadline that a caller may ask for."""
     default_max_rows: Annotated[int, Field(ge=1)] = 10_000
     """Rows that a JSON answer holds when the caller does not say ``max_rows``."""
+    max_upload_size: ByteCount = 10_000_000_000
+    """The largest file that can be uploaded for loading."""
     shutdown_grace: Seconds = 10.0
     """How long running statements may finish at shutdown before they are interrupted."""
     slow_query_seconds: Seconds = 5.0

@@ -83,7 +83,8 @@ class _FrameworkProblem(DuckDBException):
 
 
 def _request_id(request: Request) -> str | None:
-    return request.scope.get("state", {}).get("request_id")
+    request_id: str | None = request.scope.get("state", {}).get("request_id")
+    return request_id
 
 
 def add_problem_handlers(app: FastAPI) -> None:

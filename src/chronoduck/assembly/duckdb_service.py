@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -301,7 +302,7 @@ class DuckDBService:
         timeout: float | None = None,
         *,
         caller: Caller | None = None,
-    ) -> AsyncIterator[pa.RecordBatch]:
+    ) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield the result as Arrow record batches, memory flat whatever its size."""
         parts = await self._started()
         batches = parts.queries.stream(query, params, timeout=timeout, caller=caller)
@@ -347,6 +348,17 @@ class DuckDBService:
         await self._started()
         assert self._templates is not None  # noqa: S101 - loaded before the database is opened
         return self._templates
+
+    @property
+    def spool_directory(self) -> Path:
+        """Where uploads wait; statements may read there.
+
+        Raises:
+            ServiceUnavailableError: the service is not initialised.
+        """
+        if self._parts is None:
+            raise ServiceUnavailableError("the service is not initialised")
+        return self._parts.instance.spool_directory
 
     @property
     def connection_pool(self) -> ConnectionPool[Connection]:

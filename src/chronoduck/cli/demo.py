@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,9 +40,15 @@ def demo(
         console.print(f"The demo is running already, as process {owner.pid}.")
         _print_tour(settings, owner)
         return
+    files = sorted({file for pattern in _PATTERNS for file in data.glob(pattern)})
+    if not files:
+        raise NotFoundError(
+            f"there are no captures in {data.absolute()}",
+            hint="Run this in the repository, or name a directory with --data.",
+        )
     configure_logging(settings)
     try:
-        run_loop(_load_and_serve(settings, data))
+        run_loop(_load_and_serve(settings, files))
     except PortInUseError as error:
         error.hint = (
             f"Stop the process that has it (ss -ltnp 'sport = :{port}'), "
@@ -50,13 +57,7 @@ def demo(
         raise
 
 
-async def _load_and_serve(settings: Settings, data: Path) -> None:
-    files = sorted({file for pattern in _PATTERNS for file in data.glob(pattern)})
-    if not files:
-        raise NotFoundError(
-            f"there are no captures in {data.absolute()}",
-            hint="Run this in the repository, or name a directory with --data.",
-        )
+async def _load_and_serve(settings: Settings, files: list[Path]) -> None:
     service = DuckDBService(settings)
 
     def on_ready(url: str) -> None:
@@ -86,14 +87,16 @@ def _print_tour(settings: Settings, owner: Owner) -> None:
     token = _relative(settings.token_path)
     api = f"{owner.url}/api/v1/duckdb"
     header = f'-H "Authorization: Bearer $(cat {token})"'
+    by_status = "SELECT status_code, count(*) AS captures FROM pages_analytics GROUP BY ALL"
+    by_domain = (
+        "SELECT domain, min(captured_at) AS first, max(captured_at) AS last, count(*) AS captures "
+        "FROM pages GROUP BY domain ORDER BY captures DESC LIMIT 5"
+    )
+    program = _relative(Path(sys.executable).with_name("chronoduck"))
     commands = [
         f"curl -s {header} '{api}/templates/page-stats?limit=5'",
-        f"curl -s {header} {api}/query -d "
-        '\'{"query": "SELECT status_code, count(*) AS captures FROM pages_analytics '
-        "GROUP BY ALL ORDER BY captures DESC\"}'",
-        f".venv/bin/chronoduck query --database {_relative(settings.database_path)} "
-        '"SELECT domain, min(captured_at) AS first, max(captured_at) AS last, count(*) AS captures '
-        'FROM pages_analytics GROUP BY domain ORDER BY captures DESC LIMIT 5"',
+        f'curl -s {header} {api}/query -d \'{{"query": "{by_status}"}}\'',
+        f'{program} query --database {_relative(settings.database_path)} "{by_domain}"',
     ]
     console.print(f"\n[bold]Docs and API[/]   {owner.url}/docs/api/duckdb")
     console.print(f"[bold]Admin token[/]    in the file {token}")

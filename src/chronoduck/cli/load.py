@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import IO, Annotated
 
 import orjson
 import typer
@@ -93,8 +94,8 @@ async def _load_all(
     async with service or nullcontext():
         for file in files:
             name = "stdin" if file == "-" else Path(file).name
-            source: BinaryIO = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: ASYNC230, SIM115
-            size = None if file == "-" else Path(file).stat().st_size  # noqa: ASYNC240
+            source: IO[bytes] = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: ASYNC230, SIM115
+            size = None if file == "-" else os.fstat(source.fileno()).st_size
             reject_path = rejects or Path(f"{name}.rejects.tsv")
             with source:
                 if target.service is not None:
@@ -110,9 +111,9 @@ async def _load_all(
 
 async def load_file(loader: FileLoader, file: Path, *, table: str) -> LoadSummary:
     """Load one file with a progress bar; malformed lines go beside the current directory's files."""
-    with file.open("rb") as source:  # noqa: ASYNC230 - the loader reads it in threads
+    with file.open("rb") as source:
         events = loader.load(source, name=file.name, table=table)
-        size = file.stat().st_size
+        size = os.fstat(source.fileno()).st_size
         return await _follow(events, file.name, size, Path(f"{file.name}.rejects.tsv"), False)
 
 
@@ -168,7 +169,7 @@ def _report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
 
 
 async def _remote_events(
-    service: RemoteService, source: BinaryIO, name: str, table: str, file_format: FileFormat
+    service: RemoteService, source: IO[bytes], name: str, table: str, file_format: FileFormat
 ) -> AsyncIterator[LoadEvent]:
     """Upload the file and yield the service's events."""
     with service.stream(
@@ -196,6 +197,6 @@ async def _remote_events(
     )
 
 
-def _blocks(source: BinaryIO) -> Iterator[bytes]:
+def _blocks(source: IO[bytes]) -> Iterator[bytes]:
     while block := source.read(_BLOCK_BYTES):
         yield block

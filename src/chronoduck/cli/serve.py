@@ -120,7 +120,7 @@ async def serve_until_stopped(
 async def _announce_when_ready(
     server: uvicorn.Server, service: DuckDBService, url: str, on_ready: Callable[[str], None]
 ) -> None:
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - the server has no event to wait for
         await asyncio.sleep(0.01)
     service.announce(url)
     on_ready(url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pyarrow as pa
 
@@ -89,7 +89,7 @@ class Queries:
         *,
         timeout: float | None = None,
         caller: Caller | None = None,
-    ) -> AsyncIterator[pa.RecordBatch]:
+    ) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield the result as Arrow batches; memory stays flat whatever the size.
 
         The deadline covers the whole stream, the reader's own time included. Leaving the loop early

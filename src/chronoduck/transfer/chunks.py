@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, cast
 
 import pyarrow as pa
 
@@ -39,7 +39,7 @@ class Chunk:
 class CountingReader(io.RawIOBase):
     """Counts the bytes that were read of the (compressed) source."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: IO[bytes]) -> None:
         self._source = source
         self.bytes_read = 0
 

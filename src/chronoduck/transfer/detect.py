@@ -34,14 +34,15 @@ _LETTERS = {
     "k": "digest",
     "S": "length",
 }
+# The usual fields of files without a header, by their number; "-" is not kept.
 _WITHOUT_HEADER = {
-    7: ("urlkey", "timestamp", "original", "mimetype", "statuscode", "digest", "length"),
-    9: ("urlkey", "timestamp", "original", "mimetype", "statuscode", "digest", "", "", ""),
-    10: ("urlkey", "timestamp", "original", "mimetype", "statuscode", "digest", "", "", "", ""),
-    11: (
-        ("urlkey", "timestamp", "original", "mimetype", "statuscode", "digest")
-        + ("", "", "length", "", "")
-    ),
+    len(fields.split()): tuple(field.strip("-") for field in fields.split())
+    for fields in (
+        "urlkey timestamp original mimetype statuscode digest length",
+        "urlkey timestamp original mimetype statuscode digest - - -",
+        "urlkey timestamp original mimetype statuscode digest - - - -",
+        "urlkey timestamp original mimetype statuscode digest - - length - -",
+    )
 }
 _CDX_LINE = re.compile(r"^\S+ \d{4,14} ")
 _CDXJ_LINE = re.compile(r"^\S+ \d{4,14} \{")

@@ -9,8 +9,9 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol, TypeVar
+from typing import IO, Protocol, TypeVar
 
 from chronoduck.errors import LoadError
 from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_HEAD_BYTES = 65_536
+_HEAD_BYTES = 4_000_000
 _CAPTURE_FORMATS = (FileFormat.CDX, FileFormat.CDXJ, FileFormat.CDX_JSON)
 _READERS = {
     FileFormat.PARQUET: "read_parquet",
@@ -97,7 +98,7 @@ class FileLoader:
 
     async def load(
         self,
-        source: BinaryIO,
+        source: IO[bytes],
         *,
         name: str,
         table: str = CAPTURES_TABLE,
@@ -138,7 +139,7 @@ class FileLoader:
         statement = parse_chunk(opened.detected)
         while (chunk := await asyncio.to_thread(_next_chunk, chunks, job.name)) is not None:
             added, known, rejects = await self._transact(
-                lambda session, chunk=chunk: _add_chunk(session, statement, chunk, job.name)
+                partial(_add_chunk, statement=statement, chunk=chunk, name=job.name)
             )
             await asyncio.to_thread(chunk.path.unlink)
             for reject in rejects:
@@ -245,7 +246,7 @@ def _create_schema(session: SqlSession) -> None:
 
 
 def _add_chunk(
-    session: SqlSession, statement: str, chunk: Chunk, name: str
+    session: SqlSession, *, statement: str, chunk: Chunk, name: str
 ) -> tuple[int, int, list[RejectedLine]]:
     """Return rows added, rows that were there already, and the lines that are no captures."""
     session.execute(statement, {"path": str(chunk.path), "first_line": chunk.first_line})

@@ -3,78 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import queue
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from io import RawIOBase
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.access import Authenticated, BodyTooLargeError, service_of
 from chronoduck.api.problems import problem_fields
+from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
 from chronoduck.transfer import FileFormat, FileLoader, LoadSummary, RejectedLine
+from chronoduck.units import format_bytes
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["tables"])
-_QUEUED_BLOCKS = 16
-_WAIT_SECONDS = 300.0
-"""How long the loader waits for the next bytes of an upload that stands still."""
-
-
-class _UploadPipe(RawIOBase):
-    """The request's body as a file for the loader's threads, a few blocks at a time."""
-
-    def __init__(self) -> None:
-        self._blocks: queue.Queue[bytes | None] = queue.Queue(_QUEUED_BLOCKS)
-        self._rest = b""
-        self._is_at_end = False
-        self._is_broken = False
-
-    def readable(self) -> bool:
-        """Whether it can be read: always."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Return up to ``size`` bytes, waiting for the client; empty at the end."""
-        if not self._rest and not self._is_at_end:
-            try:
-                block = self._blocks.get(timeout=_WAIT_SECONDS)
-            except queue.Empty:
-                self._is_broken = True
-                block = None
-            self._is_at_end = block is None
-            self._rest = block or b""
-        if self._is_broken:
-            raise OSError("the upload broke off before its end")
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
-
-    async def fill(self, request: Request) -> None:
-        """Pass the body on; a client that leaves breaks the pipe."""
-        try:
-            async for block in request.stream():
-                if block:
-                    await self._put(block)
-        except ClientDisconnect:
-            self._is_broken = True
-        finally:
-            await self._put(None)
-
-    async def _put(self, block: bytes | None) -> None:
-        # Polling instead of a thread per block: a full queue means that the engine is busy anyway.
-        while True:
-            try:
-                self._blocks.put_nowait(block)
-            except queue.Full:
-                await asyncio.sleep(0.005)
-            else:
-                return
+_SPOOLED_BLOCK_BYTES = 1_000_000
 
 
 @router.post(
@@ -112,39 +61,67 @@ async def load_rows(
     """
     if not source.isprintable():
         raise InvalidRequestError("source must be a printable file name")
-    loader = await service_of(request).loader()
+    service = service_of(request)
+    loader = await service.loader()
+    # The whole upload first: a client that sends and does not read yet must not block the load.
+    spool = await _spooled(request, service)
     return StreamingResponse(
-        _events(loader, request, name, source, format), media_type="application/x-ndjson"
+        _events(loader, request, spool, name, source, format), media_type="application/x-ndjson"
     )
 
 
-async def _events(
-    loader: FileLoader, request: Request, table: str, source: str, file_format: FileFormat
-) -> AsyncIterator[bytes]:
-    pipe = _UploadPipe()
-    filling = asyncio.create_task(pipe.fill(request))
+async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
+    limit = service.settings.max_upload_size
+    spool: IO[bytes] = await asyncio.to_thread(
+        lambda: tempfile.TemporaryFile(dir=service.spool_directory)
+    )
     try:
-        async for event in loader.load(
-            pipe,  # type: ignore[arg-type] # it is read like a BinaryIO
-            name=source,
-            table=table,
-            file_format=file_format,
-        ):
-            kind = "progress"
-            if isinstance(event, RejectedLine):
-                kind = "reject"
-            elif isinstance(event, LoadSummary):
-                kind = "done"
-            yield _line({"event": kind, **asdict(event)})
-    except DuckDBException as error:
-        request_id = request.scope["state"]["request_id"]
-        yield _line({"event": "error", "error": problem_fields(error, request_id)})
-    except OSError as error:
-        problem = LoadError(f"{source} was not loaded to its end: {error}")
-        yield _line({"event": "error", "error": problem_fields(problem, None)})
-    finally:
-        filling.cancel()
-        await asyncio.gather(filling, return_exceptions=True)
+        pending = bytearray()
+        total = 0
+        async for block in request.stream():
+            total += len(block)
+            if total > limit:
+                raise BodyTooLargeError(
+                    f"the upload has more than {format_bytes(limit)}",
+                    hint="Split the file, or raise DUCKDB_MAX_UPLOAD_SIZE.",
+                )
+            pending += block
+            if len(pending) >= _SPOOLED_BLOCK_BYTES:
+                await asyncio.to_thread(spool.write, bytes(pending))
+                pending.clear()
+        await asyncio.to_thread(spool.write, bytes(pending))
+        await asyncio.to_thread(spool.seek, 0)
+    except ClientDisconnect:
+        spool.close()
+        raise LoadError("the upload broke off before its end; nothing was loaded") from None
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
+async def _events(
+    loader: FileLoader,
+    request: Request,
+    spool: IO[bytes],
+    table: str,
+    source: str,
+    file_format: FileFormat,
+) -> AsyncIterator[bytes]:
+    with spool:
+        try:
+            async for event in loader.load(
+                spool, name=source, table=table, file_format=file_format
+            ):
+                kind = "progress"
+                if isinstance(event, RejectedLine):
+                    kind = "reject"
+                elif isinstance(event, LoadSummary):
+                    kind = "done"
+                yield _line({"event": kind, **asdict(event)})
+        except DuckDBException as error:
+            problem = problem_fields(error, request.scope["state"]["request_id"])
+            yield _line({"event": "error", "error": problem})
 
 
 def _line(fields: dict[str, Any]) -> bytes:

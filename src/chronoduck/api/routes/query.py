@@ -70,7 +70,7 @@ _FORMAT_PARAMETER = {
     "in": "query",
     "required": False,
     "description": "The format of the result; wins over `Accept`.",
-    "schema": {"type": "string", "enum": [format.value for format in ResultFormat]},
+    "schema": {"type": "string", "enum": list(ResultFormat)},
 }
 
 
