@@ -33,7 +33,9 @@ def figures(durations: list[float], elapsed: float, errors: int) -> Figures:
     )
 
 
-def run_threads(make_call: Callable[[], Callable[[], None]], clients: int, seconds: float) -> Figures:
+def run_threads(
+    make_call: Callable[[], Callable[[], None]], clients: int, seconds: float
+) -> Figures:
     """Call from ``clients`` threads, each with a call of its own, for ``seconds``."""
     durations: list[list[float]] = [[] for _ in range(clients)]
     calls = [make_call() for _ in range(clients)]

@@ -15,7 +15,7 @@ from benchmarks.measure import Figures
 from benchmarks.workloads import ROWS, WORKLOADS
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 - the backend comes first
+import matplotlib.pyplot as plt
 
 
 @dataclass
@@ -107,9 +107,7 @@ def _transfer_table(results: Results) -> list[str]:
     arrow, json = results.transfer["Arrow", base], results.transfer["JSON", base]
     for peer in results.peers:
         mine, text = results.transfer["Arrow", peer], results.transfer.get(("JSON", peer))
-        cells = (
-            f"{text:.2f} | {text / json:.2f} | {text / arrow:.2f}" if text else "- | - | -"
-        )
+        cells = f"{text:.2f} | {text / json:.2f} | {text / arrow:.2f}" if text else "- | - | -"
         lines.append(f"| {peer} | {mine:.2f} | {mine / arrow:.2f} | {cells} |")
     return lines
 

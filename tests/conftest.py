@@ -44,7 +44,7 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 
 @pytest.fixture
-async def service(settings: Settings) -> AsyncIterator["DuckDBService"]:
+async def service(settings: Settings) -> AsyncIterator[DuckDBService]:
     """An open service on a new database file."""
     from chronoduck.assembly import DuckDBService
 

@@ -40,7 +40,7 @@ def result_format(asked: str | None, accept: str | None) -> ResultFormat:
         try:
             return ResultFormat(asked.lower())
         except ValueError:
-            names = ", ".join(ResultFormat)
+            names = ", ".join(offered.value for offered in ResultFormat)
             raise InvalidRequestError(f"format is {asked!r}; it must be one of {names}") from None
     if not accept or accept == "*/*" or accept == "application/json":
         return ResultFormat.JSON

@@ -20,8 +20,9 @@ from chronoduck.errors import (
 )
 from chronoduck.logs import get_logger
 
-__all__ = ["MEDIA_TYPE", "add_problem_handlers", "problem_fields", "problem_response"]
+__all__ = ["MEDIA_TYPE", "add_problem_handlers", "problem_fields", "problem_response", "refuse"]
 
+_log = get_logger("api")
 MEDIA_TYPE = "application/problem+json"
 _TYPE_ROOT = "urn:chronoduck:problem:"
 _DEFAULT_RETRY_SECONDS = 1.0
@@ -72,6 +73,18 @@ def problem_response(error: DuckDBException, request_id: str | None) -> Response
     )
 
 
+def refuse(error: DuckDBException, request_id: str | None) -> Response:
+    """Return the error as a response; what only the operator may know goes into the log."""
+    if error.http_status >= 500 and error.operator_detail != error.detail:
+        _log.error(
+            "request_failed",
+            code=error.code,
+            reason=error.operator_detail,
+            request_id=request_id,
+        )
+    return problem_response(error, request_id)
+
+
 class _FrameworkProblem(DuckDBException):
     """An error of the web framework in our shape."""
 
@@ -89,18 +102,10 @@ def _request_id(request: Request) -> str | None:
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Register the handlers for our errors, the framework's and the unforeseen ones."""
-    log = get_logger("api")
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, DuckDBException)  # noqa: S101 - registered for it
-        if error.http_status >= 500 and error.operator_detail != error.detail:
-            log.error(
-                "request_failed",
-                code=error.code,
-                reason=error.operator_detail,
-                request_id=_request_id(request),
-            )
-        return problem_response(error, _request_id(request))
+        return refuse(error, _request_id(request))
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
@@ -127,7 +132,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         return response
 
     async def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("unforeseen_error", request_id=_request_id(request), exc_info=error)
+        _log.error("unforeseen_error", request_id=_request_id(request), exc_info=error)
         problem = _FrameworkProblem(
             500,
             "internal_error",

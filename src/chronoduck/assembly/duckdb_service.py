@@ -23,6 +23,7 @@ from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.workers import Workers
 from chronoduck.errors import ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.history import QueryHistory
@@ -64,7 +65,7 @@ class _Parts:
 
     instance: DuckDBInstance
     pool: ConnectionPool[Connection]
-    workers: ThreadPoolExecutor
+    workers: Workers
     closers: ThreadPoolExecutor
     access: EngineAccess
     runner: StatementRunner
@@ -142,9 +143,7 @@ class DuckDBService:
 
     def _build(self, instance: DuckDBInstance, parser: StatementParser) -> _Parts:
         settings = self.settings
-        workers = ThreadPoolExecutor(
-            settings.worker_threads, thread_name_prefix="chronoduck-worker"
-        )
+        workers = Workers(settings.worker_threads)
         # Closing a connection may roll back for long; it must not wait for (or take) a worker.
         closers = ThreadPoolExecutor(2, thread_name_prefix="chronoduck-closer")
         pool: ConnectionPool[Connection] = ConnectionPool(
@@ -201,7 +200,7 @@ class DuckDBService:
             await parts.pool.close(_INTERRUPTED_SECONDS)
             parts.ping.close()
             await asyncio.to_thread(parts.instance.close)
-            parts.workers.shutdown(wait=False, cancel_futures=True)
+            parts.workers.close()
             parts.closers.shutdown(wait=False)
             parts.runner.parser.close()
             self._log.info("service_stopped", graceful=graceful)

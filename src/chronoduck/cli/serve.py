@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import uvloop
 from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.target import DatabaseOption, JsonOption
+from chronoduck.engine.encoding import close_private_engines
 from chronoduck.errors import DuckDBResourceError
 from chronoduck.logs import configure_logging
 from chronoduck.settings import Settings, load_settings
@@ -93,12 +95,16 @@ async def serve_until_stopped(
         await service.initialize()
         if prepare is not None:
             await prepare()
+        # What lives from now on lives for ever: the collector need not look at it for each request.
+        gc.collect()
+        gc.freeze()
         config = uvicorn.Config(
             create_app(service),
             http="httptools",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=int(settings.shutdown_grace) + 1,
         )
@@ -115,6 +121,7 @@ async def serve_until_stopped(
     finally:
         listener.close()
         await service.shutdown()
+        close_private_engines()
 
 
 async def _announce_when_ready(

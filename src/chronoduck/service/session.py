@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.pool import ConnectionPool, PooledConnection
+from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineBugError, StatementTimeoutError
 from chronoduck.resilience.admission import Admission
 from chronoduck.service.records import RunningStatement
@@ -35,7 +35,7 @@ class EngineAccess:
     pool: ConnectionPool[Connection]
     healer: Healer
     admission: Admission
-    workers: Executor
+    workers: Workers
     stuck: int = field(default=0)
     """Workers whose statement did not listen to its interrupt and whose caller was sent away."""
 

@@ -22,9 +22,11 @@ CHUNK_BYTES = 32_000_000
 _BLOCK_BYTES = 1_000_000
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
-# Rows of CDX server JSON begin with a string. A quote inside a string is escaped, so that this
-# sequence cannot occur within one.
-_ROW_BOUNDARY = re.compile(rb"\]\s*,\s*\[(?=\s*\")")
+_MAX_LINE_BYTES = 64_000_000
+
+# Rows of CDX server JSON begin and end with a string. A quote inside a string is escaped, so that
+# this sequence cannot occur within one.
+_ROW_BOUNDARY = re.compile(rb"(?<=[^\\]\")\s*\]\s*,\s*\[(?=\s*\")")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def line_chunks(
         if is_json:
             data = _ROW_BOUNDARY.sub(b"],\n[", data)
         end = data.rfind(b"\n") + 1
+        if len(data) - end > _MAX_LINE_BYTES:
+            raise OSError(f"a line is longer than {_MAX_LINE_BYTES:,} bytes")
         pending.write(data[:end])
         rest = data[end:]
         if pending.tell() >= CHUNK_BYTES:
@@ -106,7 +110,9 @@ def _spool(data: bytes, path: Path, first_line: int) -> Chunk:
         data.decode()
     except UnicodeDecodeError:
         data = data.decode("utf-8", "replace").encode()
-    # DuckDB's text functions end a value at a NUL byte here and there; no URL holds one.
-    path.write_bytes(data.replace(b"\x00", b"\xef\xbf\xbd"))
+    # Trimming in SQL costs as much as all the parsing: line ends are made plain here. And DuckDB's
+    # text functions end a value at a NUL byte here and there; no URL holds one.
+    data = data.replace(b"\r\n", b"\n").replace(b"\x00", b"\xef\xbf\xbd")
+    path.write_bytes(data)
     count = data.count(b"\n")
     return Chunk(path, first_line, count if data.endswith(b"\n") else count + 1)

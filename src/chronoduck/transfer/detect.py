@@ -57,6 +57,8 @@ class Detected:
 
     format: FileFormat
     fields: tuple[str, ...] = ()
+    header: str = ""
+    """The header line of CDX text; a later one with other columns is a malformed line."""
 
 
 def detect(head: bytes, name: str, wanted: FileFormat = FileFormat.AUTO) -> Detected:
@@ -70,7 +72,9 @@ def detect(head: bytes, name: str, wanted: FileFormat = FileFormat.AUTO) -> Dete
     text = head.decode("utf-8", "replace").lstrip("\ufeff")
     found = _guess(head, text, name) if wanted is FileFormat.AUTO else wanted
     if found is FileFormat.CDX:
-        return Detected(found, _cdx_fields(text, name))
+        first = text.lstrip("\r\n").splitlines()[0]
+        header = first if first.lstrip().startswith("CDX ") else ""
+        return Detected(found, _cdx_fields(text, name), header)
     if found is FileFormat.CDX_JSON:
         return Detected(found, _json_header(text, name))
     return Detected(found)
@@ -82,7 +86,7 @@ def _guess(head: bytes, text: str, name: str) -> FileFormat:
     start = text.lstrip()
     if start.startswith("CDX ") or text.startswith(" CDX"):
         return FileFormat.CDX
-    if re.match(r"\[\s*\[", start):
+    if re.match(r"\[\s*[\[\]]", start):
         return FileFormat.CDX_JSON
     lines = [line for line in text.splitlines()[:20] if line.strip()]
     if start.startswith("{"):
@@ -128,6 +132,8 @@ def _cdx_fields(text: str, name: str) -> tuple[str, ...]:
 
 
 def _json_header(text: str, name: str) -> tuple[str, ...]:
+    if re.fullmatch(r"\s*\[\s*(\[\s*\]\s*)?\]\s*", text):
+        return ()  # the server's answer when it knows no capture
     match = re.match(r"\s*\[\s*(\[[^\]]*\])", text)
     try:
         fields = json.loads(match.group(1)) if match else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import io
 import secrets
 import shutil
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
-from chronoduck.errors import LoadError
+from chronoduck.errors import DuckDBQueryError, LoadError
 from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
 from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
 from chronoduck.transfer.detect import Detected, FileFormat, detect
@@ -34,7 +35,6 @@ _HEAD_BYTES = 4_000_000
 _CAPTURE_FORMATS = (FileFormat.CDX, FileFormat.CDXJ, FileFormat.CDX_JSON)
 _READERS = {
     FileFormat.PARQUET: "read_parquet",
-    FileFormat.CSV: "read_csv",
     FileFormat.JSON: "read_json",
 }
 
@@ -55,7 +55,10 @@ class Transact(Protocol):
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """How far a load is; every row counted here is committed. ``seconds`` since its beginning."""
+    """How far a load is; every row counted here is committed.
+
+    ``lines`` counts headers and empty lines too; ``seconds`` run from the load's beginning.
+    """
 
     bytes_read: int
     lines: int
@@ -95,6 +98,8 @@ class FileLoader:
     def __init__(self, transact: Transact, spool_directory: Path) -> None:
         self._transact = transact
         self._spool_directory = spool_directory
+        # Two loads that look for known captures at the same time would both add the same new one.
+        self._adding = asyncio.Lock()
 
     async def load(
         self,
@@ -132,15 +137,19 @@ class FileLoader:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, True))
 
     async def _load_captures(self, job: _Job, opened: _Opened) -> AsyncIterator[LoadEvent]:
-        await self._transact(_create_schema)
+        async with self._adding:
+            await self._transact(_create_schema)
+        if opened.detected.format is FileFormat.CDX_JSON and not opened.detected.fields:
+            yield job.summary()
+            return
         chunks = line_chunks(
             opened.plain, opened.head, opened.detected.format, job.directory, "chunk"
         )
         statement = parse_chunk(opened.detected)
         while (chunk := await asyncio.to_thread(_next_chunk, chunks, job.name)) is not None:
-            added, known, rejects = await self._transact(
-                partial(_add_chunk, statement=statement, chunk=chunk, name=job.name)
-            )
+            add = partial(_add_chunk, statement=statement, chunk=chunk, name=job.name)
+            async with self._adding:
+                added, known, rejects = await self._transact(add)
             await asyncio.to_thread(chunk.path.unlink)
             for reject in rejects:
                 yield reject
@@ -153,10 +162,17 @@ class FileLoader:
         path = job.directory / f"file.{file_format.value}"
         await asyncio.to_thread(_copy, opened, path, job.name)
         yield job.progress()
-        reader = f"{_READERS[file_format]}($path)"
-        added = await self._transact(
-            lambda session: _add_file(session, reader, path, quote_table(job.table), job.table)
-        )
+        reader = _reader(file_format, opened.head)
+        try:
+            added = await self._transact(
+                lambda session: _add_file(session, reader, path, quote_table(job.table), job.table)
+            )
+        except DuckDBQueryError as error:
+            # The engine names its own copy of the file, which says nothing to the caller.
+            raise LoadError(
+                error.detail.replace(str(path), job.name),
+                hint="Nothing of the file was loaded. " + error.hint,
+            ) from error
         job.count(0, added, 0, 0)
         yield job.summary()
 
@@ -227,7 +243,7 @@ def _next_chunk(chunks: Iterator[Chunk], name: str) -> Chunk | None:
     except (OSError, EOFError) as error:
         raise LoadError(
             f"{name} ends in the middle: {error}",
-            hint="What was read before is loaded; get the file again and load it once more.",
+            hint="The parts that were counted are loaded; get the whole file and load it again.",
         ) from error
 
 
@@ -238,6 +254,24 @@ def _copy(opened: _Opened, path: Path, name: str) -> None:
             shutil.copyfileobj(opened.plain, file, 1_000_000)
     except (OSError, EOFError) as error:
         raise LoadError(f"{name} cannot be read to its end: {error}") from error
+
+
+def _reader(file_format: FileFormat, head: bytes) -> str:
+    """Return the engine's reader for a copy of the file at ``$path``."""
+    if file_format is not FileFormat.CSV:
+        return f"{_READERS[file_format]}($path)"
+    # Left to itself the engine takes another dialect when a line is broken, and loads nonsense or
+    # nothing: the header decides, and a line that does not fit it is an error with its number.
+    header = head.decode("utf-8-sig", "replace").splitlines()[0]
+    delimiter = max(",\t;|", key=header.count)
+    names = ", ".join(
+        "'" + name.replace("'", "''") + "'"
+        for name in next(csv.reader([header], delimiter=delimiter))
+    )
+    return (
+        f"read_csv($path, delim = '{delimiter}', names = [{names}], header = false, skip = 1, "
+        "strict_mode = true, null_padding = false)"
+    )
 
 
 def _create_schema(session: SqlSession) -> None:

@@ -41,9 +41,7 @@ def test_it_opens_at_the_threshold_and_says_why(breaker: CircuitBreaker) -> None
     assert "breaker reset" in caught.value.hint
 
 
-def test_failures_older_than_the_window_do_not_count(
-    breaker: CircuitBreaker, clock: Clock
-) -> None:
+def test_failures_older_than_the_window_do_not_count(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 2)
     clock.now += 61
     fail(breaker, 2)

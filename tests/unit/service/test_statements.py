@@ -56,9 +56,7 @@ async def test_parameters_are_bound_by_position_and_by_name(service: DuckDBServi
 @pytest.mark.parametrize(
     ("mode", "count", "truncated"), [("all", 2000, False), ("one", 1, False), ("none", 0, False)]
 )
-async def test_fetch_modes(
-    service: DuckDBService, mode: str, count: int, truncated: bool
-) -> None:
+async def test_fetch_modes(service: DuckDBService, mode: str, count: int, truncated: bool) -> None:
     result = await service.execute_query("FROM range(2000)", fetch_mode=mode)  # type: ignore[arg-type]
     assert (result.row_count, result.truncated) == (count, truncated)
 
@@ -167,9 +165,7 @@ async def test_a_typo_in_the_last_statement_of_a_batch_changes_nothing(
 ) -> None:
     await service.execute_query("CREATE TABLE t (a INTEGER)")
     with pytest.raises(BatchError, match="statement 1"):
-        await service.execute_batch(
-            ["INSERT INTO t VALUES (1)", "SELEC 1"], use_transaction=False
-        )
+        await service.execute_batch(["INSERT INTO t VALUES (1)", "SELEC 1"], use_transaction=False)
     assert await rows(service, "SELECT count(*) FROM t") == [(0,)]
 
 
@@ -255,9 +251,7 @@ async def test_a_forgotten_transaction_loses_its_connection_at_the_deadline(
 
 
 async def test_a_stream_yields_every_row_in_batches(service: DuckDBService) -> None:
-    counts = [
-        batch.num_rows async for batch in service.stream("SELECT range FROM range(200000)")
-    ]
+    counts = [batch.num_rows async for batch in service.stream("SELECT range FROM range(200000)")]
     assert sum(counts) == 200_000
     assert len(counts) > 1
 
@@ -314,7 +308,12 @@ async def test_an_allowed_directory_can_be_written_and_read(
 
 @pytest.mark.parametrize(
     "sql",
-    ["SET memory_limit = '1GB'", "SET GLOBAL threads = 1", "RESET memory_limit", "SET TimeZone='x'"],
+    [
+        "SET memory_limit = '1GB'",
+        "SET GLOBAL threads = 1",
+        "RESET memory_limit",
+        "SET TimeZone='x'",
+    ],
 )
 async def test_settings_of_the_instance_are_locked(service: DuckDBService, sql: str) -> None:
     with pytest.raises(DuckDBQueryError) as caught:
@@ -357,12 +356,16 @@ async def test_it_can_be_opened_again_after_a_shutdown(settings: Settings) -> No
     await service.shutdown()
 
 
-async def test_shutdown_lets_short_statements_finish(make_settings: Callable[..., Settings]) -> None:
+async def test_shutdown_lets_short_statements_finish(
+    make_settings: Callable[..., Settings],
+) -> None:
     service = DuckDBService(make_settings(shutdown_grace=20))
     await service.initialize()
     runner = await service.runner()
     task = asyncio.create_task(
-        service.execute_query("SELECT sum(sqrt(a.range + b.range)) FROM range(20000) a, range(2000) b")
+        service.execute_query(
+            "SELECT sum(sqrt(a.range + b.range)) FROM range(20000) a, range(2000) b"
+        )
     )
     await until(lambda: any(s.state == "running" for s in runner.list_running()))
     await service.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import os
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.errors import DuckDBQueryError, LoadError
+from chronoduck.errors import LoadError
 from chronoduck.transfer import FileFormat, LoadSummary, RejectedLine
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
@@ -140,9 +141,7 @@ async def test_an_invalid_object_in_cdxj_is_rejected(service: DuckDBService) -> 
 
 
 @pytest.mark.parametrize("short", ["2014", "201401", "20140126", "2014012620", "201401262006"])
-async def test_short_timestamps_mean_their_first_moment(
-    service: DuckDBService, short: str
-) -> None:
+async def test_short_timestamps_mean_their_first_moment(service: DuckDBService, short: str) -> None:
     await load(
         service,
         f"org,iana)/ {short} http://a/ text/html 200 D 1\n",
@@ -165,15 +164,98 @@ async def test_a_url_key_is_made_where_the_file_has_none(service: DuckDBService)
     assert await rows(service, "SELECT urlkey, domain, tld FROM pages_analytics ORDER BY 1") == [
         ("com,example)/", "example.com", "com"),
         ("com,example)/?q=1", "example.com", "com"),
-        ("com,example)/path?q=1", "example.com", "com"),
+        ("com,example:8080)/path?q=1", "example.com", "com"),
+    ]
+
+
+async def test_odd_hosts_are_kept_apart(service: DuckDBService) -> None:
+    urls = [
+        "http://p.org:8080/x",
+        "http://p.org/x",
+        "http://1.2.3.4/x",
+        "http://[::1]:80/x",
+        "filedesc://a-b.arc",
+    ]
+    lines = "".join(f"- 20140126200624 {url} text/html 200 SAME 1\n" for url in urls)
+    summary, _ = await load(service, lines, file_format=FileFormat.CDX)
+    assert summary.rows_added == len(urls)
+    found = await rows(service, "SELECT url, urlkey, domain, tld FROM pages_analytics")
+    assert {row[0]: row[1:] for row in found} == {
+        "http://p.org:8080/x": ("org,p:8080)/x", "p.org", "org"),
+        "http://p.org/x": ("org,p)/x", "p.org", "org"),
+        "http://1.2.3.4/x": ("1.2.3.4)/x", "1.2.3.4", None),
+        "http://[::1]:80/x": ("[::1])/x", "[::1]", None),
+        "filedesc://a-b.arc": (None, None, None),
+    }
+
+
+@pytest.mark.parametrize("number", ["1e2", "20.6", "-5", "1_0", "0x1"])
+async def test_only_digits_are_numbers(service: DuckDBService, number: str) -> None:
+    line = "org,iana)/ 20140126200624 http://a/ text/html {} D {}\n"
+    summary, rejects = await load(service, line.format(number, 1) + line.format(200, number))
+    assert (summary.rows_added, len(rejects)) == (0, 2)
+
+
+async def test_two_loads_at_once_add_a_capture_once(service: DuckDBService) -> None:
+    text = " CDX N b a m s k r M S V g\n" + "".join(
+        f"org,iana)/{n} 20140126200624 http://a/{n} text/html 200 D - - 1 2 f\n"
+        for n in range(5000)
+    )
+    results = await asyncio.gather(*(load_unchecked(service, text) for _ in range(3)))
+    assert sum(summary.rows_added for summary in results) == 5000
+    assert await rows(service, "SELECT count(*) FROM pages") == [(5000,)]
+
+
+async def load_unchecked(service: DuckDBService, text: str) -> LoadSummary:
+    loader = await service.loader()
+    events = [event async for event in loader.load(io.BytesIO(text.encode()), name="x.cdx")]
+    assert isinstance(events[-1], LoadSummary)
+    return events[-1]
+
+
+async def test_a_second_header_with_other_columns_is_told(service: DuckDBService) -> None:
+    summary, rejects = await load(service, CDX11 + CDX11 + CDX9)
+    assert [reject.reason for reject in rejects] == [
+        "expected 11 fields, found 11",
+        "expected 11 fields, found 9",
+    ]
+    assert summary.rows_added == 2
+
+
+async def test_a_servers_empty_answer_is_no_error(service: DuckDBService) -> None:
+    for text in ("[]", "[[]]\n"):
+        summary, _ = await load(service, text)
+        assert summary.rows_added == 0
+
+
+async def test_language_and_title_are_kept_where_the_index_has_them(
+    service: DuckDBService,
+) -> None:
+    await load(
+        service,
+        'org,iana)/ 20140126200624 {"url": "http://a/", "languages": "deu,eng", "title": "A"}\n',
+    )
+    assert await rows(service, "SELECT language, title FROM pages") == [("deu", "A")]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.json"])
+async def test_a_broken_line_in_another_file_loads_nothing_and_names_the_file(
+    service: DuckDBService, name: str
+) -> None:
+    data = {"x.csv": b"id,n\n1,2\n3,4,5\n", "x.json": b'{"a":1}\n{broken\n'}[name]
+    with pytest.raises(LoadError) as caught:
+        await load(service, data, name=name, table="t")
+    assert str(service.spool_directory) not in caught.value.detail
+    assert await rows(service, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 't'") == [
+        (0,)
     ]
 
 
 async def test_server_json_on_one_line_is_understood(service: DuckDBService) -> None:
-    text = '[["timestamp","original"],["20240101000000","http://a/],[b"], ["20240102000000","http://c/"]]'
+    text = '[["timestamp","original"],["20240101000000","http://a/],["], ["20240102000000","http://c/"]]'
     summary, rejects = await load(service, text)
     assert (summary.rows_added, rejects) == (2, [])
-    assert ("http://a/],[b",) in await rows(service, "SELECT url FROM pages_analytics")
+    assert ("http://a/],[",) in await rows(service, "SELECT url FROM pages_analytics")
 
 
 async def test_gzip_zstd_and_line_ends_of_windows_are_understood(service: DuckDBService) -> None:
@@ -237,7 +319,7 @@ async def test_other_files_go_into_any_table(service: DuckDBService, kind: str) 
 
 async def test_a_file_that_does_not_fit_its_table_changes_nothing(service: DuckDBService) -> None:
     await service.execute_query("CREATE TABLE t (a INTEGER)")
-    with pytest.raises(DuckDBQueryError):
+    with pytest.raises(LoadError, match="other"):
         await load(service, b"other\n1\n", name="x.csv", table="t")
     assert await rows(service, "SELECT count(*) FROM t") == [(0,)]
 

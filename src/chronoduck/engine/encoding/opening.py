@@ -1,0 +1,37 @@
+"""Which encoder writes which format."""
+
+from __future__ import annotations
+
+from chronoduck.engine.encoding.arrow_encoder import ArrowEncoder
+from chronoduck.engine.encoding.contract import (
+    EncodingOptions,
+    ResultEncoder,
+    ResultFormat,
+    ResultSchema,
+)
+from chronoduck.engine.encoding.csv_encoder import CsvEncoder
+from chronoduck.engine.encoding.json_encoders import JsonEncoder, NdjsonEncoder
+from chronoduck.engine.encoding.parquet_encoder import ParquetEncoder
+
+__all__ = ["open_encoder"]
+
+
+def open_encoder(
+    result_format: ResultFormat, schema: ResultSchema, query_hash: str, options: EncodingOptions
+) -> ResultEncoder:
+    """Return a new encoder for one result.
+
+    Raises:
+        EngineBugError: the format has no form for one of the types.
+    """
+    match result_format:
+        case ResultFormat.JSON:
+            return JsonEncoder(schema, query_hash, options)
+        case ResultFormat.NDJSON:
+            return NdjsonEncoder(schema, query_hash, options)
+        case ResultFormat.CSV:
+            return CsvEncoder(schema)
+        case ResultFormat.ARROW:
+            return ArrowEncoder(schema)
+        case ResultFormat.PARQUET:
+            return ParquetEncoder(schema, options)
