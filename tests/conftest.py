@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chronoduck.assembly import DuckDBService
 from chronoduck.settings import Settings, load_settings
 
 
@@ -46,7 +47,5 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 @pytest.fixture
 async def service(settings: Settings) -> AsyncIterator[DuckDBService]:
     """An open service on a new database file."""
-    from chronoduck.assembly import DuckDBService
-
     async with DuckDBService(settings) as opened:
         yield opened

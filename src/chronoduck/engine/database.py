@@ -30,7 +30,7 @@ from chronoduck.errors import (
 )
 from chronoduck.settings import Settings
 
-__all__ = ["Connection", "DuckDBInstance"]
+__all__ = ["MEASURE_OPERATORS", "Connection", "DuckDBInstance"]
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -46,6 +46,13 @@ _CURSOR_SETTINGS = {
     "progress_bar_time": "0",
 }
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in _CURSOR_SETTINGS.items())
+
+MEASURE_OPERATORS = "SET custom_profiling_settings = '" + (
+    '{"OPERATOR_NAME": "true", "OPERATOR_TYPE": "true", "OPERATOR_TIMING": "true", '
+    '"OPERATOR_CARDINALITY": "true", "EXTRA_INFO": "true", "CPU_TIME": "true", '
+    '"LATENCY": "true", "SYSTEM_PEAK_BUFFER_MEMORY": "true"}\''
+)
+"""Has a connection measure every operator, for EXPLAIN ANALYZE; it must not be reused afterwards."""
 
 # Replay of many tiny commits is slow (2.7 s for 2.6 MB of them): keep the log short.
 _CHECKPOINT_THRESHOLD = "4MB"

@@ -23,6 +23,8 @@ _CACHED_BYTES = 20_000
 
 _READ_ONLY = frozenset({"select", "explain"})
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
+_CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
+_OWN_SETTINGS = re.compile("profil|progress_bar", re.IGNORECASE)
 _REFUSED = {
     "transaction": "Send the statements together to POST batch, or use service.transaction().",
     "attach": "One service serves one file; run another service for another file.",
@@ -125,6 +127,7 @@ class StatementParser:
             )
         # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
         may_run = kind == "explain" and "analyze" in sql.lower()
+        self._refuse_own_settings(kind, sql)
         return Statement(
             text=sql,
             kind=kind,
@@ -137,6 +140,18 @@ class StatementParser:
             or kind not in _LEAVES_NO_STATE
             or re.search("setseed", sql, re.IGNORECASE) is not None,
         )
+
+    @staticmethod
+    def _refuse_own_settings(kind: str, sql: str) -> None:
+        """Keep the settings that connections need open for the service out of users' reach.
+
+        RESET custom_profiling_settings makes DuckDB 1.5.5 end the process at the next EXPLAIN ANALYZE.
+        """
+        if kind in _CHANGES_SETTINGS and _OWN_SETTINGS.search(sql):
+            raise StatementRefusedError(
+                "settings of profiling and progress belong to the service",
+                hint="POST explain with analyze shows a measured plan.",
+            )
 
     def close(self) -> None:
         """Close the parser's own connection."""

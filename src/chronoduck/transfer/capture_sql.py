@@ -169,7 +169,8 @@ judged AS (
         CASE WHEN regexp_full_match(size, '[0-9]{{1,18}}') THEN size::BIGINT END
             AS content_length,
         CASE WHEN shape_error IS NOT NULL THEN shape_error
-             WHEN captured_at IS NULL OR captured_at < TIMESTAMP '1900-01-01' THEN 'invalid timestamp ' || coalesce(stamp, '(none)')
+             WHEN captured_at IS NULL OR captured_at < TIMESTAMP '1900-01-01'
+                  THEN 'invalid timestamp ' || coalesce(stamp, '(none)')
              WHEN given_url IS NULL AND given_key IS NULL THEN 'no URL'
              WHEN NOT regexp_full_match(status, '[0-9]{{1,4}}')
                   THEN 'invalid status ' || status

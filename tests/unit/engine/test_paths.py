@@ -1,6 +1,5 @@
 """Files and directories before the engine touches them."""
 
-import os
 from pathlib import Path
 
 import duckdb
@@ -64,7 +63,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(
     path = tmp_path / "a.db"
     path.write_bytes(content)
     path.chmod(0o640)
-    with pytest.raises(DatabaseFormatError, match="is empty|is not a DuckDB database"):
+    with pytest.raises(DatabaseFormatError, match=r"is empty|is not a DuckDB database"):
         check_database_file(path)
     assert path.read_bytes() == content
 
@@ -80,5 +79,5 @@ def test_the_mode_of_database_and_log_is_restricted(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
         (tmp_path / name).chmod(0o646)
     restrict_mode(tmp_path / "a.db")
-    assert os.stat(tmp_path / "a.db").st_mode & 0o777 == 0o640
-    assert os.stat(tmp_path / "a.db.wal").st_mode & 0o777 == 0o640
+    assert (tmp_path / "a.db").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "a.db.wal").stat().st_mode & 0o777 == 0o640

@@ -65,7 +65,19 @@ def test_no_statement_is_refused(parser: StatementParser, sql: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["BEGIN", "COMMIT", "ROLLBACK", "ATTACH ':memory:' AS m", "DETACH m", "LOAD httpfs"]
+    "sql",
+    [
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "ATTACH ':memory:' AS m",
+        "DETACH m",
+        "LOAD httpfs",
+        "RESET custom_profiling_settings",
+        "SET Enable_Profiling = 'json'",
+        "PRAGMA disable_profiling",
+        'SET "enable_progress_bar" = true',
+    ],
 )
 def test_statements_that_reach_beyond_themselves_are_refused(
     parser: StatementParser, sql: str

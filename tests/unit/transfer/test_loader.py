@@ -51,7 +51,7 @@ async def load(
         elif isinstance(event, LoadSummary):
             summary = event
     assert summary is not None
-    assert os.listdir(service.spool_directory) == []
+    assert list(service.spool_directory.iterdir()) == []
     return summary, rejects
 
 
@@ -216,7 +216,7 @@ async def load_unchecked(service: DuckDBService, text: str) -> LoadSummary:
 async def test_a_second_header_with_other_columns_is_told(service: DuckDBService) -> None:
     summary, rejects = await load(service, CDX11 + CDX11 + CDX9)
     assert [reject.reason for reject in rejects] == [
-        "expected 11 fields, found 11",
+        "invalid timestamp CDX",
         "expected 11 fields, found 9",
     ]
     assert summary.rows_added == 2
@@ -270,7 +270,7 @@ async def test_gzip_zstd_and_line_ends_of_windows_are_understood(service: DuckDB
 
 async def test_a_gzip_file_cut_in_the_middle_is_an_error(service: DuckDBService) -> None:
     data = gzip.compress((CDX11 * 2000).encode())
-    with pytest.raises(LoadError, match="cannot be read|ends in the middle"):
+    with pytest.raises(LoadError, match=r"cannot be read|ends in the middle"):
         await load(service, data[: len(data) // 2])
 
 

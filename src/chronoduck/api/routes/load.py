@@ -73,7 +73,7 @@ async def load_rows(
 async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
     limit = service.settings.max_upload_size
     spool: IO[bytes] = await asyncio.to_thread(
-        lambda: tempfile.TemporaryFile(dir=service.spool_directory)
+        lambda: tempfile.TemporaryFile(dir=service.spool_directory)  # noqa: SIM115 - closed by _events
     )
     try:
         pending = bytearray()

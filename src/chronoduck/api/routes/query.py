@@ -35,8 +35,9 @@ from chronoduck.api.schemas import (
 )
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
-from chronoduck.errors import DuckDBException, StatementRefusedError
+from chronoduck.errors import DuckDBException
 from chronoduck.service.encoded import ResultRequest
+from chronoduck.service.explain import explain_statement
 from chronoduck.service.queries import MANY_ROWS
 from chronoduck.service.records import Caller
 
@@ -241,27 +242,28 @@ async def explain(request: Request, caller: Authenticated) -> Response:
     """Answer the plan; with `analyze` the statement is run and measured."""
     asked = await read_body(request, ExplainRequest)
     service = service_of(request)
-    runner = await service.runner()
-    statement = runner.parse(asked.query, caller)
-    if asked.analyze and not statement.is_read_only:
-        raise StatementRefusedError(
-            f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",
-            hint="Leave analyze out to see the plan without running it.",
-        )
-    options = [*(["ANALYZE"] if asked.analyze else []), f"FORMAT {asked.format.upper()}"]
-    result = await service.execute_query(
-        f"EXPLAIN ({', '.join(options)}) {asked.query}",
-        asked.params,
-        timeout=asked.timeout_seconds,
-        caller=caller,
-    )
-    text = "\n".join(str(row[1]) for row in result.data)
+    guard = DisconnectGuard(request.receive)
+    try:
+        with guard:
+            plan = await explain_statement(
+                await service.runner(),
+                asked.query,
+                asked.params,
+                analyze=asked.analyze,
+                as_json=asked.format == "json",
+                timeout=asked.timeout_seconds,
+                caller=caller,
+            )
+    except asyncio.CancelledError:
+        if guard.client_left:
+            return ClientGone()
+        raise
     return JsonResponse(
         {
-            "plan": orjson.loads(text) if asked.format == "json" else text,
+            "plan": orjson.loads(plan.text) if asked.format == "json" else plan.text,
             "format": asked.format,
             "analyze": asked.analyze,
-            "execution_time": result.execution_time,
-            "query_hash": statement.query_hash,
+            "execution_time": plan.execution_time,
+            "query_hash": plan.query_hash,
         }
     )

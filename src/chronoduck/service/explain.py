@@ -1,0 +1,60 @@
+"""A statement's plan, measured or not."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from chronoduck.engine.database import MEASURE_OPERATORS, Connection
+from chronoduck.engine.execution import Params, SqlSession
+from chronoduck.errors import StatementRefusedError
+from chronoduck.service.records import Caller
+from chronoduck.service.runner import StatementRunner
+
+__all__ = ["Plan", "explain_statement"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan as DuckDB writes it (text or JSON), and the seconds it took to make it."""
+
+    text: str
+    execution_time: float
+    query_hash: str
+
+
+async def explain_statement(
+    runner: StatementRunner,
+    sql: str,
+    params: Params,
+    *,
+    analyze: bool,
+    as_json: bool,
+    timeout: float | None,
+    caller: Caller,
+) -> Plan:
+    """Return the plan; with ``analyze`` the statement is run and its operators are measured.
+
+    Raises:
+        StatementRefusedError: ``analyze`` would run a write.
+        DuckDBQueryError: the statement is at fault.
+    """
+    statement = runner.parse(sql, caller)
+    if analyze and not statement.is_read_only:
+        raise StatementRefusedError(
+            f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",
+            hint="Leave analyze out to see the plan without running it.",
+        )
+    options = [*(["ANALYZE"] if analyze else []), "FORMAT JSON" if as_json else "FORMAT TEXT"]
+    explained = f"EXPLAIN ({', '.join(options)}) {sql}"
+
+    def step(connection: Connection) -> Plan:
+        own = SqlSession(connection, session.token)
+        own.execute(MEASURE_OPERATORS)
+        started = time.perf_counter()
+        text = "\n".join(str(row[1]) for row in own.execute(explained, params))
+        return Plan(text, round(time.perf_counter() - started, 6), statement.query_hash)
+
+    # Not marked clean: the next user gets a connection that measures as all do.
+    async with runner.session(statement, caller, timeout) as session:
+        return await session.run(step)
