@@ -149,9 +149,7 @@ class DuckDBService:
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
-        healer = Healer(
-            instance, pool, closers, lambda: runner.cancel_all(CancelReason.ENGINE_LOST)
-        )
+        healer = Healer(instance, pool, closers, lambda: runner.interrupt_engine())
         access = EngineAccess(
             instance, pool, healer, Admission(settings.worker_threads, settings.queue_size), workers
         )

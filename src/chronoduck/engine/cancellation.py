@@ -6,7 +6,6 @@ import threading
 from enum import StrEnum
 
 from chronoduck.engine.database import Connection
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.errors import DuckDBException, StatementCancelledError, StatementTimeoutError
 
 __all__ = ["CancelReason", "CancelToken"]
@@ -19,7 +18,6 @@ class CancelReason(StrEnum):
     CALLER_LEFT = "caller_left"
     OPERATOR = "operator"
     SHUTDOWN = "shutdown"
-    ENGINE_LOST = "engine_lost"
 
 
 class CancelToken:
@@ -41,6 +39,12 @@ class CancelToken:
         with self._lock:
             if self.reason is None:
                 self.reason = reason
+            if self._connection is not None:
+                self._connection.interrupt()
+
+    def interrupt_engine(self) -> None:
+        """Interrupt the engine without ending the statement: one that only waits goes on waiting."""
+        with self._lock:
             if self._connection is not None:
                 self._connection.interrupt()
 
@@ -70,12 +74,6 @@ class CancelToken:
         if self.reason is CancelReason.DEADLINE:
             return StatementTimeoutError(
                 f"the statement was interrupted at its deadline of {self.timeout_seconds:g} s"
-            )
-        if self.reason is CancelReason.ENGINE_LOST:
-            return EngineFailure(
-                "the database engine stopped while the statement ran",
-                operator_detail="interrupted while the instance was reopened",
-                is_fatal=False,
             )
         sentence = {
             CancelReason.CALLER_LEFT: "the caller went away and the statement was interrupted",

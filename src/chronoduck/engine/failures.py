@@ -91,6 +91,13 @@ def translate(error: BaseException, sql: str | None = None) -> DuckDBException:
             is_fatal=True,
             had_no_effect=_ALREADY_INVALID in message,
         )
+    if isinstance(error, duckdb.InterruptException):
+        # Nobody asked this statement to stop: the instance is being reopened.
+        return EngineFailure(
+            "the database engine stopped while the statement ran",
+            operator_detail="interrupted while the instance was reopened",
+            is_fatal=False,
+        )
     if isinstance(error, duckdb.InternalException):
         return EngineBugError(
             "DuckDB met an internal error in this statement",

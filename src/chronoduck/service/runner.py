@@ -147,6 +147,11 @@ class StatementRunner:
         session.interrupt(CancelReason.OPERATOR)
         return session.running
 
+    def interrupt_engine(self) -> None:
+        """Have the engine let go of what it runs, before its instance is closed."""
+        for session in list(self._sessions.values()):
+            session.token.interrupt_engine()
+
     def cancel_all(self, reason: CancelReason) -> None:
         """Interrupt every running statement."""
         for session in list(self._sessions.values()):

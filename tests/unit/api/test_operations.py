@@ -60,9 +60,7 @@ async def test_every_endpoint_but_the_public_ones_wants_a_token(
     "authorization",
     ["", "Bearer", "Bearer ", "Bearer wrong", "Basic YWRtaW46YWRtaW4=", "Bearer \xff", "x" * 5000],
 )
-async def test_a_wrong_token_is_refused(
-    public: httpx2.AsyncClient, authorization: str
-) -> None:
+async def test_a_wrong_token_is_refused(public: httpx2.AsyncClient, authorization: str) -> None:
     response = await public.post(
         "/query",
         headers={b"Authorization": authorization.encode("latin-1")},
@@ -266,8 +264,8 @@ async def test_a_running_statement_is_listed_and_ended(admin: httpx2.AsyncClient
 
 async def test_loading_tells_rejects_and_the_end(admin: httpx2.AsyncClient) -> None:
     lines = (
-        "com,example)/ 20240101000000 http://example.com/ text/html 200 D 10\nbroken\n"
-    ).encode()
+        b"com,example)/ 20240101000000 http://example.com/ text/html 200 D 10\nbroken\n"
+    )
     response = await admin.post("/tables/pages_analytics/rows", content=lines)
     events = [json.loads(line) for line in response.text.splitlines()]
     assert [event["event"] for event in events] == ["reject", "progress", "done"]

@@ -242,9 +242,7 @@ async def test_a_failed_batch_names_the_statement_and_keeps_nothing(
 
 @pytest.mark.parametrize("analyze", [False, True])
 @pytest.mark.parametrize("form", ["text", "json"])
-async def test_explain_answers_a_plan(
-    admin: httpx2.AsyncClient, form: str, analyze: bool
-) -> None:
+async def test_explain_answers_a_plan(admin: httpx2.AsyncClient, form: str, analyze: bool) -> None:
     response = await admin.post(
         "/explain", json={"query": "FROM range(10)", "format": form, "analyze": analyze}
     )

@@ -1,0 +1,133 @@
+"""The service as its users start it: a process of its own on a free port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+__all__ = ["Server", "free_port", "run_cli"]
+
+_START_SECONDS = 20
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(directory: Path, **settings: Any) -> dict[str, str]:
+    """Return this process's environment with settings for a database in ``directory``."""
+    given = {
+        "DUCKDB_DATABASE_PATH": directory / "test.db",
+        "DUCKDB_TEMP_DIRECTORY": directory / "temp",
+        "DUCKDB_MEMORY_LIMIT": "500MB",
+        **settings,
+    }
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("DUCKDB_")},
+        **{name: str(value) for name, value in given.items()},
+    }
+
+
+def run_cli(
+    directory: Path, *arguments: str, stdin: str | None = None, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "chronoduck", *arguments],
+        env=environment(directory, **settings),
+        cwd=directory,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+class Server:
+    """``chronoduck serve`` in a process of its own; a context manager."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.log = directory / "server.log"
+        self._settings = {"DUCKDB_LOG_FILE": self.log, "DUCKDB_PORT": self.port, **settings}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def token(self) -> str:
+        return (self.directory / "admin.token").read_text().strip()
+
+    def start(self) -> Server:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "chronoduck", "serve"],
+            env=environment(self.directory, **self._settings),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended: {self.process.communicate()[1]}")
+            try:
+                if httpx2.get(f"{self.url}/api/v1/duckdb/health/ready").status_code == 200:
+                    return self
+            except httpx2.TransportError:
+                time.sleep(0.05)
+        raise AssertionError("the server did not become ready")
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """Return a client with the admin token."""
+        return httpx2.Client(
+            base_url=f"{self.url}/api/v1/duckdb",
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=60,
+            **options,
+        )
+
+    def query(self, sql: str) -> list[list[Any]]:
+        """Run one statement and return its rows."""
+        with self.client() as client:
+            response = client.post("/query", json={"query": sql})
+            assert response.status_code == 200, response.text
+            return response.json()["data"]
+
+    def kill(self) -> None:
+        """End the process as a crash does."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+        return self.process.returncode
+
+    def resident_mb(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1000
+
+    def __enter__(self) -> Server:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
