@@ -17,8 +17,8 @@ $(BIN)/python:
 # A stamp per lock file: installing again costs nothing until the lock changes.
 $(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(BIN)/python
 	@echo "installing requirements/$*.txt ..."
-	$(PIP) install --require-hashes --requirement $<
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) install --require-hashes --requirement $<
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: install

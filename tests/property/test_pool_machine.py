@@ -278,7 +278,10 @@ class PoolMachine(RuleBasedStateMachine):
 
     def everything_comes_to_an_end(self):
         self.settle()
+        rounds = len(self.waiting) + 3  # each serves at least one caller
         while self.leases or self.waiting or self.executor.work:
+            rounds -= 1
+            assert rounds > 0, "a caller waits for ever"
             while self.leases:
                 self.pool.return_connection(self.leases.pop(), tainted=False)
             while self.executor.work:

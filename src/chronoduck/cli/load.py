@@ -162,7 +162,8 @@ def _report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
     pace = f", {rows / summary.seconds:,.0f} rows/s" if summary.seconds and rows > 10_000 else ""
     errors.print(
         f"{name}: {summary.rows_added:,} rows added to {summary.table}, "
-        f"{summary.duplicates:,} known already, {summary.rejected:,} malformed{pace}"
+        f"{summary.duplicates:,} known already, {summary.rejected:,} malformed{pace}",
+        soft_wrap=True,
     )
     if rejects.count:
         errors.print(f"[yellow]malformed lines are in {rejects.path}[/]")

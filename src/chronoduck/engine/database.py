@@ -47,8 +47,9 @@ _CURSOR_SETTINGS = {
 }
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in _CURSOR_SETTINGS.items())
 
-MEASURE_OPERATORS = "SET custom_profiling_settings = '" + (
-    '{"OPERATOR_NAME": "true", "OPERATOR_TYPE": "true", "OPERATOR_TIMING": "true", '
+MEASURE_OPERATORS = (
+    "SET custom_profiling_settings = "
+    '\'{"OPERATOR_NAME": "true", "OPERATOR_TYPE": "true", "OPERATOR_TIMING": "true", '
     '"OPERATOR_CARDINALITY": "true", "EXTRA_INFO": "true", "CPU_TIME": "true", '
     '"LATENCY": "true", "SYSTEM_PEAK_BUFFER_MEMORY": "true"}\''
 )
@@ -150,7 +151,7 @@ class DuckDBInstance:
     def _opening_error(self, error: duckdb.Error) -> DuckDBConnectionError:
         path = self.settings.database_path
         message = str(parse_message(error)["exception_message"])
-        if "lock" in message.lower():
+        if "Could not set lock" in message or "Conflicting lock" in message:
             return DatabaseLockedError(
                 f"{path} is in use by a process that is not a chronoduck service: {message}",
                 hint="Close that process, then start again.",

@@ -263,9 +263,7 @@ async def test_a_running_statement_is_listed_and_ended(admin: httpx2.AsyncClient
 
 
 async def test_loading_tells_rejects_and_the_end(admin: httpx2.AsyncClient) -> None:
-    lines = (
-        b"com,example)/ 20240101000000 http://example.com/ text/html 200 D 10\nbroken\n"
-    )
+    lines = b"com,example)/ 20240101000000 http://example.com/ text/html 200 D 10\nbroken\n"
     response = await admin.post("/tables/pages_analytics/rows", content=lines)
     events = [json.loads(line) for line in response.text.splitlines()]
     assert [event["event"] for event in events] == ["reject", "progress", "done"]
