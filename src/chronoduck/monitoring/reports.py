@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,14 +69,14 @@ class Reports:
         view = self._view
         answer, silent_seconds = await view.ping() if view.is_initialized else (None, 0.0)
         findings = self._findings(answer, silent_seconds)
-        size = _file_size(view.database_path)
+        stored = _stored_files(view.database_path)
         return {
             "status": overall_status(findings).value,
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "service_initialized": view.is_initialized,
-            "database_exists": size is not None,
+            "database_exists": bool(stored),
             "database_path": str(view.database_path),
-            "database_size_mb": round((size or 0) / 1e6, 3),
+            "database_size_mb": _megabytes(stored),
             "query_test": {
                 "success": answer is not None and answer.success and silent_seconds == 0,
                 "execution_time": round(answer.execution_time, 6) if answer else None,
@@ -260,23 +262,26 @@ class Reports:
         )
 
 
-def _file_size(path: Path) -> int | None:
+def _stored_files(path: Path) -> list[os.stat_result]:
+    """Return the database file and, while it holds commits of its own, the WAL beside it."""
     # stat only: opening and closing the file in this process would drop the engine's lock.
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
+    found = []
+    for file in (path, path.with_name(path.name + ".wal")):
+        with contextlib.suppress(OSError):
+            found.append(file.stat())
+    return found
+
+
+def _megabytes(files: list[os.stat_result]) -> float:
+    return round(sum(file.st_size for file in files) / 1e6, 3)
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
-    try:
-        info = path.stat()
-    except OSError:
-        return {"size_mb": 0.0, "created": None, "modified": None}
+    files = _stored_files(path)
     return {
-        "size_mb": round(info.st_size / 1e6, 3),
-        "created": _iso(info.st_ctime),
-        "modified": _iso(info.st_mtime),
+        "size_mb": _megabytes(files),
+        "created": _iso(files[0].st_ctime) if files else None,
+        "modified": _iso(max(file.st_mtime for file in files)) if files else None,
     }
 
 
