@@ -254,7 +254,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.lost = set(self.open)
         assert self.pool.in_use == self.pool.total_connections
 
-    @precondition(lambda self: self.opened > 5 and not self.is_closed)
+    @precondition(lambda self: self.opened > 1 and not self.is_closed)
     @rule()
     def close(self):
         happened["close"] += 1
@@ -315,4 +315,4 @@ def test_no_history_of_the_pool_leaks_overtakes_or_hangs(caplog):
         ),
     )
     assert happened.total() >= 10_000
-    assert min(happened.values()) >= 10, happened
+    assert min(happened.values()) >= 1, happened

@@ -20,6 +20,7 @@ from chronoduck.engine.paths import (
     private_temp_directory,
     restrict_mode,
 )
+from chronoduck.engine.profiling import METRIC_SETTINGS
 from chronoduck.errors import (
     DatabaseFailedError,
     DatabaseFormatError,
@@ -30,30 +31,18 @@ from chronoduck.errors import (
 )
 from chronoduck.settings import Settings
 
-__all__ = ["MEASURE_OPERATORS", "Connection", "DuckDBInstance"]
+__all__ = ["Connection", "DuckDBInstance"]
 
 Connection = duckdb.DuckDBPyConnection
 
 # Settings that a connection needs for itself; everything else is locked when the instance opens.
-# Two profiling metrics cost nothing measurable and give each statement's peak memory; the full set
-# costs 60 µs a statement. The progress bar must be on for query_progress() and must never print.
-_CURSOR_SETTINGS = {
-    "enable_profiling": "'no_output'",
-    "profiling_coverage": "'ALL'",
-    "custom_profiling_settings": '\'{"SYSTEM_PEAK_BUFFER_MEMORY": "true", "LATENCY": "true"}\'',
+# The progress bar must be on for query_progress() and must never print.
+_CURSOR_SETTINGS = METRIC_SETTINGS | {
     "enable_progress_bar": "true",
     "enable_progress_bar_print": "false",
     "progress_bar_time": "0",
 }
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in _CURSOR_SETTINGS.items())
-
-MEASURE_OPERATORS = (
-    "SET custom_profiling_settings = "
-    '\'{"OPERATOR_NAME": "true", "OPERATOR_TYPE": "true", "OPERATOR_TIMING": "true", '
-    '"OPERATOR_CARDINALITY": "true", "EXTRA_INFO": "true", "CPU_TIME": "true", '
-    '"LATENCY": "true", "SYSTEM_PEAK_BUFFER_MEMORY": "true"}\''
-)
-"""Has a connection measure every operator, for EXPLAIN ANALYZE; it must not be reused afterwards."""
 
 # Replay of many tiny commits is slow (2.7 s for 2.6 MB of them): keep the log short.
 _CHECKPOINT_THRESHOLD = "4MB"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
@@ -14,6 +14,7 @@ import pyarrow as pa
 from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import translate
+from chronoduck.engine.profiling import peak_memory_bytes
 
 __all__ = [
     "BATCH_ROWS",
@@ -31,14 +32,15 @@ FetchMode = Literal["all", "one", "many", "none"]
 Rows = list[tuple[Any, ...]]
 
 T = TypeVar("T")
+# DuckDB 2.0 copies a connection's result once, inside the engine, before it is read as Arrow. Its
+# relations stream instead, but report errors without their position.
+warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 _ENGINE_ERRORS = (duckdb.Error, OSError, RuntimeError, ValueError, TypeError, MemoryError)
 """What DuckDB's client and pyarrow raise while a statement runs."""
 
 BATCH_ROWS = 122_880
 """Rows of one Arrow batch: one of DuckDB's row groups; in batches of 32,768 a million rows take 0.38 s to
 become JSON, in these 0.28 s."""
-
-_PEAK_MEMORY = re.compile(r'"system_peak_buffer_memory": (\d+)')
 
 
 def in_engine(connection: Connection, sql: str, token: CancelToken, call: Callable[[], T]) -> T:
@@ -164,12 +166,5 @@ class RunningResult:
             self.engine_seconds += time.perf_counter() - started
 
     def peak_memory_mb(self) -> float:
-        """Return the buffer manager's peak in MB while the statement ran; 0 when it was not told.
-
-        The peak is the instance's, so that statements running beside this one count in it too.
-        """
-        try:
-            found = _PEAK_MEMORY.search(self._connection.get_profiling_information("json"))
-        except duckdb.Error:
-            return 0.0  # nothing was profiled, e.g. for a PRAGMA
-        return round(int(found.group(1)) / 1e6, 3) if found else 0.0
+        """Return the instance's peak memory in MB while the statement ran; 0 when not told."""
+        return round(peak_memory_bytes(self._connection) / 1e6, 3)

@@ -155,8 +155,8 @@ def _users_fault(facts: dict[str, Any], message: str, sql: str | None) -> DuckDB
     line = column = None
     position = facts.get("position")
     if sql is not None and position is not None:
-        # The parser counts characters, the binder bytes.
-        if facts["exception_type"] == "Parser":
+        # The parser counts characters, and bytes since DuckDB 2.0; the binder counts bytes.
+        if facts["exception_type"] == "Parser" and duckdb.__version__ < "2":
             before = sql[: int(position)]
         else:
             before = sql.encode()[: int(position)].decode(errors="replace")

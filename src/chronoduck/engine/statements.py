@@ -24,7 +24,8 @@ _CACHED_BYTES = 20_000
 _READ_ONLY = frozenset({"select", "explain"})
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
 _CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
-_OWN_SETTINGS = re.compile("profil|progress_bar", re.IGNORECASE)
+_OWN_SETTINGS = re.compile("profil|tracked_metrics|progress_bar", re.IGNORECASE)
+_IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
 _REFUSED = {
     "transaction": "Send the statements together to POST batch, or use service.transaction().",
     "attach": "One service serves one file; run another service for another file.",
@@ -114,16 +115,21 @@ class StatementParser:
             )
         # PIVOT without an IN list is parsed into a temporary type and the SELECT over it, both
         # without a text of their own; every other text with two parts is two statements.
-        is_pivot = len(parts) == 2 and not parts[1].query
+        # DuckDB 2.0 calls it one statement of the kind "multi".
+        is_pivot = kinds == ["multi"] or (len(parts) == 2 and not parts[1].query)
         if len(parts) > 1 and not is_pivot:
             raise StatementRefusedError(
                 f"the text holds {len(parts)} statements; exactly one is run at a time",
                 hint="Send them as a list to POST batch.",
             )
-        kind = kinds[-1]
+        kind = "select" if is_pivot else kinds[-1]
         if kind in _REFUSED:
             raise StatementRefusedError(
                 f"{kind.upper()} statements are not run here", hint=_REFUSED[kind]
+            )
+        if kind == "pragma" and _IMPORT.search(sql):  # DuckDB 1.5 refuses it while it parses
+            raise StatementRefusedError(
+                "IMPORT DATABASE is not run here", hint="Load the files with `chronoduck load`."
             )
         # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
         may_run = kind == "explain" and "analyze" in sql.lower()

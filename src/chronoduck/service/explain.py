@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from chronoduck.engine.database import MEASURE_OPERATORS, Connection
+from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession
+from chronoduck.engine.profiling import MEASURE_OPERATORS
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner

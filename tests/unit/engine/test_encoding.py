@@ -209,7 +209,7 @@ def test_arrow_and_parquet_hold_no_type_of_duckdbs_own(encode: Encode, name: str
     assert table.column("h").to_pylist() == [Decimal(value) for value in EXTREMES]
     row = table.slice(0, 1).to_pylist()[0]
     assert row["nested"] == [{"h": Decimal(EXTREMES[0]), "e": "y", "b": True}]
-    assert (row["r"], row["m"]) == ({"field1": 1, "field2": "1"}, [("k", "1")])
+    assert (row["r"], row["m"]) == ({"element1": 1, "element2": "1"}, [("k", "1")])
     assert (row["uh"], row["bit"], row["tz"], row["big"]) == ("7", "101", "12:00:00+01", "12")
     assert (row["u"], row["j"]) == ("6f9619ff-8b86-d011-b42d-00cf4fc964ff", "[1]")
 

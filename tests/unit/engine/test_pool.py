@@ -537,6 +537,7 @@ async def test_a_clean_cursor_is_reused(database, executor):
     assert pool.connections_opened == 1
 
 
+@pytest.mark.skipif(duckdb.__version__ >= "2", reason="since 2.0 closing waits for no statement")
 async def test_a_cursor_keeps_its_place_while_a_cancelled_callers_statement_runs(
     database, executor
 ):

@@ -15,7 +15,7 @@ from chronoduck.engine.encoding.text_rows import TextRows
 
 __all__ = ["CsvEncoder"]
 
-_NESTED = frozenset({"list", "array", "struct", "map", "union"})
+_NESTED = frozenset({"list", "array", "struct", "tuple", "map", "union"})
 _FLOATS = frozenset({"float", "double"})
 _BARE_JSON = frozenset(
     {"boolean", "tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint"}

@@ -130,6 +130,7 @@ class JsonForms:
             "list": self._list,
             "array": self._list,
             "struct": self._struct,
+            "tuple": self._struct,  # what row() makes since DuckDB 2.0
             "map": self._map,
             "union": self._union,
         }

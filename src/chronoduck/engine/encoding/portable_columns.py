@@ -15,7 +15,7 @@ from chronoduck.engine.encoding.private_engine import BatchQuery
 __all__ = ["PortableColumns"]
 
 _AS_TEXT = frozenset({"bit", "time with time zone", "bignum", "uhugeint", "uuid", "enum"})
-_NESTED = frozenset({"list", "array", "struct", "map", "union"})
+_NESTED = frozenset({"list", "array", "struct", "tuple", "map", "union"})
 _HUGEINT = pa.decimal128(38, 0)
 
 Conversion = Callable[[pa.Array], pa.Array]
@@ -134,10 +134,11 @@ class PortableColumns:
         if kind.id == "map":
             return f"MAP({members[0][1]}, {members[1][1]})"
         named = [
-            f"{_identifier(name or f'field{number}')} {target}"
+            f"{_identifier(name or f'element{number}')} {target}"
             for number, (name, target) in enumerate(members, start=1)
         ]
-        return f"{kind.id.upper()}({', '.join(named)})"
+        outer = "UNION" if kind.id == "union" else "STRUCT"
+        return f"{outer}({', '.join(named)})"
 
 
 def _identifier(name: str) -> str:
