@@ -167,7 +167,7 @@ def _users_fault(facts: dict[str, Any], message: str, sql: str | None) -> DuckDB
     if candidates:
         hint = f"Did you mean: {candidates}?"
     elif "configuration has been locked" in message:
-        hint = "Settings are fixed when the service starts; see the DUCKDB_ variables in its guide."
+        hint = "Settings are fixed when the service starts; see docs/configuration.md."
     return DuckDBQueryError(
         message,
         hint=hint,
