@@ -34,8 +34,8 @@ WORKLOADS = (
     ),
     Workload(
         "100 ms aggregate, 16 clients",
-        "SELECT mime_type, date_trunc('month', captured_at) AS month, count(*) AS n, "
-        "avg(quality_score) AS q FROM pages GROUP BY ALL ORDER BY n DESC LIMIT 20",
+        "SELECT status_code, mime_type, count(*) AS n, avg(quality_score) AS q FROM pages "
+        "GROUP BY ALL ORDER BY n DESC",
         16,
         12,
     ),

@@ -19,7 +19,7 @@ from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params, SqlSession, transaction
 from chronoduck.engine.healing import Healer
-from chronoduck.engine.memory import memory_budget
+from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
@@ -143,7 +143,7 @@ class DuckDBService:
 
     def _build(self, instance: DuckDBInstance, parser: StatementParser) -> _Parts:
         settings = self.settings
-        workers = Workers(settings.worker_threads)
+        workers = Workers(settings.worker_threads, young=available_cpus())
         # Closing a connection may roll back for long; it must not wait for (or take) a worker.
         closers = ThreadPoolExecutor(2, thread_name_prefix="chronoduck-closer")
         pool: ConnectionPool[Connection] = ConnectionPool(
