@@ -12,6 +12,7 @@ import logging.handlers
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, MutableMapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ __all__ = ["configure_logging", "get_logger", "line_writer"]
 _LEADING = ("timestamp", "level", "event")
 _OURS = "chronoduck"
 _WRITE_EVERY_SECONDS = 0.1
+_json_lines: _BatchingHandler | None = None
+"""Our own handler, when it writes lines as they are."""
 
 
 def get_logger(name: str) -> Any:
@@ -48,20 +51,23 @@ def get_logger(name: str) -> Any:
 def line_writer(name: str) -> Callable[[int, str, dict[str, Any]], None]:
     """Return a function that writes ``(level, event, fields)`` as one line, for every statement.
 
-    A third of the cost of a logger's method: nothing is bound and no caller is looked up.
+    A tenth of the cost of a logger's method: our own handler takes the line as it is; only the form
+    for people, and a program that configured logging itself, get a record.
     """
     logger = logging.getLogger(f"{_OURS}.{name}")
 
     def write(level: int, event: str, fields: dict[str, Any]) -> None:
         if logger.isEnabledFor(level):
-            stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
             head = {
-                "timestamp": stamp,
+                "timestamp": datetime.now(UTC),
                 "level": logging.getLevelName(level).lower(),
                 "event": event,
             }
-            line = orjson.dumps(head | fields).decode()
-            logger.handle(logging.LogRecord(logger.name, level, "", 0, line, None, None))
+            line = orjson.dumps(head | fields, option=orjson.OPT_UTC_Z).decode()
+            if _json_lines is not None:
+                _json_lines.add(line, level)
+            else:
+                logger.handle(logging.LogRecord(logger.name, level, "", 0, line, None, None))
 
     return write
 
@@ -74,6 +80,7 @@ def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 
 def configure_logging(settings: Settings) -> None:
     """Send our lines and those of libraries (uvicorn's) to one place in one form."""
+    global _json_lines
     if settings.log_file is None:
         target: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr)
     else:
@@ -86,6 +93,7 @@ def configure_logging(settings: Settings) -> None:
         )
     handler = _BatchingHandler(target)
     handler.setFormatter(_JsonLines() if settings.log_format == "json" else _ConsoleLines())
+    _json_lines = handler if settings.log_format == "json" else None
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     atexit.register(handler.flush)
 
@@ -100,14 +108,18 @@ class _BatchingHandler(logging.Handler):
     def __init__(self, target: logging.StreamHandler[Any]) -> None:
         super().__init__()
         self._target = target
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque()  # lines may come while others are written
         self._due = threading.Event()
         threading.Thread(target=self._write_when_due, name="log-writer", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take the line, and write at once what must not be lost."""
-        self._lines.append(self.format(record))
-        if record.levelno >= logging.WARNING:
+        self.add(self.format(record), record.levelno)
+
+    def add(self, line: str, level: int) -> None:
+        """Take a line that is formatted already."""
+        self._lines.append(line)
+        if level >= logging.WARNING:
             self.flush()
         elif not self._due.is_set():
             self._due.set()
@@ -122,7 +134,7 @@ class _BatchingHandler(logging.Handler):
         """Write the collected lines, rotating the file when it is full."""
         with self.lock or nullcontext():
             self._due.clear()
-            lines, self._lines = self._lines, []
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
             if lines:
                 self._target.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
 
