@@ -43,7 +43,7 @@ def get_logger(name: str) -> Any:
             structlog.processors.format_exc_info,
             _render_json,
         ],
-        wrapper_class=structlog.BoundLogger,
+        wrapper_class=structlog.stdlib.BoundLogger,  # its exception() adds the traceback
         cache_logger_on_first_use=True,
     )
 

@@ -33,12 +33,18 @@ def _seconds(value: Any) -> Any:
     return parse_seconds(value) if isinstance(value, str) else value
 
 
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 def _path_list(value: Any) -> Any:
     return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
 
 ByteCount = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 PathList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_path_list)]
 
 
@@ -121,9 +127,9 @@ class Settings(BaseSettings):
     """Port that ``chronoduck serve`` listens on."""
     log_file: Path | None = None
     """Write the log to this rotating file instead of standard error."""
-    log_format: Literal["json", "console"] = "json"
+    log_format: LogFormat = "json"
     """One JSON object per line, or lines for people."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
     """Least severe line that is written."""
     log_max_size: ByteCount = 50_000_000
     """Size at which the log file is rotated."""
