@@ -44,6 +44,9 @@ _CURSOR_SETTINGS = METRIC_SETTINGS | {
 }
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in _CURSOR_SETTINGS.items())
 
+# httpfs copies these from the environment while it is loaded, and any statement can read settings.
+_CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
+
 # Replay of many tiny commits is slow (2.7 s for 2.6 MB of them): keep the log short.
 _CHECKPOINT_THRESHOLD = "4MB"
 
@@ -162,6 +165,8 @@ class DuckDBInstance:
         """Apply the settings in the order that works: secrets need extensions, the lock comes last."""
         settings = self.settings
         self.extensions = load_extensions(root, settings)
+        for name in _CREDENTIALS if self.extensions["httpfs"] == "loaded" else ():
+            root.execute(f"SET GLOBAL {name} = ''")  # RESET would bring them back
         root.execute("SET allow_persistent_secrets = false")
         directories = [str(self.spool_directory), *settings.allowed_directories]
         if settings.enable_s3 and self.extensions.get("httpfs") == "loaded":

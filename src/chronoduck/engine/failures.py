@@ -35,6 +35,9 @@ _USERS_FILE = re.compile(
     r"No files found|Cannot open file|No magic bytes|too small to be a Parquet|is a directory",
     re.IGNORECASE,
 )
+_REMOTE = re.compile(
+    r"\bHTTP (?:GET|HEAD|PUT|POST|DELETE)\b|\b(?:https?|s3[an]?)://", re.IGNORECASE
+)
 _STACK_TRACE = re.compile(
     r"\s*(?:Stack Trace:|This error signals an assertion failure).*", re.DOTALL
 )
@@ -135,11 +138,7 @@ def _translate_known(
         if re.search(r"Could not (write|read|fsync)|I/O|IO Error", message):
             return _io_failure(message)
     if isinstance(error, duckdb.IOException):
-        is_users = "position" in facts or isinstance(error, duckdb.HTTPException)
-        if _NO_SPACE.search(message):
-            return _disk_full(message)
-        if not is_users and not _USERS_FILE.search(message):
-            return _io_failure(message)
+        return _translate_io(error, facts, message, sql)
     if isinstance(error, duckdb.SerializationException):
         return _io_failure(message)
     if isinstance(error, duckdb.PermissionException):
@@ -149,6 +148,19 @@ def _translate_known(
             operator_detail=message,
         )
     return _users_fault(facts, message, sql)
+
+
+def _translate_io(
+    error: duckdb.IOException, facts: dict[str, Any], message: str, sql: str | None
+) -> DuckDBException:
+    """Tell a file that the statement names, here or far away, from the database's own."""
+    if isinstance(error, duckdb.HTTPException) or _REMOTE.search(message):
+        return _remote_failure(message)
+    if _NO_SPACE.search(message):
+        return _disk_full(message)
+    if "position" in facts or _USERS_FILE.search(message):
+        return _users_fault(facts, message, sql)
+    return _io_failure(message)
 
 
 def _users_fault(facts: dict[str, Any], message: str, sql: str | None) -> DuckDBQueryError:
@@ -189,6 +201,8 @@ def _translate_streamed(error: OSError, message: str, sql: str | None) -> DuckDB
             operator_detail=message,
             is_fatal=True,
         )
+    if "HTTP Error" in text or _REMOTE.search(text):
+        return _remote_failure(message)
     if "IO Error" in text:
         return _io_failure(message)
     return _users_fault(parse_message(error), message, sql)
@@ -213,6 +227,14 @@ def _disk_full(message: str) -> DiskFullError:
         "the disk is full; nothing of this statement was kept",
         hint="Free space on the volume of the database; writes go on by themselves then.",
         operator_detail=message,
+    )
+
+
+def _remote_failure(message: str) -> DuckDBQueryError:
+    return DuckDBQueryError(
+        message,
+        hint="Check the address, the keys (AWS_ACCESS_KEY_ID, AWS_DEFAULT_REGION) and the network.",
+        category="remote_file",
     )
 
 

@@ -26,6 +26,8 @@ _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "co
 _CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
 _OWN_SETTINGS = re.compile("profil|tracked_metrics|progress_bar", re.IGNORECASE)
 _IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
+_WORD = re.compile(rb"\w+")
+_BEFORE_SECRET = frozenset(b"create drop or replace temp temporary persistent".split())
 _REFUSED = {
     "transaction": "Send the statements together to POST batch, or use service.transaction().",
     "attach": "One service serves one file; run another service for another file.",
@@ -134,6 +136,7 @@ class StatementParser:
         # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
         may_run = kind == "explain" and "analyze" in sql.lower()
         self._refuse_own_settings(kind, sql)
+        _refuse_secrets(kind, sql)
         return Statement(
             text=sql,
             kind=kind,
@@ -162,3 +165,20 @@ class StatementParser:
     def close(self) -> None:
         """Close the parser's own connection."""
         self._connection.close()
+
+
+def _refuse_secrets(kind: str, sql: str) -> None:
+    """Keep the service's keys as they are: every user's statements share them."""
+    if kind not in ("create", "drop") or "secret" not in sql.lower():
+        return
+    text = sql.encode(errors="surrogatepass")
+    for start, _ in duckdb.tokenize(sql):
+        match = _WORD.match(text, start)
+        word = match.group().lower() if match else b""  # a comment, in DuckDB 2.0
+        if word == b"secret":
+            raise StatementRefusedError(
+                "secrets belong to the service",
+                hint="Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and DUCKDB_ENABLE_S3.",
+            )
+        if word and word not in _BEFORE_SECRET:
+            return

@@ -262,6 +262,37 @@ async def test_a_running_statement_is_listed_and_ended(admin: httpx2.AsyncClient
     assert response.json()["code"] == "statement_cancelled"
 
 
+async def test_health_answers_while_every_worker_is_busy(
+    admin: httpx2.AsyncClient, settings: Settings
+) -> None:
+    """Monitoring must not wait in the queue behind the statements that it is to tell about."""
+    many = settings.worker_threads + 3
+    tasks = [
+        asyncio.create_task(admin.post("/query", json={"query": ENDLESS})) for _ in range(many)
+    ]
+    async with asyncio.timeout(10):
+        while len(await _running(admin)) < settings.worker_threads:
+            await asyncio.sleep(0.02)
+        health = (await admin.get("/health")).json()
+        assert (await admin.get("/statistics")).status_code == 200
+        assert (await admin.get("/templates/performance-metrics")).status_code == 200
+        assert (await admin.get("/health/ready")).status_code == 200
+    assert health["query_test"]["success"] is True
+    for running in (await admin.get("/queries")).json():
+        await admin.delete(f"/queries/{running['id']}")
+    async with asyncio.timeout(10):
+        while not all(task.done() for task in tasks):
+            for running in (await admin.get("/queries")).json():
+                await admin.delete(f"/queries/{running['id']}")
+            await asyncio.sleep(0.02)
+    assert {task.result().status_code for task in tasks} == {409}
+
+
+async def _running(admin: httpx2.AsyncClient) -> list[dict[str, object]]:
+    statements: list[dict[str, object]] = (await admin.get("/queries")).json()
+    return [statement for statement in statements if statement["state"] == "running"]
+
+
 async def test_loading_tells_rejects_and_the_end(admin: httpx2.AsyncClient) -> None:
     lines = b"com,example)/ 20240101000000 http://example.com/ text/html 200 D 10\nbroken\n"
     response = await admin.post("/tables/pages_analytics/rows", content=lines)
