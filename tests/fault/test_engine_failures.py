@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.errors import DatabaseFailedError, DiskFullError, DuckDBException
+from chronoduck.engine import healing
+from chronoduck.engine.encoding import EncodingOptions, ResultFormat
+from chronoduck.errors import (
+    DatabaseFailedError,
+    DiskFullError,
+    DuckDBException,
+    StatementRefusedError,
+)
+from chronoduck.service.encoded import ResultRequest
+from chronoduck.service.records import Caller
 from chronoduck.settings import Settings
+from tests.server import environment
+
+OPTIONS = EncodingOptions()
 
 
 @contextmanager
@@ -31,12 +46,20 @@ def wal_size(settings: Settings) -> int:
     return wal.stat().st_size
 
 
-async def provoke_fatal_error(service: DuckDBService, settings: Settings) -> None:
+async def fill_the_log(service: DuckDBService) -> None:
     await service.execute_query(
         "CREATE TABLE IF NOT EXISTS t AS SELECT range AS a FROM range(1000)"
     )
     await service.execute_query("CHECKPOINT")
     await service.execute_query("INSERT INTO t FROM range(100000)")
+
+
+async def provoke_fatal_error(service: DuckDBService, settings: Settings) -> None:
+    await fill_the_log(service)
+    await strike(service, settings)
+
+
+async def strike(service: DuckDBService, settings: Settings) -> None:
     with (
         full_disk(wal_size(settings)),
         pytest.raises(DatabaseFailedError, match="fatal"),
@@ -117,3 +140,91 @@ async def test_running_out_of_memory_ends_one_statement_and_harms_no_other(
     assert caught.value.http_status == 507
     assert service.circuit_breaker.get_status()["failure_count"] == 0
     assert (await service.execute_query("SELECT 42")).data == [(42,)]
+
+
+async def test_a_reader_that_pauses_does_not_keep_the_failed_instance(
+    service: DuckDBService, settings: Settings
+) -> None:
+    """DuckDB closes no database of which a result is left: the pause ends, its reader is told."""
+    await fill_the_log(service)
+    batches = service.stream("SELECT range FROM range(5000000)")
+    first = await anext(batches)
+    encoded = await (await service.encoded()).run(
+        ResultRequest("SELECT range FROM range(5000000)", None, ResultFormat.NDJSON, OPTIONS),
+        Caller(),
+    )
+    assert encoded.rest is not None
+    await strike(service, settings)
+    assert (await service.execute_query("SELECT 42")).data == [(42,)]
+    assert (await service.health_check())["healing"]["last_heal"]["attempts"] == 1
+    assert first.num_rows > 0
+    with pytest.raises(DatabaseFailedError, match="before the end of the result"):
+        async for _ in batches:
+            pass
+    pieces = [piece async for piece in encoded.rest]
+    await encoded.rest.aclose()
+    assert b'"error"' in pieces[-1]
+    assert service.circuit_breaker.get_status()["failure_count"] == 1
+
+
+async def test_an_open_transaction_ends_with_the_failed_instance(
+    service: DuckDBService, settings: Settings
+) -> None:
+    await service.execute_query("CREATE TABLE kept (a INTEGER)")
+    await fill_the_log(service)
+    with pytest.raises(DatabaseFailedError):
+        async with service.transaction() as tx:
+            await tx.execute("INSERT INTO kept VALUES (1)")
+            await strike(service, settings)
+            await service.execute_query("SELECT 42")
+            await tx.execute("INSERT INTO kept VALUES (2)")
+    assert (await service.execute_query("SELECT count(*) FROM kept")).data == [(0,)]
+
+
+async def test_an_instance_that_cannot_be_closed_is_told_and_healed_once_it_can(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healing, "_GIVE_UP_SECONDS", 0.2)
+    stuck = asyncio.Event()
+    async with DuckDBService(settings, on_stuck=stuck.set) as service:
+        await fill_the_log(service)
+        assert service._parts is not None
+        cursor = service._parts.instance.cursor()
+        held = [cursor.execute("FROM range(5000000)").to_arrow_reader(1000)]
+        await strike(service, settings)
+        async with asyncio.timeout(30):
+            await stuck.wait()
+        assert (await service.health_check())["status"] == "unhealthy"
+        held.clear()
+        assert (await service.execute_query("SELECT 42")).data == [(42,)]
+        assert (await service.health_check())["status"] == "healthy"
+
+
+def test_a_served_process_whose_database_cannot_be_closed_ends(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from chronoduck.cli.serve import end_process; end_process()"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 75
+    assert "start the service again" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "FROM enable_profiling(save_location = '/tmp/profile.json')",
+        "CALL enable_logging(level = 'trace')",
+        "SELECT * FROM Truncate_DuckDB_Logs()",
+        "FROM duckdb_logs",
+        "PRAGMA enable_verification",
+        "PRAGMA disable_optimizer",
+    ],
+)
+async def test_what_changes_the_engine_for_everybody_is_refused(
+    service: DuckDBService, sql: str
+) -> None:
+    with pytest.raises(StatementRefusedError, match="belong to the service"):
+        await service.execute_query(sql)

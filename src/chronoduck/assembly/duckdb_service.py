@@ -83,7 +83,15 @@ class DuckDBService:
     explicit ``initialize`` opens it again.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, on_stuck: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make a service that is not open yet.
+
+        ``on_stuck`` is called, again and again, when a failed instance cannot be closed in this
+        process, so that only a new process can open the file; health is ``unhealthy`` meanwhile.
+        """
+        self._on_stuck = on_stuck
         self.settings = settings or load_settings()
         breaker = self.settings.breaker
         self.circuit_breaker = CircuitBreaker(
@@ -149,7 +157,7 @@ class DuckDBService:
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
-        healer = Healer(instance, pool, closers, lambda: runner.interrupt_engine())
+        healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), self._on_stuck)
         access = EngineAccess(
             instance, pool, healer, Admission(settings.worker_threads, settings.queue_size), workers
         )

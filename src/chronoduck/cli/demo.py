@@ -12,7 +12,7 @@ import typer
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.load import load_file
 from chronoduck.cli.output import console
-from chronoduck.cli.serve import PortInUseError, run_loop, serve_until_stopped
+from chronoduck.cli.serve import PortInUseError, end_process, run_loop, serve_until_stopped
 from chronoduck.engine.ownership import Owner, current_owner
 from chronoduck.errors import NotFoundError
 from chronoduck.logs import configure_logging
@@ -58,7 +58,7 @@ def demo(
 
 
 async def _load_and_serve(settings: Settings, files: list[Path]) -> None:
-    service = DuckDBService(settings)
+    service = DuckDBService(settings, on_stuck=end_process)
 
     def on_ready(url: str) -> None:
         _print_tour(settings, Owner(os.getpid(), url))

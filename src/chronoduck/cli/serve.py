@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -19,13 +20,14 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
 from chronoduck.errors import DuckDBResourceError
-from chronoduck.logs import configure_logging
+from chronoduck.logs import configure_logging, get_logger
 from chronoduck.settings import Settings, load_settings
 
-__all__ = ["PortInUseError", "run_loop", "serve", "serve_until_stopped"]
+__all__ = ["PortInUseError", "end_process", "run_loop", "serve", "serve_until_stopped"]
 
 _BACKLOG = 2048
 _UMASK = 0o027
+_EXIT_TRY_AGAIN = 75
 
 
 class PortInUseError(DuckDBResourceError):
@@ -45,7 +47,7 @@ def serve(
     overrides = {"host": host, "port": port, "database_path": database}
     settings = load_settings(**{key: value for key, value in overrides.items() if value})
     configure_logging(settings)
-    run_loop(serve_until_stopped(DuckDBService(settings), lambda url: None))
+    run_loop(serve_until_stopped(DuckDBService(settings, on_stuck=end_process), lambda url: None))
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -75,6 +77,15 @@ def open_socket(settings: Settings) -> socket.socket:
             f"or choose another port: --port {settings.port + 1} or DUCKDB_PORT.",
         ) from error
     return listener
+
+
+def end_process() -> None:
+    """End like a crash: what was acknowledged is in the file and its log, and a restart opens them."""
+    get_logger("service").error(
+        "process_ends", reason="the failed database cannot be closed here; start the service again"
+    )
+    logging.shutdown()
+    os._exit(_EXIT_TRY_AGAIN)
 
 
 async def serve_until_stopped(

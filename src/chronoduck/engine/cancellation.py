@@ -6,6 +6,7 @@ import threading
 from enum import StrEnum
 
 from chronoduck.engine.database import Connection
+from chronoduck.engine.failures import EngineFailure
 from chronoduck.errors import DuckDBException, StatementCancelledError, StatementTimeoutError
 
 __all__ = ["CancelReason", "CancelToken"]
@@ -18,6 +19,7 @@ class CancelReason(StrEnum):
     CALLER_LEFT = "caller_left"
     OPERATOR = "operator"
     SHUTDOWN = "shutdown"
+    ENGINE_LOST = "engine_lost"
 
 
 class CancelToken:
@@ -71,6 +73,13 @@ class CancelToken:
 
     def error(self) -> DuckDBException:
         """Return the error that the caller gets."""
+        if self.reason is CancelReason.ENGINE_LOST:
+            return EngineFailure(
+                "the database was reopened after a failure before the end of the result",
+                operator_detail="the session was idle while the instance was reopened",
+                is_fatal=False,
+                had_no_effect=True,
+            )
         if self.reason is CancelReason.DEADLINE:
             return StatementTimeoutError(
                 f"the statement was interrupted at its deadline of {self.timeout_seconds:g} s"

@@ -16,6 +16,7 @@ from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
 from chronoduck.engine.ownership import DatabaseOwnership
 from chronoduck.engine.paths import (
     check_database_file,
+    is_open_here,
     prepare_directory,
     private_temp_directory,
     restrict_mode,
@@ -31,7 +32,7 @@ from chronoduck.errors import (
 )
 from chronoduck.settings import Settings
 
-__all__ = ["Connection", "DuckDBInstance"]
+__all__ = ["Connection", "DuckDBInstance", "InstanceHeldError"]
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -49,6 +50,10 @@ _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
 
 # Replay of many tiny commits is slow (2.7 s for 2.6 MB of them): keep the log short.
 _CHECKPOINT_THRESHOLD = "4MB"
+
+
+class InstanceHeldError(DatabaseFailedError):
+    """The instance that failed cannot be closed while something of it is in use."""
 
 
 def _literal(text: str) -> str:
@@ -238,10 +243,17 @@ class DuckDBInstance:
         """Close every connection and open the file again, keeping the ownership; return the seconds.
 
         Raises:
+            InstanceHeldError: something of the old instance is still in use; call again later.
             DuckDBConnectionError: the file cannot be opened now; call again later.
         """
         started = time.perf_counter()
         self._close_root()
+        if is_open_here(self.settings.database_path):
+            # DuckDB would wait in connect() for the last reference to go, without an end.
+            raise InstanceHeldError(
+                "a connection or a result still holds the instance that failed",
+                hint="It is closed when its statement ends; else restart the service.",
+            )
         self._connect()
         return time.perf_counter() - started
 

@@ -165,6 +165,10 @@ class RunningResult:
         finally:
             self.engine_seconds += time.perf_counter() - started
 
+    def release(self) -> None:
+        """Let go of the engine: no result may be left of an instance that is closed."""
+        self._reader = None
+
     def peak_memory_mb(self) -> float:
         """Return the instance's peak memory in MB while the statement ran; 0 when not told."""
         return round(peak_memory_bytes(self._connection) / 1e6, 3)

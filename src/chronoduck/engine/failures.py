@@ -102,11 +102,7 @@ def translate(error: BaseException, sql: str | None = None) -> DuckDBException:
             is_fatal=False,
         )
     if isinstance(error, duckdb.InternalException):
-        return EngineBugError(
-            "DuckDB met an internal error in this statement",
-            hint="Rewrite the statement another way; the operator finds the details in the log.",
-            operator_detail=message,
-        )
+        return _internal(message)
     if isinstance(error, duckdb.Error | RuntimeError | ValueError | TypeError | OverflowError):
         return _translate_known(error, facts, message, sql)
     if isinstance(error, MemoryError):
@@ -195,17 +191,27 @@ def _translate_streamed(error: OSError, message: str, sql: str | None) -> DuckDB
     text = str(error)
     if "Out of Memory" in text:
         return _out_of_memory(message)
-    if "FATAL" in text or "INTERNAL" in text:
+    if "FATAL" in text:
         return EngineFailure(
             "the database engine stopped while the result was read",
             operator_detail=message,
             is_fatal=True,
         )
+    if "INTERNAL" in text:
+        return _internal(message)
     if "HTTP Error" in text or _REMOTE.search(text):
         return _remote_failure(message)
     if "IO Error" in text:
         return _io_failure(message)
     return _users_fault(parse_message(error), message, sql)
+
+
+def _internal(message: str) -> EngineBugError:
+    return EngineBugError(
+        "DuckDB met an internal error in this statement",
+        hint="Rewrite the statement another way; the operator finds the details in the log.",
+        operator_detail=message,
+    )
 
 
 def _out_of_memory(message: str) -> DuckDBException:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.database import Connection, DuckDBInstance, InstanceHeldError
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
@@ -19,6 +19,8 @@ __all__ = ["HealRecord", "Healer"]
 
 _DRAIN_SECONDS = 3.0
 """How long running statements may notice that their instance is gone before it is closed."""
+_GIVE_UP_SECONDS = 30.0
+"""How long what holds the failed instance may take to let go, before only a restart helps."""
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Waits between attempts to open the file; the last one repeats until it opens."""
 
@@ -45,20 +47,20 @@ class Healer:
         instance: DuckDBInstance,
         pool: ConnectionPool[Connection],
         executor: Executor,
-        interrupt_all: Callable[[], None],
+        leave_engine: Callable[[], None],
+        on_stuck: Callable[[], None],
     ) -> None:
         self._instance = instance
         self._pool = pool
         self._executor = executor
-        self._interrupt_all = interrupt_all
+        self._leave_engine = leave_engine
+        self._on_stuck = on_stuck
         self._open = asyncio.Event()
         self._open.set()
         self._task: asyncio.Task[None] | None = None
         self._log = get_logger("engine")
         self.count = 0
         self.last_heal: HealRecord | None = None
-        self.last_error: str | None = None
-        """Why the last attempt to open the file failed, while it is still closed."""
 
     @property
     def is_healing(self) -> bool:
@@ -87,7 +89,7 @@ class Healer:
         started = time.monotonic()
         self._log.error("instance_failed", reason=reason)
         self._pool.invalidate()
-        self._interrupt_all()
+        self._leave_engine()
         await self._pool.drain(_DRAIN_SECONDS)
         loop = asyncio.get_running_loop()
         attempt = 0
@@ -97,12 +99,15 @@ class Healer:
                 await loop.run_in_executor(self._executor, self._instance.reopen)
                 break
             except DuckDBException as error:
-                self.last_error = error.operator_detail
                 self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)
+                if (
+                    isinstance(error, InstanceHeldError)
+                    and time.monotonic() - started > _GIVE_UP_SECONDS
+                ):
+                    self._on_stuck()
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
         seconds = time.monotonic() - started
         self.count += 1
-        self.last_error = None
         self.last_heal = HealRecord(
             datetime.now(UTC).isoformat(timespec="milliseconds"), reason, round(seconds, 3), attempt
         )
@@ -116,7 +121,7 @@ class Healer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def get_status(self) -> dict[str, Any]:
-        """Return ``count``, ``last_heal``, ``is_healing`` and why it cannot open, for health."""
+        """Return ``count``, ``last_heal`` and ``is_healing``, for health."""
         return {
             "is_healing": self.is_healing,
             "count": self.count,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -13,6 +14,7 @@ from chronoduck.errors import DatabaseFormatError, DatabasePermissionError
 __all__ = [
     "check_database_file",
     "describe_path",
+    "is_open_here",
     "prepare_directory",
     "private_temp_directory",
     "restrict_mode",
@@ -34,6 +36,19 @@ def describe_path(path: Path) -> str:
     except KeyError:
         owner = str(info.st_uid)
     return f"{path} (owner {owner}, mode {stat.S_IMODE(info.st_mode):04o})"
+
+
+def is_open_here(path: Path) -> bool:
+    """Whether this process has the file open; False where there is no ``/proc`` to ask."""
+    try:
+        descriptors = list(Path("/proc/self/fd").iterdir())
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # closed since the listing
+            if descriptor.samefile(path):
+                return True
+    return False
 
 
 def prepare_directory(path: Path, *, mode: int, setting: str) -> None:

@@ -24,7 +24,10 @@ _CACHED_BYTES = 20_000
 _READ_ONLY = frozenset({"select", "explain"})
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
 _CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
-_OWN_SETTINGS = re.compile("profil|tracked_metrics|progress_bar", re.IGNORECASE)
+_OWN_SETTINGS = re.compile("profil|tracked_metrics|progress_bar|verif|optimizer", re.IGNORECASE)
+_OWN_FUNCTIONS = re.compile(
+    r"\b(?:(?:en|dis)able_(?:logging|profiling)|truncate_duckdb_logs|duckdb_logs)\b", re.IGNORECASE
+)
 _IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
 _WORD = re.compile(rb"\w+")
 _BEFORE_SECRET = frozenset(b"create drop or replace temp temporary persistent".split())
@@ -155,11 +158,18 @@ class StatementParser:
         """Keep the settings that connections need open for the service out of users' reach.
 
         RESET custom_profiling_settings makes DuckDB 1.5.5 end the process at the next EXPLAIN ANALYZE.
+        The functions can be called in any SELECT: profiling writes files, and the log keeps every
+        user's statements in memory for every other user to read.
         """
         if kind in _CHANGES_SETTINGS and _OWN_SETTINGS.search(sql):
             raise StatementRefusedError(
-                "settings of profiling and progress belong to the service",
+                "settings of the profiler, the optimizer and the progress bar belong to the service",
                 hint="POST explain with analyze shows a measured plan.",
+            )
+        if _OWN_FUNCTIONS.search(sql):
+            raise StatementRefusedError(
+                "the engine's log and profiler belong to the service",
+                hint="POST explain with analyze shows a measured plan; the service logs statements.",
             )
 
     def close(self) -> None:

@@ -71,6 +71,9 @@ class Workers:
     def _run(self) -> None:
         while (step := self._queue.get()) is not None:
             current: _Step | None = step
+            # An idle thread that held on to its last step would hold the engine's result with it,
+            # and DuckDB closes no database of which a result is left.
+            del step
             while current is not None:
                 current.work()
                 current = self._next_after(current)

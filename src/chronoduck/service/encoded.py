@@ -102,6 +102,7 @@ class _Encoding:
         result = self._result = RunningResult(
             connection, request.sql, request.params, self._session.token
         )
+        self._session.attach(result)
         schema = ResultSchema.of(result.columns, result.column_types, result.arrow_schema)
         encoder = self._encoder = open_encoder(
             request.format, schema, self._statement.query_hash, request.options

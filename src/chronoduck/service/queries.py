@@ -101,6 +101,7 @@ class Queries:
             result = await session.run(
                 lambda connection: RunningResult(connection, sql, params, session.token)
             )
+            session.attach(result)
             session.hold()
             while True:
                 batch = await session.run(lambda _: result.next_batch())

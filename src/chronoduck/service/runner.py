@@ -147,10 +147,10 @@ class StatementRunner:
         session.interrupt(CancelReason.OPERATOR)
         return session.running
 
-    def interrupt_engine(self) -> None:
-        """Have the engine let go of what it runs, before its instance is closed."""
+    def leave_engine(self) -> None:
+        """Have every session let go of the engine before its instance is closed."""
         for session in list(self._sessions.values()):
-            session.token.interrupt_engine()
+            session.leave_engine()
 
     def cancel_all(self, reason: CancelReason) -> None:
         """Interrupt every running statement."""

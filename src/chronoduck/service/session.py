@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.execution import RunningResult
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.pool import ConnectionPool, PooledConnection
@@ -57,12 +58,24 @@ class Session:
         self._closed = False
         self._is_clean = False
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._result: RunningResult | None = None
         self.token = token
 
     def interrupt(self, reason: CancelReason) -> None:
         """End the statement from outside: interrupt its worker, or its next step before it begins."""
         self.token.cancel(reason)
         self._interrupt_until_back(asyncio.get_running_loop(), reason)
+
+    def attach(self, result: RunningResult) -> None:
+        """Have a result that is read in several steps end with the connection it is read from."""
+        self._result = result
+
+    def leave_engine(self) -> None:
+        """Let go of an instance that is to be closed: interrupt a step, or end a pause for good."""
+        if self._busy:
+            self.token.interrupt_engine()
+        elif self._lease is not None:
+            self._end_pause(CancelReason.ENGINE_LOST)
 
     def hold(self) -> None:
         """Expect pauses between steps; the deadline then takes the connection from an idle session.
@@ -77,9 +90,12 @@ class Session:
 
     def _expire_idle(self) -> None:
         if not self._busy and not self._closed:
-            self._is_clean = False
-            self.token.cancel(CancelReason.DEADLINE)
-            self._return_lease()
+            self._end_pause(CancelReason.DEADLINE)
+
+    def _end_pause(self, reason: CancelReason) -> None:
+        self._is_clean = False
+        self.token.cancel(reason)
+        self._return_lease()
 
     def mark_clean(self) -> None:
         """Say that the connection holds nothing of this session and may be used as it is."""
@@ -107,7 +123,11 @@ class Session:
                 self._is_clean = False
                 if failure.is_fatal:
                     self._access.healer.start(generation, failure.operator_detail)
-                if not failure.had_no_effect or self.running.state == "streaming":
+                if (
+                    not failure.had_no_effect
+                    or self.running.state == "streaming"
+                    or self.token.reason is not None
+                ):
                     raise
                 # The instance was lost before this statement began: it is safe to run it again.
                 self._return_lease()
@@ -227,6 +247,8 @@ class Session:
             self._return_lease()
 
     def _return_lease(self) -> None:
+        if self._result is not None:
+            self._result.release()
         lease, self._lease = self._lease, None
         if lease is not None:
             self._access.pool.return_connection(lease, tainted=not self._is_clean)
