@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.server import Server, run_cli
+from tests.server import Server, environment, run_cli
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +90,7 @@ def test_a_bad_statement_ends_with_its_exit_code(place: Path, sql: str, code: in
 def test_a_missing_file_is_told_before_anything_is_loaded(place: Path) -> None:
     (place / "captures.cdx").write_text(CAPTURES)
     result = run_cli(place, "load", "captures.cdx", "nowhere.cdx")
-    assert result.returncode == 65
+    assert result.returncode == 66
     assert "nowhere.cdx" in result.stderr
 
 
@@ -148,4 +152,66 @@ def test_the_guides_greps_work_on_the_log(tmp_path: Path) -> None:
 def test_help_and_version(tmp_path: Path) -> None:
     assert "Exit codes" in run_cli(tmp_path, "--help").stdout
     assert run_cli(tmp_path, "--version").stdout.startswith("chronoduck ")
-    assert run_cli(tmp_path, "nonsense").returncode == 2
+    assert run_cli(tmp_path, "nonsense").returncode == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nope"], 64, "No such command"),
+        (["query", "SELECT 1", "--format", "xml"], 64, "'xml' is not one of"),
+        (["query", "SELECT 1", "-o", "missing/x.csv"], 74, "missing/x.csv"),
+        (["query", "SELECT 1", "-o", "."], 74, "Is a directory"),
+        (["load", "missing.cdx"], 66, "there is no file missing.cdx"),
+        (["load", "."], 65, "is a directory"),
+        (["load", "a.cdx", "b.cdx", "--rejects", "r.tsv"], 64, "names one file"),
+        (["serve", "--host", "192.0.2.1"], 78, "cannot be listened on"),
+        (["templates", "run", "page-stats", "limit=1", "limit=2"], 64, "given twice"),
+        (["templates", "run", "page-stats"], 65, "chronoduck load FILE"),
+    ],
+)
+def test_wrong_use_ends_with_a_sentence_and_its_code(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    for name in ("a.cdx", "b.cdx"):
+        (tmp_path / name).touch()
+    done = run_cli(tmp_path, *arguments)
+    assert done.returncode == code
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_files_of_one_name_do_not_share_their_rejects(tmp_path: Path) -> None:
+    files = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "x.cdx"
+        file.write_text(CAPTURES + f"broken line of {folder}\n")
+        files.append(str(file))
+    done = run_cli(tmp_path, "load", *files)
+    assert done.returncode == 0, done.stderr
+    kept = sorted(path.name for path in tmp_path.glob("*.tsv"))
+    assert kept == ["x.cdx.2.rejects.tsv", "x.cdx.rejects.tsv"]
+    assert "broken line of two" in (tmp_path / "x.cdx.2.rejects.tsv").read_text()
+
+
+def test_a_pipe_is_a_file_like_any_other(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=[CAPTURES])
+    writer.start()
+    done = run_cli(tmp_path, "load", "pipe")
+    writer.join()
+    assert "rows added" in done.stderr + done.stdout
+
+
+def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m chronoduck query 'FROM range(1000000)' -f csv | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["range", "0"]
+    assert "Traceback" not in done.stderr

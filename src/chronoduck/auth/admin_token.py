@@ -14,7 +14,7 @@ __all__ = ["AdminToken", "read_token"]
 
 _HINT = (
     "Send the header 'Authorization: Bearer <token>'; the token is in the file admin.token beside "
-    "the database file, readable by the service's user."
+    "the database file, readable by the service's user. Commands take it by --token-file."
 )
 
 

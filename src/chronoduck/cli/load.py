@@ -33,7 +33,7 @@ from chronoduck.cli.target import (
     UrlOption,
     find_target,
 )
-from chronoduck.errors import LoadError, ServiceUnavailableError
+from chronoduck.errors import InvalidRequestError, LoadError, NotFoundError, ServiceUnavailableError
 from chronoduck.transfer import (
     FileFormat,
     FileLoader,
@@ -73,12 +73,46 @@ def load(
     --table. Plain, .gz and .zst files are understood.
     """
     target = find_target(database, url, token_file)
-    missing = [name for name in files if name != "-" and not Path(name).is_file()]
-    if missing:
-        raise LoadError(f"there is no file {', '.join(missing)}", hint="Nothing was loaded.")
-    summaries = asyncio.run(_load_all(target, files, table, file_format, rejects, as_json))
+    for name in files:
+        _check_readable(name)
+    reject_paths = _reject_paths(files, rejects)
+    summaries = asyncio.run(_load_all(target, files, table, file_format, reject_paths, as_json))
     if as_json:
         print_json([{"file": name, **asdict(summary)} for name, summary in summaries])
+
+
+def _check_readable(name: str) -> None:
+    """Refuse what cannot be read before anything is loaded; pipes are files like any other."""
+    if name == "-":
+        return
+    path = Path(name)
+    if not path.exists():
+        raise NotFoundError(
+            f"there is no file {path}", hint="Check the path. Nothing was loaded yet."
+        )
+    if path.is_dir():
+        raise LoadError(
+            f"{path} is a directory", hint=f"Name files, e.g. {path}/*. Nothing was loaded yet."
+        )
+
+
+def _reject_paths(files: list[str], given: Path | None) -> list[Path]:
+    """Return where the malformed lines of each file go: no two files share one."""
+    if given is not None:
+        if len(files) > 1:
+            raise InvalidRequestError(
+                f"--rejects names one file for the malformed lines of {len(files)}",
+                hint="Load one file at a time, or leave it out: each file gets its own.",
+            )
+        return [given]
+    paths: list[Path] = []
+    for file in files:
+        name = "stdin" if file == "-" else Path(file).name
+        path, number = Path(f"{name}.rejects.tsv"), 2
+        while path in paths:
+            path, number = Path(f"{name}.{number}.rejects.tsv"), number + 1
+        paths.append(path)
+    return paths
 
 
 async def _load_all(
@@ -86,17 +120,16 @@ async def _load_all(
     files: list[str],
     table: str,
     file_format: FileFormat,
-    rejects: Path | None,
+    reject_paths: list[Path],
     quiet: bool,
 ) -> list[tuple[str, LoadSummary]]:
     summaries = []
     service = None if target.service else DuckDBService(target.settings)
     async with service or nullcontext():
-        for file in files:
+        for file, reject_path in zip(files, reject_paths, strict=True):
             name = "stdin" if file == "-" else Path(file).name
             source: IO[bytes] = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: ASYNC230, SIM115
-            size = None if file == "-" else os.fstat(source.fileno()).st_size
-            reject_path = rejects or Path(f"{name}.rejects.tsv")
+            size = os.fstat(source.fileno()).st_size or None  # None for a pipe
             with source:
                 if target.service is not None:
                     events = _remote_events(target.service, source, name, table, file_format)

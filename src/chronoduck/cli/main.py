@@ -20,6 +20,23 @@ _EPILOG = (
     "78 wrong settings."
 )
 
+
+class LocalFileError(DuckDBException):
+    """A file of the caller's own, such as the one for the result, cannot be read or written."""
+
+    code = "local_file"
+    title = "File error"
+    exit_code = 74
+
+    @classmethod
+    def of(cls, error: OSError) -> LocalFileError:
+        """Name the file and what the system says of it."""
+        return cls(
+            f"{error.filename or 'a file'}: {error.strerror or error}",
+            hint="Check the path, its permissions and the space on its disk.",
+        )
+
+
 app = typer.Typer(
     name="chronoduck",
     help="Run a DuckDB file as a service, and use it.",
@@ -59,7 +76,9 @@ def run() -> None:
     except DuckDBException as error:
         print_error(error, "--json" in sys.argv)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has had enough (`| head`); nothing is wrong.
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as end:
+        # The command-line library ends with 2 after wrong usage; sysexits.h has a code for that.
+        sys.exit(64 if end.code == 2 else end.code)
+    except OSError as error:
+        print_error(LocalFileError.of(error), "--json" in sys.argv)
+        sys.exit(LocalFileError.exit_code)

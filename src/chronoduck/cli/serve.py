@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -19,7 +20,7 @@ from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
-from chronoduck.errors import DuckDBResourceError
+from chronoduck.errors import DuckDBResourceError, SettingsError
 from chronoduck.logs import configure_logging, get_logger
 from chronoduck.settings import Settings, load_settings
 
@@ -71,6 +72,12 @@ def open_socket(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
+        if error.errno != errno.EADDRINUSE:
+            raise SettingsError(
+                f"{settings.host} port {settings.port} cannot be listened on: {error.strerror}",
+                hint="DUCKDB_HOST is an address of this machine, such as 127.0.0.1 or 0.0.0.0; "
+                "ports below 1024 need privileges.",
+            ) from error
         raise PortInUseError(
             f"port {settings.port} on {settings.host} cannot be used: {error.strerror}",
             hint=f"Stop the process that has it (ss -ltnp 'sport = :{settings.port}'), "

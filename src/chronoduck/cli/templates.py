@@ -18,7 +18,7 @@ from chronoduck.cli.target import (
 )
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import InvalidRequestError
-from chronoduck.service.templates import TemplateLibrary
+from chronoduck.service.templates import TemplateLibrary, single_values
 from chronoduck.settings import Settings, load_settings
 
 __all__ = ["app"]
@@ -75,10 +75,11 @@ def run_template(
     """Run a prepared query on the running service, or on the file when no service owns it."""
     target = find_target(database, url, token_file)
     template = _library(target.settings).get(name)
-    given = dict(_split(pair) for pair in parameters or [])
+    given = single_values(_split(pair) for pair in parameters or [])
     body = {"query": template.sql, "params": template.bind(given), "max_rows": 100_000}
     chosen = OutputFormat.JSON if as_json else output_format
-    write_result(target.service, target.settings, body, chosen, output)
+    with template.explained():
+        write_result(target.service, target.settings, body, chosen, output)
     if chosen is OutputFormat.TABLE:
         console.print(f"[dim]{template.description}[/]")
 

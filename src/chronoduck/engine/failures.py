@@ -61,7 +61,10 @@ def parse_message(error: BaseException) -> dict[str, Any]:
 
     Errors raised by the Python client itself are plain text; they become the message alone.
     """
-    text = str(error)
+    if isinstance(error, UnicodeDecodeError):  # DuckDB quotes names of its own that are not UTF-8
+        text = error.object.decode(errors="replace").partition("\n\nLINE ")[0]
+    else:
+        text = str(error)
     start = text.find("{")
     if start >= 0:
         try:

@@ -247,6 +247,24 @@ async def test_templates_are_listed_documented_and_run(admin: httpx2.AsyncClient
     assert result["data"] == [["example.com", 1, 10.0, "2024-01-01T00:00:00"]]
 
 
+async def test_a_template_without_its_table_says_what_to_do(admin: httpx2.AsyncClient) -> None:
+    problem = (await admin.get("/templates/page-stats")).json()
+    assert problem["code"] == "query_error"
+    assert "reads the table pages_analytics" in problem["hint"]
+    assert "chronoduck load" in problem["hint"]
+
+
+async def test_a_parameter_that_is_given_twice_is_refused(admin: httpx2.AsyncClient) -> None:
+    response = await admin.get("/templates/page-stats?limit=5&limit=6")
+    assert response.status_code == 422
+    assert "'limit' is given twice" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
+async def test_health_answers_head_as_probes_ask(public: httpx2.AsyncClient, path: str) -> None:
+    assert (await public.head(path)).status_code == 200
+
+
 async def test_a_running_statement_is_listed_and_ended(admin: httpx2.AsyncClient) -> None:
     task = asyncio.create_task(admin.post("/query", json={"query": ENDLESS}))
     async with asyncio.timeout(10):

@@ -17,6 +17,7 @@ _WELL = ("healthy", "degraded")
 _UNWELL_RESPONSE: dict[int | str, dict[str, Any]] = {503: {"description": "Not well."}}
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", operation_id="health", summary="Is it well?", responses=_UNWELL_RESPONSE)
 async def health(request: Request) -> Response:
     """Public. 200 when healthy or degraded, 503 otherwise; every reason comes with what to do."""
@@ -26,12 +27,14 @@ async def health(request: Request) -> Response:
     return JsonResponse(report, status_code=200 if report["status"] in _WELL else 503)
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", operation_id="live", summary="Does the process answer?")
 async def live() -> dict[str, str]:
     """Public. Never touches the engine: a busy service is not a dead one."""
     return {"status": "alive"}
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
     operation_id="ready",

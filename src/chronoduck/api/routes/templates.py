@@ -13,7 +13,7 @@ from chronoduck.api.routes.query import answer, encoding_options
 from chronoduck.api.schemas import QueryResponse
 from chronoduck.engine.encoding import ResultFormat
 from chronoduck.service.encoded import ResultRequest
-from chronoduck.service.templates import TemplateLibrary
+from chronoduck.service.templates import TemplateLibrary, single_values
 
 __all__ = ["document_templates", "router"]
 
@@ -38,22 +38,21 @@ async def run_template(name: str, request: Request, caller: Authenticated) -> Re
     """Run the template; its parameters are query parameters, checked and bound, never pasted."""
     service = service_of(request)
     template = (await service.templates()).get(name)
-    given = {key: value for key, value in request.query_params.items() if key != "format"}
+    given = single_values(request.query_params.multi_items())
+    given.pop("format", None)
     format = result_format(  # noqa: A001 - the word of the API
         request.query_params.get("format"), request.headers.get("accept")
     )
     max_rows = service.settings.default_max_rows if format is ResultFormat.JSON else None
-    return await answer(
-        request,
-        ResultRequest(
-            sql=template.sql,
-            params=template.bind(given),
-            format=format,
-            options=encoding_options(service),
-            max_rows=max_rows,
-        ),
-        caller,
+    wanted = ResultRequest(
+        sql=template.sql,
+        params=template.bind(given),
+        format=format,
+        options=encoding_options(service),
+        max_rows=max_rows,
     )
+    with template.explained():
+        return await answer(request, wanted, caller)
 
 
 def document_templates(app: FastAPI, library: TemplateLibrary) -> None:

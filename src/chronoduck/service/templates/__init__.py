@@ -6,6 +6,6 @@ the caller of ``TemplateLibrary.load`` brings the check of the statements.
 
 from chronoduck.service.templates.library import StatementFacts, TemplateLibrary
 from chronoduck.service.templates.parameters import Parameter
-from chronoduck.service.templates.template import Template
+from chronoduck.service.templates.template import Template, single_values
 
-__all__ = ["Parameter", "StatementFacts", "Template", "TemplateLibrary"]
+__all__ = ["Parameter", "StatementFacts", "Template", "TemplateLibrary", "single_values"]

@@ -78,7 +78,7 @@ class TemplateLibrary:
         if name not in self._templates:
             raise TemplateNotFoundError(
                 f"there is no template {name[:60]!r}{did_you_mean(name, self._templates)}",
-                hint="GET templates lists them all.",
+                hint="GET templates, or `chronoduck templates list`, lists them.",
             )
         return self._templates[name]
 

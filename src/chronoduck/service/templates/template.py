@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from chronoduck.errors import InvalidRequestError
+from chronoduck.errors import DuckDBException, InvalidRequestError
 from chronoduck.service.templates.parameters import Parameter
 from chronoduck.service.templates.spelling import did_you_mean
 
-__all__ = ["Template"]
+__all__ = ["Template", "single_values"]
+
+_MISSING_TABLE = re.compile(r"Table with name (\S+) does not exist")
+
+
+def single_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the pairs as a mapping.
+
+    Raises:
+        InvalidRequestError: a name comes twice; which of its values was meant is anybody's guess.
+    """
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in values:
+            raise InvalidRequestError(
+                f"the parameter {name[:60]!r} is given twice", hint="Give each parameter once."
+            )
+        values[name] = value
+    return values
 
 
 @dataclass(frozen=True)
@@ -52,6 +72,20 @@ class Template:
                 hint=f"It takes: {', '.join(names)}." if names else "It takes no parameters.",
             )
         return values
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say of a table that is missing what it is for: on an empty database most templates fail."""
+        try:
+            yield
+        except DuckDBException as error:
+            missing = _MISSING_TABLE.search(error.detail)
+            if missing:
+                error.hint = (
+                    f"The template {self.name} reads the table {missing[1]}; fill it first, "
+                    "for captures with `chronoduck load FILE`."
+                )
+            raise
 
     def describe(self) -> dict[str, Any]:
         """Return name, description and parameters, as JSON can hold them."""
