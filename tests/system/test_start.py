@@ -117,6 +117,19 @@ def test_a_database_that_others_may_read_is_refused_with_the_fix(tmp_path: Path)
     assert {k: v for k, v in snapshot(tmp_path).items() if not k.endswith(".lock")} == before
 
 
+@pytest.mark.parametrize(
+    ("mode", "content", "fix"), [(0o644, "x", "chmod 600"), (0o600, "", "Delete")]
+)
+def test_a_token_that_cannot_be_trusted_is_refused_with_the_fix(
+    tmp_path: Path, mode: int, content: str, fix: str
+) -> None:
+    (tmp_path / "admin.token").write_text(content)
+    (tmp_path / "admin.token").chmod(mode)
+    before = snapshot(tmp_path)
+    assert fix in refused(tmp_path, 77)
+    assert snapshot(tmp_path) == before
+
+
 def test_a_world_writable_temp_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "temp").mkdir()
     (tmp_path / "temp").chmod(0o777)
