@@ -100,7 +100,11 @@ class _Encoding:
         """Execute, and encode until the end, or until enough is held; returns what is held."""
         request = self._request
         result = self._result = RunningResult(
-            connection, request.sql, request.params, self._session.token
+            connection,
+            request.sql,
+            request.params,
+            self._session.token,
+            request.format.batch_rows,
         )
         self._session.attach(result)
         schema = ResultSchema.of(result.columns, result.column_types, result.arrow_schema)
@@ -268,6 +272,7 @@ class _EngineStream:
             _finish(self._encoding, self._opened, self._statement)
         else:
             self._ahead = self._encode_ahead()
+            await asyncio.sleep(0)  # the worker begins before the loop is busy with sending
         return piece
 
     def _encode_ahead(self) -> asyncio.Task[bytes]:

@@ -30,6 +30,16 @@ class ResultFormat(Enum):
     ARROW = "arrow"
     PARQUET = "parquet"
 
+    @property
+    def batch_rows(self) -> int:
+        """Rows that are encoded and sent at a time.
+
+        Arrow is only copied, and copies that fit the processor's cache cost half: a million rows
+        take 0.13 s in batches of 16,384, 0.20 s in those of 122,880 (one of DuckDB's row groups).
+        Text is made by an engine that has to be started for each: 0.58 s and 0.50 s.
+        """
+        return 16_384 if self is ResultFormat.ARROW else 122_880
+
 
 @dataclass(frozen=True)
 class EncodingOptions:
