@@ -5,75 +5,40 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import pyarrow as pa
 
+from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
-from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.database import Connection, DuckDBInstance
-from chronoduck.engine.execution import FetchMode, Params, SqlSession, transaction
-from chronoduck.engine.healing import Healer
-from chronoduck.engine.memory import available_cpus, memory_budget
-from chronoduck.engine.ping import EnginePing
+from chronoduck.engine.execution import FetchMode, Params
+from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
-from chronoduck.engine.statements import Statement, StatementParser
-from chronoduck.engine.workers import Workers
+from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.statement_log import StatementLog
-from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
-from chronoduck.service.queries import Queries, run_and_fetch
+from chronoduck.service.queries import run_and_fetch
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
-from chronoduck.service.session import EngineAccess
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.service.transactions import Transaction, open_transaction
 from chronoduck.settings import Settings, load_settings
 from chronoduck.transfer import FileLoader
 
 __all__ = ["DuckDBService"]
-
-T = TypeVar("T")
-_LOAD = Statement(
-    text="-- load of a file",
-    kind="load",
-    parameter_names=frozenset(),
-    query_hash="",
-    leaves_state=True,
-)
-_INTERRUPTED_SECONDS = 2.0
-"""How long interrupted statements may take to come back at shutdown."""
-
-
-@dataclass
-class _Parts:
-    """What exists between initialize and shutdown."""
-
-    instance: DuckDBInstance
-    pool: ConnectionPool[Connection]
-    workers: Workers
-    closers: ThreadPoolExecutor
-    access: EngineAccess
-    runner: StatementRunner
-    ping: EnginePing
-    queries: Queries
-    encoded: EncodedQueries
-    catalog: Catalog
-    loader: FileLoader
 
 
 class DuckDBService:
@@ -107,7 +72,7 @@ class DuckDBService:
         self._history = QueryHistory()
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
         self._log = get_logger("service")
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._templates: TemplateLibrary | None = None
         self._starting = asyncio.Lock()
         self._is_stopped = False
@@ -137,7 +102,13 @@ class DuckDBService:
         self._templates = TemplateLibrary.load(directories, parser.parse)
         instance = DuckDBInstance(self.settings)
         await asyncio.to_thread(instance.open)
-        self._parts = self._build(instance, parser)
+        self._parts = Parts.build(
+            instance,
+            parser,
+            self.circuit_breaker,
+            observers=(self._history.record, self._statement_log.record),
+            on_stuck=self._on_stuck,
+        )
         self._is_stopped = self._is_draining = False
         self._started_at = time.monotonic()
         self._log.info(
@@ -147,40 +118,6 @@ class DuckDBService:
             memory_limit_from=instance.budget.reason,
             extensions=instance.extensions,
             seconds=round(self._started_at - started, 3),
-        )
-
-    def _build(self, instance: DuckDBInstance, parser: StatementParser) -> _Parts:
-        settings = self.settings
-        workers = Workers(settings.worker_threads, young=available_cpus())
-        # Closing a connection may roll back for long; it must not wait for (or take) a worker.
-        closers = ThreadPoolExecutor(2, thread_name_prefix="chronoduck-closer")
-        pool: ConnectionPool[Connection] = ConnectionPool(
-            instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
-        )
-        healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), self._on_stuck)
-        access = EngineAccess(
-            instance, pool, healer, Admission(settings.worker_threads, settings.queue_size), workers
-        )
-        runner = StatementRunner(
-            access,
-            self.circuit_breaker,
-            parser,
-            settings,
-            observers=(self._history.record, self._statement_log.record),
-        )
-        queries = Queries(runner)
-        return _Parts(
-            instance=instance,
-            pool=pool,
-            workers=workers,
-            closers=closers,
-            access=access,
-            runner=runner,
-            ping=EnginePing(instance),
-            queries=queries,
-            encoded=EncodedQueries(runner, instance.spool_directory),
-            catalog=Catalog(queries.execute),
-            loader=FileLoader(self._transact, instance.spool_directory),
         )
 
     async def shutdown(self) -> None:
@@ -194,22 +131,10 @@ class DuckDBService:
             self._is_stopped = True
             if parts is None:
                 return
-            graceful = await _wait_for(
-                lambda: not parts.runner.list_running(), self.settings.shutdown_grace
-            )
-            if not graceful:
-                interrupted = len(parts.runner.list_running())
-                self._log.warning("shutdown_interrupts_statements", count=interrupted)
-                parts.runner.cancel_all(CancelReason.SHUTDOWN)
-            parts.access.admission.close(ServiceUnavailableError("the service is shutting down"))
-            await parts.access.healer.stop()
-            await parts.pool.close(_INTERRUPTED_SECONDS)
-            parts.ping.close()
-            await asyncio.to_thread(parts.instance.close)
-            parts.workers.close()
-            parts.closers.shutdown(wait=False)
-            parts.runner.parser.close()
-            self._log.info("service_stopped", graceful=graceful)
+            interrupted = await parts.close(self.settings.shutdown_grace)
+            if interrupted:
+                self._log.warning("shutdown_interrupted_statements", count=interrupted)
+            self._log.info("service_stopped", graceful=not interrupted)
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -228,7 +153,7 @@ class DuckDBService:
         """Whether the database is open and statements are accepted."""
         return self._parts is not None and not self._is_draining
 
-    async def _started(self) -> _Parts:
+    async def _started(self) -> Parts:
         if self._parts is None or self._is_draining:
             if self._is_stopped or self._is_draining:
                 raise ServiceUnavailableError(
@@ -317,19 +242,6 @@ class DuckDBService:
         finally:
             await batches.aclose()
 
-    async def _transact(self, work: Callable[[SqlSession], T]) -> T:
-        """Run a function of several statements in one transaction, as one entry of the list."""
-        parts = await self._started()
-        async with parts.runner.session(
-            _LOAD, Caller("load"), self.settings.max_statement_timeout
-        ) as session:
-
-            def step(connection: Connection) -> T:
-                with transaction(connection, session.token):
-                    return work(SqlSession(connection, session.token))
-
-            return await session.run(step)
-
     # --- parts that the API and the command line use ------------------------------------------
 
     async def runner(self) -> StatementRunner:
@@ -374,7 +286,7 @@ class DuckDBService:
         """
         if self._parts is None:
             raise ServiceUnavailableError("the service is not initialised")
-        return self._parts.pool
+        return self._parts.access.pool
 
     def announce(self, url: str) -> None:
         """Tell other processes where this service is served."""
@@ -412,13 +324,3 @@ class DuckDBService:
         if parts is None or self._is_draining:
             return None
         return EngineState(parts.access, parts.ping, self._started_at)
-
-
-async def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Poll until the condition holds; return whether it does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= end:
-            return False
-        await asyncio.sleep(0.02)
-    return True

@@ -1,0 +1,138 @@
+"""What exists while the database is open: built in one place, taken apart in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from chronoduck.engine.cancellation import CancelReason
+from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.execution import SqlSession, transaction
+from chronoduck.engine.healing import Healer
+from chronoduck.engine.memory import available_cpus
+from chronoduck.engine.ping import EnginePing
+from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.workers import Workers
+from chronoduck.errors import ServiceUnavailableError
+from chronoduck.resilience.admission import Admission
+from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.service.catalog import Catalog
+from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.queries import Queries
+from chronoduck.service.records import Caller, StatementObserver
+from chronoduck.service.runner import StatementRunner
+from chronoduck.service.session import EngineAccess
+from chronoduck.transfer import FileLoader
+
+__all__ = ["Parts"]
+
+T = TypeVar("T")
+_LOAD = Statement(
+    text="-- load of a file",
+    kind="load",
+    parameter_names=frozenset(),
+    query_hash="",
+    leaves_state=True,
+)
+_INTERRUPTED_SECONDS = 2.0
+"""How long interrupted statements may take to come back at shutdown."""
+
+
+@dataclass
+class Parts:
+    """What exists between initialize and shutdown."""
+
+    instance: DuckDBInstance
+    workers: Workers
+    closers: ThreadPoolExecutor
+    access: EngineAccess
+    runner: StatementRunner
+    ping: EnginePing
+    queries: Queries
+    encoded: EncodedQueries
+    catalog: Catalog
+    loader: FileLoader
+
+    @classmethod
+    def build(
+        cls,
+        instance: DuckDBInstance,
+        parser: StatementParser,
+        breaker: CircuitBreaker,
+        observers: Sequence[StatementObserver],
+        on_stuck: Callable[[], None],
+    ) -> Self:
+        """Join the rooms around an open instance; call it on the event loop."""
+        settings = instance.settings
+        workers = Workers(settings.worker_threads, young=available_cpus())
+        # Closing a connection may roll back for long; it must not wait for (or take) a worker.
+        closers = ThreadPoolExecutor(2, thread_name_prefix="chronoduck-closer")
+        pool: ConnectionPool[Connection] = ConnectionPool(
+            instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
+        )
+        healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), on_stuck)
+        access = EngineAccess(
+            instance, pool, healer, Admission(settings.worker_threads, settings.queue_size), workers
+        )
+        runner = StatementRunner(access, breaker, parser, settings, observers)
+        queries = Queries(runner)
+        return cls(
+            instance=instance,
+            workers=workers,
+            closers=closers,
+            access=access,
+            runner=runner,
+            ping=EnginePing(instance),
+            queries=queries,
+            encoded=EncodedQueries(runner, instance.spool_directory),
+            catalog=Catalog(queries.execute),
+            loader=FileLoader(_Transactions(runner), instance.spool_directory),
+        )
+
+    async def close(self, grace_seconds: float) -> int:
+        """Let statements finish within the grace period, interrupt the rest, close the file.
+
+        Returns how many were interrupted.
+        """
+        runner = self.runner
+        await _wait_until(lambda: not runner.list_running(), grace_seconds)
+        interrupted = len(runner.list_running())
+        runner.cancel_all(CancelReason.SHUTDOWN)
+        self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
+        await self.access.healer.stop()
+        await self.access.pool.close(_INTERRUPTED_SECONDS)
+        self.ping.close()
+        await asyncio.to_thread(self.instance.close)
+        self.workers.close()
+        self.closers.shutdown(wait=False)
+        runner.parser.close()
+        return interrupted
+
+
+class _Transactions:
+    """Runs functions of several statements, each in one transaction and one entry of the list."""
+
+    def __init__(self, runner: StatementRunner) -> None:
+        self._runner = runner
+
+    async def __call__(self, work: Callable[[SqlSession], T]) -> T:
+        timeout = self._runner.settings.max_statement_timeout
+        async with self._runner.session(_LOAD, Caller("load"), timeout) as session:
+
+            def step(connection: Connection) -> T:
+                with transaction(connection, session.token):
+                    return work(SqlSession(connection, session.token))
+
+            return await session.run(step)
+
+
+async def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    """Poll until the condition holds or the time is over."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:  # noqa: ASYNC110 - many ways lead there
+        await asyncio.sleep(0.02)
