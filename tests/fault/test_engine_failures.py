@@ -19,6 +19,7 @@ from chronoduck.errors import (
     DatabaseFailedError,
     DiskFullError,
     DuckDBException,
+    StatementCancelledError,
     StatementRefusedError,
 )
 from chronoduck.service.encoded import ResultRequest
@@ -165,6 +166,20 @@ async def test_a_reader_that_pauses_does_not_keep_the_failed_instance(
     await encoded.rest.aclose()
     assert b'"error"' in pieces[-1]
     assert service.circuit_breaker.get_status()["failure_count"] == 1
+
+
+async def test_a_reader_that_pauses_does_not_keep_a_service_that_is_shut_down(
+    service: DuckDBService,
+) -> None:
+    batches = service.stream("SELECT range FROM range(5000000)")
+    await anext(batches)
+    async with asyncio.timeout(15):  # not the 30 s after which the statement's deadline helps
+        await service.shutdown()
+        await service.initialize()
+        assert (await service.execute_query("SELECT 42")).data == [(42,)]
+    with pytest.raises(StatementCancelledError, match="shutting down"):
+        async for _ in batches:
+            pass
 
 
 async def test_an_open_transaction_ends_with_the_failed_instance(

@@ -63,6 +63,9 @@ class Session:
 
     def interrupt(self, reason: CancelReason) -> None:
         """End the statement from outside: interrupt its worker, or its next step before it begins."""
+        if not self._busy and self._lease is not None:
+            self._end_pause(reason)
+            return
         self.token.cancel(reason)
         self._interrupt_until_back(asyncio.get_running_loop(), reason)
 
