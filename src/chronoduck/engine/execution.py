@@ -22,6 +22,7 @@ __all__ = [
     "Rows",
     "RunningResult",
     "SqlSession",
+    "commit",
     "execute",
     "transaction",
 ]
@@ -40,12 +41,20 @@ _ENGINE_ERRORS = (duckdb.Error, OSError, RuntimeError, ValueError, TypeError, Me
 _BATCH_ROWS = 16_384
 
 
-def in_engine(connection: Connection, sql: str, token: CancelToken, call: Callable[[], T]) -> T:
+def in_engine(
+    connection: Connection, sql: str, token: CancelToken | None, call: Callable[[], T]
+) -> T:
     """Run ``call`` on the connection so that the token can interrupt it; translate its errors.
 
     After an interrupt every error means "cancelled": DuckDB reports it as an InterruptException, an
-    OSError while a stream is read, or an InvalidInputException in a window function.
+    OSError while a stream is read, or an InvalidInputException in a window function. Without a token
+    nothing interrupts it.
     """
+    if token is None:
+        try:
+            return call()
+        except _ENGINE_ERRORS as error:
+            raise translate(error, sql) from error
     token.bind(connection)
     try:
         return call()
@@ -57,12 +66,21 @@ def in_engine(connection: Connection, sql: str, token: CancelToken, call: Callab
         token.unbind()
 
 
-def execute(connection: Connection, sql: str, params: Params, token: CancelToken) -> None:
+def execute(connection: Connection, sql: str, params: Params, token: CancelToken | None) -> None:
     """Run the statement; its result is then pending on the connection."""
     if params:
         in_engine(connection, sql, token, lambda: connection.execute(sql, params))
     else:
         in_engine(connection, sql, token, lambda: connection.execute(sql))
+
+
+def commit(connection: Connection, token: CancelToken) -> None:
+    """Commit unless somebody asked to stop before; what comes later does not interrupt it.
+
+    Otherwise a caller could be told "interrupted" of a transaction that is on disk.
+    """
+    token.check()
+    execute(connection, "COMMIT", None, None)
 
 
 @contextmanager
@@ -75,8 +93,7 @@ def transaction(connection: Connection, token: CancelToken) -> Iterator[None]:
     execute(connection, "BEGIN TRANSACTION", None, token)
     try:
         yield
-        token.check()
-        execute(connection, "COMMIT", None, token)
+        commit(connection, token)
     except BaseException:
         # The transaction may be gone already; the connection is thrown away after an error anyway.
         with suppress(duckdb.Error):
@@ -105,18 +122,22 @@ class RunningResult:
         sql: str,
         params: Params,
         token: CancelToken,
+        *,
+        is_read_only: bool = True,
         batch_rows: int = _BATCH_ROWS,
     ) -> None:
         """Execute the statement; blocks until the first rows are there.
 
-        ``batch_rows``: rows of each Arrow batch, but for the last one.
+        ``batch_rows``: rows of each Arrow batch, but for the last one. A statement that is not
+        ``is_read_only`` has taken effect once it was executed: the token ends only the execution, and
+        its result is read to the end whoever asks to stop.
         """
         self._batch_rows = batch_rows
         self._connection = connection
         self._sql = sql
-        self._token = token
         started = time.perf_counter()
         execute(connection, sql, params, token)
+        self._token = token if is_read_only else None
         description = connection.description or []
         self.columns = tuple(str(column[0]) for column in description)
         self.column_types = tuple(column[1] for column in description)

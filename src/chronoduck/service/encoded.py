@@ -104,7 +104,8 @@ class _Encoding:
             request.sql,
             request.params,
             self._session.token,
-            request.format.batch_rows,
+            is_read_only=self._statement.is_read_only,
+            batch_rows=request.format.batch_rows,
         )
         self._session.attach(result)
         schema = ResultSchema.of(result.columns, result.column_types, result.arrow_schema)

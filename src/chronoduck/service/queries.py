@@ -32,7 +32,13 @@ def run_and_fetch(
     """Run one statement on the connection and return its result; for a worker thread."""
     if fetch_mode == "many" and max_rows is None:
         max_rows = MANY_ROWS
-    result = RunningResult(connection, statement.text, params, session.token)
+    result = RunningResult(
+        connection,
+        statement.text,
+        params,
+        session.token,
+        is_read_only=statement.is_read_only,
+    )
     rows, truncated = result.fetch(fetch_mode, max_rows)
     running = session.running
     running.rows += len(rows)
@@ -99,7 +105,9 @@ class Queries:
         statement = self._runner.parse(sql, caller)
         async with self._runner.session(statement, caller, timeout) as session:
             result = await session.run(
-                lambda connection: RunningResult(connection, sql, params, session.token)
+                lambda connection: RunningResult(
+                    connection, sql, params, session.token, is_read_only=statement.is_read_only
+                )
             )
             session.attach(result)
             session.hold()

@@ -11,6 +11,7 @@ from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
+    BatchError,
     CircuitBreakerOpenException,
     DiskFullError,
     DuckDBException,
@@ -223,6 +224,8 @@ def _is_infrastructure_failure(error: BaseException | None) -> bool:
 
 
 def _outcome(error: BaseException | None) -> Outcome:
+    if isinstance(error, BatchError):
+        error = error.cause
     if error is None:
         return "ok"
     if isinstance(error, StatementTimeoutError):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chronoduck.engine.database import Connection
-from chronoduck.engine.execution import FetchMode, Params, execute
+from chronoduck.engine.execution import FetchMode, Params, commit, execute
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, DuckDBQueryError
 from chronoduck.service.queries import run_and_fetch
@@ -73,11 +72,7 @@ class Transaction:
                 hint="Run the whole transaction again.",
                 category="transaction_aborted",
             ) from self._failure
-        await self._session.run(lambda connection: self._commit(connection))
-
-    def _commit(self, connection: Connection) -> None:
-        self._session.token.check()
-        execute(connection, "COMMIT", None, self._session.token)
+        await self._session.run(lambda connection: commit(connection, self._session.token))
 
     def abandon(self) -> None:
         """Refuse further statements; closing the connection rolls back."""
