@@ -236,6 +236,7 @@ def test_a_served_process_whose_database_cannot_be_closed_ends(tmp_path: Path) -
         "FROM duckdb_logs",
         "PRAGMA enable_verification",
         "PRAGMA disable_optimizer",
+        "PRAGMA disable_checkpoint_on_shutdown",
     ],
 )
 async def test_what_changes_the_engine_for_everybody_is_refused(

@@ -24,7 +24,9 @@ _CACHED_BYTES = 20_000
 _READ_ONLY = frozenset({"select", "explain"})
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
 _CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
-_OWN_SETTINGS = re.compile("profil|tracked_metrics|progress_bar|verif|optimizer", re.IGNORECASE)
+_OWN_SETTINGS = re.compile(
+    "profil|tracked_metrics|progress_bar|verif|optimizer|checkpoint_on_shutdown", re.IGNORECASE
+)
 _OWN_FUNCTIONS = re.compile(
     r"\b(?:(?:en|dis)able_(?:logging|profiling)|truncate_duckdb_logs|duckdb_logs)\b", re.IGNORECASE
 )
@@ -163,7 +165,7 @@ class StatementParser:
         """
         if kind in _CHANGES_SETTINGS and _OWN_SETTINGS.search(sql):
             raise StatementRefusedError(
-                "settings of the profiler, the optimizer and the progress bar belong to the service",
+                "settings of profiler, optimizer, progress bar and shutdown belong to the service",
                 hint="POST explain with analyze shows a measured plan.",
             )
         if _OWN_FUNCTIONS.search(sql):
