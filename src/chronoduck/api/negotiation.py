@@ -5,7 +5,16 @@ from __future__ import annotations
 from chronoduck.engine.encoding import ResultFormat
 from chronoduck.errors import DuckDBException, InvalidRequestError
 
-__all__ = ["NotAcceptableError", "result_format"]
+__all__ = ["FORMAT_PARAMETER", "NotAcceptableError", "result_format"]
+
+FORMAT_PARAMETER = {
+    "name": "format",
+    "in": "query",
+    "required": False,
+    "description": "The format of the result; wins over `Accept`.",
+    "schema": {"type": "string", "enum": [offered.value for offered in ResultFormat]},
+}
+"""As OpenAPI describes ``?format=``."""
 
 _BY_MEDIA_TYPE = {
     "application/json": ResultFormat.JSON,

@@ -17,7 +17,7 @@ from chronoduck.api.access import (
     read_body,
     service_of,
 )
-from chronoduck.api.negotiation import result_format
+from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.problems import refuse
 from chronoduck.api.responses import (
     ClientGone,
@@ -67,13 +67,6 @@ _RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-_FORMAT_PARAMETER = {
-    "name": "format",
-    "in": "query",
-    "required": False,
-    "description": "The format of the result; wins over `Accept`.",
-    "schema": {"type": "string", "enum": [offered.value for offered in ResultFormat]},
-}
 
 
 @router.post(
@@ -81,7 +74,7 @@ _FORMAT_PARAMETER = {
     operation_id="query",
     summary="Run one statement",
     responses=_RESULT_RESPONSES,
-    openapi_extra={**body_schema(QueryRequest), "parameters": [_FORMAT_PARAMETER]},
+    openapi_extra={**body_schema(QueryRequest), "parameters": [FORMAT_PARAMETER]},
 )
 async def query(request: Request, caller: Authenticated) -> Response:
     """Run one statement and answer its result, streamed when it is large."""

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from chronoduck.api.access import Authenticated, service_of
-from chronoduck.api.negotiation import result_format
+from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.routes.query import answer, encoding_options
 from chronoduck.api.schemas import QueryResponse
@@ -33,6 +33,7 @@ async def list_templates(request: Request, caller: Authenticated) -> Response:
     operation_id="run_template",
     summary="Run a prepared query",
     response_model=QueryResponse,
+    openapi_extra={"parameters": [FORMAT_PARAMETER]},
 )
 async def run_template(name: str, request: Request, caller: Authenticated) -> Response:
     """Run the template; its parameters are query parameters, checked and bound, never pasted."""
@@ -71,7 +72,7 @@ def document_templates(app: FastAPI, library: TemplateLibrary) -> None:
                         "operationId": f"template_{name.replace('-', '_')}",
                         "summary": template.description,
                         "description": template.description,
-                        "parameters": template.openapi_parameters(),
+                        "parameters": [*template.openapi_parameters(), FORMAT_PARAMETER],
                     }
                 }
             app.openapi_schema = document
