@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import secrets
 import stat
+import tempfile
 from pathlib import Path
 
 from chronoduck.errors import AuthenticationError, DatabasePermissionError
@@ -46,22 +48,15 @@ class AdminToken:
         Raises:
             DatabasePermissionError: the file may be read by other users, or cannot be written.
         """
-        try:
-            # O_EXCL: of two processes that start at once one makes the file, the other reads it.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return cls._load(path)
-        except OSError as error:
-            raise DatabasePermissionError(
-                f"the token file {path} cannot be written: {error.strerror}",
-                hint="Make the directory of the database writable for this user.",
-            ) from error
-        token = f"cd_{secrets.token_urlsafe(32)}"
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return cls(token)
+        if not path.exists():
+            try:
+                _create(path, f"cd_{secrets.token_urlsafe(32)}\n")
+            except OSError as error:
+                raise DatabasePermissionError(
+                    f"the token file {path} cannot be written: {error.strerror}",
+                    hint="Make the directory of the database writable for this user.",
+                ) from error
+        return cls._load(path)
 
     @classmethod
     def _load(cls, path: Path) -> AdminToken:
@@ -92,3 +87,20 @@ class AdminToken:
             token.strip().encode(errors="replace"), self._token
         ):
             raise AuthenticationError("the bearer token is not valid", hint=_HINT)
+
+
+def _create(path: Path, text: str) -> None:
+    """Make the file with its text, or leave the one that somebody else made meanwhile.
+
+    It appears under its name only when it is on disk: a crash leaves no empty token.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()

@@ -60,10 +60,24 @@ def test_a_directory_that_is_missing_is_told(tmp_path: Path) -> None:
 
 
 def test_starts_at_the_same_time_agree(path: Path) -> None:
-    AdminToken.load_or_create(path)
     with ThreadPoolExecutor(8) as threads:
         for token in threads.map(lambda _: AdminToken.load_or_create(path), range(50)):
             token.check(f"Bearer {read_token(path)}")
+    assert [file.name for file in path.parent.iterdir()] == ["admin.token"]
+
+
+def test_a_crash_while_it_is_written_leaves_no_token(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", crash)
+    with pytest.raises(KeyboardInterrupt):
+        AdminToken.load_or_create(path)
+    assert not path.exists()
+    monkeypatch.undo()
+    AdminToken.load_or_create(path).check(f"Bearer {read_token(path)}")
 
 
 @pytest.mark.parametrize(
