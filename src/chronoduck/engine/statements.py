@@ -160,8 +160,9 @@ class StatementParser:
         """Keep the settings that connections need open for the service out of users' reach.
 
         RESET custom_profiling_settings makes DuckDB 1.5.5 end the process at the next EXPLAIN ANALYZE.
-        The functions can be called in any SELECT: profiling writes files, and the log keeps every
-        user's statements in memory for every other user to read.
+        The functions can be called in any SELECT: after enable_profiling(save_location = ...) every
+        statement on the connection ends with an internal error, and the log keeps every user's
+        statements in memory for every other user to read.
         """
         if kind in _CHANGES_SETTINGS and _OWN_SETTINGS.search(sql):
             raise StatementRefusedError(
