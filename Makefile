@@ -50,13 +50,13 @@ bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; write
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --group build \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --group build \
 		pyproject.toml --output-file requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --group build --group test --group lint \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --group build --group test --group lint \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --group build --group bench \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --group build --group bench \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/bench.txt
 
 .PHONY: clean

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -101,13 +102,14 @@ class DuckDBService:
         )
         self._templates = TemplateLibrary.load(directories, parser.parse)
         instance = DuckDBInstance(self.settings)
-        await asyncio.to_thread(instance.open)
+        link = await open_instance(instance)
         self._parts = Parts.build(
             instance,
             parser,
             self.circuit_breaker,
             observers=(self._history.record, self._statement_log.record),
             on_stuck=self._on_stuck,
+            link=link,
         )
         self._is_stopped = self._is_draining = False
         self._started_at = time.monotonic()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason
+from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import SqlSession, transaction
 from chronoduck.engine.healing import Healer
@@ -19,12 +20,13 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import ServiceUnavailableError
+from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.queries import Queries
-from chronoduck.service.records import Caller, StatementObserver
+from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
 from chronoduck.transfer import FileLoader
@@ -39,6 +41,7 @@ _LOAD = Statement(
     query_hash="",
     leaves_state=True,
 )
+_READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
 
@@ -57,6 +60,8 @@ class Parts:
     encoded: EncodedQueries
     catalog: Catalog
     loader: FileLoader
+    checkpointer: Checkpointer
+    link: ReplicatorLink | None
 
     @classmethod
     def build(
@@ -66,8 +71,9 @@ class Parts:
         breaker: CircuitBreaker,
         observers: Sequence[StatementObserver],
         on_stuck: Callable[[], None],
+        link: ReplicatorLink | None,
     ) -> Self:
-        """Join the rooms around an open instance; call it on the event loop."""
+        """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
         workers = Workers(settings.worker_threads, young=available_cpus())
         # Closing a connection may roll back for long; it must not wait for (or take) a worker.
@@ -79,8 +85,16 @@ class Parts:
         access = EngineAccess(
             instance, pool, healer, Admission(settings.worker_threads, settings.queue_size), workers
         )
-        runner = StatementRunner(access, breaker, parser, settings, observers)
+        checkpointer = Checkpointer(
+            instance, healer, closers, lambda: link is None or link.may_checkpoint
+        )
+        runner = StatementRunner(
+            access, breaker, parser, settings, (*observers, _commit_counter(checkpointer))
+        )
         queries = Queries(runner)
+        checkpointer.start()
+        if link is not None:
+            link.begin()
         return cls(
             instance=instance,
             workers=workers,
@@ -92,6 +106,8 @@ class Parts:
             encoded=EncodedQueries(runner, instance.spool_directory),
             catalog=Catalog(queries.execute),
             loader=FileLoader(_Transactions(runner), instance.spool_directory),
+            checkpointer=checkpointer,
+            link=link,
         )
 
     async def close(self, grace_seconds: float) -> int:
@@ -104,14 +120,27 @@ class Parts:
         interrupted = len(runner.list_running())
         runner.cancel_all(CancelReason.SHUTDOWN)
         self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
+        await self.checkpointer.stop()
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
         self.ping.close()
         await asyncio.to_thread(self.instance.close)
+        if self.link is not None:
+            await self.link.stop(grace_seconds)
         self.workers.close()
         self.closers.shutdown(wait=False)
         runner.parser.close()
         return interrupted
+
+
+def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
+    """Return what tells the checkpointer of statements that wrote."""
+
+    def count(record: StatementRecord) -> None:
+        if record.kind not in _READS and record.outcome == "ok":
+            checkpointer.note_commit()
+
+    return count
 
 
 class _Transactions:

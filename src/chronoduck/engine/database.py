@@ -48,9 +48,6 @@ _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in _CURSOR_SET
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
 _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
 
-# Replay of many tiny commits is slow (2.7 s for 2.6 MB of them): keep the log short.
-_CHECKPOINT_THRESHOLD = "4MB"
-
 
 class InstanceHeldError(DatabaseFailedError):
     """The instance that failed cannot be closed while something of it is in use."""
@@ -86,8 +83,8 @@ class DuckDBInstance:
             raise ServiceUnavailableError("the database is not open")
         return self.temp_directory / "spool"
 
-    def open(self) -> None:
-        """Take ownership of the file, check it and open it; nothing on disk changes on failure.
+    def take(self) -> None:
+        """Take ownership of the file and check it, without opening it; ``close`` gives it back.
 
         Raises:
             DuckDBConnectionError: one of its subclasses, with the fix in its hint.
@@ -101,10 +98,19 @@ class DuckDBInstance:
             check_database_file(path)
             self.temp_directory = private_temp_directory(self.settings.temp_directory, path)
             self.spool_directory.mkdir(mode=0o700, exist_ok=True)
-            self._connect()
         except BaseException:
             self.ownership.release()
             raise
+
+    def open(self) -> None:
+        """Open the file; take it first if that was not done. After a failure it is still taken.
+
+        Raises:
+            DuckDBConnectionError: one of its subclasses, with the fix in its hint.
+        """
+        if not self.ownership.is_held:
+            self.take()
+        self._connect()
 
     def _check_allowed_directories(self, database: Path) -> None:
         for directory in self.settings.allowed_directories:
@@ -128,6 +134,7 @@ class DuckDBInstance:
                     "autoload_known_extensions": "false",
                     "allow_community_extensions": "false",
                     "errors_as_json": "true",
+                    "wal_autocheckpoint": "1TB",  # see engine/checkpoints.py
                 },
             )
         except duckdb.Error as error:
@@ -183,7 +190,6 @@ class DuckDBInstance:
             f"SET threads = {settings.engine_threads or available_cpus()}",
             f"SET temp_directory = {_literal(str(self.temp_directory))}",
             f"SET max_temp_directory_size = '{self.max_temp_bytes}B'",
-            f"SET checkpoint_threshold = '{_CHECKPOINT_THRESHOLD}'",
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",

@@ -92,6 +92,11 @@ class DatabaseOwnership:
         self._descriptor = descriptor
         self.announce(None)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this process owns the file."""
+        return self._descriptor is not None
+
     def announce(self, url: str | None) -> None:
         """Write who we are, and where we serve, for others to read."""
         if self._descriptor is not None:

@@ -1,4 +1,4 @@
-"""The environment as frozen values: one class, one field per variable, checked at start."""
+"""The service's settings, and how they are read from the environment."""
 
 from __future__ import annotations
 
@@ -17,57 +17,23 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chronoduck.errors import SettingsError
-from chronoduck.units import parse_bytes, parse_seconds
+from chronoduck.settings.groups import (
+    BackupSettings,
+    BreakerSettings,
+    CheckpointSettings,
+    ReplicaSettings,
+)
+from chronoduck.settings.values import ByteCount, LogFormat, LogLevel, PathList, Seconds, to_bytes
 
-__all__ = ["BreakerSettings", "Settings", "load_settings"]
-
-
-def _bytes(value: Any) -> Any:
-    return parse_bytes(value) if isinstance(value, str) else value
-
-
-def _seconds(value: Any) -> Any:
-    return parse_seconds(value) if isinstance(value, str) else value
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _path_list(value: Any) -> Any:
-    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
-
-
-ByteCount = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
-LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
-PathList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_path_list)]
+__all__ = ["GROUPS", "Settings", "load_settings", "variable_names"]
 
 
 def _env(name: str, field: str) -> AliasChoices:
     """A field read from a variable without our prefix, still settable by its field name."""
     return AliasChoices(name, field)
-
-
-class BreakerSettings(BaseSettings):
-    """When the circuit breaker opens and how it closes again (``DUCKDB_BREAKER_*``)."""
-
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_BREAKER_", frozen=True, extra="forbid")
-
-    failure_threshold: Annotated[int, Field(ge=1)] = 5
-    """Infrastructure failures within ``window_seconds`` that open it."""
-    success_threshold: Annotated[int, Field(ge=1)] = 3
-    """Successful trial calls that close it again."""
-    timeout_seconds: Seconds = 30.0
-    """First wait before a trial call; doubles with each failed trial."""
-    max_timeout_seconds: Seconds = 300.0
-    """Longest wait before a trial call."""
-    window_seconds: Seconds = 60.0
-    """How long a failure counts."""
 
 
 class Settings(BaseSettings):
@@ -170,7 +136,19 @@ class Settings(BaseSettings):
     )
     """Dictionary encoding in Parquet results."""
 
+    auto_recover: bool = False
+    """Restore from the replica at start when the database cannot be opened or is missing."""
+    quarantine_wal: bool = False
+    """Start without the part of the write-ahead log that cannot be replayed; it is set aside."""
+    disk_floor: ByteCount = 200_000_000
+    """Writes are refused while the volume of the database has less free space."""
+    ballast_size: Annotated[int, BeforeValidator(to_bytes), Field(ge=0)] = 64_000_000
+    """A file of this size is given up when the disk is full, so that a checkpoint still fits."""
+
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
+    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    replica: ReplicaSettings = Field(default_factory=ReplicaSettings)
+    backup: BackupSettings = Field(default_factory=BackupSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -212,21 +190,31 @@ class Settings(BaseSettings):
         return self.database_path.parent / "admin.token"
 
 
-def _variable_names(model: type[BaseSettings]) -> dict[str, str]:
-    """Field name -> environment variable."""
+GROUPS: dict[str, type[BaseSettings]] = {
+    "breaker": BreakerSettings,
+    "checkpoint": CheckpointSettings,
+    "replica": ReplicaSettings,
+    "backup": BackupSettings,
+}
+"""Fields of the settings that are settings of their own."""
+
+
+def variable_names(model: type[BaseSettings]) -> dict[str, str]:
+    """Return the environment variable of each field."""
     prefix = str(model.model_config["env_prefix"])
     names = {}
     for name, field in model.model_fields.items():
         alias = field.validation_alias
-        names[name] = (
-            str(alias.choices[0]) if isinstance(alias, AliasChoices) else prefix + name.upper()
-        )
+        if name not in GROUPS:
+            names[name] = (
+                str(alias.choices[0]) if isinstance(alias, AliasChoices) else prefix + name.upper()
+            )
     return names
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    known = {*_variable_names(Settings).values(), *_variable_names(BreakerSettings).values()}
-    known.discard("DUCKDB_BREAKER")
+    models: tuple[type[BaseSettings], ...] = (Settings, *GROUPS.values())
+    known = {variable for model in models for variable in variable_names(model).values()}
     for name in sorted(environ):
         if name.startswith("DUCKDB_") and name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
@@ -244,13 +232,17 @@ def load_settings(**overrides: Any) -> Settings:
         SettingsError: a ``DUCKDB_`` variable is unknown, or a value is invalid; names the variable.
     """
     _refuse_unknown(os.environ)
-    for model, given in ((BreakerSettings, {}), (Settings, overrides)):
-        try:
-            settings = model(**given)
-        except ValidationError as error:
-            raise _as_settings_error(error, _variable_names(model)) from None
-    assert isinstance(settings, Settings)  # noqa: S101 - the last of the two models
+    given = {name: _read(model, {}) for name, model in GROUPS.items()}
+    settings = _read(Settings, {**given, **overrides})
+    assert isinstance(settings, Settings)  # noqa: S101 - what was asked for
     return settings
+
+
+def _read(model: type[BaseSettings], given: Mapping[str, Any]) -> BaseSettings:
+    try:
+        return model(**given)
+    except ValidationError as error:
+        raise _as_settings_error(error, variable_names(model)) from None
 
 
 def _as_settings_error(error: ValidationError, names: Mapping[str, str]) -> SettingsError:

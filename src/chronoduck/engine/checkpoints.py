@@ -1,0 +1,213 @@
+"""When the log is folded into the file: decided and run here, so that it is never a surprise.
+
+DuckDB's own automatic checkpoint is off: it would happen inside some writer's commit, and a replica
+could not tell the state it is copying from the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+
+import duckdb
+
+from chronoduck.engine.database import DuckDBInstance
+from chronoduck.engine.failures import EngineFailure, translate
+from chronoduck.engine.healing import Healer
+from chronoduck.errors import DuckDBException
+from chronoduck.logs import get_logger
+from chronoduck.settings import CheckpointSettings
+
+__all__ = ["Checkpointer", "LogState", "Urgency", "urgency"]
+
+_LOOK_SECONDS = 0.2
+_OVERDUE = 8.0
+"""A checkpoint that waits for the replica is run all the same from so many times the limits on."""
+_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0)
+_REMEMBERED = 1000
+
+
+class Urgency(IntEnum):
+    """Whether a checkpoint should be run."""
+
+    NONE = 0
+    DUE = 1
+    """If nothing speaks against it."""
+    OVERDUE = 2
+    """Whatever speaks against it: replay at the next start would take too long."""
+
+
+@dataclass(frozen=True)
+class LogState:
+    """How much a start would have to replay."""
+
+    size: int
+    """Bytes."""
+    commits: int
+    age_seconds: float
+    """Of its oldest transaction."""
+
+
+def urgency(log: LogState, limits: CheckpointSettings) -> Urgency:
+    """Return whether a checkpoint is due."""
+    if not log.size:
+        return Urgency.NONE
+    share = max(
+        log.size / limits.log_size,
+        log.commits / limits.commits,
+        # Age alone makes nothing worse: it is never overdue.
+        min(1.0, log.age_seconds / limits.interval),
+    )
+    return Urgency.OVERDUE if share >= _OVERDUE else Urgency(share >= 1.0)
+
+
+class Checkpointer:
+    """Runs checkpoints while the database is open. Writers wait while one runs, readers do not."""
+
+    def __init__(
+        self,
+        instance: DuckDBInstance,
+        healer: Healer,
+        executor: Executor,
+        may_run: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``may_run`` tells whether a checkpoint that is due may be run now."""
+        self._instance = instance
+        self._healer = healer
+        self._executor = executor
+        self._may_run = may_run
+        self._limits = instance.settings.checkpoint
+        self._log_path = instance.settings.database_path.with_name(
+            instance.settings.database_path.name + ".wal"
+        )
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._log = get_logger("engine")
+        self._commits = 0
+        self._first_commit_at: float | None = None
+        self._failures = 0
+        self._pauses: deque[float] = deque(maxlen=_REMEMBERED)
+        self.count = 0
+        self.last_at: float | None = None
+        """``time.time()`` of the last one."""
+        self.last_error = ""
+
+    def start(self) -> None:
+        """Begin to look after the log."""
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def stop(self) -> None:
+        """End; a checkpoint that runs is waited for."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        async with self._lock:
+            return
+
+    def note_commit(self) -> None:
+        """Count a transaction that was written."""
+        self._commits += 1
+        if self._first_commit_at is None:
+            self._first_commit_at = time.monotonic()
+
+    def log_state(self) -> LogState:
+        """Return how much there is to replay."""
+        size = 0
+        with suppress(OSError):
+            size = self._log_path.stat().st_size
+        if size and self._first_commit_at is None:
+            self._first_commit_at = time.monotonic()
+        age = 0.0 if self._first_commit_at is None else time.monotonic() - self._first_commit_at
+        return LogState(size, self._commits, age)
+
+    async def _watch(self) -> None:
+        while True:
+            wait = _LOOK_SECONDS
+            need = urgency(self.log_state(), self._limits)
+            is_open = not self._healer.is_healing
+            if is_open and (need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())):
+                try:
+                    await self.checkpoint()
+                except DuckDBException as error:
+                    wait = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS)) - 1]
+                    self._log.warning("checkpoint_failed", error=error.operator_detail, retry=wait)
+            await asyncio.sleep(wait)
+
+    async def checkpoint(self) -> float:
+        """Fold the log into the file; return the seconds that writers may have waited.
+
+        Raises:
+            EngineFailure: the instance failed; it is being reopened, and nothing is lost.
+            DuckDBException: DuckDB refused; the log stays as it is.
+        """
+        async with self._lock:
+            generation = self._instance.generation
+            loop = asyncio.get_running_loop()
+            commits, self._commits = self._commits, 0
+            first, self._first_commit_at = self._first_commit_at, None
+            try:
+                # Shielded: DuckDB goes on whoever leaves, and stop() must know when it is done.
+                seconds = await asyncio.shield(loop.run_in_executor(self._executor, self._run))
+            except DuckDBException as error:
+                self._commits += commits
+                self._first_commit_at = first
+                self._failures += 1
+                self.last_error = error.detail
+                if isinstance(error, EngineFailure) and error.is_fatal:
+                    self._healer.start(generation, error.operator_detail)
+                raise
+            self._failures, self.last_error = 0, ""
+            self._pauses.append(seconds)
+            self.count += 1
+            self.last_at = time.time()
+            self._log.debug("checkpoint", seconds=round(seconds, 4), commits=commits)
+            return seconds
+
+    def _run(self) -> float:
+        started = time.perf_counter()
+        connection = self._instance.cursor()
+        try:
+            connection.execute("CHECKPOINT")
+        except duckdb.Error as error:
+            raise translate(error) from error
+        finally:
+            connection.close()
+        return time.perf_counter() - started
+
+    def get_status(self) -> dict[str, Any]:
+        """Return counters and the pauses of writers in seconds: median, 99th percentile, longest."""
+        pauses = sorted(self._pauses)
+        log = self.log_state()
+        return {
+            "count": self.count,
+            "last_at": None if self.last_at is None else _iso(self.last_at),
+            "last_error": self.last_error,
+            "pause_p50": _quantile(pauses, 0.5),
+            "pause_p99": _quantile(pauses, 0.99),
+            "pause_max": round(pauses[-1], 4) if pauses else None,
+            "log_bytes": log.size,
+            "log_commits": log.commits,
+            "next_after": {
+                "log_bytes": self._limits.log_size,
+                "commits": self._limits.commits,
+                "seconds": round(max(0.0, self._limits.interval - log.age_seconds), 1)
+                if log.size
+                else None,
+            },
+        }
+
+
+def _quantile(ordered: list[float], share: float) -> float | None:
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 4) if ordered else None
+
+
+def _iso(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,30 @@
+"""DuckDB's database file and write-ahead log as bytes: headers, blocks, entries, checksums.
+
+Read without DuckDB, by a process that does not have the database open: closing any descriptor of the
+file in the process that does would drop DuckDB's lock.
+"""
+
+from chronoduck.engine.disk_format.checksum import checksum
+from chronoduck.engine.disk_format.database_file import (
+    BLOCK_BYTES,
+    HEADER_BYTES,
+    DatabaseFile,
+    DatabaseHeader,
+    is_block_intact,
+    read_header,
+)
+from chronoduck.engine.disk_format.wal_file import WalCursor, WalDamage, find_damage, read_wal
+
+__all__ = [
+    "BLOCK_BYTES",
+    "HEADER_BYTES",
+    "DatabaseFile",
+    "DatabaseHeader",
+    "WalCursor",
+    "WalDamage",
+    "checksum",
+    "find_damage",
+    "is_block_intact",
+    "read_header",
+    "read_wal",
+]

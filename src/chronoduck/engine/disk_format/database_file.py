@@ -1,0 +1,135 @@
+"""The database file: three headers of 4 KiB, then blocks that begin with their checksum."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from chronoduck.engine.disk_format.checksum import checksum
+from chronoduck.errors import DatabaseFormatError
+
+__all__ = [
+    "BLOCK_BYTES",
+    "HEADER_BYTES",
+    "DatabaseFile",
+    "DatabaseHeader",
+    "is_block_intact",
+    "read_header",
+]
+
+HEADER_BYTES = 3 * 4096
+BLOCK_BYTES = 262_144
+_CHECKSUM_BYTES = 8
+_MAGIC = b"DUCK"
+_ENCRYPTED_FLAG = 1
+_FIELDS = struct.Struct("<QQQQQQ")
+
+
+@dataclass(frozen=True)
+class DatabaseHeader:
+    """What the newer of the two root headers says; each checkpoint writes the other one."""
+
+    iteration: int
+    """Counts checkpoints."""
+    meta_block: int
+    free_list: int
+    block_count: int
+    block_bytes: int
+
+
+def read_header(data: bytes) -> DatabaseHeader:
+    """Return the root that DuckDB would use.
+
+    Raises:
+        DatabaseFormatError: damaged, encrypted, or blocks of another size.
+    """
+    if len(data) < HEADER_BYTES or data[8:12] != _MAGIC:
+        raise DatabaseFormatError("the file does not begin like a DuckDB database")
+    main, *roots = (data[start : start + 4096] for start in range(0, HEADER_BYTES, 4096))
+    if not _is_header_intact(main):
+        raise DatabaseFormatError("the main header of the database file is damaged")
+    if int.from_bytes(main[20:28], "little") & _ENCRYPTED_FLAG:
+        raise DatabaseFormatError("encrypted database files are not supported")
+    intact = [
+        DatabaseHeader(*_FIELDS.unpack_from(root, 8)[:5])
+        for root in roots
+        if _is_header_intact(root)
+    ]
+    # DuckDB opens a file with one bad root by the other one, and loses a checkpoint: refuse that.
+    if len(intact) < 2:
+        raise DatabaseFormatError("a root header of the database file is damaged")
+    newest = max(intact, key=lambda header: header.iteration)
+    if newest.block_bytes != BLOCK_BYTES:
+        raise DatabaseFormatError(
+            f"the database has blocks of {newest.block_bytes} bytes; only {BLOCK_BYTES} are supported"
+        )
+    return newest
+
+
+def _is_header_intact(header: bytes) -> bool:
+    return int.from_bytes(header[:_CHECKSUM_BYTES], "little") == checksum(header[_CHECKSUM_BYTES:])
+
+
+def is_block_intact(block: bytes | memoryview) -> bool:
+    """Whether the block's content is what its checksum says."""
+    stored = int.from_bytes(block[:_CHECKSUM_BYTES], "little")
+    return len(block) == BLOCK_BYTES and stored == checksum(block[_CHECKSUM_BYTES:])
+
+
+class DatabaseFile:
+    """Reads a database file that another process may be writing. Never use it in that process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def stat(self) -> os.stat_result:
+        """Return size and times; of the open file, whatever has its name now."""
+        return os.fstat(self._descriptor)
+
+    def is_current(self) -> bool:
+        """Whether the path still names the open file."""
+        try:
+            named = self.path.stat()
+        except OSError:
+            return False
+        return os.path.samestat(named, self.stat())
+
+    @property
+    def block_count(self) -> int:
+        """Whole blocks in the file; it grows while transactions run."""
+        return max(0, self.stat().st_size - HEADER_BYTES) // BLOCK_BYTES
+
+    def headers(self) -> bytes:
+        """Return the 12 KiB of headers."""
+        return os.pread(self._descriptor, HEADER_BYTES, 0)
+
+    def checksums(self, count: int) -> Iterator[int]:
+        """Yield the stored checksum of each of the first ``count`` blocks; about 1 µs each."""
+        descriptor, pread = self._descriptor, os.pread
+        for offset in range(HEADER_BYTES, HEADER_BYTES + count * BLOCK_BYTES, BLOCK_BYTES):
+            yield int.from_bytes(pread(descriptor, _CHECKSUM_BYTES, offset), "little")
+
+    def block(self, number: int) -> bytes:
+        """Return a block as it is now; it may be in the middle of being written."""
+        return os.pread(self._descriptor, BLOCK_BYTES, HEADER_BYTES + number * BLOCK_BYTES)

@@ -1,0 +1,155 @@
+"""The write-ahead log: a version record, then entries of size, checksum and data.
+
+A transaction is complete when its flush entry is. DuckDB ends its replay silently at an entry that
+does not fit, as after a torn write, so that a flipped bit in a length drops every commit behind it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from chronoduck.engine.disk_format.checksum import checksum
+
+__all__ = ["WalCursor", "WalDamage", "find_damage", "read_wal"]
+
+_ENTRY = struct.Struct("<QQ")
+_VERSION = b"\x64\x00\x62"
+_FLUSH = b"\x64\x00\x64\xff\xff"
+_ROW_GROUP = b"\x64\x00\x1d"
+_CHECKPOINT = b"\x64\x00\x63"
+_FLUSH_ENTRY = _ENTRY.pack(len(_FLUSH), checksum(_FLUSH)) + _FLUSH
+_END_FIELD = 0xFFFF
+
+
+@dataclass(frozen=True)
+class WalCursor:
+    """How far the log was read: everything before ``offset`` is complete transactions."""
+
+    offset: int = 0
+    """Bytes; the end of the last complete transaction (or of the version record)."""
+    commits: int = 0
+    """Transactions before it."""
+    needs_blocks: bool = False
+    """Whether one of them since the reading began put its rows into the database file itself."""
+    checkpoint: int | None = None
+    """The root (``DatabaseHeader.meta_block``) that the last checkpoint entry names: the log of a
+    checkpoint that succeeded ends with it, until DuckDB deletes the log."""
+
+
+@dataclass(frozen=True)
+class WalDamage:
+    """An entry that is not what was written, with commits behind it that DuckDB would drop."""
+
+    offset: int
+    """Where the log stops making sense."""
+    good: WalCursor
+    """What is before it."""
+    lost_commits: int
+    """Complete transactions behind it, at least."""
+
+
+def read_wal(data: bytes | memoryview, start: WalCursor) -> WalCursor:
+    """Read the log on from ``start``, of which ``data`` is the continuation; return how far it goes.
+
+    Stops at the first entry that is incomplete or whose checksum is wrong: the rest is still being
+    written, torn, or damaged.
+    """
+    position, commits = 0, start.commits
+    end = position
+    needs_blocks = pending_blocks = is_checkpoint = False
+    checkpoint = None
+    if start.offset == 0:
+        position = _version_end(data)
+        if position == 0:
+            return start
+        end = position
+    while True:
+        following = _entry_end(data, position)
+        if following is None:
+            break
+        content = position + _ENTRY.size
+        if data[content : content + len(_ROW_GROUP)] == _ROW_GROUP:
+            pending_blocks = True
+        elif data[content : content + len(_CHECKPOINT)] == _CHECKPOINT:
+            checkpoint, is_checkpoint = _checkpoint_root(data, content), True
+        elif data[content : content + len(_FLUSH)] == _FLUSH:
+            if not is_checkpoint:
+                end, commits, needs_blocks = following, commits + 1, needs_blocks or pending_blocks
+            is_checkpoint = False
+        position = following
+    return WalCursor(start.offset + end, commits, needs_blocks, checkpoint)
+
+
+def _checkpoint_root(data: bytes | memoryview, content: int) -> int:
+    """Return the root that a checkpoint entry names; a root of 0 is not written out."""
+    field = content + len(_CHECKPOINT) + 2
+    if data[field : field + 2] != b"\x64\x00":
+        return 0
+    return _number(data, field + 2)[0]
+
+
+def _entry_end(data: bytes | memoryview, position: int) -> int | None:
+    """Return the end of the entry, None when it is not whole and right."""
+    content = position + _ENTRY.size
+    if content > len(data):
+        return None
+    size, expected = _ENTRY.unpack_from(data, position)
+    end = content + size
+    if size == 0 or end > len(data) or checksum(data[content:end]) != expected:
+        return None
+    return int(end)
+
+
+def _version_end(data: bytes | memoryview) -> int:
+    """Return the end of the version record, 0 when it is not whole; it has no checksum."""
+    if bytes(data[: len(_VERSION)]) != _VERSION:
+        return 0
+    position = len(_VERSION)
+    try:
+        while True:
+            field = int.from_bytes(data[position : position + 2], "little")
+            position += 2
+            if field == _END_FIELD:
+                return position if position <= len(data) else 0
+            if field == 102:  # the database's identifier: a list of bytes, as numbers
+                count, position = _number(data, position)
+                for _ in range(count):
+                    _, position = _number(data, position)
+            elif field in (101, 103):  # version, iteration of the checkpoint
+                _, position = _number(data, position)
+            else:
+                return 0
+    except IndexError:
+        return 0
+
+
+def _number(data: bytes | memoryview, position: int) -> tuple[int, int]:
+    """Return a LEB128 number and where it ends."""
+    result = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, position
+        shift += 7
+
+
+def find_damage(data: bytes) -> WalDamage | None:
+    """Return what is wrong with a log at rest, None when a replay gives all that was committed.
+
+    What a crash leaves is fine: one transaction at the end that is not whole. Complete transactions
+    behind an entry that makes no sense are not what a crash leaves.
+    """
+    good = read_wal(data, WalCursor())
+    position = good.offset
+    if not data:
+        return None
+    if position == 0:
+        return WalDamage(0, good, data.count(_FLUSH_ENTRY))
+    while (following := _entry_end(data, position)) is not None:
+        position = following
+    # A flush entry has neither data nor a place of its own: finding one behind is proof enough.
+    lost = data.count(_FLUSH_ENTRY, position)
+    return WalDamage(position, good, lost) if lost else None

@@ -1,0 +1,104 @@
+"""A database file that nobody serves: opened, folded, counted and read to the last column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from chronoduck.engine.failures import parse_message
+from chronoduck.errors import DatabaseFailedError
+
+__all__ = ["Inspection", "TableFacts", "inspect_database"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One table: how many rows, and a hash of all of them in any order (None: not computed)."""
+
+    name: str
+    rows: int
+    hash: str | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a file."""
+
+    tables: tuple[TableFacts, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables."""
+        return sum(table.rows for table in self.tables)
+
+
+def inspect_database(
+    path: Path,
+    *,
+    full: bool,
+    fold_log: bool = False,
+    memory_limit: str = "1GB",
+    on_progress: Progress = lambda done, total: None,
+) -> Inspection:
+    """Open the file and count its rows; ``full`` also reads and hashes every column of every row.
+
+    Checksums are checked by DuckDB when a block is read, so that only ``full`` finds every damage.
+    ``fold_log`` replays the log into the file and leaves no log; without it nothing is changed.
+
+    Raises:
+        DatabaseFailedError: the file, its log or a table cannot be read.
+    """
+    what = "opened"
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": memory_limit,
+        "autoinstall_known_extensions": "false",
+        "errors_as_json": "true",
+        "wal_autocheckpoint": "1TB",
+    }
+    try:
+        connection = duckdb.connect(str(path), read_only=not fold_log, config=config)
+        try:
+            if fold_log:
+                what = "checkpointed"
+                connection.execute("CHECKPOINT")
+            found = connection.execute(
+                "SELECT schema_name, table_name FROM duckdb_tables() "
+                "WHERE NOT internal AND NOT temporary ORDER BY ALL"
+            ).fetchall()
+            tables = []
+            for done, (schema, table) in enumerate(found):
+                on_progress(done, len(found))
+                what = f"read: table {schema}.{table}"
+                tables.append(_read_table(connection, schema, table, full=full))
+            on_progress(len(found), len(found))
+            return Inspection(tuple(tables))
+        finally:
+            connection.close()
+    except duckdb.Error as error:
+        message = str(parse_message(error)["exception_message"]).splitlines()[0]
+        raise DatabaseFailedError(
+            f"{path} cannot be {what}: {message}",
+            hint="Keep the file as it is, and restore: chronoduck recover.",
+        ) from error
+
+
+def _read_table(
+    connection: duckdb.DuckDBPyConnection, schema: str, table: str, *, full: bool
+) -> TableFacts:
+    name = f"{_quoted(schema)}.{_quoted(table)}"
+    if not full:
+        row = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
+        return TableFacts(f"{schema}.{table}", int(row[0]) if row else 0)
+    # Sums do not depend on the order of rows, which threads change.
+    row = connection.execute(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM {name} t").fetchone()
+    rows, digest = row if row else (0, 0)
+    return TableFacts(f"{schema}.{table}", int(rows), f"{int(digest or 0) % 2**128:032x}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

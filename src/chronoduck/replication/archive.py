@@ -1,0 +1,165 @@
+"""Reads and writes a replica's records: the one place where store and envelope meet."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import orjson
+
+from chronoduck.engine.disk_format import BLOCK_BYTES, is_block_intact
+from chronoduck.errors import SettingsError
+from chronoduck.replication.block_table import BlockTable
+from chronoduck.replication.envelope import Envelope
+from chronoduck.replication.failures import ReplicaDamagedError
+from chronoduck.replication.history import GenerationListing, Listing
+from chronoduck.replication.records import (
+    FORMAT,
+    REPLICA_NAME,
+    Base,
+    Segment,
+    SegmentName,
+    base_name,
+)
+from chronoduck.storage import BlobConflictError, BlobNotFoundError, BlobStore
+
+__all__ = ["Archive"]
+
+_AHEAD = 16
+
+
+class Archive:
+    """A replica: what is in the store, opened and checked. Safe from any thread."""
+
+    def __init__(self, store: BlobStore, envelope: Envelope) -> None:
+        self.store = store
+        self._envelope = envelope
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.store.url
+
+    # --- identity -----------------------------------------------------------------------------
+
+    def identity(self) -> str | None:
+        """Return the replica's id, None when the store holds no replica.
+
+        Raises:
+            SettingsError: a newer chronoduck wrote it.
+        """
+        try:
+            facts = orjson.loads(self.store.get(REPLICA_NAME))
+        except BlobNotFoundError:
+            return None
+        except orjson.JSONDecodeError as error:
+            raise ReplicaDamagedError(f"{REPLICA_NAME} in {self.url} is damaged") from error
+        if facts["format"] > FORMAT:
+            raise SettingsError(
+                f"the replica in {self.url} is of format {facts['format']}; this version knows "
+                f"{FORMAT}",
+                hint="Install the version of chronoduck that wrote it.",
+            )
+        return str(facts["id"])
+
+    def create(self) -> str:
+        """Return the replica's id, after making one if there is none."""
+        known = self.identity()
+        if known is not None:
+            return known
+        facts = {
+            "format": FORMAT,
+            "id": secrets.token_hex(16),
+            "encrypted": self._envelope.is_encrypting,
+        }
+        try:
+            self.store.replace(REPLICA_NAME, orjson.dumps(facts), None)
+        except BlobConflictError:
+            return self.create()
+        return str(facts["id"])
+
+    # --- records ------------------------------------------------------------------------------
+
+    def listing(self) -> Listing:
+        """Return what the store holds."""
+        return Listing.read(self.store.list())
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to restore."""
+        return next(iter(self.store.list("generations/")), None) is None
+
+    def write_base(self, base: Base) -> int:
+        """Make a generation visible; everything it names must be there. Returns bytes."""
+        return self._put(base_name(base.generation), base.as_header())
+
+    def read_base(self, generation: str) -> Base:
+        """Return a generation's base."""
+        header, _ = self._get(base_name(generation))
+        return Base.from_header(header)
+
+    def write_segment(self, segment: Segment, log: bytes) -> int:
+        """Make a restore point visible; its blocks must be there. Returns bytes."""
+        return self._put(segment.name, segment.as_header(), log)
+
+    def read_segment(self, name: SegmentName) -> tuple[Segment, memoryview]:
+        """Return a segment and its piece of the log."""
+        header, log = self._get(name.blob)
+        segment = Segment.from_header(header)
+        if len(log) != segment.end - segment.start:
+            raise ReplicaDamagedError(f"{name.blob} in the replica does not hold what it says")
+        return segment, log
+
+    def read_segments(
+        self, names: Iterable[SegmentName], executor: Executor
+    ) -> Iterator[tuple[Segment, memoryview]]:
+        """Yield segments in the order of their names, a few of them read ahead."""
+        under_way: deque[Future[tuple[Segment, memoryview]]] = deque()
+        for name in names:
+            under_way.append(executor.submit(self.read_segment, name))
+            if len(under_way) > _AHEAD:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+    def write_pack(self, name: str, blocks: list[bytes]) -> int:
+        """Write blocks. Returns bytes."""
+        return self._put(name, {"kind": "pack", "blocks": len(blocks)}, b"".join(blocks))
+
+    def read_pack(self, name: str) -> list[memoryview]:
+        """Return the blocks of a pack, each checked against its own checksum too."""
+        header, payload = self._get(name)
+        blocks = [
+            payload[start : start + BLOCK_BYTES] for start in range(0, len(payload), BLOCK_BYTES)
+        ]
+        if len(blocks) != header["blocks"] or not all(map(is_block_intact, blocks)):
+            raise ReplicaDamagedError(f"{name} in the replica holds blocks that are not intact")
+        return blocks
+
+    def write_note(self, name: str, facts: dict[str, Any]) -> int:
+        """Write a record of another kind. Returns bytes."""
+        return self._put(name, facts)
+
+    def read_note(self, name: str) -> dict[str, Any] | None:
+        """Return a record of another kind, None when there is none."""
+        try:
+            return self._get(name)[0]
+        except BlobNotFoundError:
+            return None
+
+    def blocks_at(self, generation: GenerationListing, executor: Executor) -> BlockTable:
+        """Return the table of blocks at a generation's end."""
+        table = self.read_base(generation.name).blocks
+        for segment, _ in self.read_segments(generation.chain(), executor):
+            table.apply(segment.changes)
+        return table
+
+    def _put(self, name: str, header: dict[str, Any], payload: bytes = b"") -> int:
+        sealed = self._envelope.seal(name, header, payload)
+        self.store.put(name, sealed)
+        return len(sealed)
+
+    def _get(self, name: str) -> tuple[dict[str, Any], memoryview]:
+        return self._envelope.open(name, self.store.get(name))

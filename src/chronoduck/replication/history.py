@@ -1,0 +1,102 @@
+"""What a replica's listing shows: generations, the chain of their segments, packs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from chronoduck.replication.records import SegmentName, base_name, generation_number
+from chronoduck.storage import BlobInfo
+
+__all__ = ["GenerationListing", "Listing"]
+
+_BASE = re.compile(r"generations/([0-9a-f-]+)/base")
+
+
+@dataclass
+class GenerationListing:
+    """The names that a generation has in the store."""
+
+    name: str
+    has_base: bool = False
+    segments: list[SegmentName] = field(default_factory=list)
+    size: int = 0
+    """Bytes of base and segments."""
+
+    @property
+    def number(self) -> int:
+        """Its place in the order."""
+        return generation_number(self.name)
+
+    def chain(self) -> list[SegmentName]:
+        """Return the segments that follow each other from the log's beginning.
+
+        A segment whose writing failed may be there all the same, beside a longer one that was written
+        instead: the longest goes on.
+        """
+        longest: dict[int, SegmentName] = {}
+        for segment in self.segments:
+            if segment.start not in longest or segment.end > longest[segment.start].end:
+                longest[segment.start] = segment
+        chain = []
+        position = 0
+        while (following := longest.get(position)) is not None and following.end > position:
+            chain.append(following)
+            position = following.end
+        return chain
+
+    def blobs(self) -> list[str]:
+        """Return every name, the base first: without it the rest is invisible."""
+        names = [base_name(self.name)] if self.has_base else []
+        return names + [segment.blob for segment in self.segments]
+
+
+@dataclass
+class Listing:
+    """A replica's blobs, sorted out. Only what has its base counts as a generation."""
+
+    generations: list[GenerationListing]
+    """Oldest first."""
+    fragments: list[GenerationListing]
+    """Segments whose base is gone: what a deletion that was broken off left."""
+    packs: dict[str, int]
+    """Bytes by name."""
+    size: int
+    """Bytes of everything."""
+
+    @classmethod
+    def read(cls, blobs: Iterable[BlobInfo]) -> Listing:
+        """Sort out a store's listing."""
+        found: dict[str, GenerationListing] = {}
+        packs: dict[str, int] = {}
+        total = 0
+        for blob in blobs:
+            total += blob.size
+            if blob.name.startswith("packs/"):
+                packs[blob.name] = blob.size
+                continue
+            segment = SegmentName.parse(blob.name)
+            base = _BASE.fullmatch(blob.name)
+            if segment is None and base is None:
+                continue
+            name = segment.generation if segment else base[1] if base else ""
+            generation = found.setdefault(name, GenerationListing(name))
+            generation.size += blob.size
+            if segment is not None:
+                generation.segments.append(segment)
+            else:
+                generation.has_base = True
+        ordered = sorted(
+            found.values(), key=lambda generation: (generation.number, generation.name)
+        )
+        return cls(
+            [generation for generation in ordered if generation.has_base],
+            [generation for generation in ordered if not generation.has_base],
+            packs,
+            total,
+        )
+
+    def find(self, generation: str) -> GenerationListing | None:
+        """Return the generation of that name."""
+        return next((each for each in self.generations if each.name == generation), None)

@@ -1,0 +1,180 @@
+"""The service's side of its replicator: starts the process, hears of its status, stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from typing import Any
+
+import orjson
+
+from chronoduck.errors import DuckDBConnectionError, DuckDBException
+from chronoduck.logs import get_logger
+from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError
+from chronoduck.replication.messages import ReplicaState, ReplicaStatus, reveal, to_line
+from chronoduck.settings import Settings
+
+__all__ = ["ReplicatorLink"]
+
+_START_SECONDS = 60.0
+_RESTART_SECONDS = (0.1, 1.0, 5.0, 15.0)
+_REFUSALS: dict[str, type[DuckDBException]] = {
+    error.code: error for error in (LeaseHeldError, ReplicaMismatchError)
+}
+
+
+class ReplicatorLink:
+    """Lives on the event loop, from ``prepare`` (before the database is opened) to ``stop``.
+
+    A replicator that dies is started again; what it had not shipped is still in the files.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._log = get_logger("replication")
+        self._said: tuple[str, str] = ("", "")
+        self.status = ReplicaStatus()
+        self.restarts = 0
+
+    async def prepare(self, *, adopt: bool = False) -> None:
+        """Start the process and have it compare the files with the replica.
+
+        Raises:
+            LeaseHeldError: another service writes to the replica.
+            ReplicaMismatchError: the local files lack commits that the replica holds.
+            DuckDBConnectionError: the process does not come up.
+        """
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "chronoduck.replication",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._send("settings", settings=reveal(self._settings), adopt=adopt)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            message = None
+        except BaseException:
+            self._process.kill()
+            raise
+        if message is None:
+            self._process.kill()
+            raise DuckDBConnectionError(
+                "the replicator did not start",
+                hint="Its error is in the log; chronoduck doctor checks the settings.",
+            )
+        if message["kind"] == "refused":
+            await self._process.wait()
+            refusal = _REFUSALS.get(message["code"], DuckDBConnectionError)
+            raise refusal(message["detail"], hint=message["hint"])
+        self.status = ReplicaStatus(**message["status"])
+
+    def begin(self) -> None:
+        """Have it ship; call it once the database is open."""
+        self._send("go")
+        self._task = asyncio.get_running_loop().create_task(self._listen())
+
+    async def stop(self, seconds: float) -> None:
+        """Have it ship the rest within the time and end; call it once the database is closed."""
+        self._is_stopping = True
+        process = self._process
+        if process is None:
+            return
+        self._send("stop", seconds=seconds)
+        try:
+            async with asyncio.timeout(seconds + 5.0):
+                await process.wait()
+        except TimeoutError:
+            self._log.warning("replicator_killed", unshipped_bytes=self.status.unshipped_bytes)
+            process.kill()
+            await process.wait()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def ship(self) -> None:
+        """Have it ship now instead of at the next interval."""
+        self._send("ship")
+
+    @property
+    def pid(self) -> int | None:
+        """The process."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def may_checkpoint(self) -> bool:
+        """Whether a checkpoint now would not break off the shipping of a generation.
+
+        A store that fails is not waited for: the next generation then tells all that changed.
+        """
+        return self.status.is_base_complete or self.status.state in (
+            ReplicaState.FAILING,
+            ReplicaState.REFUSED,
+        )
+
+    @property
+    def lag_seconds(self) -> float:
+        """What would be lost if the disk died now, in seconds: an upper bound."""
+        return max(0.0, time.time() - self.status.caught_up_us / 1e6)
+
+    # --- the conversation ---------------------------------------------------------------------
+
+    def _send(self, kind: str, **fields: Any) -> None:
+        process = self._process
+        if process is None or process.stdin is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            process.stdin.write(to_line(kind, **fields))
+
+    async def _receive(self) -> dict[str, Any] | None:
+        assert self._process is not None  # noqa: S101 - called while there is one
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        line = await self._process.stdout.readline()
+        message: dict[str, Any] | None = orjson.loads(line) if line.endswith(b"\n") else None
+        return message
+
+    async def _listen(self) -> None:
+        while True:
+            while (message := await self._receive()) is not None:
+                self.status = ReplicaStatus(**message["status"])
+                self._log_change()
+            if self._is_stopping:
+                return
+            await self._restart()
+
+    def _log_change(self) -> None:
+        status = self.status
+        said = (status.state, status.error)
+        if said == self._said:
+            return
+        self._said = said
+        if status.error:
+            self._log.warning("replica_state", state=status.state, error=status.error)
+        else:
+            self._log.info("replica_state", state=status.state, generation=status.generation)
+
+    async def _restart(self) -> None:
+        assert self._process is not None  # noqa: S101 - it has just ended
+        await self._process.wait()
+        self._log.error("replicator_died", code=self._process.returncode, restarts=self.restarts)
+        wait = _RESTART_SECONDS[min(self.restarts, len(_RESTART_SECONDS) - 1)]
+        self.restarts += 1
+        self.status.state = ReplicaState.FAILING
+        self.status.error = "the replicator died and is started again"
+        await asyncio.sleep(wait)
+        try:
+            await self.prepare()
+        except DuckDBException as error:
+            self.status.state, self.status.error = ReplicaState.REFUSED, error.detail
+            self.status.hint = error.hint
+            self._log.error("replicator_refused", error=error.operator_detail)
+            return
+        self._send("go")

@@ -1,0 +1,65 @@
+"""The write-ahead log as another process writes it, held open beyond its deletion."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+__all__ = ["LogReader"]
+
+_CHUNK = 8_000_000
+
+
+class LogReader:
+    """Holds one log file. DuckDB deletes the file at a checkpoint; what it held can still be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a file is held."""
+        return self._descriptor is not None
+
+    def open(self) -> bool:
+        """Hold the file that has the name now, if there is one and none is held."""
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def is_current(self) -> bool:
+        """Whether the held file is the one that has the name now (none is, when there is none)."""
+        try:
+            named = self._path.stat()
+        except FileNotFoundError:
+            return self._descriptor is None
+        return self._descriptor is not None and os.path.samestat(named, os.fstat(self._descriptor))
+
+    @property
+    def size(self) -> int:
+        """Bytes in the held file."""
+        return 0 if self._descriptor is None else os.fstat(self._descriptor).st_size
+
+    def read(self, offset: int, end: int) -> bytes:
+        """Return what lies between; shorter where the file is."""
+        if self._descriptor is None or end <= offset:
+            return b""
+        return os.pread(self._descriptor, end - offset, offset)
+
+    def sha256(self, end: int) -> hashlib._Hash:
+        """Return the hash of the file up to ``end``, ready to go on."""
+        digest = hashlib.sha256()
+        for start in range(0, end, _CHUNK):
+            digest.update(self.read(start, min(end, start + _CHUNK)))
+        return digest
+
+    def close(self) -> None:
+        """Let go of the file; idempotent."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,296 @@
+"""The replicator: ships what is new every interval until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
+
+from chronoduck.engine.disk_format import read_header
+from chronoduck.errors import DuckDBException
+from chronoduck.replication.archive import Archive
+from chronoduck.replication.counting_store import CountingBlobStore
+from chronoduck.replication.envelope import Envelope
+from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError
+from chronoduck.replication.lease import Lease
+from chronoduck.replication.local_state import LocalState
+from chronoduck.replication.messages import ReplicaState, ReplicaStatus
+from chronoduck.replication.retention import apply_plan, finish_plan, plan_pruning, read_facts
+from chronoduck.replication.scrub import Scrubber
+from chronoduck.replication.shipper import Shipper, Step
+from chronoduck.replication.startup import check_local_state, resume
+from chronoduck.settings import Settings
+from chronoduck.storage import StoreError, open_store
+
+__all__ = ["Replicator"]
+
+_BUSY_SECONDS = 0.02
+_RENEW_SECONDS = 10.0
+_RETENTION_SECONDS = 3600.0
+_FIRST_RETENTION_SECONDS = 60.0
+_MAX_BACKOFF_SECONDS = 30.0
+
+
+class Replicator:
+    """Joins shipper, lease, retention and scrub; runs in the replicator's process, in one thread."""
+
+    def __init__(
+        self, settings: Settings, executor: Executor, emit: Callable[[ReplicaStatus], None]
+    ) -> None:
+        replica = settings.replica
+        assert replica.url is not None  # noqa: S101 - there is no replicator without
+        key = replica.encryption_key
+        self._settings = settings
+        self._database = settings.database_path
+        self._executor = executor
+        self._emit = emit
+        self._store = CountingBlobStore(open_store(replica.url, settings))
+        self._archive = Archive(
+            self._store,
+            Envelope(key.get_secret_value() if key else None, level=replica.compression_level),
+        )
+        self._lease = Lease(self._store, self._database)
+        self._shipper = Shipper(
+            self._database,
+            self._archive,
+            executor,
+            now_us=_now_us,
+            on_progress=self._report_progress,
+        )
+        self._scrubber = Scrubber(
+            self._database,
+            lambda block, checksum: self._shipper.blocks.table.holds(block, checksum),
+            bytes_per_second=replica.scrub_rate * 1e6,
+        )
+        self._replica_id = ""
+        self._is_resumed = False
+        self._failures = 0
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="retention")
+        self._retention: Future[None] | None = None
+        self._last_step: Step | None = None
+        self._local_state: LocalState | None = None
+        self._next_retention = time.monotonic() + _FIRST_RETENTION_SECONDS
+        self._renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
+        self._lost_lease: LeaseHeldError | None = None
+        self._stopping = threading.Event()
+        self.status = ReplicaStatus()
+
+    # --- before the database is opened --------------------------------------------------------
+
+    def prepare(self, *, adopt: bool = False) -> None:
+        """Take the lease and compare the local files with the replica.
+
+        A store that does not answer is no reason not to start: the files are then compared with what
+        this machine noted of its replica.
+
+        Raises:
+            LeaseHeldError: another service writes to the replica.
+            ReplicaMismatchError: the local files lack commits that the replica holds.
+        """
+        try:
+            self._resume(adopt)
+        except StoreError as error:
+            check_local_state(self._database, self._archive.url, error)
+            self._note_failure(error)
+
+    def _resume(self, adopt: bool) -> None:
+        self._lease.acquire()
+        self._replica_id = self._archive.create()
+        finish_plan(self._archive)
+        if LocalState.read(self._database) is None and self._archive.is_empty():
+            # From its first blob on the replica belongs to this file.
+            LocalState(self._replica_id, "", 0, "", 0, 0).write(self._database)
+        listing = resume(
+            self._shipper,
+            self._archive,
+            self._database,
+            self._executor,
+            replica_id=self._replica_id,
+            adopt=adopt,
+        )
+        self._is_resumed = True
+        self.status.store_bytes = listing.size
+        self.status.generations = len(listing.generations)
+        self.status.commits = self._shipper.total_commits
+        self.status.last_point_us = self._shipper.last_point_us
+
+    # --- while it is open ---------------------------------------------------------------------
+
+    def run(self, commands: queue.Queue[dict[str, Any]]) -> None:
+        """Ship until told to stop; the last command says for how many seconds it may go on."""
+        self._renewal.start()
+        if self._settings.replica.scrub_rate:
+            self._scrubber.start()
+        wait = 0.0
+        while True:
+            try:
+                command = commands.get(timeout=wait) if wait else commands.get_nowait()
+            except queue.Empty:
+                command = {"kind": "ship"}
+            if command["kind"] == "stop":
+                break
+            wait = self._work()
+        self._stopping.set()
+        self._scrubber.stop()
+        self._ship_rest(float(command["seconds"]))
+        self._leave()
+
+    def _work(self) -> float:
+        """Do one step; return the seconds until the next one."""
+        try:
+            if self._lost_lease is not None:
+                raise self._lost_lease
+            if not self._is_resumed:
+                self._resume(adopt=False)
+            step = self._last_step = self._shipper.step()
+        except StoreError as error:
+            return self._note_failure(error)
+        except (LeaseHeldError, ReplicaMismatchError) as error:
+            self._note(ReplicaState.REFUSED, error)
+            return _MAX_BACKOFF_SECONDS
+        except DuckDBException as error:  # damaged headers, a record that cannot be read
+            return self._note_failure(error)
+        self._note_step(step)
+        self._prune_when_due()
+        if step is Step.IDLE:
+            return self._settings.replica.interval
+        return _BUSY_SECONDS if step is Step.BUSY else 0.0
+
+    def _ship_rest(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._last_step = None
+            wait = self._work()
+            if self._last_step is Step.IDLE or self.status.state is ReplicaState.REFUSED:
+                break
+            time.sleep(min(wait, 0.2))
+
+    def _leave(self) -> None:
+        if self._retention is not None:
+            self._background.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(StoreError, LeaseHeldError):  # it is free again 30 s from now
+            self._lease.release()
+        self.status.state = ReplicaState.STOPPED
+        self._emit(self.status)
+        self._shipper.close()
+
+    # --- what the status says -----------------------------------------------------------------
+
+    def _note_step(self, step: Step) -> None:
+        shipper, status = self._shipper, self.status
+        generation = shipper.generation
+        status.error = status.hint = ""
+        self._failures = 0
+        status.commits, status.last_point_us = shipper.total_commits, shipper.last_point_us
+        status.is_base_complete = generation is not None
+        status.unshipped_bytes = shipper.unshipped_bytes
+        if generation is not None:
+            status.state = ReplicaState.FOLLOWING
+            status.iteration = read_header(generation.headers).iteration
+            if status.generation != generation.name:
+                status.generation = generation.name
+                status.generations += 1
+        else:
+            status.state = ReplicaState.SYNCING
+        if step is Step.IDLE or (step is Step.SHIPPED and not status.unshipped_bytes):
+            status.caught_up_us = _now_us()
+            status.progress_done = status.progress_total = 0
+        if step is not Step.BUSY:
+            self._note_counters()
+            self._write_local_state()
+            self._emit(status)
+
+    def _note_counters(self) -> None:
+        status = self.status
+        status.requests, status.failures = self._store.requests, self._store.failures
+        status.shipped_bytes = self._shipper.shipped_bytes + self._shipper.blocks.shipped_bytes
+        status.scrubbed_us, status.scrub_share = self._scrubber.ended_us, self._scrubber.share
+        status.damaged_blocks = len(self._scrubber.damaged)
+
+    def _write_local_state(self) -> None:
+        generation = self._shipper.generation
+        if generation is None:
+            return
+        state = LocalState(
+            self._replica_id,
+            hashlib.sha256(generation.headers).hexdigest(),
+            generation.cursor.offset,
+            generation.digest.hexdigest(),
+            self.status.commits,
+            self.status.last_point_us,
+        )
+        if state != self._local_state:
+            try:
+                state.write(self._database)
+            except OSError:
+                return  # a full disk: the note is a convenience
+            self._local_state = state
+
+    def _note_failure(self, error: DuckDBException) -> float:
+        self._failures += 1
+        self._note(ReplicaState.FAILING, error)
+        return float(
+            min(_MAX_BACKOFF_SECONDS, self._settings.replica.interval * 2 ** min(self._failures, 9))
+        )
+
+    def _note(self, state: ReplicaState, error: DuckDBException) -> None:
+        self.status.state, self.status.error = state, error.detail
+        self.status.hint = error.hint
+        self.status.unshipped_bytes = self._shipper.unshipped_bytes
+        self._note_counters()
+        self._emit(self.status)
+
+    def _report_progress(self, done: int, total: int) -> None:
+        self.status.progress_done, self.status.progress_total = done, total
+        if not self.status.is_base_complete:
+            self.status.state = ReplicaState.SYNCING
+            self._emit(self.status)
+
+    # --- beside it ----------------------------------------------------------------------------
+
+    def _renew_lease(self) -> None:
+        while not self._stopping.wait(_RENEW_SECONDS):
+            if self._is_resumed:
+                try:
+                    self._lease.renew()
+                except LeaseHeldError as error:
+                    self._lost_lease = error
+                except StoreError:
+                    continue  # the next step says so; the lease lasts some more seconds
+
+    def _prune_when_due(self) -> None:
+        if time.monotonic() >= self._next_retention and (
+            self._retention is None or self._retention.done()
+        ):
+            self._next_retention = time.monotonic() + _RETENTION_SECONDS
+            in_use = frozenset(self._shipper.blocks.table.blocks_by_pack())
+            self._retention = self._background.submit(self._prune, self._shipper.number, in_use)
+
+    def _prune(self, current: int, in_use: frozenset[str]) -> None:
+        replica = self._settings.replica
+        try:
+            listing = self._archive.listing()
+            plan = plan_pruning(
+                read_facts(self._archive, listing, self._executor),
+                listing.packs,
+                detail_us=int(replica.detail * 1e6),
+                retention_us=int(replica.retention * 1e6),
+                in_use=in_use,
+                current=current,
+                fragments=[blob for each in listing.fragments for blob in each.blobs()],
+            )
+            apply_plan(self._archive, plan)
+        except DuckDBException as error:
+            self.status.error = f"retention was not done: {error.detail}"
+            return
+        self.status.store_bytes = listing.size
+        self.status.generations = len(listing.generations) - plan.generations
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,133 @@
+"""What may be deleted from a replica: planned from what it holds, written down, then done."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from chronoduck.replication.archive import Archive
+from chronoduck.replication.history import GenerationListing, Listing
+from chronoduck.replication.records import PLAN_NAME, pack_generation
+
+__all__ = [
+    "GenerationFacts",
+    "PrunePlan",
+    "apply_plan",
+    "finish_plan",
+    "plan_pruning",
+    "read_facts",
+]
+
+_HOUR_US = 3_600_000_000
+_MAX_GAP_US = 24 * _HOUR_US
+_DELETE_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class GenerationFacts:
+    """What the planner needs to know of a generation."""
+
+    name: str
+    time_us: int
+    """Of its base."""
+    packs: frozenset[str]
+    """What any of its restore points needs."""
+    blobs: tuple[str, ...]
+    """Its base and segments, the base first."""
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """Names to delete, in an order that is right wherever it is broken off."""
+
+    names: tuple[str, ...]
+    generations: int
+    """How many generations go."""
+
+
+def plan_pruning(
+    generations: Sequence[GenerationFacts],
+    packs: Collection[str],
+    *,
+    detail_us: int,
+    retention_us: int,
+    in_use: frozenset[str] = frozenset(),
+    current: int,
+    fragments: Iterable[str] = (),
+) -> PrunePlan:
+    """Return what no restore inside the window needs.
+
+    ``generations``: oldest first. ``in_use``: packs that the writer counts on, whoever refers to them.
+    Packs made by generation number ``current`` or later stay: they may be on their way into a base.
+    The window reaches back from the newest generation, not from this machine's clock, and a silence
+    of months counts as a day: a clock that jumps ahead deletes nothing that matters.
+    """
+    keep = _kept(generations, detail_us, retention_us)
+    gone = [each for each in generations if each.name not in keep]
+    needed = in_use.union(*(each.packs for each in generations if each.name in keep))
+    # Bases first: what has no base is invisible, and no restore can begin with half of it.
+    names = [each.blobs[0] for each in gone]
+    names += [blob for each in gone for blob in each.blobs[1:]]
+    names += fragments
+    names += sorted(name for name in set(packs) - needed if pack_generation(name) < current)
+    return PrunePlan(tuple(names), len(gone))
+
+
+def _kept(generations: Sequence[GenerationFacts], detail_us: int, retention_us: int) -> set[str]:
+    """Return the generations inside the detail window, and beyond it one an hour."""
+    keep: set[str] = set()
+    age = 0
+    last_hour = -1
+    later: GenerationFacts | None = None
+    for each in reversed(generations):
+        # A generation is needed as long as its *end* is in the window: the next one's beginning.
+        end_age = age
+        if later is not None:
+            age += min(max(0, later.time_us - each.time_us), _MAX_GAP_US)
+        if end_age <= detail_us:
+            keep.add(each.name)
+        elif end_age <= retention_us and end_age // _HOUR_US != last_hour:
+            keep.add(each.name)
+            last_hour = end_age // _HOUR_US
+        later = each
+    return keep
+
+
+def read_facts(archive: Archive, listing: Listing, executor: Executor) -> list[GenerationFacts]:
+    """Return the facts of every generation.
+
+    Raises:
+        ReplicaDamagedError: a record cannot be read; nothing may be deleted then.
+    """
+    return [_facts(archive, each, executor) for each in listing.generations]
+
+
+def _facts(archive: Archive, generation: GenerationListing, executor: Executor) -> GenerationFacts:
+    base = archive.read_base(generation.name)
+    packs = set(base.blocks.blocks_by_pack())
+    for segment, _ in archive.read_segments(sorted(generation.segments), executor):
+        packs.update(change.pack for change in segment.changes)
+    return GenerationFacts(
+        generation.name, base.time_us, frozenset(packs), tuple(generation.blobs())
+    )
+
+
+def apply_plan(archive: Archive, plan: PrunePlan) -> None:
+    """Write the plan down, then delete. Broken off, ``finish_plan`` goes on."""
+    if plan.names:
+        archive.write_note(PLAN_NAME, {"kind": "retention-plan", "names": list(plan.names)})
+        _delete(archive, plan.names)
+
+
+def finish_plan(archive: Archive) -> None:
+    """Do what is left of a plan: names are never used again, so that doing it twice is harmless."""
+    plan = archive.read_note(PLAN_NAME)
+    if plan is not None:
+        _delete(archive, plan["names"])
+
+
+def _delete(archive: Archive, names: Sequence[str]) -> None:
+    for start in range(0, len(names), _DELETE_AT_ONCE):
+        archive.store.delete(names[start : start + _DELETE_AT_ONCE])
+    archive.store.delete([PLAN_NAME])

@@ -1,0 +1,300 @@
+"""One step of the replica after the other: new generation, changed blocks, tail of the log."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from chronoduck.engine.disk_format import DatabaseFile, WalCursor, read_header, read_wal
+from chronoduck.errors import DatabaseFormatError
+from chronoduck.replication.archive import Archive
+from chronoduck.replication.block_shipper import BlockShipper
+from chronoduck.replication.block_table import BlockChange, BlockTable
+from chronoduck.replication.log_reader import LogReader
+from chronoduck.replication.records import Base, Segment, generation_number, new_generation
+
+__all__ = ["Generation", "Shipper", "Step", "wal_path"]
+
+_READ_BYTES = 32_000_000
+_STALLED_STEPS = 10
+
+
+def wal_path(database: Path) -> Path:
+    """Return the write-ahead log of a database file."""
+    return database.with_name(database.name + ".wal")
+
+
+class Step(StrEnum):
+    """What a step came to."""
+
+    IDLE = "idle"
+    """Everything is in the replica."""
+    SHIPPED = "shipped"
+    """Something was shipped; there may be more."""
+    BUSY = "busy"
+    """A checkpoint is under way; ask again in a moment."""
+
+
+@dataclass
+class Generation:
+    """How far a generation is in the replica."""
+
+    name: str
+    headers: bytes
+    commits_before: int
+    cursor: WalCursor
+    digest: hashlib._Hash
+    """Of the log up to the cursor."""
+
+
+class Shipper:
+    """Makes the replica follow one database file, step by step. Use from one thread.
+
+    The order inside a step is what makes it right: first the length of the log, then the blocks, then
+    the headers once more. If they are the same as before, no block that the log's transactions refer
+    to was given to anybody else meanwhile.
+    """
+
+    def __init__(
+        self,
+        database: Path,
+        archive: Archive,
+        executor: Executor,
+        *,
+        now_us: Callable[[], int],
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self._database = database
+        self._archive = archive
+        self._now_us = now_us
+        self._log = LogReader(wal_path(database))
+        self._file: DatabaseFile | None = None
+        self.number = 0
+        """Of the newest generation, begun or complete."""
+        self._stalled = 0
+        self.blocks = BlockShipper(archive, executor, on_progress)
+        self.generation: Generation | None = None
+        self.last_point_us = 0
+        """Time of the newest restore point."""
+        self.total_commits = 0
+        """Transactions in the replica since it began."""
+        self.shipped_bytes = 0
+        """Of bases and segments, since this object was made."""
+
+    # --- where to begin -----------------------------------------------------------------------
+
+    def go_on(self, generation: Generation, table: BlockTable, last_point_us: int) -> None:
+        """Continue a generation whose log was compared with the local one."""
+        self.follow(table, generation_number(generation.name), last_point_us, 0)
+        self.total_commits = generation.commits_before + generation.cursor.commits
+        self.generation = generation
+        self._log.open()
+
+    def follow(
+        self, table: BlockTable, last_number: int, last_point_us: int, total_commits: int
+    ) -> None:
+        """Begin a new generation next, with what the replica holds already."""
+        self.blocks.table = table
+        self.number = last_number
+        self.last_point_us = last_point_us
+        self.total_commits = total_commits
+
+    def name_packs(self, generation: str, first: int) -> None:
+        """Count packs of a generation that goes on from ``first``."""
+        self.blocks.name_packs(generation, first)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._log.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    # --- a step -------------------------------------------------------------------------------
+
+    def step(self) -> Step:
+        """Ship what is new, up to a bounded piece of the log.
+
+        Raises:
+            StoreError: the store failed; call again, nothing is lost and nothing shipped twice.
+            DatabaseFormatError: the file's headers are damaged.
+        """
+        file = self._current_file()
+        if file is None:
+            return Step.BUSY
+        headers = file.headers()
+        generation = self.generation
+        if generation is not None and generation.headers != headers:
+            self._finish(generation)
+            if self._log.is_open and self._log.is_current():
+                return Step.BUSY  # the checkpoint has yet to delete the log
+            self._log.close()
+            self.generation = generation = None
+        if generation is None:
+            return self._begin(file, headers)
+        if not self._log.is_current() and not self._hold_log(generation):
+            return Step.BUSY
+        return self._ship_log(file, generation)
+
+    def _current_file(self) -> DatabaseFile | None:
+        if self._file is not None and not self._file.is_current():
+            self._file.close()
+            self._file = None
+            self.generation = None  # another file was put in its place
+            self._log.close()
+            self.blocks.reset_scan()
+        if self._file is None:
+            try:
+                self._file = DatabaseFile(self._database)
+            except FileNotFoundError:
+                return None
+        return self._file
+
+    def _hold_log(self, generation: Generation) -> bool:
+        """Hold the log that appeared; False when the one that was held went away instead."""
+        if self._log.is_open and generation.cursor.commits == 0:
+            self._log.close()  # DuckDB deletes a log without transactions when it opens the file
+        if self._log.is_open:
+            # The log was deleted and the headers are as before: they were read a moment too early.
+            self._stalled += 1
+            if self._stalled > _STALLED_STEPS:
+                self._start_over()
+            return False
+        return self._log.open()
+
+    def _start_over(self) -> None:
+        """Give this generation up: the local log is not the one that it holds."""
+        self._log.close()
+        self.generation = None
+        self._stalled = 0
+
+    # --- a new generation ---------------------------------------------------------------------
+
+    def _begin(self, file: DatabaseFile, headers: bytes) -> Step:
+        try:
+            root = read_header(headers).meta_block
+        except DatabaseFormatError:
+            if headers != file.headers():
+                return Step.BUSY  # it was being written
+            raise
+        if self._log.open() and self._log.size:
+            log = read_wal(self._log.read(0, self._log.size), WalCursor())
+            if log.checkpoint == root:
+                self._log.close()
+                return Step.BUSY  # the checkpoint has yet to delete its log
+        self.number += 1
+        name = new_generation(self.number)
+        self.blocks.name_packs(name, 0)
+        written_us = file.stat().st_mtime_ns // 1000
+        self.blocks.ship_changes(file)
+        if file.headers() != headers:
+            return (
+                Step.BUSY
+            )  # the next checkpoint came first; what was shipped is not shipped again
+        base = Base(
+            name,
+            self._next_time(written_us),
+            self.total_commits,
+            headers,
+            self.blocks.table.copy(),
+        )
+        self.shipped_bytes += self._archive.write_base(base)
+        self.blocks.pending.clear()
+        self.last_point_us = base.time_us
+        self.generation = Generation(
+            name, headers, self.total_commits, WalCursor(), hashlib.sha256()
+        )
+        return Step.SHIPPED
+
+    def _next_time(self, time_us: int) -> int:
+        return max(time_us, self.last_point_us + 1)
+
+    def _finish(self, generation: Generation) -> None:
+        """Ship what a deleted log still holds, if it needs no blocks: those may be gone."""
+        if not self._log.is_open:
+            return
+        data = self._log.read(generation.cursor.offset, self._log.size)
+        cursor = read_wal(data, generation.cursor)
+        if cursor.commits > generation.cursor.commits and not cursor.needs_blocks:
+            self._write_segment(generation, data, cursor, self._now_us(), ())
+
+    # --- the tail of the log ------------------------------------------------------------------
+
+    def _ship_log(self, file: DatabaseFile, generation: Generation) -> Step:
+        size, observed_us = self._log.size, self._now_us()
+        start = generation.cursor.offset
+        if size < start:
+            self._start_over()  # a commit that failed was taken back after it was shipped
+            return Step.BUSY
+        data, cursor = self._read_commits(generation, size)
+        self.blocks.ship_changes(file)
+        if file.headers() != generation.headers:
+            return Step.BUSY
+        if cursor.commits == generation.cursor.commits:
+            return self._check_stall(generation, size)
+        self._stalled = 0
+        changes = tuple(self.blocks.pending.values())
+        self._write_segment(generation, data, cursor, observed_us, changes)
+        self.blocks.pending.clear()
+        return Step.SHIPPED if cursor.offset < size else Step.IDLE
+
+    def _read_commits(self, generation: Generation, size: int) -> tuple[bytes, WalCursor]:
+        """Return the next piece of the log that ends with a transaction's end."""
+        start = generation.cursor.offset
+        length = _READ_BYTES
+        while True:
+            data = self._log.read(start, min(size, start + length))
+            cursor = read_wal(data, generation.cursor)
+            if cursor.offset > start or start + length >= size:
+                return data, cursor
+            length *= 2
+
+    def _check_stall(self, generation: Generation, size: int) -> Step:
+        """Tell a transaction under way from a log that is not the one that was shipped."""
+        if size == generation.cursor.offset:
+            self._stalled = 0
+            return Step.IDLE
+        self._stalled += 1
+        if self._stalled % _STALLED_STEPS == 0:
+            local = self._log.sha256(generation.cursor.offset)
+            if local.digest() != generation.digest.digest():
+                self._start_over()
+                return Step.BUSY
+        return Step.IDLE
+
+    def _write_segment(
+        self,
+        generation: Generation,
+        data: bytes,
+        cursor: WalCursor,
+        observed_us: int,
+        changes: tuple[BlockChange, ...],
+    ) -> None:
+        start = generation.cursor.offset
+        piece = data[: cursor.offset - start]
+        digest = generation.digest.copy()
+        digest.update(piece)
+        segment = Segment(
+            generation.name,
+            start,
+            cursor.offset,
+            self._next_time(observed_us),
+            cursor.commits,
+            digest.hexdigest(),
+            changes,
+            len(self.blocks.table),
+        )
+        self.shipped_bytes += self._archive.write_segment(segment, piece)
+        generation.cursor, generation.digest = cursor, digest
+        self.last_point_us = segment.time_us
+        self.total_commits = generation.commits_before + cursor.commits
+
+    @property
+    def unshipped_bytes(self) -> int:
+        """Bytes of the local log that are not in the replica."""
+        done = self.generation.cursor.offset if self.generation is not None else 0
+        return max(0, self._log.size - done)

@@ -1,0 +1,20 @@
+"""The environment as frozen values: one field per variable, checked at start."""
+
+from chronoduck.settings.groups import (
+    BackupSettings,
+    BreakerSettings,
+    CheckpointSettings,
+    ReplicaSettings,
+)
+from chronoduck.settings.service import GROUPS, Settings, load_settings, variable_names
+
+__all__ = [
+    "GROUPS",
+    "BackupSettings",
+    "BreakerSettings",
+    "CheckpointSettings",
+    "ReplicaSettings",
+    "Settings",
+    "load_settings",
+    "variable_names",
+]

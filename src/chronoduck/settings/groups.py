@@ -1,0 +1,98 @@
+"""Settings of one part each, with the part's prefix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chronoduck.settings.values import ByteCount, Seconds
+
+__all__ = ["BackupSettings", "BreakerSettings", "CheckpointSettings", "ReplicaSettings"]
+
+
+class BreakerSettings(BaseSettings):
+    """When the circuit breaker opens and how it closes again (``DUCKDB_BREAKER_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_BREAKER_", frozen=True, extra="forbid")
+
+    failure_threshold: Annotated[int, Field(ge=1)] = 5
+    """Infrastructure failures within ``window_seconds`` that open it."""
+    success_threshold: Annotated[int, Field(ge=1)] = 3
+    """Successful trial calls that close it again."""
+    timeout_seconds: Seconds = 30.0
+    """First wait before a trial call; doubles with each failed trial."""
+    max_timeout_seconds: Seconds = 300.0
+    """Longest wait before a trial call."""
+    window_seconds: Seconds = 60.0
+    """How long a failure counts."""
+
+
+class CheckpointSettings(BaseSettings):
+    """When the log is folded into the database file (``DUCKDB_CHECKPOINT_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_CHECKPOINT_", frozen=True, extra="forbid")
+
+    log_size: ByteCount = 16_000_000
+    """Size of the write-ahead log from which on a checkpoint is due."""
+    commits: Annotated[int, Field(ge=1)] = 5_000
+    """Transactions in the log from which on a checkpoint is due: replaying 20,000 takes 3 s."""
+    interval: Seconds = 300.0
+    """Age of the oldest transaction in the log from which on a checkpoint is due."""
+
+
+class ReplicaSettings(BaseSettings):
+    """The continuous replica (``DUCKDB_REPLICA_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_REPLICA_", frozen=True, extra="forbid")
+
+    url: str | None = None
+    """A directory or ``s3://bucket/prefix``; without it there is no replica."""
+    endpoint: str | None = None
+    """Where S3 is, for others than Amazon: ``http://minio:9000``."""
+    interval: Seconds = 1.0
+    """How often new transactions are shipped."""
+    detail: Seconds = 86_400.0
+    """How long every point in time is kept."""
+    retention: Seconds = 604_800.0
+    """How long one point an hour is kept."""
+    compression_level: Annotated[int, Field(ge=1, le=19)] = 3
+    """Of zstd."""
+    encryption_key: SecretStr | None = None
+    """An age secret key; what is shipped can be read with it alone."""
+    scrub_rate: Annotated[int, Field(ge=0)] = 10
+    """MB of the database file that are read again each second to find damage; 0 is off."""
+
+    @field_validator("url", "endpoint", "encryption_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+
+class BackupSettings(BaseSettings):
+    """Plain backups, each a file that ``zstd -d`` or ``gunzip`` restores (``DUCKDB_BACKUP_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_BACKUP_", frozen=True, extra="forbid")
+
+    dir: Path | None = None
+    """Where backups go; without it there are none."""
+    schedule: str = "0 * * * *"
+    """When, as in a crontab (UTC); empty for only on demand."""
+    format: Literal["zst", "gz"] = "zst"
+    """How they are compressed."""
+    keep_days: Annotated[int, Field(ge=1)] = 30
+    """Days after which a backup is deleted, whatever else keeps it."""
+    keep_hourly: Annotated[int, Field(ge=0)] = 48
+    """The newest backup of so many hours is kept."""
+    keep_daily: Annotated[int, Field(ge=0)] = 30
+    """The newest backup of so many days is kept."""
+    keep_weekly: Annotated[int, Field(ge=0)] = 0
+    """The newest backup of so many weeks is kept."""
+    keep_monthly: Annotated[int, Field(ge=0)] = 0
+    """The newest backup of so many months is kept."""
+    age_recipient: str | None = None
+    """Encrypt for this age public key (``age1...``)."""
+    gpg_passphrase_file: Path | None = None
+    """Encrypt by gpg with AES256 and the passphrase in this file."""

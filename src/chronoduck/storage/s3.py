@@ -1,0 +1,152 @@
+"""Blobs in S3, or in what speaks its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from chronoduck.errors import SettingsError
+from chronoduck.storage.blob_store import (
+    BlobConflictError,
+    BlobInfo,
+    BlobNotFoundError,
+    StoreError,
+    VersionedBlob,
+    check_name,
+)
+
+try:
+    import obstore
+    from obstore import exceptions
+    from obstore.store import S3Store
+except ImportError:  # the extra is not installed
+    obstore = None  # type: ignore[assignment]
+
+__all__ = ["S3BlobStore", "S3Location"]
+
+_LIST_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class S3Location:
+    """Where and as whom. ``endpoint`` None is Amazon's own."""
+
+    bucket: str
+    prefix: str
+    region: str
+    endpoint: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+    session_token: str | None = None
+
+
+class S3BlobStore:
+    """One bucket and prefix. Retries of single requests are the library's, for a few seconds."""
+
+    def __init__(self, location: S3Location) -> None:
+        """Prepare requests; nothing is sent.
+
+        Raises:
+            SettingsError: the extra is missing, or the location makes no sense.
+        """
+        if obstore is None:
+            raise SettingsError(
+                "s3:// needs a library that is not installed",
+                hint="Run: pip install 'chronoduck[s3]'",
+            )
+        prefix = f"/{location.prefix}" if location.prefix else ""
+        self.url = f"s3://{location.bucket}{prefix}"
+        config: dict[str, Any] = {
+            "region": location.region,
+            "endpoint": location.endpoint,
+            "access_key_id": location.access_key_id,
+            "secret_access_key": location.secret_access_key,
+            "session_token": location.session_token,
+        }
+        try:
+            self._store = S3Store(
+                location.bucket,
+                prefix=location.prefix or None,
+                config={key: value for key, value in config.items() if value},  # type: ignore[arg-type]
+                client_options={
+                    "allow_http": bool(location.endpoint and location.endpoint.startswith("http:")),
+                    "connect_timeout": timedelta(seconds=5),
+                    "timeout": timedelta(seconds=60),
+                },
+                retry_config={
+                    "max_retries": 2,
+                    "retry_timeout": timedelta(seconds=10),
+                    "backoff": {
+                        "init_backoff": timedelta(milliseconds=100),
+                        "max_backoff": timedelta(seconds=1),
+                        "base": 2,
+                    },
+                },
+            )
+        except exceptions.BaseError as error:
+            raise SettingsError(f"{self.url} cannot be used: {error}") from error
+
+    @contextmanager
+    def _failures(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (exceptions.NotFoundError, FileNotFoundError) as error:
+            raise BlobNotFoundError(f"{self.url}: {what}: not found") from error
+        except (exceptions.PreconditionError, exceptions.AlreadyExistsError) as error:
+            raise BlobConflictError(f"{self.url}: {what}: changed by somebody else") from error
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise StoreError(
+                f"{self.url}: {what}: access denied",
+                hint="Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy.",
+            ) from error
+        except (exceptions.BaseError, OSError, ValueError) as error:
+            raise StoreError(f"{self.url}: {what} failed: {_first_line(error)}") from error
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write the blob whole, or not at all: one request, whatever the size."""
+        with self._failures(f"writing {name}"):
+            obstore.put(self._store, check_name(name), data, use_multipart=False)
+
+    def get(self, name: str) -> bytes:
+        """Return the blob."""
+        with self._failures(f"reading {name}"):
+            return bytes(obstore.get(self._store, check_name(name)).bytes())
+
+    def list(self, prefix: str = "") -> Iterator[BlobInfo]:
+        """Yield the blobs below ``prefix``."""
+        with self._failures("listing"):
+            for page in obstore.list(self._store, prefix or None, chunk_size=_LIST_PAGE):
+                for item in page:
+                    yield BlobInfo(item["path"], item["size"])
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove blobs, many at a time."""
+        with self._failures("deleting"):
+            obstore.delete(self._store, [check_name(name) for name in names])
+
+    def get_versioned(self, name: str) -> VersionedBlob | None:
+        """Return the blob with its version, which is its ETag."""
+        try:
+            with self._failures(f"reading {name}"):
+                answer = obstore.get(self._store, check_name(name))
+                return VersionedBlob(bytes(answer.bytes()), answer.meta["e_tag"] or "")
+        except BlobNotFoundError:
+            return None
+
+    def replace(self, name: str, data: bytes, expected: str | None) -> str:
+        """Write the blob if it has the expected version, by a conditional request."""
+        mode: Any = "create" if expected is None else {"e_tag": expected}
+        with self._failures(f"writing {name}"):
+            result = obstore.put(
+                self._store, check_name(name), data, mode=mode, use_multipart=False
+            )
+        return result["e_tag"] or ""
+
+
+def _first_line(error: BaseException) -> str:
+    """The library repeats the whole exchange in its messages; the first line tells what happened."""
+    lines = str(error).splitlines()
+    return lines[0][:300] if lines else type(error).__name__
