@@ -89,12 +89,10 @@ async def _prepare_replicator(instance: DuckDBInstance) -> ReplicatorLink | None
 
 def _check_log(instance: DuckDBInstance) -> None:
     path = instance.settings.database_path
-    if not path.exists():
-        return
     try:
         check_log(path)
     except DamagedLogError:
-        if not instance.settings.quarantine_wal:
+        if not path.exists() or not instance.settings.quarantine_wal:
             raise
         _quarantine(instance)
 

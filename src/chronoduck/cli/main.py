@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from chronoduck import __version__
-from chronoduck.cli import breaker, demo, doctor, load, query, serve, status, templates
+from chronoduck.cli import (
+    backup,
+    breaker,
+    demo,
+    doctor,
+    load,
+    query,
+    restore,
+    serve,
+    status,
+    templates,
+)
 from chronoduck.cli.output import print_error
 from chronoduck.errors import DuckDBException
 
@@ -16,8 +27,8 @@ __all__ = ["app", "run"]
 
 _EPILOG = (
     "Exit codes: 0 done, 64 wrong usage, 65 bad data or statement, 66 not found, 69 service or "
-    "database unavailable, 70 internal error, 74 I/O error, 75 try again later, 77 not permitted, "
-    "78 wrong settings."
+    "database unavailable, 70 internal error, 73 output exists, 74 I/O error, 75 try again later, "
+    "77 not permitted, 78 wrong settings."
 )
 
 
@@ -50,6 +61,9 @@ app.command("load")(load.load)
 app.command("query")(query.query)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
+app.command("restore")(restore.restore)
+app.command("recover")(restore.recover)
+app.add_typer(backup.app, name="backup")
 app.add_typer(templates.app, name="templates")
 app.add_typer(breaker.app, name="breaker")
 

@@ -170,7 +170,7 @@ class DuckDBInstance:
             return DatabaseFormatError(f"{path} is not a DuckDB database")
         return DatabaseFailedError(
             f"{path} cannot be opened: {message.splitlines()[0]}",
-            hint="Keep the file and its .wal as they are, and restore from a backup.",
+            hint="Keep the file and its .wal as they are, and run `chronoduck recover`.",
         )
 
     def _configure(self, root: Connection) -> None:

@@ -11,8 +11,9 @@ import duckdb
 from chronoduck.engine.failures import parse_message
 from chronoduck.errors import DatabaseFailedError
 
-__all__ = ["Inspection", "TableFacts", "inspect_database"]
+__all__ = ["ENGINE_VERSION", "Inspection", "TableFacts", "inspect_database", "read_table"]
 
+ENGINE_VERSION = duckdb.__version__
 Progress = Callable[[int, int], None]
 
 
@@ -74,7 +75,7 @@ def inspect_database(
             for done, (schema, table) in enumerate(found):
                 on_progress(done, len(found))
                 what = f"read: table {schema}.{table}"
-                tables.append(_read_table(connection, schema, table, full=full))
+                tables.append(read_table(connection, schema, table, full=full))
             on_progress(len(found), len(found))
             return Inspection(tuple(tables))
         finally:
@@ -87,9 +88,14 @@ def inspect_database(
         ) from error
 
 
-def _read_table(
+def read_table(
     connection: duckdb.DuckDBPyConnection, schema: str, table: str, *, full: bool
 ) -> TableFacts:
+    """Return a table's rows, and with ``full`` the hash of all their columns.
+
+    Raises:
+        duckdb.Error: it cannot be read.
+    """
     name = f"{_quoted(schema)}.{_quoted(table)}"
     if not full:
         row = connection.execute(f"SELECT count(*) FROM {name}").fetchone()

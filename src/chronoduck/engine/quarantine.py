@@ -53,7 +53,14 @@ def check_log(database: Path) -> None:
         DamagedLogError: transactions in it would be dropped.
     """
     log = database.with_name(database.name + ".wal")
-    damage = find_damage(log.read_bytes()) if log.exists() else None
+    if not log.exists():
+        return
+    if not database.exists():
+        raise DamagedLogError(
+            f"{log} is there, but {database} is not: its transactions would be dropped",
+            hint="Put the database file back; or run `chronoduck recover`, which sets the log aside.",
+        )
+    damage = find_damage(log.read_bytes())
     if damage is not None:
         raise DamagedLogError(
             f"{log} is damaged at byte {damage.offset:,}: opening the database would silently drop "

@@ -8,7 +8,6 @@ __all__ = [
     "LeaseHeldError",
     "ReplicaDamagedError",
     "ReplicaMismatchError",
-    "RestoreRefusedError",
     "RestoreTargetError",
 ]
 
@@ -20,10 +19,7 @@ class ReplicaDamagedError(DuckDBException):
     title = "The replica is damaged"
     http_status = 500
     exit_code = 74
-    default_hint = (
-        "Restore an earlier point: chronoduck restore --list shows them; "
-        "chronoduck verify REPLICA tells which are whole."
-    )
+    default_hint = "Restore an earlier point: chronoduck restore --list shows them."
 
 
 class ReplicaMismatchError(DuckDBConnectionError):
@@ -50,12 +46,3 @@ class RestoreTargetError(DuckDBException):
     title = "No such restore point"
     http_status = 404
     exit_code = 66
-
-
-class RestoreRefusedError(DuckDBException):
-    """A restore would overwrite something that is in use or not set aside."""
-
-    code = "restore_refused"
-    title = "Restore refused"
-    http_status = 409
-    exit_code = 73

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
 
+from chronoduck.engine.disk_format import HEADER_BYTES
 from chronoduck.storage.durable_write import write_durably
 
 __all__ = ["LocalState", "state_path"]
@@ -31,6 +33,13 @@ class LocalState:
     """Of that."""
     commits: int
     time_us: int
+
+    @classmethod
+    def of_restored(cls, replica_id: str, database: Path, commits: int, time_us: int) -> LocalState:
+        """Return the note for a file just restored, which may well be older than the replica."""
+        with database.open("rb") as file:
+            headers = file.read(HEADER_BYTES)
+        return cls(replica_id, hashlib.sha256(headers).hexdigest(), 0, "", commits, time_us)
 
     @classmethod
     def read(cls, database: Path) -> LocalState | None:

@@ -12,16 +12,13 @@ from pathlib import Path
 
 from chronoduck.engine.disk_format import WalCursor, read_wal
 from chronoduck.engine.inspection import Inspection, inspect_database
-from chronoduck.engine.quarantine import stamp
+from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
 from chronoduck.replication.archive import Archive
-from chronoduck.replication.failures import RestoreRefusedError
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.restore import restore_files
 from chronoduck.replication.restore_plan import RestorePlan, plan_restore, time_text
-from chronoduck.replication.shipper import wal_path
-from chronoduck.storage.durable_write import fsync_directory
 
-__all__ = ["RestoreReport", "Verification", "restore_database", "set_aside"]
+__all__ = ["RestoreReport", "Verification", "restore_database"]
 
 _THREADS = 8
 Progress = Callable[[str, int, int], None]
@@ -49,18 +46,6 @@ class RestoreReport:
         return time_text(self.plan.point.time_us)
 
 
-def set_aside(database: Path, word: str) -> tuple[Path, ...]:
-    """Rename the database file and its log; return the new names."""
-    suffix = f".{word}-{stamp()}"
-    moved = []
-    for path in (wal_path(database), database):
-        if path.exists():
-            target = path.with_name(path.name + suffix)
-            path.rename(target)
-            moved.append(target)
-    return tuple(moved)
-
-
 def restore_database(
     archive: Archive,
     output: Path,
@@ -85,7 +70,7 @@ def restore_database(
         StoreError: the store failed. Whatever is raised, the old files are as they were.
     """
     if replace is None:
-        _refuse_existing(output)
+        refuse_existing(output)
     started = time.monotonic()
     temporary = output.with_name(f".{output.name}.restoring")
     for path in (temporary, wal_path(temporary)):
@@ -113,15 +98,6 @@ def restore_database(
     moved = set_aside(output, replace) if replace else ()
     _name(archive, plan, temporary, output)
     return RestoreReport(plan, output, time.monotonic() - started, grafted, moved, inspection)
-
-
-def _refuse_existing(output: Path) -> None:
-    for path in (output, wal_path(output)):
-        if path.exists():
-            raise RestoreRefusedError(
-                f"{path} is there already",
-                hint="Name another --output; `chronoduck recover` sets the old files aside.",
-            )
 
 
 def _graft(plan: RestorePlan, database: Path, restored: Path) -> int:
@@ -154,20 +130,9 @@ def _graft(plan: RestorePlan, database: Path, restored: Path) -> int:
 
 def _name(archive: Archive, plan: RestorePlan, temporary: Path, output: Path) -> None:
     """Give the restored file its name, with the note that it comes from this replica."""
-    with temporary.open("rb") as file:
-        headers = file.read(len(plan.headers))
     identity = archive.identity()
     if identity is not None:
-        LocalState(
-            identity,
-            hashlib.sha256(headers).hexdigest(),
-            0,
-            "",
-            plan.point.commits,
-            plan.point.time_us,
-        ).write(output)
-    log = wal_path(temporary)
-    if log.exists():
-        log.rename(wal_path(output))
-    temporary.rename(output)
-    fsync_directory(output.parent)
+        LocalState.of_restored(identity, temporary, plan.point.commits, plan.point.time_us).write(
+            output
+        )
+    place_file(temporary, output)

@@ -9,11 +9,11 @@ from concurrent.futures import Executor, as_completed
 from pathlib import Path
 
 from chronoduck.engine.disk_format import BLOCK_BYTES, HEADER_BYTES
+from chronoduck.engine.replacing import refuse_existing, wal_path
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_table import BlockChange
-from chronoduck.replication.failures import ReplicaDamagedError, RestoreRefusedError
+from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.restore_plan import RestorePlan
-from chronoduck.replication.shipper import wal_path
 from chronoduck.storage.durable_write import fsync_directory
 
 __all__ = ["restore_files"]
@@ -39,12 +39,7 @@ def restore_files(
         StoreError: the store failed; the target is removed.
     """
     log = wal_path(target)
-    for path in (target, log):
-        if path.exists():
-            raise RestoreRefusedError(
-                f"{path} is there already",
-                hint="A restore never overwrites: move it away, or name another --output.",
-            )
+    refuse_existing(target)
     try:
         _write_blocks(archive, plan, target, executor, on_progress)
         if plan.segments:

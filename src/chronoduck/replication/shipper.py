@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from chronoduck.engine.disk_format import DatabaseFile, WalCursor, read_header, read_wal
+from chronoduck.engine.replacing import wal_path
 from chronoduck.errors import DatabaseFormatError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_shipper import BlockShipper
@@ -17,15 +18,10 @@ from chronoduck.replication.block_table import BlockChange, BlockTable
 from chronoduck.replication.log_reader import LogReader
 from chronoduck.replication.records import Base, Segment, generation_number, new_generation
 
-__all__ = ["Generation", "Shipper", "Step", "wal_path"]
+__all__ = ["Generation", "Shipper", "Step"]
 
 _READ_BYTES = 32_000_000
 _STALLED_STEPS = 10
-
-
-def wal_path(database: Path) -> Path:
-    """Return the write-ahead log of a database file."""
-    return database.with_name(database.name + ".wal")
 
 
 class Step(StrEnum):

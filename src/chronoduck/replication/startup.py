@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from chronoduck.engine.disk_format import DatabaseFile, WalCursor, read_header
+from chronoduck.engine.replacing import wal_path
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import ReplicaMismatchError
 from chronoduck.replication.history import GenerationListing, Listing
@@ -14,13 +15,13 @@ from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.log_reader import LogReader
 from chronoduck.replication.records import Base, Segment
 from chronoduck.replication.restore_plan import time_text
-from chronoduck.replication.shipper import Generation, Shipper, wal_path
+from chronoduck.replication.shipper import Generation, Shipper
 
 __all__ = ["check_local_state", "resume"]
 
 _RESTORE = (
     "Run `chronoduck recover`: it sets the files aside and restores what the replica holds. "
-    "To go on with the files as they are, run `chronoduck replication adopt`."
+    "To go on with the files as they are, name a new DUCKDB_REPLICA_URL."
 )
 
 

@@ -78,8 +78,6 @@ class BackupSettings(BaseSettings):
 
     dir: Path | None = None
     """Where backups go; without it there are none."""
-    schedule: str = "0 * * * *"
-    """When, as in a crontab (UTC); empty for only on demand."""
     format: Literal["zst", "gz"] = "zst"
     """How they are compressed."""
     keep_days: Annotated[int, Field(ge=1)] = 30
@@ -94,5 +92,19 @@ class BackupSettings(BaseSettings):
     """The newest backup of so many months is kept."""
     age_recipient: str | None = None
     """Encrypt for this age public key (``age1...``)."""
+    age_identity_file: Path | None = None
+    """The secret key's file, to verify and restore what ``age_recipient`` encrypted."""
     gpg_passphrase_file: Path | None = None
     """Encrypt by gpg with AES256 and the passphrase in this file."""
+
+    @field_validator(
+        "dir", "age_recipient", "age_identity_file", "gpg_passphrase_file", mode="before"
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()

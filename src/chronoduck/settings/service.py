@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -26,7 +25,7 @@ from chronoduck.settings.groups import (
     CheckpointSettings,
     ReplicaSettings,
 )
-from chronoduck.settings.values import ByteCount, LogFormat, LogLevel, PathList, Seconds, to_bytes
+from chronoduck.settings.values import ByteCount, LogFormat, LogLevel, PathList, Seconds
 
 __all__ = ["GROUPS", "Settings", "load_settings", "variable_names"]
 
@@ -140,10 +139,6 @@ class Settings(BaseSettings):
     """Restore from the replica at start when the database cannot be opened or is missing."""
     quarantine_wal: bool = False
     """Start without the part of the write-ahead log that cannot be replayed; it is set aside."""
-    disk_floor: ByteCount = 200_000_000
-    """Writes are refused while the volume of the database has less free space."""
-    ballast_size: Annotated[int, BeforeValidator(to_bytes), Field(ge=0)] = 64_000_000
-    """A file of this size is given up when the disk is full, so that a checkpoint still fits."""
 
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)

@@ -1,0 +1,98 @@
+"""``chronoduck backup``: make, list and verify plain backups."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chronoduck.backup.records import Backup
+from chronoduck.backup.shelf import Shelf
+from chronoduck.backup.take import take_backup
+from chronoduck.backup.verification import verify_backup
+from chronoduck.cli.output import console, print_json, print_table
+from chronoduck.cli.progress import progress_bar
+from chronoduck.cli.target import DatabaseOption, JsonOption
+from chronoduck.errors import SettingsError
+from chronoduck.settings import Settings, load_settings
+from chronoduck.units import format_bytes, format_seconds
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Make, list and verify plain backups.", no_args_is_help=True)
+
+
+@app.command("create")
+def create(
+    tables: Annotated[
+        str, typer.Option(help="Only these tables, separated by commas, as Parquet files.")
+    ] = "",
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Back the database up into DUCKDB_BACKUP_DIR; a service that runs goes on meanwhile."""
+    settings = _settings(database)
+    names = [name.strip() for name in tables.split(",") if name.strip()]
+    with progress_bar() as show:
+        backup = take_backup(settings, names, show)
+    if as_json:
+        print_json(backup.as_dict())
+        return
+    facts = backup.as_dict()
+    console.print(f"backup {backup.name.id}: {backup.path}", soft_wrap=True)
+    console.print(
+        f"  {facts['rows']:,} rows in {facts['tables']} tables, {format_bytes(backup.size)}, "
+        f"verified, in {format_seconds(facts['seconds'])}"
+    )
+
+
+@app.command("list")
+def list_backups(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Show the backups, oldest first."""
+    backups = _shelf(_settings(database)).list()
+    if as_json:
+        print_json([backup.as_dict() for backup in backups])
+        return
+    print_table(
+        ("id", "file", "size", "rows"),
+        [(each.name.id, each.path.name, format_bytes(each.size), _rows(each)) for each in backups],
+        numeric=(False, False, True, True),
+    )
+
+
+@app.command("verify")
+def verify(
+    backup: Annotated[str, typer.Argument(help="A backup's id, latest, or a file.")] = "latest",
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a backup into a scratch directory, read every column and compare it with its manifest."""
+    settings = _settings(database)
+    path = Path(backup) if Path(backup).exists() else _shelf(settings).find(backup).path
+    with progress_bar() as show:
+        inspection = verify_backup(
+            path, settings.backup, Path(tempfile.gettempdir()), on_progress=show
+        )
+    if as_json:
+        print_json({"file": path, "tables": len(inspection.tables), "rows": inspection.rows})
+    else:
+        console.print(
+            f"{path.name} is whole: {inspection.rows:,} rows in {len(inspection.tables)} tables"
+        )
+
+
+def _settings(database: Path | None) -> Settings:
+    return load_settings(**({"database_path": database} if database else {}))
+
+
+def _shelf(settings: Settings) -> Shelf:
+    shelf = Shelf.of(settings)
+    if shelf is None:
+        raise SettingsError("there is no backup directory", hint="Set DUCKDB_BACKUP_DIR.")
+    return shelf
+
+
+def _rows(backup: Backup) -> int | None:
+    return None if backup.manifest is None else sum(t.rows for t in backup.manifest.tables)

@@ -1,0 +1,235 @@
+"""``chronoduck restore`` and ``chronoduck recover``: from the replica or a backup into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from chronoduck.backup.restore import BackupRestoreReport, restore_backup
+from chronoduck.cli.output import console, print_json, print_table
+from chronoduck.cli.progress import progress_bar
+from chronoduck.cli.target import DatabaseOption, JsonOption
+from chronoduck.engine.ownership import DatabaseOwnership
+from chronoduck.engine.replacing import refuse_existing
+from chronoduck.errors import InvalidRequestError
+from chronoduck.replication.archive import Archive
+from chronoduck.replication.local_state import LocalState
+from chronoduck.replication.opening import open_archive
+from chronoduck.replication.recovery import RestoreReport, restore_database
+from chronoduck.replication.restore_plan import list_points, plan_restore, time_text
+from chronoduck.settings import Settings, load_settings
+from chronoduck.storage import StoreError
+from chronoduck.units import format_bytes, format_seconds
+
+__all__ = ["recover", "restore"]
+
+_THREADS = 8
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--from", help="A replica's address or a backup; default: DUCKDB_REPLICA_URL."),
+]
+VerifyOption = Annotated[
+    Literal["none", "quick", "full"],
+    typer.Option(help="quick opens the file and counts rows, full reads every column."),
+]
+
+
+def restore(
+    to: Annotated[str, typer.Option(help="latest, or a time: 2026-11-24T03:00:00Z.")] = "latest",
+    source: SourceOption = None,
+    output: Annotated[Path | None, typer.Option(help="A new file; default: the database.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show the points in time.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan only.")] = False,
+    verify: VerifyOption = "quick",
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a point in time into a new file; nothing is ever overwritten."""
+    settings = load_settings(**({"database_path": database} if database else {}))
+    target = output or settings.database_path
+    backup = _as_backup(source)
+    if backup is not None:
+        refuse_existing(target)
+        with _owned(target), progress_bar() as show:
+            report = restore_backup(
+                backup, target, settings.backup, verify=verify, on_progress=show
+            )
+        _print_backup(report, as_json)
+        return
+    archive = open_archive(settings, source)
+    if list_:
+        _print_points(archive, as_json)
+        return
+    to_us = _time_us(to)
+    if dry_run:
+        _print_plan(archive, to_us, as_json)
+        return
+    refuse_existing(target)
+    with _owned(target), progress_bar() as show:
+        result = restore_database(archive, target, to_us=to_us, verify=verify, on_progress=show)
+    _print_replica(result, as_json)
+
+
+def recover(
+    source: SourceOption = None,
+    verify: VerifyOption = "full",
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set a damaged or lost database aside and restore the newest point, local tail included."""
+    settings = load_settings(**({"database_path": database} if database else {}))
+    target = settings.database_path
+    backup = _as_backup(source)
+    with _owned(target), progress_bar() as show:
+        if backup is not None:
+            report = restore_backup(
+                backup,
+                target,
+                settings.backup,
+                verify=verify,
+                replace="corrupt",
+                on_progress=show,
+            )
+            _note_for_replica(settings, target)
+        else:
+            result = restore_database(
+                open_archive(settings, source),
+                target,
+                verify=verify,
+                replace="corrupt",
+                graft=True,
+                on_progress=show,
+            )
+    if backup is not None:
+        _print_backup(report, as_json)
+    else:
+        _print_replica(result, as_json)
+
+
+def _as_backup(source: str | None) -> Path | None:
+    """Return the path when it is a backup's; a replica's directory has its own marks in it."""
+    if source is None or "://" in source:
+        return None
+    path = Path(source)
+    return path if path.is_file() or (path / "manifest.json").exists() else None
+
+
+@contextmanager
+def _owned(database: Path) -> Iterator[None]:
+    """Hold the file's lock, so that no service opens it meanwhile."""
+    database.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    ownership = DatabaseOwnership(database)
+    ownership.acquire()
+    try:
+        yield
+    finally:
+        ownership.release()
+
+
+def _note_for_replica(settings: Settings, database: Path) -> None:
+    """Tell the next start that the file is meant to be older than the replica."""
+    if settings.replica.url is None:
+        return
+    try:
+        identity = open_archive(settings).identity()
+    except StoreError:
+        return
+    if identity is not None:
+        LocalState.of_restored(identity, database, 0, 0).write(database)
+
+
+def _time_us(text: str) -> int | None:
+    if text == "latest":
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequestError(
+            f"--to {text} is not a time", hint="Write it as 2026-11-24T03:00:00Z, or latest."
+        ) from None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return int(time.timestamp() * 1e6)
+
+
+def _print_points(archive: Archive, as_json: bool) -> None:
+    with ThreadPoolExecutor(_THREADS) as executor:
+        points = list_points(archive, archive.listing(), executor)
+    rows = [(time_text(point.time_us), point.commits, point.generation) for point in points]
+    if as_json:
+        print_json(
+            [dict(zip(("time", "transactions", "generation"), r, strict=True)) for r in rows]
+        )
+    else:
+        print_table(("time", "transactions", "generation"), rows, numeric=(False, True, False))
+
+
+def _print_plan(archive: Archive, to_us: int | None, as_json: bool) -> None:
+    with ThreadPoolExecutor(_THREADS) as executor:
+        plan = plan_restore(archive, archive.listing(), executor, to_us)
+    facts: dict[str, Any] = {
+        "time": time_text(plan.point.time_us),
+        "transactions": plan.point.commits,
+        "download_bytes": plan.download_bytes,
+        "file_bytes": plan.file_bytes,
+        "packs": len(plan.packs),
+        "segments": len(plan.segments),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    console.print(f"point in time  {facts['time']}, {facts['transactions']:,} transactions")
+    console.print(
+        f"download       {format_bytes(plan.download_bytes)} in {facts['packs']} packs and "
+        f"{facts['segments']} pieces of the log"
+    )
+    console.print(f"database file  {format_bytes(plan.file_bytes)}")
+
+
+def _print_replica(report: RestoreReport, as_json: bool) -> None:
+    facts = {
+        "output": report.output,
+        "time": report.time,
+        "transactions": report.plan.point.commits + report.grafted_commits,
+        "from_local_log": report.grafted_commits,
+        "set_aside": list(report.set_aside),
+        "seconds": round(report.seconds, 3),
+        "rows": None if report.inspection is None else report.inspection.rows,
+    }
+    _print_report(facts, as_json)
+
+
+def _print_backup(report: BackupRestoreReport, as_json: bool) -> None:
+    facts = {
+        "output": report.output,
+        "time": report.taken_at,
+        "set_aside": list(report.set_aside),
+        "seconds": round(report.seconds, 3),
+        "rows": None if report.inspection is None else report.inspection.rows,
+    }
+    _print_report(facts, as_json)
+
+
+def _print_report(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    console.print(
+        f"restored {facts['output']} as of {facts['time']} in {format_seconds(facts['seconds'])}",
+        soft_wrap=True,
+    )
+    if facts.get("transactions") is not None:
+        console.print(
+            f"  {facts['transactions']:,} transactions, "
+            f"{facts['from_local_log']:,} of them from the local log"
+        )
+    if facts["rows"] is not None:
+        console.print(f"  verified: {facts['rows']:,} rows")
+    for path in facts["set_aside"]:
+        console.print(f"  set aside: {path}", soft_wrap=True)

@@ -1,0 +1,65 @@
+"""One database file takes another's place: never over it, always with its log, durably."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from chronoduck.engine.quarantine import stamp
+from chronoduck.errors import DuckDBException
+
+__all__ = ["RestoreRefusedError", "place_file", "refuse_existing", "set_aside", "wal_path"]
+
+
+class RestoreRefusedError(DuckDBException):
+    """A restore would overwrite something that is in use or not set aside."""
+
+    code = "restore_refused"
+    title = "Restore refused"
+    http_status = 409
+    exit_code = 73
+
+
+def wal_path(database: Path) -> Path:
+    """Return the file that DuckDB keeps a database's log in."""
+    return database.with_name(database.name + ".wal")
+
+
+def refuse_existing(output: Path) -> None:
+    """Check that neither the file nor a log of that name is there.
+
+    Raises:
+        RestoreRefusedError: one of them is. DuckDB would replay a leftover log into another's file.
+    """
+    for path in (output, wal_path(output)):
+        if path.exists():
+            raise RestoreRefusedError(
+                f"{path} is there already",
+                hint="Name another --output; `chronoduck recover` sets the old files aside.",
+            )
+
+
+def set_aside(database: Path, word: str) -> tuple[Path, ...]:
+    """Rename the database file and its log to ``NAME.word-TIME``; return the new names."""
+    suffix = f".{word}-{stamp()}"
+    moved = []
+    # The log last: a file without its log would lose the log's transactions if we die in between.
+    for path in (database, wal_path(database)):
+        if path.exists():
+            target = path.with_name(path.name + suffix)
+            path.rename(target)
+            moved.append(target)
+    return tuple(moved)
+
+
+def place_file(temporary: Path, output: Path) -> None:
+    """Give a finished file (and its log, if it has one) its name, durably."""
+    log = wal_path(temporary)
+    if log.exists():
+        log.rename(wal_path(output))
+    temporary.rename(output)
+    descriptor = os.open(output.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
