@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 
 from chronoduck.engine.disk_format import BLOCK_BYTES, DatabaseFile, is_block_intact
+from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_table import BlockChange, BlockTable
 from chronoduck.replication.records import PACK_BLOCKS, pack_name
@@ -87,11 +88,11 @@ class BlockShipper:
                 done += len(numbers)
                 self._on_progress(done, len(changed))
         finally:
-            failure: BaseException | None = None
+            failure: DuckDBException | None = None
             for future in under_way:
                 try:
                     self._settle(future)
-                except Exception as error:  # noqa: BLE001 - raised below, after the others
+                except DuckDBException as error:  # raised below, after the others
                     failure = error
             if failure is not None:
                 raise failure
