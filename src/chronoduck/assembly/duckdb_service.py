@@ -309,6 +309,10 @@ class DuckDBService:
         """Return the short performance report."""
         return self._report().performance_metrics()
 
+    async def get_replication_status(self) -> dict[str, Any]:
+        """Return how far the replica is behind, what it holds, and the checkpoints."""
+        return self._report().replication()
+
     def _report(self) -> Reports:
         if self._reports is None:
             budget = memory_budget(self.settings)
@@ -325,4 +329,6 @@ class DuckDBService:
         parts = self._parts
         if parts is None or self._is_draining:
             return None
-        return EngineState(parts.access, parts.ping, self._started_at)
+        return EngineState(
+            parts.access, parts.ping, parts.checkpointer, parts.link, self._started_at
+        )

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.memory import MemoryBudget
 from chronoduck.engine.ping import EnginePing, PingResult
+from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.session import EngineAccess
 from chronoduck.settings import Settings
@@ -23,6 +25,8 @@ class EngineState:
 
     access: EngineAccess
     ping: EnginePing
+    checkpointer: Checkpointer
+    link: ReplicatorLink | None
     started_at: float
     """``time.monotonic()``."""
 
@@ -104,6 +108,16 @@ class StateView:
         if state is not None:
             return state.access.healer.get_status()
         return {"is_healing": False, "count": 0, "last_heal": None}
+
+    def replica_status(self) -> dict[str, Any]:
+        """Return the replicator's status; empty when there is none."""
+        state = self._current()
+        return {} if state is None or state.link is None else state.link.get_status()
+
+    def checkpoint_status(self) -> dict[str, Any]:
+        """Return the checkpoints' counters and pauses; empty while the database is closed."""
+        state = self._current()
+        return {} if state is None else state.checkpointer.get_status()
 
     def extensions(self) -> Mapping[str, str]:
         """Return name -> state of each extension."""

@@ -15,6 +15,7 @@ from chronoduck.cli import (
     doctor,
     load,
     query,
+    replication,
     restore,
     serve,
     status,
@@ -63,6 +64,7 @@ app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("restore")(restore.restore)
 app.command("recover")(restore.recover)
+app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
 app.add_typer(templates.app, name="templates")
 app.add_typer(breaker.app, name="breaker")

@@ -9,6 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from chronoduck.monitoring.durability import (
+    checkpoint_finding,
+    replica_finding,
+    replica_report,
+    scrub_finding,
+)
 from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
@@ -52,6 +58,8 @@ class ServiceView(Protocol):
     def queue_status(self) -> dict[str, Any]: ...
     def breaker_status(self) -> dict[str, Any]: ...
     def healing_status(self) -> dict[str, Any]: ...
+    def replica_status(self) -> dict[str, Any]: ...
+    def checkpoint_status(self) -> dict[str, Any]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -115,9 +123,19 @@ class Reports:
             "connection_pool": view.pool_status(),
             "queue": view.queue_status(),
             "circuit_breaker": view.breaker_status(),
+            # The store's words may name hosts and paths: they are for GET replication only.
+            "replication": {
+                name: value
+                for name, value in self.replication().items()
+                if name not in ("error", "hint")
+            },
             "database_file": _describe_file(view.database_path),
             "query_analysis": self._history.analysis(),
         }
+
+    def replication(self) -> dict[str, Any]:
+        """Return the report behind ``GET replication``."""
+        return replica_report(self._view.replica_status(), self._view.checkpoint_status())
 
     def performance_metrics(self) -> dict[str, Any]:
         """Return the short report behind ``templates/performance-metrics``."""
@@ -168,6 +186,9 @@ class Reports:
             self._disk_finding(),
             self._memory_finding(),
             self._extensions_finding(),
+            replica_finding(self._view.replica_status()),
+            scrub_finding(self._view.replica_status()),
+            checkpoint_finding(self._view.checkpoint_status()),
         ]
 
     def _engine_finding(self, answer: EngineAnswer | None, silent_seconds: float) -> Finding:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import time
 from typing import Any
 
 import orjson
@@ -120,10 +119,9 @@ class ReplicatorLink:
             ReplicaState.REFUSED,
         )
 
-    @property
-    def lag_seconds(self) -> float:
-        """What would be lost if the disk died now, in seconds: an upper bound."""
-        return max(0.0, time.time() - self.status.caught_up_us / 1e6)
+    def get_status(self) -> dict[str, Any]:
+        """Return the replicator's status as JSON fields, with how often it was started again."""
+        return {**self.status.as_dict(), "restarts": self.restarts}
 
     # --- the conversation ---------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """One file per subject; ``routers`` lists them all."""
 
-from chronoduck.api.routes import health, load, query, running, tables, templates
+from chronoduck.api.routes import health, load, query, replication, running, tables, templates
 
 __all__ = ["routers"]
 
@@ -11,4 +11,5 @@ routers = [
     load.router,
     templates.router,
     running.router,
+    replication.router,
 ]

@@ -1,0 +1,124 @@
+"""How safe the data is now: what the replica holds, what is not in it yet, when the log is folded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from chronoduck.monitoring.health import Finding, Status
+from chronoduck.units import format_bytes
+
+__all__ = ["checkpoint_finding", "replica_finding", "replica_report", "scrub_finding"]
+
+_LAG_WARN_SECONDS = 60.0
+_LAG_BAD_SECONDS = 3600.0
+"""The platform's recovery point objective."""
+
+
+def replica_report(status: dict[str, Any], checkpoints: dict[str, Any]) -> dict[str, Any]:
+    """Return what `GET replication` answers, of the replicator's status; sizes in bytes, times in s."""
+    if not status:
+        return {
+            "enabled": False,
+            "sentence": "There is no replica: set DUCKDB_REPLICA_URL. A lost disk loses everything "
+            "since the last backup.",
+            "checkpoints": checkpoints,
+        }
+    return {
+        "enabled": True,
+        "sentence": _sentence(status),
+        "state": status["state"],
+        "error": status["error"],
+        "hint": status["hint"],
+        "lag_seconds": _lag(status),
+        "lag_bytes": status["unshipped_bytes"],
+        "last_restore_point": _time(status["last_point_us"]),
+        "caught_up_at": _time(status["caught_up_us"]),
+        "transactions": status["commits"],
+        "generation": status["generation"] or None,
+        "generations": status["generations"],
+        "progress": {"done": status["progress_done"], "total": status["progress_total"]},
+        "store": {
+            "bytes": status["store_bytes"],
+            "shipped_bytes": status["shipped_bytes"],
+            "requests": status["requests"],
+            "failures": status["failures"],
+        },
+        "scrub": {
+            "last_round": _time(status["scrubbed_us"]),
+            "share": round(status["scrub_share"], 4),
+            "damaged_blocks": status["damaged_blocks"],
+        },
+        "restarts": status["restarts"],
+        "checkpoints": checkpoints,
+    }
+
+
+def replica_finding(status: dict[str, Any]) -> Finding:
+    """Judge the replica; a missing one is the operator's choice and no fault."""
+    if not status:
+        return Finding("replica", Status.HEALTHY, "There is no replica")
+    lag = _lag(status)
+    if status["state"] == "refused":
+        return Finding(
+            "replica",
+            Status.UNHEALTHY,
+            "The replica is not written any more: another service writes it, or files disagree",
+            "Run `chronoduck replication status`, which tells why.",
+        )
+    if status["state"] == "failing" or lag is None or lag > _LAG_WARN_SECONDS:
+        if status["state"] == "syncing" or (lag is None and status["state"] == "starting"):
+            return Finding("replica", Status.HEALTHY)
+        behind = "has never caught up" if lag is None else f"is {lag:.0f} s behind"
+        return Finding(
+            "replica",
+            Status.UNHEALTHY if lag is not None and lag > _LAG_BAD_SECONDS else Status.DEGRADED,
+            f"The replica {behind}" + (": its store fails" if status["state"] == "failing" else ""),
+            "Run `chronoduck replication status`; it catches up by itself once the store answers.",
+        )
+    return Finding("replica", Status.HEALTHY)
+
+
+def scrub_finding(status: dict[str, Any]) -> Finding:
+    """Judge what the background check of the file's blocks found."""
+    damaged = status["damaged_blocks"] if status else 0
+    if not damaged:
+        return Finding("file", Status.HEALTHY)
+    return Finding(
+        "file",
+        Status.UNHEALTHY,
+        f"{damaged} blocks of the database file are damaged on the disk",
+        "Stop the service, run `chronoduck recover`, and replace the disk.",
+    )
+
+
+def checkpoint_finding(checkpoints: dict[str, Any]) -> Finding:
+    """Judge whether the log is folded into the file as it should."""
+    if not checkpoints or not checkpoints["last_error"]:
+        return Finding("checkpoint", Status.HEALTHY)
+    return Finding(
+        "checkpoint",
+        Status.DEGRADED,
+        f"The log of {format_bytes(checkpoints['log_bytes'])} cannot be folded into the file",
+        "Nothing is lost. It is tried again; look for checkpoint_failed in the log.",
+    )
+
+
+def _lag(status: dict[str, Any]) -> float | None:
+    caught_up_us: int = status["caught_up_us"]
+    if not caught_up_us:
+        return None
+    return round(max(0.0, datetime.now(UTC).timestamp() - caught_up_us / 1e6), 3)
+
+
+def _sentence(status: dict[str, Any]) -> str:
+    lag = _lag(status)
+    if lag is None:
+        return "The first copy is being made: a lost disk would lose everything before its end."
+    return f"If the disk died now you would lose at most the last {lag:.1f} s."
+
+
+def _time(time_us: int) -> str | None:
+    if not time_us:
+        return None
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds")
