@@ -26,14 +26,11 @@ _TABLES = """
 SELECT schema_name, table_name, sql FROM duckdb_tables()
 WHERE NOT internal AND NOT temporary ORDER BY table_oid
 """
-_DEPENDENCIES = """
-SELECT 'CREATE TYPE ' || format('"{}"', replace(type_name, '"', '""')) || ' AS ENUM (' ||
-       array_to_string(list_transform(labels,
-           x -> '''' || replace(x, '''', '''''') || ''''), ', ') || ');'
-FROM duckdb_types() WHERE logical_type = 'ENUM' AND NOT internal AND labels IS NOT NULL
-UNION ALL
-SELECT sql FROM duckdb_sequences() WHERE NOT temporary
+_ENUMS = """
+SELECT type_name, labels FROM duckdb_types()
+WHERE logical_type = 'ENUM' AND NOT internal AND labels IS NOT NULL
 """
+_SEQUENCES = "SELECT sql FROM duckdb_sequences() WHERE NOT temporary"
 
 
 def export_tables(
@@ -58,7 +55,7 @@ def export_tables(
             }
             wanted = [_find(name, list(known)) for name in tables]
             facts = []
-            statements = [row[0] for row in connection.execute(_DEPENDENCIES).fetchall()]
+            statements = _dependencies(connection)
             for done, key in enumerate(wanted):
                 on_progress(done, len(wanted))
                 statements.append(known[key])
@@ -110,6 +107,15 @@ def _failing(what: str) -> Iterator[None]:
     except duckdb.Error as error:
         message = str(parse_message(error)["exception_message"]).splitlines()[0]
         raise DatabaseFailedError(f"{what}: {message}") from error
+
+
+def _dependencies(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the statements that make what tables may refer to: enums and sequences."""
+    statements = []
+    for name, labels in connection.execute(_ENUMS).fetchall():
+        texts = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
+        statements.append(f"CREATE TYPE {_quoted(name)} AS ENUM ({texts});")
+    return statements + [row[0] for row in connection.execute(_SEQUENCES).fetchall()]
 
 
 def _find(name: str, known: list[tuple[str, str]]) -> tuple[str, str]:
