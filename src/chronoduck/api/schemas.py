@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "BackupRequest",
     "BatchRequest",
     "BatchResponse",
     "ExplainRequest",
@@ -132,6 +133,14 @@ class TableDetails(TableSummary):
     size_bytes: int | None
     columns: list[ColumnDetails]
     sample: QueryResponse
+
+
+class BackupRequest(_Request):
+    """What to back up."""
+
+    tables: Annotated[
+        list[str], Field(description="Only these, as Parquet files; empty: the database.")
+    ] = []
 
 
 class RunningQuery(BaseModel):

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
@@ -30,6 +31,7 @@ from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import run_and_fetch
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
@@ -262,6 +264,14 @@ class DuckDBService:
         """Return what loads files into tables."""
         return (await self._started()).loader
 
+    async def jobs(self) -> JobRegistry:
+        """Return the work that outlives its request."""
+        return (await self._started()).jobs
+
+    async def backups(self) -> Backups:
+        """Return what makes, lists and verifies backups."""
+        return (await self._started()).backups
+
     async def templates(self) -> TemplateLibrary:
         """Return the query templates."""
         await self._started()
@@ -330,5 +340,10 @@ class DuckDBService:
         if parts is None or self._is_draining:
             return None
         return EngineState(
-            parts.access, parts.ping, parts.checkpointer, parts.link, self._started_at
+            parts.access,
+            parts.ping,
+            parts.checkpointer,
+            parts.link,
+            parts.backups,
+            self._started_at,
         )

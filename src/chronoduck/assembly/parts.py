@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from chronoduck.assembly.backups import Backups
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -25,6 +26,7 @@ from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
@@ -62,6 +64,8 @@ class Parts:
     loader: FileLoader
     checkpointer: Checkpointer
     link: ReplicatorLink | None
+    jobs: JobRegistry
+    backups: Backups
 
     @classmethod
     def build(
@@ -92,7 +96,10 @@ class Parts:
             access, breaker, parser, settings, (*observers, _commit_counter(checkpointer))
         )
         queries = Queries(runner)
+        jobs = JobRegistry()
+        backups = Backups(settings, checkpointer, jobs)
         checkpointer.start()
+        backups.start()
         if link is not None:
             link.begin()
         return cls(
@@ -108,6 +115,8 @@ class Parts:
             loader=FileLoader(_Transactions(runner), instance.spool_directory),
             checkpointer=checkpointer,
             link=link,
+            jobs=jobs,
+            backups=backups,
         )
 
     async def close(self, grace_seconds: float) -> int:
@@ -120,6 +129,8 @@ class Parts:
         interrupted = len(runner.list_running())
         runner.cancel_all(CancelReason.SHUTDOWN)
         self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
+        await self.backups.stop()
+        await self.jobs.close()
         await self.checkpointer.stop()
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)

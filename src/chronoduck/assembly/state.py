@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chronoduck.assembly.backups import Backups
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.memory import MemoryBudget
 from chronoduck.engine.ping import EnginePing, PingResult
@@ -27,6 +28,7 @@ class EngineState:
     ping: EnginePing
     checkpointer: Checkpointer
     link: ReplicatorLink | None
+    backups: Backups
     started_at: float
     """``time.monotonic()``."""
 
@@ -118,6 +120,11 @@ class StateView:
         """Return the checkpoints' counters and pauses; empty while the database is closed."""
         state = self._current()
         return {} if state is None else state.checkpointer.get_status()
+
+    def backup_status(self) -> dict[str, Any]:
+        """Return whether backups are made and how the last one ended; empty while closed."""
+        state = self._current()
+        return {} if state is None else state.backups.get_status()
 
     def extensions(self) -> Mapping[str, str]:
         """Return name -> state of each extension."""

@@ -12,9 +12,10 @@ from chronoduck.backup.records import Backup
 from chronoduck.backup.shelf import Shelf
 from chronoduck.backup.take import take_backup
 from chronoduck.backup.verification import verify_backup
+from chronoduck.cli.jobs import follow_job
 from chronoduck.cli.output import console, print_json, print_table
 from chronoduck.cli.progress import progress_bar
-from chronoduck.cli.target import DatabaseOption, JsonOption
+from chronoduck.cli.target import DatabaseOption, JsonOption, find_target
 from chronoduck.errors import SettingsError
 from chronoduck.settings import Settings, load_settings
 from chronoduck.units import format_bytes, format_seconds
@@ -33,18 +34,24 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Back the database up into DUCKDB_BACKUP_DIR; a service that runs goes on meanwhile."""
-    settings = _settings(database)
     names = [name.strip() for name in tables.split(",") if name.strip()]
+    target = find_target(database, None, None)
     with progress_bar() as show:
-        backup = take_backup(settings, names, show)
+        if target.service is not None:
+            facts = follow_job(
+                target.service,
+                target.service.call("POST", "/backups", json={"tables": names}),
+                show,
+            )
+        else:
+            facts = take_backup(target.settings, names, show).as_dict()
     if as_json:
-        print_json(backup.as_dict())
+        print_json(facts)
         return
-    facts = backup.as_dict()
-    console.print(f"backup {backup.name.id}: {backup.path}", soft_wrap=True)
+    console.print(f"backup {facts['id']}: {facts['file']}", soft_wrap=True)
     console.print(
-        f"  {facts['rows']:,} rows in {facts['tables']} tables, {format_bytes(backup.size)}, "
-        f"verified, in {format_seconds(facts['seconds'])}"
+        f"  {facts['rows']:,} rows in {facts['tables']} tables, "
+        f"{format_bytes(facts['size_bytes'])}, verified, in {format_seconds(facts['seconds'])}"
     )
 
 

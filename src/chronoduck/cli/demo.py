@@ -16,7 +16,7 @@ from chronoduck.cli.serve import PortInUseError, end_process, run_loop, serve_un
 from chronoduck.engine.ownership import Owner, current_owner
 from chronoduck.errors import NotFoundError
 from chronoduck.logs import configure_logging
-from chronoduck.settings import Settings, load_settings
+from chronoduck.settings import BackupSettings, ReplicaSettings, Settings, load_settings
 
 __all__ = ["demo"]
 
@@ -34,6 +34,8 @@ def demo(
         temp_directory=directory / "tmp",
         log_file=directory / "chronoduck.log",
         port=port,
+        replica=ReplicaSettings(url=str(directory.absolute() / "replica")),
+        backup=BackupSettings(dir=directory / "backups"),
     )
     owner = current_owner(settings.database_path)
     if owner is not None and owner.url is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -140,6 +140,12 @@ class Checkpointer:
                     wait = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS)) - 1]
                     self._log.warning("checkpoint_failed", error=error.operator_detail, retry=wait)
             await asyncio.sleep(wait)
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Keep checkpoints off, while the file and its log are copied; transactions go on."""
+        async with self._lock:
+            yield
 
     async def checkpoint(self) -> float:
         """Fold the log into the file; return the seconds that writers may have waited.

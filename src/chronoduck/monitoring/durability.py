@@ -8,7 +8,13 @@ from typing import Any
 from chronoduck.monitoring.health import Finding, Status
 from chronoduck.units import format_bytes
 
-__all__ = ["checkpoint_finding", "replica_finding", "replica_report", "scrub_finding"]
+__all__ = [
+    "backup_finding",
+    "checkpoint_finding",
+    "replica_finding",
+    "replica_report",
+    "scrub_finding",
+]
 
 _LAG_WARN_SECONDS = 60.0
 _LAG_BAD_SECONDS = 3600.0
@@ -101,6 +107,18 @@ def checkpoint_finding(checkpoints: dict[str, Any]) -> Finding:
         Status.DEGRADED,
         f"The log of {format_bytes(checkpoints['log_bytes'])} cannot be folded into the file",
         "Nothing is lost. It is tried again; look for checkpoint_failed in the log.",
+    )
+
+
+def backup_finding(backups: dict[str, Any]) -> Finding:
+    """Judge whether the last backup was made."""
+    if not backups or not backups["last_error"]:
+        return Finding("backup", Status.HEALTHY)
+    return Finding(
+        "backup",
+        Status.DEGRADED,
+        f"The last backup was not made ({backups['last_error']})",
+        "GET jobs tells why; `chronoduck backup create` makes one now.",
     )
 
 

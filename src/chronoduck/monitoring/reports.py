@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chronoduck.monitoring.durability import (
+    backup_finding,
     checkpoint_finding,
     replica_finding,
     replica_report,
@@ -60,6 +61,7 @@ class ServiceView(Protocol):
     def healing_status(self) -> dict[str, Any]: ...
     def replica_status(self) -> dict[str, Any]: ...
     def checkpoint_status(self) -> dict[str, Any]: ...
+    def backup_status(self) -> dict[str, Any]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -189,6 +191,7 @@ class Reports:
             replica_finding(self._view.replica_status()),
             scrub_finding(self._view.replica_status()),
             checkpoint_finding(self._view.checkpoint_status()),
+            backup_finding(self._view.backup_status()),
         ]
 
     def _engine_finding(self, answer: EngineAnswer | None, silent_seconds: float) -> Finding:

@@ -12,8 +12,8 @@ import orjson
 from chronoduck.errors import DuckDBConnectionError, DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError
-from chronoduck.replication.messages import ReplicaState, ReplicaStatus, reveal, to_line
-from chronoduck.settings import Settings
+from chronoduck.replication.messages import ReplicaState, ReplicaStatus, to_line
+from chronoduck.settings import Settings, reveal
 
 __all__ = ["ReplicatorLink"]
 

@@ -7,11 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from pydantic import SecretStr
 
-from chronoduck.settings import Settings
-
-__all__ = ["ReplicaState", "ReplicaStatus", "reveal", "to_line"]
+__all__ = ["ReplicaState", "ReplicaStatus", "to_line"]
 
 
 class ReplicaState(StrEnum):
@@ -76,18 +73,3 @@ class ReplicaStatus:
 def to_line(kind: str, **fields: Any) -> bytes:
     """Return a message."""
     return orjson.dumps({"kind": kind, **fields}, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def reveal(settings: Settings) -> dict[str, Any]:
-    """Return the settings as JSON values, secrets in clear: only for a pipe to our own child."""
-    return {name: _plain(value) for name, value in settings.model_dump().items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -6,6 +6,7 @@ from chronoduck.settings.groups import (
     CheckpointSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.reveal import reveal
 from chronoduck.settings.service import GROUPS, Settings, load_settings, variable_names
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "ReplicaSettings",
     "Settings",
     "load_settings",
+    "reveal",
     "variable_names",
 ]

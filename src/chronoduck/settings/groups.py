@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from cronsim import CronSim, CronSimError
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -78,6 +80,8 @@ class BackupSettings(BaseSettings):
 
     dir: Path | None = None
     """Where backups go; without it there are none."""
+    schedule: str = "0 * * * *"
+    """When, as in a crontab (UTC); empty for only on demand."""
     format: Literal["zst", "gz"] = "zst"
     """How they are compressed."""
     keep_days: Annotated[int, Field(ge=1)] = 30
@@ -103,6 +107,16 @@ class BackupSettings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return value or None
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_crontab(cls, value: str) -> str:
+        try:
+            if value:
+                CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
+        except CronSimError as error:
+            raise ValueError(f"{value!r} is not a crontab's schedule: {error}") from None
+        return value
 
     @field_validator("dir")
     @classmethod

@@ -1,6 +1,16 @@
 """One file per subject; ``routers`` lists them all."""
 
-from chronoduck.api.routes import health, load, query, replication, running, tables, templates
+from chronoduck.api.routes import (
+    backups,
+    health,
+    jobs,
+    load,
+    query,
+    replication,
+    running,
+    tables,
+    templates,
+)
 
 __all__ = ["routers"]
 
@@ -12,4 +22,6 @@ routers = [
     templates.router,
     running.router,
     replication.router,
+    backups.router,
+    jobs.router,
 ]

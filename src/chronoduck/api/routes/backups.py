@@ -1,0 +1,60 @@
+"""``backups``: list, make and verify them; the work goes on as jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from chronoduck.api.access import Authenticated, body_schema, read_body, service_of
+from chronoduck.api.responses import JsonResponse
+from chronoduck.api.schemas import BackupRequest
+from chronoduck.service.jobs import Job
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"])
+_STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow the Location."}}
+
+
+@router.get("/backups", operation_id="list_backups", summary="The backups")
+async def list_backups(request: Request, caller: Authenticated) -> Response:
+    """List the backups, oldest first, and when the next one is made."""
+    backups = await service_of(request).backups()
+    found = await asyncio.to_thread(backups.list)
+    return JsonResponse({"backups": [backup.as_dict() for backup in found], **backups.get_status()})
+
+
+@router.post(
+    "/backups",
+    operation_id="create_backup",
+    summary="Make a backup",
+    status_code=202,
+    responses=_STARTED,
+    openapi_extra=body_schema(BackupRequest),
+)
+async def create_backup(request: Request, caller: Authenticated) -> Response:
+    """Begin a backup of the database, or of some tables as Parquet; writers do not wait."""
+    body = await read_body(request, BackupRequest)
+    return _started(request, (await service_of(request).backups()).create(body.tables))
+
+
+@router.post(
+    "/backups/{backup_id}/verify",
+    operation_id="verify_backup",
+    summary="Verify a backup",
+    status_code=202,
+    responses=_STARTED,
+)
+async def verify_backup(backup_id: str, request: Request, caller: Authenticated) -> Response:
+    """Begin to restore it into a scratch directory, to read every column and compare."""
+    backups = await service_of(request).backups()
+    return _started(request, backups.verify(backup_id))
+
+
+def _started(request: Request, job: Job) -> Response:
+    root = request.url.path.partition("/backups")[0]
+    return JsonResponse(
+        job.as_dict(), status_code=202, headers={"Location": f"{root}/jobs/{job.id}"}
+    )
