@@ -7,14 +7,16 @@ from types import TracebackType
 from typing import Any
 
 import orjson
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.service.encoded import EncodedResult
+from chronoduck.service.jobs import Job
 
-__all__ = ["ClientGone", "DisconnectGuard", "JsonResponse", "ResultResponse"]
+__all__ = ["ClientGone", "DisconnectGuard", "JsonResponse", "ResultResponse", "job_response"]
 
 _log = get_logger("api")
 _WATCH_AFTER_SECONDS = 0.1
@@ -29,6 +31,12 @@ class JsonResponse(Response):
     def render(self, content: Any) -> bytes:
         """Return the content as JSON."""
         return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+
+def job_response(request: Request, job: Job) -> Response:
+    """Answer that a job has begun, and where to follow it."""
+    where = request.app.url_path_for("get_job", job_id=job.id)
+    return JsonResponse(job.as_dict(), status_code=202, headers={"Location": str(where)})
 
 
 class ClientGone(Response):

@@ -13,6 +13,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from chronoduck.assembly.backups import Backups
+from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
@@ -272,6 +273,10 @@ class DuckDBService:
         """Return what makes, lists and verifies backups."""
         return (await self._started()).backups
 
+    async def drills(self) -> Drills:
+        """Return what restores the replica elsewhere, to know that it can be."""
+        return (await self._started()).drills
+
     async def templates(self) -> TemplateLibrary:
         """Return the query templates."""
         await self._started()
@@ -345,5 +350,6 @@ class DuckDBService:
             parts.checkpointer,
             parts.link,
             parts.backups,
+            parts.drills,
             self._started_at,
         )

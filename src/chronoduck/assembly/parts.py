@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from chronoduck.assembly.backups import Backups
+from chronoduck.assembly.drills import Drills
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -66,6 +67,7 @@ class Parts:
     link: ReplicatorLink | None
     jobs: JobRegistry
     backups: Backups
+    drills: Drills
 
     @classmethod
     def build(
@@ -98,8 +100,10 @@ class Parts:
         queries = Queries(runner)
         jobs = JobRegistry()
         backups = Backups(settings, checkpointer, jobs)
+        drills = Drills(settings, jobs)
         checkpointer.start()
         backups.start()
+        drills.start()
         if link is not None:
             link.begin()
         return cls(
@@ -117,6 +121,7 @@ class Parts:
             link=link,
             jobs=jobs,
             backups=backups,
+            drills=drills,
         )
 
     async def close(self, grace_seconds: float) -> int:
@@ -130,6 +135,7 @@ class Parts:
         runner.cancel_all(CancelReason.SHUTDOWN)
         self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
         await self.backups.stop()
+        await self.drills.stop()
         await self.jobs.close()
         await self.checkpointer.stop()
         await self.access.healer.stop()

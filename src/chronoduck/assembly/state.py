@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chronoduck.assembly.backups import Backups
+from chronoduck.assembly.drills import Drills
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.memory import MemoryBudget
 from chronoduck.engine.ping import EnginePing, PingResult
@@ -29,6 +30,7 @@ class EngineState:
     checkpointer: Checkpointer
     link: ReplicatorLink | None
     backups: Backups
+    drills: Drills
     started_at: float
     """``time.monotonic()``."""
 
@@ -125,6 +127,11 @@ class StateView:
         """Return whether backups are made and how the last one ended; empty while closed."""
         state = self._current()
         return {} if state is None else state.backups.get_status()
+
+    def drill_status(self) -> dict[str, Any]:
+        """Return how the last restore drill went and when the next one is; empty while closed."""
+        state = self._current()
+        return {} if state is None else state.drills.get_status()
 
     def extensions(self) -> Mapping[str, str]:
         """Return name -> state of each extension."""

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import httpx2
 
+from chronoduck.backup.shelf import Shelf
 from chronoduck.engine.extensions import extension_wheel
 from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ownership import current_owner
 from chronoduck.engine.paths import check_database_file, describe_path
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException
+from chronoduck.replication.opening import open_archive
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.settings import Settings, load_settings
 from chronoduck.units import format_bytes
@@ -228,6 +230,66 @@ def _templates(settings: Settings) -> Iterator[Check]:
         parser.close()
 
 
+def _replica(settings: Settings) -> Iterator[Check]:
+    url = settings.replica.url
+    if url is None:
+        yield Check(
+            "replica",
+            Severity.WARNING,
+            "there is no replica: a lost disk loses everything since the last backup",
+            "Set DUCKDB_REPLICA_URL to a directory on another disk, or to s3://bucket/prefix",
+        )
+        return
+    try:
+        archive = open_archive(settings)
+        identity, listing = archive.identity(), archive.listing()
+    except DuckDBException as error:
+        yield Check("replica", Severity.ERROR, error.operator_detail, error.hint)
+        return
+    if identity is None:
+        yield Check("replica", Severity.OK, f"{url} will be begun at the first start")
+    else:
+        yield Check(
+            "replica",
+            Severity.OK,
+            f"{url}: {len(listing.generations)} generations, {format_bytes(listing.size)}",
+        )
+    if "://" not in url and _is_same_volume(Path(url), settings.database_path):
+        yield Check(
+            "replica-disk",
+            Severity.WARNING,
+            f"{url} is on the volume of the database: a lost disk loses both",
+            "Set DUCKDB_REPLICA_URL to a directory on another disk, or to s3://bucket/prefix",
+        )
+
+
+def _is_same_volume(one: Path, other: Path) -> bool:
+    places = [
+        next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+        for path in (one, other)
+    ]
+    return places[0].stat().st_dev == places[1].stat().st_dev
+
+
+def _backups(settings: Settings) -> Iterator[Check]:
+    shelf = Shelf.of(settings)
+    if shelf is None:
+        yield Check("backups", Severity.OK, "there are no backups (DUCKDB_BACKUP_DIR is not set)")
+        return
+    place = next(p for p in (shelf.directory, *shelf.directory.parents) if p.exists())
+    if not os.access(place, os.W_OK):
+        yield Check(
+            "backups",
+            Severity.ERROR,
+            f"{describe_path(place)} is not writable by this user",
+            f"sudo chown $USER {place}  - or set DUCKDB_BACKUP_DIR",
+        )
+        return
+    backups = shelf.list()
+    newest = f", the newest of {backups[-1].name.taken_at:%Y-%m-%d %H:%M:%S}" if backups else ""
+    yield Check("backups", Severity.OK, f"{len(backups)} in {shelf.directory}{newest}")
+
+
 _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _directory,
     _database,
@@ -238,4 +300,6 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _memory,
     _extensions,
     _templates,
+    _replica,
+    _backups,
 )

@@ -13,6 +13,7 @@ from chronoduck.cli import (
     breaker,
     demo,
     doctor,
+    drill,
     load,
     query,
     replication,
@@ -20,6 +21,7 @@ from chronoduck.cli import (
     serve,
     status,
     templates,
+    verify,
 )
 from chronoduck.cli.output import print_error
 from chronoduck.errors import DuckDBException
@@ -64,6 +66,8 @@ app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("restore")(restore.restore)
 app.command("recover")(restore.recover)
+app.command("verify")(verify.verify)
+app.command("drill")(drill.drill)
 app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
 app.add_typer(templates.app, name="templates")

@@ -9,17 +9,11 @@ from typing import Any
 import httpx2
 import orjson
 
-from chronoduck import errors
 from chronoduck.errors import DuckDBException, ServiceUnavailableError
 
 __all__ = ["RemoteProblem", "RemoteService"]
 
 _PREFIX = "/api/v1/duckdb"
-_EXIT_CODES = {
-    error.code: error.exit_code
-    for error in vars(errors).values()
-    if isinstance(error, type) and issubclass(error, DuckDBException)
-}
 
 
 class RemoteProblem(DuckDBException):
@@ -30,7 +24,17 @@ class RemoteProblem(DuckDBException):
         where = f" (line {position['line']}, column {position['column']})" if position else ""
         super().__init__(f"{fields['detail']}{where}", hint=fields.get("hint", ""))
         self.code = fields["code"]  # type: ignore[misc] # the service's, not this class's
-        self.exit_code = _EXIT_CODES.get(self.code, 1)  # type: ignore[misc]
+        self.exit_code = _exit_code(self.code)  # type: ignore[misc]
+
+
+def _exit_code(code: str) -> int:
+    """Return the exit code that this program has for an error's code."""
+    classes = [DuckDBException]
+    for each in classes:
+        if each.code == code:
+            return each.exit_code
+        classes += each.__subclasses__()
+    return 1
 
 
 class RemoteService:

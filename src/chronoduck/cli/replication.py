@@ -1,24 +1,35 @@
-"""``chronoduck replication``: the continuous replica of the running service."""
+"""``chronoduck replication``: look at the continuous replica, begin it anew, make a key for it."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import typer
 
-from chronoduck.cli.output import console, print_json
+from chronoduck.cli.output import console, errors, print_json
+from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
     TokenFileOption,
     UrlOption,
+    owned,
     require_service,
 )
-from chronoduck.units import format_bytes
+from chronoduck.engine.quarantine import check_log
+from chronoduck.errors import DuckDBConnectionError, SettingsError
+from chronoduck.replication.envelope import new_key
+from chronoduck.replication.link import ReplicatorLink
+from chronoduck.replication.messages import ReplicaState
+from chronoduck.settings import Settings, load_settings
+from chronoduck.units import format_bytes, format_seconds
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Look at the continuous replica.", no_args_is_help=True)
+app = typer.Typer(help="Look at the continuous replica, or begin it anew.", no_args_is_help=True)
+_LOOK_SECONDS = 0.1
 _WELL = ("following", "syncing", "starting")
 
 
@@ -37,6 +48,44 @@ def status(
         _print(report)
     if report["enabled"] and report["state"] not in _WELL:
         raise typer.Exit(69)
+
+
+@app.command("adopt")
+def adopt(database: DatabaseOption = None) -> None:
+    """Take the local database for right, whatever the replica holds; its points in time stay."""
+    settings = load_settings(**({"database_path": database} if database else {}))
+    path = settings.database_path
+    if settings.replica.url is None:
+        raise SettingsError("there is no replica", hint="Set DUCKDB_REPLICA_URL.")
+    if not path.exists():
+        raise SettingsError(f"{path} is not there", hint="chronoduck restore brings it back.")
+    with owned(path), progress_bar() as show:
+        check_log(path)
+        transactions = asyncio.run(_ship_all(settings, show))
+    console.print(f"the replica goes on from {path}; it holds {transactions:,} transactions")
+
+
+async def _ship_all(settings: Settings, show: Callable[[str, int, int], None]) -> int:
+    """Ship the files as they are, whole; return the replica's transactions."""
+    link = ReplicatorLink(settings)
+    await link.prepare(adopt=True)
+    link.begin()
+    try:
+        while link.status.state != ReplicaState.FOLLOWING or not link.status.caught_up_us:
+            if link.status.state in (ReplicaState.FAILING, ReplicaState.REFUSED):
+                raise DuckDBConnectionError(link.status.error, hint=link.status.hint)
+            show("shipping", link.status.progress_done, link.status.progress_total)
+            await asyncio.sleep(_LOOK_SECONDS)
+    finally:
+        await link.stop(0.0)
+    return link.status.commits
+
+
+@app.command("key")
+def key() -> None:
+    """Make an age secret key for DUCKDB_REPLICA_ENCRYPTION_KEY."""
+    typer.echo(new_key())
+    errors.print("Keep a copy where the disk is not: without it the replica cannot be read.")
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -59,6 +108,14 @@ def _print(report: dict[str, Any]) -> None:
             f"  scrub        {100 * scrub['share']:.0f} % of this round; damaged blocks: "
             f"{scrub['damaged_blocks']}"
         )
+        last = report["drill"]["last"]
+        if last is None:
+            tried = "none yet; chronoduck drill tries a restore"
+        elif last["succeeded"]:
+            tried = f"{last['at']}: {format_seconds(last['seconds'])}, {last['rows']:,} rows"
+        else:
+            tried = f"[red]{last['at']}: failed ({last['error']})[/]"
+        console.print(f"  drill        {tried}")
         if report["error"]:
             console.print(f"  [red]! {report['error']}[/] {report['hint']}", soft_wrap=True)
     points = report["checkpoints"]

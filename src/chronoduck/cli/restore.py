@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,8 +12,7 @@ import typer
 from chronoduck.backup.restore import BackupRestoreReport, restore_backup
 from chronoduck.cli.output import console, print_json, print_table
 from chronoduck.cli.progress import progress_bar
-from chronoduck.cli.target import DatabaseOption, JsonOption
-from chronoduck.engine.ownership import DatabaseOwnership
+from chronoduck.cli.target import DatabaseOption, JsonOption, owned
 from chronoduck.engine.replacing import refuse_existing
 from chronoduck.errors import InvalidRequestError
 from chronoduck.replication.archive import Archive
@@ -56,7 +53,7 @@ def restore(
     backup = _as_backup(source)
     if backup is not None:
         refuse_existing(target)
-        with _owned(target), progress_bar() as show:
+        with owned(target), progress_bar() as show:
             report = restore_backup(
                 backup, target, settings.backup, verify=verify, on_progress=show
             )
@@ -71,7 +68,7 @@ def restore(
         _print_plan(archive, to_us, as_json)
         return
     refuse_existing(target)
-    with _owned(target), progress_bar() as show:
+    with owned(target), progress_bar() as show:
         result = restore_database(archive, target, to_us=to_us, verify=verify, on_progress=show)
     _print_replica(result, as_json)
 
@@ -86,7 +83,7 @@ def recover(
     settings = load_settings(**({"database_path": database} if database else {}))
     target = settings.database_path
     backup = _as_backup(source)
-    with _owned(target), progress_bar() as show:
+    with owned(target), progress_bar() as show:
         if backup is not None:
             report = restore_backup(
                 backup,
@@ -118,18 +115,6 @@ def _as_backup(source: str | None) -> Path | None:
         return None
     path = Path(source)
     return path if path.is_file() or (path / "manifest.json").exists() else None
-
-
-@contextmanager
-def _owned(database: Path) -> Iterator[None]:
-    """Hold the file's lock, so that no service opens it meanwhile."""
-    database.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    ownership = DatabaseOwnership(database)
-    ownership.acquire()
-    try:
-        yield
-    finally:
-        ownership.release()
 
 
 def _note_for_replica(settings: Settings, database: Path) -> None:

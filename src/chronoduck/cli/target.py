@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +13,7 @@ import typer
 
 from chronoduck.auth.admin_token import read_token
 from chronoduck.cli.remote import RemoteService
-from chronoduck.engine.ownership import current_owner
+from chronoduck.engine.ownership import DatabaseOwnership, current_owner
 from chronoduck.errors import DatabaseLockedError
 from chronoduck.settings import Settings, load_settings
 
@@ -22,6 +24,7 @@ __all__ = [
     "TokenFileOption",
     "UrlOption",
     "find_target",
+    "owned",
     "require_service",
 ]
 
@@ -93,3 +96,19 @@ def require_service(
     # No process owns the file: ask the configured address, which says the rest in its error.
     settings = target.settings
     return RemoteService(f"http://{settings.host}:{settings.port}", _token(settings, token_file))
+
+
+@contextmanager
+def owned(database: Path) -> Iterator[None]:
+    """Hold the file's lock, so that no service opens it meanwhile.
+
+    Raises:
+        DatabaseLockedError: one has it open.
+    """
+    database.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    ownership = DatabaseOwnership(database)
+    ownership.acquire()
+    try:
+        yield
+    finally:
+        ownership.release()

@@ -152,6 +152,14 @@ def check_database_file(path: Path) -> None:
         )
 
 
+def is_database_file(path: Path) -> bool:
+    """Whether it is a file that begins like a DuckDB database's."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(_MAGIC_OFFSET + len(_MAGIC))[_MAGIC_OFFSET:] == _MAGIC
+
+
 def restrict_mode(path: Path) -> None:
     """Take the database file and its log away from other users (0640), as the guide asks."""
     for file in (path, path.with_name(path.name + ".wal")):

@@ -11,6 +11,7 @@ from chronoduck.units import format_bytes
 __all__ = [
     "backup_finding",
     "checkpoint_finding",
+    "drill_finding",
     "replica_finding",
     "replica_report",
     "scrub_finding",
@@ -21,7 +22,9 @@ _LAG_BAD_SECONDS = 3600.0
 """The platform's recovery point objective."""
 
 
-def replica_report(status: dict[str, Any], checkpoints: dict[str, Any]) -> dict[str, Any]:
+def replica_report(
+    status: dict[str, Any], checkpoints: dict[str, Any], drills: dict[str, Any]
+) -> dict[str, Any]:
     """Return what `GET replication` answers, of the replicator's status; sizes in bytes, times in s."""
     if not status:
         return {
@@ -32,7 +35,7 @@ def replica_report(status: dict[str, Any], checkpoints: dict[str, Any]) -> dict[
         }
     return {
         "enabled": True,
-        "sentence": _sentence(status),
+        "sentence": _sentence(status, drills),
         "state": status["state"],
         "error": status["error"],
         "hint": status["hint"],
@@ -56,6 +59,11 @@ def replica_report(status: dict[str, Any], checkpoints: dict[str, Any]) -> dict[
             "damaged_blocks": status["damaged_blocks"],
         },
         "restarts": status["restarts"],
+        "drill": {
+            "next_at": drills.get("next_at"),
+            # What went wrong names hosts and paths: it is in the log and in GET jobs.
+            "last": _without_detail(drills.get("last")),
+        },
         "checkpoints": checkpoints,
     }
 
@@ -122,6 +130,23 @@ def backup_finding(backups: dict[str, Any]) -> Finding:
     )
 
 
+def drill_finding(drills: dict[str, Any]) -> Finding:
+    """Judge the last restore drill; none yet is no fault."""
+    last = drills.get("last") if drills else None
+    if last is None or last["succeeded"]:
+        return Finding("drill", Status.HEALTHY)
+    return Finding(
+        "drill",
+        Status.UNHEALTHY,
+        f"The restore drill of {last['at']} failed ({last['error']}): the replica may be no help",
+        "Run `chronoduck drill`, which tells why; `chronoduck backup create` makes a second way back.",
+    )
+
+
+def _without_detail(last: dict[str, Any] | None) -> dict[str, Any] | None:
+    return last and {name: value for name, value in last.items() if name != "detail"}
+
+
 def _lag(status: dict[str, Any]) -> float | None:
     caught_up_us: int = status["caught_up_us"]
     if not caught_up_us:
@@ -129,11 +154,17 @@ def _lag(status: dict[str, Any]) -> float | None:
     return round(max(0.0, datetime.now(UTC).timestamp() - caught_up_us / 1e6), 3)
 
 
-def _sentence(status: dict[str, Any]) -> str:
+def _sentence(status: dict[str, Any], drills: dict[str, Any]) -> str:
     lag = _lag(status)
     if lag is None:
         return "The first copy is being made: a lost disk would lose everything before its end."
-    return f"If the disk died now you would lose at most the last {lag:.1f} s."
+    sentence = f"If the disk died now you would lose at most the last {lag:.1f} s"
+    last = drills.get("last")
+    if last is None:
+        return f"{sentence}; no restore was tried yet."
+    if not last["succeeded"]:
+        return f"{sentence}, but the restore drill of {last['at']} failed ({last['error']})."
+    return f"{sentence}; the last restore drill took {last['seconds']:.1f} s."
 
 
 def _time(time_us: int) -> str | None:

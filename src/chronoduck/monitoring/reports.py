@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from chronoduck.monitoring.durability import (
     backup_finding,
     checkpoint_finding,
+    drill_finding,
     replica_finding,
     replica_report,
     scrub_finding,
@@ -62,6 +63,7 @@ class ServiceView(Protocol):
     def replica_status(self) -> dict[str, Any]: ...
     def checkpoint_status(self) -> dict[str, Any]: ...
     def backup_status(self) -> dict[str, Any]: ...
+    def drill_status(self) -> dict[str, Any]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -137,7 +139,8 @@ class Reports:
 
     def replication(self) -> dict[str, Any]:
         """Return the report behind ``GET replication``."""
-        return replica_report(self._view.replica_status(), self._view.checkpoint_status())
+        view = self._view
+        return replica_report(view.replica_status(), view.checkpoint_status(), view.drill_status())
 
     def performance_metrics(self) -> dict[str, Any]:
         """Return the short report behind ``templates/performance-metrics``."""
@@ -192,6 +195,7 @@ class Reports:
             scrub_finding(self._view.replica_status()),
             checkpoint_finding(self._view.checkpoint_status()),
             backup_finding(self._view.backup_status()),
+            drill_finding(self._view.drill_status()),
         ]
 
     def _engine_finding(self, answer: EngineAnswer | None, silent_seconds: float) -> Finding:

@@ -32,12 +32,30 @@ try:
 except ImportError:  # the extra is not installed
     pyrage = None
 
-__all__ = ["Envelope"]
+__all__ = ["Envelope", "new_key"]
 
 _MAGIC = b"CDREPL1\n"
 _COMPRESSED, _ENCRYPTED = 1, 2
 _DIGEST_BYTES = 32
 _LENGTH_BYTES = 4
+
+
+def new_key() -> str:
+    """Return a new age secret key.
+
+    Raises:
+        SettingsError: the library for it is missing.
+    """
+    _require_library()
+    return str(pyrage.x25519.Identity.generate())
+
+
+def _require_library() -> None:
+    if pyrage is None:
+        raise SettingsError(
+            "encryption needs a library that is not installed",
+            hint="Run: pip install 'chronoduck[encryption]'",
+        )
 
 
 class Envelope:
@@ -52,11 +70,7 @@ class Envelope:
         self._level = level
         self._identity = None
         if key is not None:
-            if pyrage is None:
-                raise SettingsError(
-                    "encryption needs a library that is not installed",
-                    hint="Run: pip install 'chronoduck[encryption]'",
-                )
+            _require_library()
             try:
                 self._identity = pyrage.x25519.Identity.from_str(key.strip())
             except pyrage.IdentityError as error:

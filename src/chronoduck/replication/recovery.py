@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,12 @@ from pathlib import Path
 from chronoduck.engine.disk_format import WalCursor, read_wal
 from chronoduck.engine.inspection import Inspection, inspect_database
 from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
+from chronoduck.errors import DiskFullError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.restore import restore_files
 from chronoduck.replication.restore_plan import RestorePlan, plan_restore, time_text
+from chronoduck.units import format_bytes
 
 __all__ = ["RestoreReport", "Verification", "restore_database"]
 
@@ -67,6 +70,7 @@ def restore_database(
         RestoreTargetError: there is no such point.
         ReplicaDamagedError: the replica is not what was shipped.
         DatabaseFailedError: the restored file cannot be read.
+        DiskFullError: the file would not fit.
         StoreError: the store failed. Whatever is raised, the old files are as they were.
     """
     if replace is None:
@@ -78,6 +82,7 @@ def restore_database(
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as executor:
         on_progress("reading what the replica holds", 0, 0)
         plan = plan_restore(archive, archive.listing(), executor, to_us)
+        _check_space(output.parent, plan)
         restore_files(
             archive,
             plan,
@@ -98,6 +103,17 @@ def restore_database(
     moved = set_aside(output, replace) if replace else ()
     _name(archive, plan, temporary, output)
     return RestoreReport(plan, output, time.monotonic() - started, grafted, moved, inspection)
+
+
+def _check_space(directory: Path, plan: RestorePlan) -> None:
+    free = shutil.disk_usage(directory).free
+    needed = plan.file_bytes + 2 * plan.log_bytes  # the log is folded into the file
+    if free < needed:
+        raise DiskFullError(
+            f"the volume of {directory} has {format_bytes(free)} free; the restore needs "
+            f"{format_bytes(needed)}",
+            hint="Free space there, or restore elsewhere: --output.",
+        )
 
 
 def _graft(plan: RestorePlan, database: Path, restored: Path) -> int:

@@ -21,7 +21,7 @@ __all__ = ["check_local_state", "resume"]
 
 _RESTORE = (
     "Run `chronoduck recover`: it sets the files aside and restores what the replica holds. "
-    "To go on with the files as they are, name a new DUCKDB_REPLICA_URL."
+    "To go on with the files as they are: `chronoduck replication adopt`."
 )
 
 

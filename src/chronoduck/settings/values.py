@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from chronoduck.units import parse_bytes, parse_seconds
 
-__all__ = ["ByteCount", "LogFormat", "LogLevel", "PathList", "Seconds", "to_bytes"]
+__all__ = ["ByteCount", "Crontab", "LogFormat", "LogLevel", "PathList", "Seconds", "to_bytes"]
 
 
 def to_bytes(value: Any) -> Any:
@@ -26,6 +28,15 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _crontab(value: str) -> str:
+    try:
+        if value:
+            CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f"{value!r} is not a crontab's schedule: {error}") from None
+    return value
+
+
 def _path_list(value: Any) -> Any:
     return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
@@ -34,4 +45,5 @@ ByteCount = Annotated[int, BeforeValidator(to_bytes), Field(gt=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
+Crontab = Annotated[str, AfterValidator(_crontab)]
 PathList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_path_list)]

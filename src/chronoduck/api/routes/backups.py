@@ -1,4 +1,4 @@
-"""``backups``: list, make and verify them; the work goes on as jobs."""
+"""``backups``: list, make and verify them, and the database itself; the work goes on as jobs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from chronoduck.api.access import Authenticated, body_schema, read_body, service_of
-from chronoduck.api.responses import JsonResponse
+from chronoduck.api.responses import JsonResponse, job_response
 from chronoduck.api.schemas import BackupRequest
-from chronoduck.service.jobs import Job
 
 __all__ = ["router"]
 
@@ -37,7 +36,7 @@ async def list_backups(request: Request, caller: Authenticated) -> Response:
 async def create_backup(request: Request, caller: Authenticated) -> Response:
     """Begin a backup of the database, or of some tables as Parquet; writers do not wait."""
     body = await read_body(request, BackupRequest)
-    return _started(request, (await service_of(request).backups()).create(body.tables))
+    return job_response(request, (await service_of(request).backups()).create(body.tables))
 
 
 @router.post(
@@ -50,11 +49,16 @@ async def create_backup(request: Request, caller: Authenticated) -> Response:
 async def verify_backup(backup_id: str, request: Request, caller: Authenticated) -> Response:
     """Begin to restore it into a scratch directory, to read every column and compare."""
     backups = await service_of(request).backups()
-    return _started(request, backups.verify(backup_id))
+    return job_response(request, backups.verify(backup_id))
 
 
-def _started(request: Request, job: Job) -> Response:
-    root = request.url.path.partition("/backups")[0]
-    return JsonResponse(
-        job.as_dict(), status_code=202, headers={"Location": f"{root}/jobs/{job.id}"}
-    )
+@router.post(
+    "/verify",
+    operation_id="verify_database",
+    summary="Verify the database",
+    status_code=202,
+    responses=_STARTED,
+)
+async def verify_database(request: Request, caller: Authenticated) -> Response:
+    """Begin to copy the database and to read every column of every table in the copy."""
+    return job_response(request, (await service_of(request).backups()).verify_database())

@@ -1,11 +1,11 @@
-"""``GET replication``: how far the replica is behind, and what it holds."""
+"""``replication``: how far the replica is behind, what it holds, and whether it can be restored."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
 from chronoduck.api.access import Authenticated, service_of
-from chronoduck.api.responses import JsonResponse
+from chronoduck.api.responses import JsonResponse, job_response
 
 __all__ = ["router"]
 
@@ -16,3 +16,15 @@ router = APIRouter(tags=["operations"])
 async def replication(request: Request, caller: Authenticated) -> Response:
     """Show lag, restore points, the store's size and requests, scrub and checkpoints."""
     return JsonResponse(await service_of(request).get_replication_status())
+
+
+@router.post(
+    "/replication/drill",
+    operation_id="restore_drill",
+    summary="Try a restore",
+    status_code=202,
+    responses={202: {"description": "Begun; follow the Location."}},
+)
+async def drill(request: Request, caller: Authenticated) -> Response:
+    """Begin to restore the newest point elsewhere, to read every column of it and to time that."""
+    return job_response(request, (await service_of(request).drills()).begin())

@@ -1,4 +1,4 @@
-"""``python -m chronoduck.backup``: makes or verifies one backup beside a service that goes on.
+"""``python -m chronoduck.tasks``: does one task beside a service that goes on.
 
 The task and the settings are the first line of standard input; progress, result or error are lines of
 standard output. It ends when the service does.
@@ -9,19 +9,14 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
 import threading
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from chronoduck.backup.failures import BackupNotFoundError
-from chronoduck.backup.shelf import Shelf
-from chronoduck.backup.take import take_backup
-from chronoduck.backup.verification import verify_backup
 from chronoduck.errors import DuckDBException
 from chronoduck.settings import Settings
+from chronoduck.tasks.work import TASKS
 
 __all__ = ["main"]
 
@@ -43,33 +38,19 @@ def main() -> int:
     def show(step: str, done: int, total: int) -> None:
         say("progress", step=step, done=done, total=total)
 
-    settings = Settings(**task["settings"])
     try:
-        if task["task"] == "verify":
-            say("done", result=_verify(settings, task["backup"], show))
-        else:
-            say("done", result=take_backup(settings, task["tables"], show).as_dict())
+        result = TASKS[task["task"]](Settings(**task["settings"]), show, **task["arguments"])
     except DuckDBException as error:
         say("failed", code=error.code, detail=error.operator_detail, hint=error.hint)
         return error.exit_code
+    say("done", result=result)
     return 0
-
-
-def _verify(settings: Settings, backup_id: str, show: Any) -> dict[str, Any]:
-    shelf = Shelf.of(settings)
-    if shelf is None:
-        raise BackupNotFoundError("there is no backup directory: set DUCKDB_BACKUP_DIR")
-    backup = shelf.find(backup_id)
-    settings.temp_directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=settings.temp_directory) as scratch:
-        found = verify_backup(backup.path, settings.backup, Path(scratch), on_progress=show)
-    return {"id": backup.name.id, "tables": len(found.tables), "rows": found.rows}
 
 
 def _end_with_the_service(source: io.FileIO) -> None:
     while source.read(4096):
         pass
-    os._exit(75)  # what it left is removed by the next backup
+    os._exit(75)  # what it left is removed by the next task of its kind
 
 
 if __name__ == "__main__":

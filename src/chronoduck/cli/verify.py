@@ -1,0 +1,95 @@
+"""``chronoduck verify``: is a database, a backup or a replica what was written?"""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chronoduck.backup.verification import verify_backup
+from chronoduck.cli.jobs import follow_job
+from chronoduck.cli.output import console, print_json
+from chronoduck.cli.progress import progress_bar
+from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_target, owned
+from chronoduck.engine.inspection import inspect_database
+from chronoduck.engine.paths import is_database_file
+from chronoduck.engine.quarantine import check_log
+from chronoduck.replication.failures import ReplicaDamagedError
+from chronoduck.replication.opening import open_archive
+from chronoduck.replication.records import REPLICA_NAME
+from chronoduck.replication.verification import verify_replica
+from chronoduck.settings import Settings
+from chronoduck.units import format_bytes
+
+__all__ = ["verify"]
+
+_THREADS = 8
+
+
+def verify(
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            help="A database file, a backup, a replica's address; default: the database."
+        ),
+    ] = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a database, a backup or a replica to its last byte, and compare it with what was noted."""
+    target = find_target(database, None, None)
+    path = target.settings.database_path if subject is None else Path(subject)
+    if subject is not None and ("://" in subject or (path / REPLICA_NAME).is_file()):
+        facts = _verify_replica(target.settings, subject)
+    elif is_database_file(path) or subject is None:
+        facts = _verify_database(target, path)
+    else:
+        with progress_bar() as show:
+            inspection = verify_backup(
+                path, target.settings.backup, Path(tempfile.gettempdir()), on_progress=show
+            )
+        facts = {"tables": len(inspection.tables), "rows": inspection.rows}
+    if as_json:
+        print_json({"subject": str(subject or path), **facts})
+    elif "packs" in facts:
+        console.print(
+            f"{subject} is whole: {facts['generations']} generations, {facts['packs']} packs, "
+            f"{format_bytes(facts['bytes'])}",
+            soft_wrap=True,
+        )
+    else:
+        console.print(
+            f"{path} is whole: {facts['rows']:,} rows in {facts['tables']} tables", soft_wrap=True
+        )
+
+
+def _verify_database(target: Target, path: Path) -> dict[str, Any]:
+    """Read the file; the service reads a copy of its own, whose file nobody else may open."""
+    with progress_bar() as show:
+        if target.service is not None and path.absolute() == target.settings.database_path:
+            job = target.service.call("POST", "/verify")
+            return follow_job(target.service, job, show)
+        with owned(path):
+            check_log(path)
+            inspection = inspect_database(
+                path, full=True, on_progress=lambda done, total: show("verifying", done, total)
+            )
+    return {"tables": len(inspection.tables), "rows": inspection.rows}
+
+
+def _verify_replica(settings: Settings, url: str) -> dict[str, Any]:
+    archive = open_archive(settings, url)
+    with ThreadPoolExecutor(_THREADS) as executor, progress_bar() as show:
+        found = verify_replica(archive, executor, show)
+    if found.damages:
+        generations = ", ".join(found.damaged_generations) or "none"
+        raise ReplicaDamagedError(
+            f"{len(found.damages)} things in {archive.url} are not what was shipped, the first: "
+            f"{found.damages[0]}; generations that cannot be restored to their end: {generations}",
+            hint="Other points can be restored: chronoduck restore --list. To have a whole replica "
+            "again, name a new DUCKDB_REPLICA_URL and restart the service.",
+        )
+    return {"generations": found.generations, "packs": found.packs, "bytes": found.bytes}

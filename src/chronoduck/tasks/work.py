@@ -1,0 +1,79 @@
+"""What can be done in a process of its own: a name, and a function of settings and progress."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from chronoduck.backup.failures import BackupNotFoundError
+from chronoduck.backup.shelf import Shelf
+from chronoduck.backup.snapshot import copy_database
+from chronoduck.backup.take import COPYING, take_backup
+from chronoduck.backup.verification import verify_backup
+from chronoduck.engine.inspection import inspect_database
+from chronoduck.replication.drill import run_drill
+from chronoduck.replication.opening import open_archive
+from chronoduck.settings import Settings
+
+__all__ = ["TASKS", "Progress", "scratch_directory"]
+
+Progress = Callable[[str, int, int], None]
+"""What is being done, how much of it is done, and how much there is (0: unknown)."""
+
+
+@contextmanager
+def scratch_directory(settings: Settings, purpose: str) -> Iterator[Path]:
+    """Enter a directory of this database's alone; what a killed task left in it is removed first."""
+    name = hashlib.sha256(str(settings.database_path).encode()).hexdigest()[:8]
+    directory = settings.temp_directory / f"{purpose}-{name}"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700, parents=True)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _backup(settings: Settings, show: Progress, *, tables: Sequence[str]) -> dict[str, Any]:
+    return take_backup(settings, tables, show).as_dict()
+
+
+def _verify_backup(settings: Settings, show: Progress, *, backup: str) -> dict[str, Any]:
+    shelf = Shelf.of(settings)
+    if shelf is None:
+        raise BackupNotFoundError("there is no backup directory: set DUCKDB_BACKUP_DIR")
+    kept = shelf.find(backup)
+    with scratch_directory(settings, "verify-backup") as scratch:
+        found = verify_backup(kept.path, settings.backup, scratch, on_progress=show)
+    return {"id": kept.name.id, "tables": len(found.tables), "rows": found.rows}
+
+
+def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
+    """Read a copy of the live database to the last column: damage on the disk is in the copy too."""
+    with scratch_directory(settings, "verify-database") as scratch:
+        copy = scratch / "database.db"
+        copy_database(settings.database_path, copy, lambda done, total: show(COPYING, done, total))
+        found = inspect_database(
+            copy,
+            full=True,
+            fold_log=True,
+            on_progress=lambda done, total: show("verifying", done, total),
+        )
+    return {"tables": len(found.tables), "rows": found.rows}
+
+
+def _drill(settings: Settings, show: Progress) -> dict[str, Any]:
+    with scratch_directory(settings, "drill") as scratch:
+        return run_drill(open_archive(settings), settings, scratch, show).as_dict()
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "backup": _backup,
+    "verify_backup": _verify_backup,
+    "verify_database": _verify_database,
+    "drill": _drill,
+}
