@@ -140,7 +140,8 @@ def _time_us(text: str) -> int | None:
         ) from None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
-    return int(time.timestamp() * 1e6)
+    # The points are listed in milliseconds, and each must be found by what the list says.
+    return int(time.timestamp() * 1000) * 1000 + 999
 
 
 def _print_points(archive: Archive, as_json: bool) -> None:
