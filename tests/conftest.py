@@ -32,6 +32,7 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
             "memory_limit": "500MB",
             "worker_threads": 2,
             "shutdown_grace": 0.5,
+            "ballast_size": 0,
         }
         return load_settings(**{**defaults, **overrides})
 

@@ -31,6 +31,7 @@ def environment(directory: Path, **settings: Any) -> dict[str, str]:
         "DUCKDB_DATABASE_PATH": directory / "test.db",
         "DUCKDB_TEMP_DIRECTORY": directory / "temp",
         "DUCKDB_MEMORY_LIMIT": "500MB",
+        "DUCKDB_BALLAST_SIZE": "0",
         **settings,
     }
     return {

@@ -13,6 +13,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from chronoduck.assembly.backups import Backups
+from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
@@ -277,6 +278,10 @@ class DuckDBService:
         """Return what restores the replica elsewhere, to know that it can be."""
         return (await self._started()).drills
 
+    async def compaction(self) -> Compaction:
+        """Return what gives back the space that deleted rows left in the file."""
+        return (await self._started()).compaction
+
     async def templates(self) -> TemplateLibrary:
         """Return the query templates."""
         await self._started()
@@ -351,5 +356,6 @@ class DuckDBService:
             parts.link,
             parts.backups,
             parts.drills,
+            parts.guard,
             self._started_at,
         )

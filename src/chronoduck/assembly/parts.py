@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from chronoduck.assembly.backups import Backups
+from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.disk_guard import DiskGuard
 from chronoduck.engine.execution import SqlSession, transaction
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
@@ -21,7 +23,7 @@ from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import ServiceUnavailableError
+from chronoduck.errors import DiskFullError, ServiceUnavailableError
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -32,6 +34,7 @@ from chronoduck.service.queries import Queries
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
+from chronoduck.service.write_gate import WriteGate
 from chronoduck.transfer import FileLoader
 
 __all__ = ["Parts"]
@@ -68,6 +71,8 @@ class Parts:
     jobs: JobRegistry
     backups: Backups
     drills: Drills
+    guard: DiskGuard
+    compaction: Compaction
 
     @classmethod
     def build(
@@ -88,20 +93,34 @@ class Parts:
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
         healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), on_stuck)
-        access = EngineAccess(
-            instance, pool, healer, Admission(settings.worker_threads, settings.queue_size), workers
-        )
         checkpointer = Checkpointer(
             instance, healer, closers, lambda: link is None or link.may_checkpoint
         )
+        gate = WriteGate()
+        access = EngineAccess(
+            instance,
+            pool,
+            healer,
+            Admission(settings.worker_threads, settings.queue_size),
+            workers,
+            gate,
+            checkpointer,
+        )
+        guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
-            access, breaker, parser, settings, (*observers, _commit_counter(checkpointer))
+            access,
+            breaker,
+            parser,
+            settings,
+            (*observers, _commit_counter(checkpointer), _full_disk_teller(guard)),
+            guard.check_write,
         )
         queries = Queries(runner)
         jobs = JobRegistry()
         backups = Backups(settings, checkpointer, jobs)
         drills = Drills(settings, jobs)
         checkpointer.start()
+        guard.start()
         backups.start()
         drills.start()
         if link is not None:
@@ -122,6 +141,8 @@ class Parts:
             jobs=jobs,
             backups=backups,
             drills=drills,
+            guard=guard,
+            compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
         )
 
     async def close(self, grace_seconds: float) -> int:
@@ -137,6 +158,7 @@ class Parts:
         await self.backups.stop()
         await self.drills.stop()
         await self.jobs.close()
+        await self.guard.stop()
         await self.checkpointer.stop()
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
@@ -158,6 +180,16 @@ def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
             checkpointer.note_commit()
 
     return count
+
+
+def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
+    """Return what tells the guard of statements that found no space."""
+
+    def tell(record: StatementRecord) -> None:
+        if record.error_code == DiskFullError.code:
+            guard.note_full()
+
+    return tell
 
 
 class _Transactions:

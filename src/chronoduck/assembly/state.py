@@ -11,6 +11,7 @@ from typing import Any
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.drills import Drills
 from chronoduck.engine.checkpoints import Checkpointer
+from chronoduck.engine.disk_guard import DiskGuard
 from chronoduck.engine.memory import MemoryBudget
 from chronoduck.engine.ping import EnginePing, PingResult
 from chronoduck.replication.link import ReplicatorLink
@@ -31,6 +32,7 @@ class EngineState:
     link: ReplicatorLink | None
     backups: Backups
     drills: Drills
+    guard: DiskGuard
     started_at: float
     """``time.monotonic()``."""
 
@@ -132,6 +134,11 @@ class StateView:
         """Return how the last restore drill went and when the next one is; empty while closed."""
         state = self._current()
         return {} if state is None else state.drills.get_status()
+
+    def disk_status(self) -> dict[str, Any]:
+        """Return the free space and whether writes are refused; empty while closed."""
+        state = self._current()
+        return {} if state is None else state.guard.get_status()
 
     def extensions(self) -> Mapping[str, str]:
         """Return name -> state of each extension."""

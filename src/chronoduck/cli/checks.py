@@ -170,7 +170,14 @@ def _disk(settings: Settings) -> Iterator[Check]:
         usage = shutil.disk_usage(place)
         percent = 100 * usage.free / usage.total
         facts = f"{format_bytes(usage.free)} free ({percent:.0f} %) on the volume of {place}"
-        if percent < _LOW_DISK_PERCENT:
+        if name == "disk" and usage.free < settings.disk_floor:
+            yield Check(
+                name,
+                Severity.ERROR,
+                f"{facts}; writes are refused below {format_bytes(settings.disk_floor)}",
+                "Free space or enlarge the volume; DUCKDB_DISK_FLOOR sets the limit",
+            )
+        elif percent < _LOW_DISK_PERCENT:
             yield Check(name, Severity.WARNING, facts, "Free space or enlarge the volume")
         elif name == "temp-disk" and usage.free < spill:
             yield Check(

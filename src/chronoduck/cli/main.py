@@ -11,6 +11,7 @@ from chronoduck import __version__
 from chronoduck.cli import (
     backup,
     breaker,
+    compact,
     demo,
     doctor,
     drill,
@@ -66,6 +67,7 @@ app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("restore")(restore.restore)
 app.command("recover")(restore.recover)
+app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("drill")(drill.drill)
 app.add_typer(replication.app, name="replication")

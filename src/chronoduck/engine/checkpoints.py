@@ -33,6 +33,10 @@ _OVERDUE = 8.0
 """A checkpoint that waits for the replica is run all the same from so many times the limits on."""
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0)
 _REMEMBERED = 1000
+_REOPEN_SECONDS = 60.0
+_FREE_BLOCKS = "SELECT free_blocks FROM pragma_database_size()"
+_NOTHING = "BEGIN; CREATE SCHEMA chronoduck_nothing; DROP SCHEMA chronoduck_nothing; COMMIT"
+"""A transaction that is written and leaves nothing."""
 
 
 class Urgency(IntEnum):
@@ -146,6 +150,54 @@ class Checkpointer:
         """Keep checkpoints off, while the file and its log are copied; transactions go on."""
         async with self._lock:
             yield
+
+    @asynccontextmanager
+    async def counted(self) -> AsyncIterator[None]:
+        """Enter a block that runs a CHECKPOINT of a user: alone, and counted like our own."""
+        async with self._lock:
+            started = time.perf_counter()
+            commits, self._commits = self._commits, 0
+            first, self._first_commit_at = self._first_commit_at, None
+            try:
+                yield
+            except BaseException:
+                self._commits += commits
+                self._first_commit_at = first
+                raise
+            self._pauses.append(time.perf_counter() - started)
+            self.count += 1
+            self.last_at = time.time()
+
+    async def reclaim(self) -> None:
+        """Have a file that a failed write let grow cut back.
+
+        DuckDB keeps the blocks of a write that was rolled back until the file is opened again, and cuts
+        free blocks off at a checkpoint only if there is something to checkpoint.
+
+        Raises:
+            DuckDBException: the log cannot be folded yet.
+        """
+        await self._checkpoint_something()
+        loop = asyncio.get_running_loop()
+        if await loop.run_in_executor(self._executor, self._ask, _FREE_BLOCKS):
+            self._healer.start(self._instance.generation, "a failed write has left the file grown")
+            if await self._healer.wait_until_open(_REOPEN_SECONDS):
+                await self._checkpoint_something()
+
+    async def _checkpoint_something(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self._ask, _NOTHING)
+        await self.checkpoint()
+
+    def _ask(self, sql: str) -> int:
+        connection = self._instance.cursor()
+        try:
+            row = connection.execute(sql).fetchone()
+            return int(row[0]) if row else 0
+        except duckdb.Error as error:
+            raise translate(error) from error
+        finally:
+            connection.close()
 
     async def checkpoint(self) -> float:
         """Fold the log into the file; return the seconds that writers may have waited.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -245,8 +246,10 @@ class DuckDBInstance:
             return False
         return True
 
-    def reopen(self) -> float:
+    def reopen(self, between: Callable[[], None] = lambda: None) -> float:
         """Close every connection and open the file again, keeping the ownership; return the seconds.
+
+        ``between`` is called while the file is closed.
 
         Raises:
             InstanceHeldError: something of the old instance is still in use; call again later.
@@ -260,6 +263,7 @@ class DuckDBInstance:
                 "a connection or a result still holds the instance that failed",
                 hint="It is closed when its statement ends; else restart the service.",
             )
+        between()
         self._connect()
         return time.perf_counter() - started
 

@@ -19,6 +19,7 @@ __all__ = ["HealRecord", "Healer"]
 
 _DRAIN_SECONDS = 3.0
 """How long running statements may notice that their instance is gone before it is closed."""
+_LOOK_SECONDS = 0.02
 _GIVE_UP_SECONDS = 30.0
 """How long what holds the failed instance may take to let go, before only a restart helps."""
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -85,7 +86,32 @@ class Healer:
         self._open.clear()
         self._task = asyncio.get_running_loop().create_task(self._heal(reason))
 
-    async def _heal(self, reason: str) -> None:
+    async def replace(self, change: Callable[[], None], grace_seconds: float) -> str:
+        """Close the instance, change its files, and open it again, while callers wait.
+
+        Statements that run may end within the grace period. Returns what went wrong with the change;
+        the instance is open again in every case.
+        """
+        failures: list[str] = []
+
+        def between() -> None:
+            try:
+                change()
+            except OSError as error:
+                failures.append(str(error))
+
+        await self._open.wait()
+        self._open.clear()
+        end = time.monotonic() + grace_seconds
+        while self._pool.in_use and time.monotonic() < end:  # noqa: ASYNC110 - many ways lead there
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._task = asyncio.get_running_loop().create_task(
+            self._heal("its files are changed", between)
+        )
+        await asyncio.shield(self._task)
+        return "; ".join(failures)
+
+    async def _heal(self, reason: str, between: Callable[[], None] = lambda: None) -> None:
         started = time.monotonic()
         self._log.error("instance_failed", reason=reason)
         self._pool.invalidate()
@@ -96,7 +122,7 @@ class Healer:
         while True:
             attempt += 1
             try:
-                await loop.run_in_executor(self._executor, self._instance.reopen)
+                await loop.run_in_executor(self._executor, self._instance.reopen, between)
                 break
             except DuckDBException as error:
                 self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)

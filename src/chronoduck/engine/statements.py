@@ -32,6 +32,9 @@ _OWN_FUNCTIONS = re.compile(
 )
 _IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
 _WORD = re.compile(rb"\w+")
+_CHECKPOINT = re.compile(r"checkpoint\b", re.IGNORECASE)
+_FORCED = re.compile(r"\bforce(?:\s+|_)checkpoint\b", re.IGNORECASE)
+_CHECKPOINT_FUNCTION = re.compile(r"\b(?:force_)?checkpoint\s*\(", re.IGNORECASE)
 _BEFORE_SECRET = frozenset(b"create drop or replace temp temporary persistent".split())
 _REFUSED = {
     "transaction": "Send the statements together to POST batch, or use service.transaction().",
@@ -138,6 +141,9 @@ class StatementParser:
             raise StatementRefusedError(
                 "IMPORT DATABASE is not run here", hint="Load the files with `chronoduck load`."
             )
+        if kind in ("call", "pragma") and _CHECKPOINT.search(sql):
+            kind = "checkpoint"
+        _refuse_other_checkpoints(kind, sql)
         # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
         may_run = kind == "explain" and "analyze" in sql.lower()
         self._refuse_own_settings(kind, sql)
@@ -178,6 +184,21 @@ class StatementParser:
     def close(self) -> None:
         """Close the parser's own connection."""
         self._connection.close()
+
+
+def _refuse_other_checkpoints(kind: str, sql: str) -> None:
+    """Leave one way to ask for a checkpoint, which the service can run under its own lock.
+
+    A forced one would end other users' transactions.
+    """
+    if kind == "checkpoint" and _FORCED.search(sql):
+        raise StatementRefusedError(
+            "a forced checkpoint would end the transactions of others", hint="Send CHECKPOINT."
+        )
+    if kind != "checkpoint" and _CHECKPOINT_FUNCTION.search(sql):
+        raise StatementRefusedError(
+            "checkpoints are not run as a function", hint="Send CHECKPOINT, on its own."
+        )
 
 
 def _refuse_secrets(kind: str, sql: str) -> None:

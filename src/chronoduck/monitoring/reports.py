@@ -20,6 +20,7 @@ from chronoduck.monitoring.durability import (
 from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.units import format_bytes
 
 __all__ = ["EngineAnswer", "Reports", "ServiceView"]
 
@@ -64,6 +65,7 @@ class ServiceView(Protocol):
     def checkpoint_status(self) -> dict[str, Any]: ...
     def backup_status(self) -> dict[str, Any]: ...
     def drill_status(self) -> dict[str, Any]: ...
+    def disk_status(self) -> dict[str, Any]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -134,6 +136,7 @@ class Reports:
                 if name not in ("error", "hint")
             },
             "database_file": _describe_file(view.database_path),
+            "disk": view.disk_status(),
             "query_analysis": self._history.analysis(),
         }
 
@@ -253,6 +256,15 @@ class Reports:
         return Finding("workers", Status.HEALTHY)
 
     def _disk_finding(self) -> Finding:
+        guard = self._view.disk_status()
+        if guard and guard["is_refusing_writes"]:
+            return Finding(
+                "disk",
+                Status.UNHEALTHY,
+                f"Writes are refused: the volume of the database has only "
+                f"{format_bytes(guard['free_bytes'])} free",
+                "Free space or enlarge the volume; writes then go on by themselves.",
+            )
         percent = self._machine.disk_percent()
         if percent < _DISK_WARN_PERCENT:
             return Finding("disk", Status.HEALTHY)

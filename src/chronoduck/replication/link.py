@@ -77,6 +77,21 @@ class ReplicatorLink:
             raise refusal(message["detail"], hint=message["hint"])
         self.status = ReplicaStatus(**message["status"])
 
+    async def begin_anew(self) -> None:
+        """Start again after ``stop``, with the files as they are now.
+
+        Raises:
+            DuckDBConnectionError: the process does not come up; the status says so too.
+        """
+        self._is_stopping = False
+        try:
+            await self.prepare(adopt=True)
+        except DuckDBException as error:
+            self.status.state, self.status.error = ReplicaState.REFUSED, error.detail
+            self.status.hint = error.hint
+            raise
+        self.begin()
+
     def begin(self) -> None:
         """Have it ship; call it once the database is open."""
         self._send("go")

@@ -10,12 +10,12 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, transaction
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.statements import Statement
-from chronoduck.errors import BatchError, DuckDBException
+from chronoduck.errors import BatchError, DuckDBException, StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import Session
 
-__all__ = ["Query", "RunOne", "run_batch"]
+__all__ = ["Query", "RunOne", "refuse_inside", "run_batch"]
 
 R = TypeVar("R")
 Query = str | tuple[str, Params]
@@ -49,7 +49,13 @@ async def run_batch(
         parameter_names=frozenset(),
         query_hash=parsed[0][0].query_hash,
         leaves_state=True,
+        is_read_only=all(statement.is_read_only for statement, _ in parsed),
     )
+    for index, (statement, _) in enumerate(parsed):
+        try:
+            runner.admit(statement)
+        except DuckDBException as error:
+            raise BatchError(index, statement.text, error, rolled_back=True) from error
 
     def step(connection: Connection) -> list[R]:
         results = []
@@ -69,6 +75,18 @@ async def run_batch(
         return await session.run(step)
 
 
+def refuse_inside(statement: Statement) -> None:
+    """Refuse what cannot be part of a batch or a transaction.
+
+    Raises:
+        StatementRefusedError: it is a checkpoint, which is run under a lock of its own.
+    """
+    if statement.kind == "checkpoint":
+        raise StatementRefusedError(
+            "CHECKPOINT is not run inside a batch or transaction", hint="Send it on its own."
+        )
+
+
 def _parse(
     runner: StatementRunner, queries: Sequence[Query], caller: Caller
 ) -> list[tuple[Statement, Params]]:
@@ -76,7 +94,9 @@ def _parse(
     for index, query in enumerate(queries):
         sql, params = (query, None) if isinstance(query, str) else query
         try:
-            parsed.append((runner.parse(sql, caller), params))
+            statement = runner.parse(sql, caller)
+            refuse_inside(statement)
+            parsed.append((statement, params))
         except DuckDBException as error:
             raise BatchError(index, sql, error, rolled_back=True) from error
     return parsed

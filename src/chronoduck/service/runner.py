@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import getrandbits
 
@@ -13,7 +13,6 @@ from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     BatchError,
     CircuitBreakerOpenException,
-    DiskFullError,
     DuckDBException,
     DuckDBQueryError,
     DuckDBResourceError,
@@ -36,6 +35,10 @@ from chronoduck.settings import Settings
 __all__ = ["OpenStatement", "StatementRunner"]
 
 
+_FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
+"""Of a batch or transaction each statement is looked at."""
+
+
 class StatementRunner:
     """Opens sessions for statements, keeps the list of running ones and tells observers of the end."""
 
@@ -46,12 +49,15 @@ class StatementRunner:
         parser: StatementParser,
         settings: Settings,
         observers: Sequence[StatementObserver] = (),
+        check_write: Callable[[], None] = lambda: None,
     ) -> None:
+        """``check_write`` raises when nothing may be written now."""
         self.access = access
         self.breaker = breaker
         self.parser = parser
         self.settings = settings
         self._observers = tuple(observers)
+        self._check_write = check_write
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None) -> float:
@@ -116,8 +122,19 @@ class StatementRunner:
 
         Raises:
             CircuitBreakerOpenException: the breaker refuses calls now.
+            DiskFullError: it would write, and there is too little space.
         """
+        self.admit(statement)
         return OpenStatement(self, statement, caller, self.timeout(timeout))
+
+    def admit(self, statement: Statement) -> None:
+        """Refuse a statement that writes while nothing may be written; what frees space may.
+
+        Raises:
+            DiskFullError: there is too little space.
+        """
+        if not statement.is_read_only and statement.kind not in _FREES_SPACE:
+            self._check_write()
 
     def add(self, session: Session) -> None:
         """List a statement as running."""
@@ -175,7 +192,9 @@ class OpenStatement:
             caller=caller,
             timeout_seconds=timeout,
         )
-        self.session = Session(runner.access, CancelToken(timeout), running)
+        self.session = Session(
+            runner.access, CancelToken(timeout), running, is_writer=not statement.is_read_only
+        )
         self._ended = False
         runner.add(self.session)
 
@@ -217,10 +236,10 @@ def _new_id() -> str:
 
 
 def _is_infrastructure_failure(error: BaseException | None) -> bool:
-    """Whether the error is the engine's or the disk's, not the caller's."""
-    if isinstance(error, EngineFailure):
-        return not error.had_no_effect  # one lost instance is one failure, not one per caller
-    return isinstance(error, DiskFullError)
+    """Whether the error is the engine's, not the caller's."""
+    # A full disk stops writes alone, which are refused before they reach the engine; and one lost
+    # instance is one failure, not one per caller.
+    return isinstance(error, EngineFailure) and not error.had_no_effect
 
 
 def _outcome(error: BaseException | None) -> Outcome:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -18,6 +19,7 @@ from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineBugError, StatementTimeoutError
 from chronoduck.resilience.admission import Admission
 from chronoduck.service.records import RunningStatement
+from chronoduck.service.write_gate import WriteGate
 
 __all__ = ["EngineAccess", "Session"]
 
@@ -26,6 +28,12 @@ _INTERRUPT_EVERY_SECONDS = 0.05
 """An interrupt that arrives before DuckDB begins is lost: it is repeated until the worker is back."""
 _GRACE_SECONDS = 1.0
 """How long after its deadline a caller waits for the engine to listen to the interrupt."""
+
+
+class Checkpoints(Protocol):
+    """What a user's CHECKPOINT must be run under."""
+
+    def counted(self) -> AbstractAsyncContextManager[None]: ...
 
 
 @dataclass
@@ -37,6 +45,8 @@ class EngineAccess:
     healer: Healer
     admission: Admission
     workers: Workers
+    gate: WriteGate
+    checkpoints: Checkpoints
     stuck: int = field(default=0)
     """Workers whose statement did not listen to its interrupt and whose caller was sent away."""
 
@@ -49,8 +59,18 @@ class Session:
     event loop, one step at a time; ``close`` must be called in every case and never waits.
     """
 
-    def __init__(self, access: EngineAccess, token: CancelToken, running: RunningStatement) -> None:
+    def __init__(
+        self,
+        access: EngineAccess,
+        token: CancelToken,
+        running: RunningStatement,
+        *,
+        is_writer: bool,
+    ) -> None:
         self._access = access
+        self._is_writer = is_writer
+        self._is_inside = False
+        """Whether it has passed the gate of writers."""
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
         self._lease: PooledConnection[Connection] | None = None
@@ -147,6 +167,9 @@ class Session:
                 f"the database was not reopened within {self.token.timeout_seconds:g} s",
                 hint="GET health tells why; the service keeps trying.",
             )
+        if self._is_writer and not self._is_inside:
+            await access.gate.enter(max(0.0, self.remaining_seconds))
+            self._is_inside = True
         waited = await access.admission.acquire(max(0.0, self.remaining_seconds))
         self.running.queue_seconds += waited
         try:
@@ -155,7 +178,9 @@ class Session:
         except BaseException:
             access.admission.release()
             raise
-        return await self._run_in_worker(step, self._lease)
+        is_checkpoint = self.running.kind == "checkpoint"
+        async with access.checkpoints.counted() if is_checkpoint else nullcontext():
+            return await self._run_in_worker(step, self._lease)
 
     async def _run_in_worker(
         self, step: Callable[[Connection], T], lease: PooledConnection[Connection]
@@ -206,7 +231,7 @@ class Session:
         self._busy = False
         self._access.admission.release()
         if self._closed:
-            self._return_lease()
+            self._leave()
         if outcome.done():
             if not outcome.cancelled():
                 self._access.stuck -= 1
@@ -247,7 +272,13 @@ class Session:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         if not self._busy:
-            self._return_lease()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._return_lease()
+        if self._is_inside:
+            self._is_inside = False
+            self._access.gate.leave()
 
     def _return_lease(self) -> None:
         if self._result is not None:

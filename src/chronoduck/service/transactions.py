@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from chronoduck.engine.execution import FetchMode, Params, commit, execute
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, DuckDBQueryError
+from chronoduck.service.batch import refuse_inside
 from chronoduck.service.queries import run_and_fetch
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
@@ -53,6 +54,8 @@ class Transaction:
                 category="transaction_aborted",
             )
         statement = self._runner.parser.parse(sql)
+        refuse_inside(statement)
+        self._runner.admit(statement)
         try:
             return await self._session.run(
                 lambda connection: run_and_fetch(

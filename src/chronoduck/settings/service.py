@@ -25,7 +25,14 @@ from chronoduck.settings.groups import (
     CheckpointSettings,
     ReplicaSettings,
 )
-from chronoduck.settings.values import ByteCount, LogFormat, LogLevel, PathList, Seconds
+from chronoduck.settings.values import (
+    ByteCount,
+    LogFormat,
+    LogLevel,
+    PathList,
+    Seconds,
+    SpaceCount,
+)
 
 __all__ = ["GROUPS", "Settings", "load_settings", "variable_names"]
 
@@ -63,6 +70,11 @@ class Settings(BaseSettings):
     """Spill files and uploads, in a folder per database. Must not be writable by everybody."""
     max_temp_size: ByteCount | None = None
     """Cap for spill files; default: twice the memory limit."""
+
+    disk_floor: SpaceCount = 500_000_000
+    """Free space on the database's volume below which writes are refused; 0 is off."""
+    ballast_size: SpaceCount = 64_000_000
+    """Size of a file beside the database that is let go when the disk is full all the same."""
 
     statement_timeout: Seconds = 30.0
     """Deadline of a statement whose caller names none."""

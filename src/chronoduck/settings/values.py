@@ -12,7 +12,16 @@ from pydantic_settings import NoDecode
 
 from chronoduck.units import parse_bytes, parse_seconds
 
-__all__ = ["ByteCount", "Crontab", "LogFormat", "LogLevel", "PathList", "Seconds", "to_bytes"]
+__all__ = [
+    "ByteCount",
+    "Crontab",
+    "LogFormat",
+    "LogLevel",
+    "PathList",
+    "Seconds",
+    "SpaceCount",
+    "to_bytes",
+]
 
 
 def to_bytes(value: Any) -> Any:
@@ -42,6 +51,7 @@ def _path_list(value: Any) -> Any:
 
 
 ByteCount = Annotated[int, BeforeValidator(to_bytes), Field(gt=0)]
+SpaceCount = Annotated[int, BeforeValidator(to_bytes), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]

@@ -14,7 +14,9 @@ from chronoduck.backup.shelf import Shelf
 from chronoduck.backup.snapshot import copy_database
 from chronoduck.backup.take import COPYING, take_backup
 from chronoduck.backup.verification import verify_backup
+from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.inspection import inspect_database
+from chronoduck.engine.replacing import wal_path
 from chronoduck.replication.drill import run_drill
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import Settings
@@ -66,6 +68,22 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
     return {"tables": len(found.tables), "rows": found.rows}
 
 
+def _compact(settings: Settings, show: Progress) -> dict[str, Any]:
+    """Write the live database into a new file beside it; nothing is written to it meanwhile."""
+    database = settings.database_path
+    new = database.with_name(f".{database.name}.compacted")
+    copy = database.with_name(f".{database.name}.copied")
+    for path in (new, copy, wal_path(new), wal_path(copy)):
+        path.unlink(missing_ok=True)  # of a compaction that was killed
+    try:
+        copy_database(database, copy, lambda done, total: show(COPYING, done, total))
+        rows = compact_file(copy, new, lambda done, total: show("compacting", done, total))
+    finally:
+        copy.unlink(missing_ok=True)
+    new.chmod(0o640)
+    return {"file": str(new), "rows": rows}
+
+
 def _drill(settings: Settings, show: Progress) -> dict[str, Any]:
     with scratch_directory(settings, "drill") as scratch:
         return run_drill(open_archive(settings), settings, scratch, show).as_dict()
@@ -76,4 +94,5 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "verify_backup": _verify_backup,
     "verify_database": _verify_database,
     "drill": _drill,
+    "compact": _compact,
 }

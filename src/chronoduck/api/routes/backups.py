@@ -53,6 +53,18 @@ async def verify_backup(backup_id: str, request: Request, caller: Authenticated)
 
 
 @router.post(
+    "/compact",
+    operation_id="compact_database",
+    summary="Compact the database",
+    status_code=202,
+    responses=_STARTED,
+)
+async def compact_database(request: Request, caller: Authenticated) -> Response:
+    """Begin to write the database into a new file; writers wait until that is in place."""
+    return job_response(request, (await service_of(request).compaction()).begin())
+
+
+@router.post(
     "/verify",
     operation_id="verify_database",
     summary="Verify the database",

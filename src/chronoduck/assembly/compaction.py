@@ -1,0 +1,125 @@
+"""Compacts the live database: writers wait, readers go on until the moment the files are changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from chronoduck.engine.checkpoints import Checkpointer
+from chronoduck.engine.healing import Healer
+from chronoduck.errors import DatabaseFailedError, DiskFullError
+from chronoduck.replication.link import ReplicatorLink
+from chronoduck.replication.local_state import LocalState
+from chronoduck.service.jobs import Job, JobRegistry, Progress
+from chronoduck.service.write_gate import WriteGate
+from chronoduck.settings import Settings
+from chronoduck.storage.durable_write import fsync_directory
+from chronoduck.tasks.process import run_task
+from chronoduck.units import format_bytes
+
+__all__ = ["Compaction"]
+
+_WRITERS_SECONDS = 60.0
+_READERS_SECONDS = 10.0
+_SHIP_SECONDS = 60.0
+
+
+class Compaction:
+    """Lives on the event loop while the database is open."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        gate: WriteGate,
+        checkpointer: Checkpointer,
+        healer: Healer,
+        link: ReplicatorLink | None,
+        jobs: JobRegistry,
+    ) -> None:
+        self._settings = settings
+        self._gate = gate
+        self._checkpointer = checkpointer
+        self._healer = healer
+        self._link = link
+        self._jobs = jobs
+
+    def begin(self) -> Job:
+        """Begin to write the database into a new file and to put that in its place.
+
+        Raises:
+            JobConflictError: it is being compacted.
+            DiskFullError: the copy and the new file would not fit beside it.
+        """
+        self._check_space()
+        return self._jobs.start("compaction", self._compact)
+
+    def _check_space(self) -> None:
+        path = self._settings.database_path
+        needed = 2 * path.stat().st_size + self._settings.disk_floor
+        free = shutil.disk_usage(path.parent).free
+        if free < needed:
+            raise DiskFullError(
+                f"the volume of the database has {format_bytes(free)} free; compacting needs "
+                f"{format_bytes(needed)} while it is done",
+                hint="Free space or enlarge the volume.",
+            )
+
+    async def _compact(self, show: Progress) -> dict[str, Any]:
+        async def relay(step: str, done: int, total: int) -> None:
+            show(step, done, total)
+
+        path = self._settings.database_path
+        before = path.stat().st_size
+        loop = asyncio.get_running_loop()
+        show("waiting for writers", 0, 0)
+        async with self._gate.closed(_WRITERS_SECONDS):
+            started = loop.time()
+            await self._checkpointer.checkpoint()
+            async with self._checkpointer.held():
+                found = await run_task(self._settings, "compact", relay)
+                show("changing files", 0, 0)
+                await self._change_files(Path(found["file"]))
+            waited = loop.time() - started
+        after = path.stat().st_size
+        return {
+            "bytes_before": before,
+            "bytes_after": after,
+            "given_back": before - after,
+            "rows": found["rows"],
+            "writers_waited_seconds": round(waited, 3),
+        }
+
+    async def _change_files(self, new: Path) -> None:
+        """Put the new file in the old one's place; the replica begins a generation with it."""
+        link = self._link
+        if link is not None:
+            await link.stop(_SHIP_SECONDS)
+        try:
+            failures = await self._healer.replace(
+                lambda: _swap(new, self._settings.database_path), _READERS_SECONDS
+            )
+        finally:
+            if link is not None:
+                await link.begin_anew()
+        if failures:
+            raise DatabaseFailedError(
+                f"the compacted file could not take the database's place: {failures}",
+                hint="The database is as it was. Check the permissions of its directory.",
+            )
+
+
+def _swap(new: Path, database: Path) -> None:
+    """Give the new file the old one's name, in one step: there is a database at every moment."""
+    state = LocalState.read(database)
+    if state is not None:  # a start after a crash must know the new file
+        LocalState.of_restored(state.replica_id, new, state.commits, state.time_us).write(database)
+    log = database.with_name(database.name + ".wal")
+    if log.exists() and log.stat().st_size:
+        raise OSError(f"{log} holds transactions")
+    new.replace(database)
+    with contextlib.suppress(FileNotFoundError):
+        log.unlink()
+    fsync_directory(database.parent)

@@ -1,0 +1,154 @@
+"""Writes are refused before the disk is full, and a ballast is let go when it is all the same.
+
+A full disk loses nothing that was committed, but DuckDB can then neither commit nor checkpoint, and a
+bulk insert that failed leaves the file grown. So: below a floor of free space nothing more is written,
+reads go on, and writes go on by themselves once there is space again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from chronoduck.errors import DiskFullError, DuckDBException
+from chronoduck.logs import get_logger
+from chronoduck.settings import Settings
+from chronoduck.units import format_bytes
+
+__all__ = ["DiskFloorError", "DiskGuard"]
+
+_LOOK_SECONDS = 0.25
+_MORE_THAN_FLOOR = 1.05
+"""Writes go on from so many floors of free space on: not on and off with every file."""
+
+
+class DiskFloorError(DiskFullError):
+    """So little space is left that only reads are run."""
+
+    code = "disk_floor"
+    title = "Too little disk space for writes"
+    retryable = True
+
+
+class DiskGuard:
+    """Looks at the free space of the database's volume, on the event loop."""
+
+    def __init__(self, settings: Settings, reclaim: Callable[[], Awaitable[None]]) -> None:
+        """``reclaim`` gives back what a failed write left in the file; called once per shortage."""
+        self._directory = settings.database_path.parent
+        self._floor = settings.disk_floor
+        self._ballast = _Ballast(
+            settings.database_path.with_name(settings.database_path.name + ".ballast"),
+            settings.ballast_size,
+        )
+        self._reclaim = reclaim
+        self._task: asyncio.Task[None] | None = None
+        self._log = get_logger("engine")
+        self._has_failed = False
+        self.free_bytes = 0
+        self.is_refusing = False
+
+    def start(self) -> None:
+        """Begin to look."""
+        if self._floor:
+            self.look()
+            self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def stop(self) -> None:
+        """End; the ballast is only there while the database is open."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._ballast.release()
+
+    def check_write(self) -> None:
+        """Refuse a write while there is too little space.
+
+        Raises:
+            DiskFloorError: there is.
+        """
+        if self.is_refusing:
+            raise DiskFloorError(
+                f"the volume of the database has {format_bytes(self.free_bytes)} free, less than "
+                f"writes need ({format_bytes(self._floor)}): only reads, DELETE and DROP are run",
+                hint="Free space on the volume or enlarge it; writes then go on by themselves. "
+                "DUCKDB_DISK_FLOOR sets how much is kept free.",
+            )
+
+    def note_full(self) -> None:
+        """Take in that a write has failed for want of space; it may be the spill volume's."""
+        if self._floor:
+            self.look()
+            self._has_failed = self._has_failed or self.is_refusing
+
+    def look(self) -> None:
+        """Compare the free space with the floor."""
+        try:
+            self.free_bytes = shutil.disk_usage(self._directory).free
+        except OSError:
+            return  # an unmounted volume is the engine's to notice
+        usable = self.free_bytes - self._ballast.owed_bytes
+        if self.is_refusing and usable >= self._floor * _MORE_THAN_FLOOR:
+            self.is_refusing = self._has_failed = False
+            self._log.warning("writes_go_on", free_bytes=self.free_bytes)
+        elif not self.is_refusing and usable < self._floor:
+            self.is_refusing = True
+            self._log.error("writes_refused", free_bytes=self.free_bytes, floor_bytes=self._floor)
+        if self.is_refusing and self.free_bytes < self._ballast.size / 2:
+            self._ballast.release()
+        elif not self.is_refusing and self.free_bytes >= self._floor + self._ballast.size:
+            self._ballast.place()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self.look()
+            if self.is_refusing and self._has_failed:
+                self._has_failed = False
+                try:
+                    await self._reclaim()
+                except DuckDBException as error:
+                    self._log.warning("space_not_reclaimed", error=error.operator_detail)
+
+    def get_status(self) -> dict[str, Any]:
+        """Return the free space, the floor and whether writes are refused."""
+        return {
+            "free_bytes": self.free_bytes,
+            "floor_bytes": self._floor,
+            "is_refusing_writes": self.is_refusing,
+        }
+
+
+class _Ballast:
+    """A file that only takes up space, to be let go when there is no other."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self.size = size
+        self.owed_bytes = 0
+        """What must be free again beside the floor, once it was let go."""
+
+    def place(self) -> None:
+        """Take the space, if it is not taken."""
+        if self._path.exists() or not self.size:
+            return
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                os.posix_fallocate(descriptor, 0, self.size)
+            finally:
+                os.close(descriptor)
+            self.owed_bytes = 0
+        except OSError:
+            self.release()
+
+    def release(self) -> None:
+        """Give the space back."""
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+            self.owed_bytes = self.size
