@@ -143,11 +143,8 @@ async def test_a_full_replica_volume_slows_nobody_and_catches_up(
             while await state() != "failing":
                 assert time.monotonic() < end
                 await asyncio.sleep(0.05)
-            slowest = 0.0
             for _ in range(100):
-                started = time.monotonic()
                 await service.execute_query("INSERT INTO t VALUES (1)")
-                slowest = max(slowest, time.monotonic() - started)
             rows = await count(service)
             report = await service.health_check()
             assert report["status"] in ("healthy", "degraded")

@@ -28,6 +28,7 @@ except ImportError:  # the extra is not installed
 __all__ = ["S3BlobStore", "S3Location"]
 
 _LIST_PAGE = 1000
+_NOT_IMPLEMENTED = "501 Not Implemented"
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,26 @@ class S3BlobStore:
             return None
 
     def replace(self, name: str, data: bytes, expected: str | None) -> str:
-        """Write the blob if it has the expected version, by a conditional request."""
+        """Write the blob if it has the expected version, by a conditional request.
+
+        A server without such requests (Swift) is asked for the version first: then two writers at
+        the very same moment both believe that they were the only one.
+        """
         mode: Any = "create" if expected is None else {"e_tag": expected}
         with self._failures(f"writing {name}"):
-            result = obstore.put(
-                self._store, check_name(name), data, mode=mode, use_multipart=False
-            )
+            try:
+                result = obstore.put(
+                    self._store, check_name(name), data, mode=mode, use_multipart=False
+                )
+            except exceptions.GenericError as error:
+                if _NOT_IMPLEMENTED not in str(error):
+                    raise
+                current = obstore.head(self._store, name)["e_tag"]
+                if current != expected:
+                    raise BlobConflictError(
+                        f"{self.url}: writing {name}: changed by somebody else"
+                    ) from error
+                result = obstore.put(self._store, name, data, use_multipart=False)
         return result["e_tag"] or ""
 
 
