@@ -108,13 +108,15 @@ class S3BlobStore:
 
     def put(self, name: str, data: bytes) -> None:
         """Write the blob whole, or not at all: one request, whatever the size."""
+        check_name(name)
         with self._failures(f"writing {name}"):
-            obstore.put(self._store, check_name(name), data, use_multipart=False)
+            obstore.put(self._store, name, data, use_multipart=False)
 
     def get(self, name: str) -> bytes:
         """Return the blob."""
+        check_name(name)
         with self._failures(f"reading {name}"):
-            return bytes(obstore.get(self._store, check_name(name)).bytes())
+            return bytes(obstore.get(self._store, name).bytes())
 
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``."""
@@ -125,14 +127,16 @@ class S3BlobStore:
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove blobs, many at a time."""
+        checked = [check_name(name) for name in names]
         with self._failures("deleting"):
-            obstore.delete(self._store, [check_name(name) for name in names])
+            obstore.delete(self._store, checked)
 
     def get_versioned(self, name: str) -> VersionedBlob | None:
         """Return the blob with its version, which is its ETag."""
+        check_name(name)
         try:
             with self._failures(f"reading {name}"):
-                answer = obstore.get(self._store, check_name(name))
+                answer = obstore.get(self._store, name)
                 return VersionedBlob(bytes(answer.bytes()), answer.meta["e_tag"] or "")
         except BlobNotFoundError:
             return None
@@ -143,12 +147,11 @@ class S3BlobStore:
         A server without such requests (Swift) is asked for the version first: then two writers at
         the very same moment both believe that they were the only one.
         """
+        check_name(name)
         mode: Any = "create" if expected is None else {"e_tag": expected}
         with self._failures(f"writing {name}"):
             try:
-                result = obstore.put(
-                    self._store, check_name(name), data, mode=mode, use_multipart=False
-                )
+                result = obstore.put(self._store, name, data, mode=mode, use_multipart=False)
             except exceptions.GenericError as error:
                 if _NOT_IMPLEMENTED not in str(error):
                     raise

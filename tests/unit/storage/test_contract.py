@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,7 +33,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     return S3BlobStore(
         S3Location(
             "bucket",
-            request.node.name.replace("[", "-").replace("]", ""),
+            f"prefix-{secrets.token_hex(4)}",
             server.region,
             server.endpoint,
             server.access_key_id,
