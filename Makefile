@@ -47,6 +47,10 @@ lint: $(VENV)/dev.stamp ## check style, types and the floors of the architecture
 bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-durability
+bench-durability: $(VENV)/bench.stamp ## measure replica, restore and loss; an hour; writes benchmarks/DURABILITY.md
+	$(BIN)/python -m benchmarks.durability $(ARGS)
+
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
