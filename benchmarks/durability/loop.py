@@ -71,7 +71,7 @@ def run_loop(
     before: Callable[[], object] = lambda: None,
     after: Callable[[], object] = lambda: None,
 ) -> LoopResult:
-    """Write, destroy, recover, compare; ``before`` is called when writing begins, ``after`` at its end."""
+    """Write, destroy, recover, compare; ``before`` is called before writing, ``after`` at its end."""
     data = directory / "data"
     data.mkdir(parents=True)
     lags: list[tuple[float, float]] = []

@@ -13,8 +13,8 @@ from chronoduck.engine.healing import Healer
 from chronoduck.errors import DatabaseFailedError, DiskFullError
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.replication.local_state import LocalState
+from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.jobs import Job, JobRegistry, Progress
-from chronoduck.service.write_gate import WriteGate
 from chronoduck.settings import Settings
 from chronoduck.storage.durable_write import fsync_directory
 from chronoduck.tasks.process import run_task

@@ -27,6 +27,7 @@ from chronoduck.errors import DiskFullError, ServiceUnavailableError
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.jobs import JobRegistry
@@ -34,7 +35,6 @@ from chronoduck.service.queries import Queries
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
-from chronoduck.service.write_gate import WriteGate
 from chronoduck.transfer import FileLoader
 
 __all__ = ["Parts"]
@@ -93,10 +93,10 @@ class Parts:
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
         healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), on_stuck)
-        checkpointer = Checkpointer(
-            instance, healer, closers, lambda: link is None or link.may_checkpoint
-        )
         gate = WriteGate()
+        checkpointer = Checkpointer(
+            instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
+        )
         access = EngineAccess(
             instance,
             pool,

@@ -22,8 +22,9 @@ import duckdb
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.failures import EngineFailure, translate
 from chronoduck.engine.healing import Healer
-from chronoduck.errors import DuckDBException
+from chronoduck.errors import DuckDBException, TransactionConflictError
 from chronoduck.logs import get_logger
+from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.settings import CheckpointSettings
 
 __all__ = ["Checkpointer", "LogState", "Urgency", "urgency"]
@@ -33,6 +34,8 @@ _OVERDUE = 8.0
 """A checkpoint that waits for the replica is run all the same from so many times the limits on."""
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0)
 _REMEMBERED = 1000
+_PATIENCE_SECONDS, _LONG_PATIENCE = 0.15, 2.0
+"""How long writers wait for those before them to end, so that a checkpoint can be run."""
 _REOPEN_SECONDS = 60.0
 _FREE_BLOCKS = "SELECT free_blocks FROM pragma_database_size()"
 _NOTHING = "BEGIN; CREATE SCHEMA chronoduck_nothing; DROP SCHEMA chronoduck_nothing; COMMIT"
@@ -81,12 +84,14 @@ class Checkpointer:
         instance: DuckDBInstance,
         healer: Healer,
         executor: Executor,
+        gate: WriteGate,
         may_run: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``may_run`` tells whether a checkpoint that is due may be run now."""
+        """``gate`` is what writers pass; ``may_run`` tells whether a checkpoint may be run now."""
         self._instance = instance
         self._healer = healer
         self._executor = executor
+        self._gate = gate
         self._may_run = may_run
         self._limits = instance.settings.checkpoint
         self._log_path = instance.settings.database_path.with_name(
@@ -153,8 +158,12 @@ class Checkpointer:
 
     @asynccontextmanager
     async def counted(self) -> AsyncIterator[None]:
-        """Enter a block that runs a CHECKPOINT of a user: alone, and counted like our own."""
-        async with self._lock:
+        """Enter a block that runs a CHECKPOINT of a user: between writers, and counted like our own.
+
+        Raises:
+            WritersBusyError: writers that are inside do not end in time.
+        """
+        async with self._lock, self._gate.closed(_LONG_PATIENCE):
             started = time.perf_counter()
             commits, self._commits = self._commits, 0
             first, self._first_commit_at = self._first_commit_at, None
@@ -208,12 +217,10 @@ class Checkpointer:
         """
         async with self._lock:
             generation = self._instance.generation
-            loop = asyncio.get_running_loop()
             commits, self._commits = self._commits, 0
             first, self._first_commit_at = self._first_commit_at, None
             try:
-                # Shielded: DuckDB goes on whoever leaves, and stop() must know when it is done.
-                seconds = await asyncio.shield(loop.run_in_executor(self._executor, self._run))
+                seconds = await self._run_between_writers()
             except DuckDBException as error:
                 self._commits += commits
                 self._first_commit_at = first
@@ -228,6 +235,26 @@ class Checkpointer:
             self.last_at = time.time()
             self._log.debug("checkpoint", seconds=round(seconds, 4), commits=commits)
             return seconds
+
+    async def _run_between_writers(self) -> float:
+        """Run it; DuckDB refuses as long as a writing transaction is open, so have none for a moment.
+
+        Writers that are inside are given a short time to end before the others are let in again: one
+        long transaction keeps nobody waiting, and the log is folded after it.
+        """
+        try:
+            return await self._run_in_thread()
+        except TransactionConflictError:
+            started = time.perf_counter()
+            is_overdue = urgency(self.log_state(), self._limits) is Urgency.OVERDUE
+            async with self._gate.closed(_LONG_PATIENCE if is_overdue else _PATIENCE_SECONDS):
+                await self._run_in_thread()
+            return time.perf_counter() - started
+
+    async def _run_in_thread(self) -> float:
+        # Shielded: DuckDB goes on whoever leaves, and stop() must know when it is done.
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._executor, self._run))
 
     def _run(self) -> float:
         started = time.perf_counter()

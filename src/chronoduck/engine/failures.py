@@ -29,6 +29,7 @@ __all__ = ["EngineFailure", "parse_message", "translate"]
 _NO_SPACE = re.compile(
     r"No space left|File too large|Disk quota exceeded|max_temp_directory_size", re.IGNORECASE
 )
+_CHECKPOINT = re.compile(r"Cannot CHECKPOINT", re.IGNORECASE)
 _CONFLICT = re.compile(r"conflict|write-write|cannot delete twice", re.IGNORECASE)
 _ALREADY_INVALID = "database has been invalidated because of a previous fatal error"
 _USERS_FILE = re.compile(
@@ -132,6 +133,12 @@ def _translate_known(
     if isinstance(error, duckdb.TransactionException):
         if _NO_SPACE.search(message):
             return _disk_full(message)
+        if _CHECKPOINT.search(message):
+            return TransactionConflictError(
+                "the log cannot be folded now: a transaction is open that still needs what it holds",
+                hint="The service folds it by itself later; or send CHECKPOINT again in a moment.",
+                operator_detail=message,
+            )
         if _CONFLICT.search(message):
             return TransactionConflictError(message)
         if re.search(r"Could not (write|read|fsync)|I/O|IO Error", message):

@@ -66,13 +66,15 @@ class EnginePing:
             if self._connection is None or self._generation != self._instance.generation:
                 self._generation = self._instance.generation
                 self._connection = self._instance.cursor()
-            row = self._connection.execute(
+            # All rows: a result that is not read to its end keeps its transaction open, and with an
+            # old transaction open DuckDB refuses to checkpoint what was changed since.
+            rows = self._connection.execute(
                 "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
-            ).fetchone()
+            ).fetchall()
         except (duckdb.Error, DuckDBException):
             self._connection = None
             return PingResult(False, time.perf_counter() - started, 0.0, time.monotonic())
-        used = int(row[0] or 0) if row else 0
+        used = int(rows[0][0] or 0) if rows else 0
         seconds = time.perf_counter() - started
         return PingResult(True, seconds, round(used / 1e6, 3), time.monotonic())
 

@@ -193,7 +193,10 @@ class OpenStatement:
             timeout_seconds=timeout,
         )
         self.session = Session(
-            runner.access, CancelToken(timeout), running, is_writer=not statement.is_read_only
+            runner.access,
+            CancelToken(timeout),
+            running,
+            is_writer=not statement.is_read_only and statement.kind != "checkpoint",
         )
         self._ended = False
         runner.add(self.session)

@@ -18,8 +18,8 @@ from chronoduck.engine.pool import ConnectionPool, PooledConnection
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineBugError, StatementTimeoutError
 from chronoduck.resilience.admission import Admission
+from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.records import RunningStatement
-from chronoduck.service.write_gate import WriteGate
 
 __all__ = ["EngineAccess", "Session"]
 

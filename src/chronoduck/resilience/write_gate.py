@@ -30,6 +30,7 @@ class WriteGate:
         self._idle = asyncio.Event()
         self._idle.set()
         self._inside = 0
+        self._closers = 0
 
     async def enter(self, timeout: float) -> None:
         """Pass the gate; ``leave`` must be called afterwards.
@@ -43,7 +44,7 @@ class WriteGate:
                     await self._open.wait()
             except TimeoutError:
                 raise StatementTimeoutError(
-                    "the database is being compacted; the statement waited for its end in vain",
+                    "the database's files are being worked on; the statement waited in vain",
                     hint="Nothing of it was run. Send it again in a while, or with a longer timeout.",
                 ) from None
         self._inside += 1
@@ -62,6 +63,7 @@ class WriteGate:
         Raises:
             WritersBusyError: they had not after ``timeout`` seconds.
         """
+        self._closers += 1
         self._open.clear()
         try:
             try:
@@ -74,4 +76,6 @@ class WriteGate:
                 ) from None
             yield
         finally:
-            self._open.set()
+            self._closers -= 1
+            if not self._closers:
+                self._open.set()

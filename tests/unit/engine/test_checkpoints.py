@@ -1,0 +1,103 @@
+"""Checkpoints of an open service: beside writers of every kind, and never kept off for good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from chronoduck.assembly import DuckDBService
+from chronoduck.engine.checkpoints import LogState, Urgency, urgency
+from chronoduck.errors import TransactionConflictError
+from chronoduck.settings import CheckpointSettings, Settings
+
+LIMITS = CheckpointSettings(log_size=1_000_000, commits=100, interval=60)
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        (LogState(0, 0, 0.0), Urgency.NONE),
+        (LogState(10, 1, 1.0), Urgency.NONE),
+        (LogState(1_000_000, 1, 1.0), Urgency.DUE),
+        (LogState(10, 100, 1.0), Urgency.DUE),
+        (LogState(10, 1, 60.0), Urgency.DUE),
+        (LogState(10, 1, 6000.0), Urgency.DUE),
+        (LogState(8_000_000, 1, 1.0), Urgency.OVERDUE),
+        (LogState(10, 800, 1.0), Urgency.OVERDUE),
+    ],
+)
+def test_when_a_checkpoint_is_due(log: LogState, expected: Urgency) -> None:
+    assert urgency(log, LIMITS) is expected
+
+
+@pytest.fixture
+async def busy(make_settings: Callable[..., Settings]) -> AsyncIterator[DuckDBService]:
+    settings = make_settings(checkpoint=CheckpointSettings(log_size="20KB"), worker_threads=4)
+    async with DuckDBService(settings) as service:
+        await service.execute_query("CREATE TABLE t AS SELECT range AS a, 0 AS b FROM range(1000)")
+        yield service
+
+
+async def checkpoints(service: DuckDBService) -> int:
+    return int((await service.get_replication_status())["checkpoints"]["count"])
+
+
+async def until_more_checkpoints(service: DuckDBService, seconds: float = 15.0) -> None:
+    before = await checkpoints(service)
+    async with asyncio.timeout(seconds):
+        while await checkpoints(service) < before + 2:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["INSERT INTO t VALUES (-1, {k})"],
+        ["UPDATE t SET b = b + 1 WHERE a = {k}"],
+        ["CREATE OR REPLACE TABLE own_{k} AS SELECT 1 AS a"],
+        ["DELETE FROM t WHERE a = {k}", "INSERT INTO t VALUES ({k}, 0)"],
+    ],
+    ids=["insert", "update", "create", "delete"],
+)
+async def test_they_come_between_writers(busy: DuckDBService, statements: list[str]) -> None:
+    is_done = False
+
+    async def write(k: int) -> None:
+        while not is_done:
+            await busy.execute_batch([text.format(k=k) for text in statements])
+
+    writers = [asyncio.create_task(write(k)) for k in range(3)]
+    await busy.health_check()  # its question must leave no transaction open
+    await until_more_checkpoints(busy)
+    is_done = True
+    await asyncio.gather(*writers)
+    pauses = (await busy.get_replication_status())["checkpoints"]
+    assert pauses["last_error"] == ""
+
+
+async def test_a_health_check_leaves_no_transaction_behind(busy: DuckDBService) -> None:
+    await busy.health_check()
+    await busy.execute_query("CREATE TABLE u AS SELECT 1 AS a")
+    await busy.execute_query("UPDATE t SET b = 1")
+    await busy.execute_query("CHECKPOINT")
+
+
+async def test_a_reader_that_takes_its_time_puts_them_off_until_it_has_ended(
+    busy: DuckDBService,
+) -> None:
+    batches = busy.stream("SELECT * FROM t, range(1000)")
+    await anext(batches)
+    for number in range(300):
+        await busy.execute_query("UPDATE t SET b = ? WHERE a = 5", [number])
+    assert (await busy.execute_query("SELECT b FROM t WHERE a = 5")).data == [(299,)]
+    await batches.aclose()
+    async with asyncio.timeout(10):
+        while True:  # its connection is closed by another thread
+            try:
+                await busy.execute_query("CHECKPOINT")
+                break
+            except TransactionConflictError:
+                await asyncio.sleep(0.05)
+    assert (await busy.execute_query("SELECT b FROM t WHERE a = 5")).data == [(299,)]
