@@ -61,7 +61,8 @@ def _recover(instance: DuckDBInstance) -> None:
     _log.warning(
         "database_recovered",
         until=report.time,
-        transactions=report.plan.point.commits + report.grafted_commits,
+        transactions=report.transactions,
+        lost_transactions=report.local.lost,
         seconds=round(report.seconds, 3),
         set_aside=[str(path) for path in report.set_aside],
     )

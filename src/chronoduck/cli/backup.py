@@ -15,9 +15,9 @@ from chronoduck.backup.verification import verify_backup
 from chronoduck.cli.jobs import follow_job
 from chronoduck.cli.output import console, print_json, print_table
 from chronoduck.cli.progress import progress_bar
-from chronoduck.cli.target import DatabaseOption, JsonOption, find_target
+from chronoduck.cli.target import DatabaseOption, JsonOption, find_target, settings_for
 from chronoduck.errors import SettingsError
-from chronoduck.settings import Settings, load_settings
+from chronoduck.settings import Settings
 from chronoduck.units import format_bytes, format_seconds
 
 __all__ = ["app"]
@@ -91,7 +91,7 @@ def verify(
 
 
 def _settings(database: Path | None) -> Settings:
-    return load_settings(**({"database_path": database} if database else {}))
+    return settings_for(database)
 
 
 def _shelf(settings: Settings) -> Shelf:

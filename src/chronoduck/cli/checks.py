@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2
 
 from chronoduck.backup.shelf import Shelf
+from chronoduck.cli.target import settings_for
 from chronoduck.engine.extensions import extension_wheel
 from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ownership import current_owner
@@ -21,7 +22,7 @@ from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.opening import open_archive
 from chronoduck.service.templates import TemplateLibrary
-from chronoduck.settings import Settings, load_settings
+from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
 __all__ = ["Check", "Severity", "run_checks"]
@@ -51,7 +52,7 @@ class Check:
 def run_checks(database: Path | None) -> list[Check]:
     """Return the findings of all checks; settings first, the others need them."""
     try:
-        settings = load_settings(**({"database_path": database} if database else {}))
+        settings = settings_for(database)
     except DuckDBException as error:
         return [Check("settings", Severity.ERROR, error.detail, error.hint)]
     findings = [Check("settings", Severity.OK, "all settings are valid")]

@@ -124,7 +124,7 @@ async def _load_all(
     quiet: bool,
 ) -> list[tuple[str, LoadSummary]]:
     summaries = []
-    service = None if target.service else DuckDBService(target.settings)
+    service = None if target.service else DuckDBService(target.own_settings)
     async with service or nullcontext():
         for file, reject_path in zip(files, reject_paths, strict=True):
             name = "stdin" if file == "-" else Path(file).name

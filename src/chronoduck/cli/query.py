@@ -81,7 +81,7 @@ def query(
         body["timeout_seconds"] = timeout
     if max_rows is not None or chosen is OutputFormat.TABLE:
         body["max_rows"] = max_rows or _TABLE_ROWS
-    write_result(target.service, target.settings, body, chosen, output)
+    write_result(target.service, target.own_settings, body, chosen, output)
 
 
 def _default_format(output: Path | None) -> OutputFormat:

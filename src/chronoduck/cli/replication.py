@@ -17,13 +17,14 @@ from chronoduck.cli.target import (
     UrlOption,
     owned,
     require_service,
+    settings_for,
 )
 from chronoduck.engine.quarantine import check_log
 from chronoduck.errors import DuckDBConnectionError, SettingsError
 from chronoduck.replication.envelope import new_key
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.replication.messages import ReplicaState
-from chronoduck.settings import Settings, load_settings
+from chronoduck.settings import Settings
 from chronoduck.units import format_bytes, format_seconds
 
 __all__ = ["app"]
@@ -53,7 +54,7 @@ def status(
 @app.command("adopt")
 def adopt(database: DatabaseOption = None) -> None:
     """Take the local database for right, whatever the replica holds; its points in time stay."""
-    settings = load_settings(**({"database_path": database} if database else {}))
+    settings = settings_for(database)
     path = settings.database_path
     if settings.replica.url is None:
         raise SettingsError("there is no replica", hint="Set DUCKDB_REPLICA_URL.")

@@ -12,15 +12,16 @@ import typer
 from chronoduck.backup.restore import BackupRestoreReport, restore_backup
 from chronoduck.cli.output import console, print_json, print_table
 from chronoduck.cli.progress import progress_bar
-from chronoduck.cli.target import DatabaseOption, JsonOption, owned
+from chronoduck.cli.target import DatabaseOption, JsonOption, owned, settings_for
 from chronoduck.engine.replacing import refuse_existing
 from chronoduck.errors import InvalidRequestError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import RestoreReport, restore_database
+from chronoduck.replication.restore import estimate_seconds
 from chronoduck.replication.restore_plan import list_points, plan_restore, time_text
-from chronoduck.settings import Settings, load_settings
+from chronoduck.settings import Settings
 from chronoduck.storage import StoreError
 from chronoduck.units import format_bytes, format_seconds
 
@@ -48,7 +49,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Restore a point in time into a new file; nothing is ever overwritten."""
-    settings = load_settings(**({"database_path": database} if database else {}))
+    settings = settings_for(database)
     target = output or settings.database_path
     backup = _as_backup(source)
     if backup is not None:
@@ -80,7 +81,7 @@ def recover(
     as_json: JsonOption = False,
 ) -> None:
     """Set a damaged or lost database aside and restore the newest point, local tail included."""
-    settings = load_settings(**({"database_path": database} if database else {}))
+    settings = settings_for(database)
     target = settings.database_path
     backup = _as_backup(source)
     with owned(target), progress_bar() as show:
@@ -106,7 +107,7 @@ def recover(
     if backup is not None:
         _print_backup(report, as_json)
     else:
-        _print_replica(result, as_json)
+        _print_replica(result, as_json, is_recovery=True)
 
 
 def _as_backup(source: str | None) -> Path | None:
@@ -159,6 +160,7 @@ def _print_points(archive: Archive, as_json: bool) -> None:
 def _print_plan(archive: Archive, to_us: int | None, as_json: bool) -> None:
     with ThreadPoolExecutor(_THREADS) as executor:
         plan = plan_restore(archive, archive.listing(), executor, to_us)
+        seconds = estimate_seconds(archive, plan, executor)
     facts: dict[str, Any] = {
         "time": time_text(plan.point.time_us),
         "transactions": plan.point.commits,
@@ -166,6 +168,7 @@ def _print_plan(archive: Archive, to_us: int | None, as_json: bool) -> None:
         "file_bytes": plan.file_bytes,
         "packs": len(plan.packs),
         "segments": len(plan.segments),
+        "estimated_seconds": round(seconds, 1),
     }
     if as_json:
         print_json(facts)
@@ -176,19 +179,32 @@ def _print_plan(archive: Archive, to_us: int | None, as_json: bool) -> None:
         f"{facts['segments']} pieces of the log"
     )
     console.print(f"database file  {format_bytes(plan.file_bytes)}")
+    console.print(f"it takes about {format_seconds(seconds)}, and the time to verify")
 
 
-def _print_replica(report: RestoreReport, as_json: bool) -> None:
+def _print_replica(report: RestoreReport, as_json: bool, *, is_recovery: bool = False) -> None:
     facts = {
         "output": report.output,
         "time": report.time,
-        "transactions": report.plan.point.commits + report.grafted_commits,
-        "from_local_log": report.grafted_commits,
+        "transactions": report.transactions,
+        "from_local_log": report.local.grafted,
+        "lost_transactions": report.local.lost if is_recovery else None,
+        "lost": _loss(report) if is_recovery else "",
         "set_aside": list(report.set_aside),
         "seconds": round(report.seconds, 3),
         "rows": None if report.inspection is None else report.inspection.rows,
     }
     _print_report(facts, as_json)
+
+
+def _loss(report: RestoreReport) -> str:
+    """Say what is not in the restored database, in time and transactions."""
+    lost = report.local.lost
+    if lost is None:
+        return f"what was committed after {report.time}: there is no log of it"
+    if lost:
+        return f"at least {lost:,} transactions, committed after {report.time}"
+    return "nothing; the local log was whole"
 
 
 def _print_backup(report: BackupRestoreReport, as_json: bool) -> None:
@@ -215,6 +231,8 @@ def _print_report(facts: dict[str, Any], as_json: bool) -> None:
             f"  {facts['transactions']:,} transactions, "
             f"{facts['from_local_log']:,} of them from the local log"
         )
+    if facts.get("lost"):
+        console.print(f"  lost: {facts['lost']}", soft_wrap=True)
     if facts["rows"] is not None:
         console.print(f"  verified: {facts['rows']:,} rows")
     for path in facts["set_aside"]:

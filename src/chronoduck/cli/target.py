@@ -15,7 +15,7 @@ from chronoduck.auth.admin_token import read_token
 from chronoduck.cli.remote import RemoteService
 from chronoduck.engine.ownership import DatabaseOwnership, current_owner
 from chronoduck.errors import DatabaseLockedError
-from chronoduck.settings import Settings, load_settings
+from chronoduck.settings import BackupSettings, ReplicaSettings, Settings, load_settings
 
 __all__ = [
     "DatabaseOption",
@@ -26,6 +26,7 @@ __all__ = [
     "find_target",
     "owned",
     "require_service",
+    "settings_for",
 ]
 
 DatabaseOption = Annotated[
@@ -50,6 +51,27 @@ class Target:
     settings: Settings
     service: RemoteService | None
 
+    @property
+    def own_settings(self) -> Settings:
+        """The settings to open the file with, here.
+
+        Replica and backups of the environment are those of the environment's database: another one
+        must not be written into them.
+        """
+        if self.settings.database_path == load_settings().database_path:
+            return self.settings
+        without = {"replica": ReplicaSettings(url=None), "backup": BackupSettings(dir=None)}
+        return self.settings.model_copy(update=without)
+
+
+def settings_for(database: Path | None) -> Settings:
+    """Return the environment's settings, for another database file if one is named.
+
+    Raises:
+        SettingsError: a setting is invalid.
+    """
+    return load_settings(**({"database_path": database} if database else {}))
+
 
 def find_target(database: Path | None, url: str | None, token_file: Path | None) -> Target:
     """Return the service named by ``url``, else the one that owns the file, else the file itself.
@@ -58,7 +80,7 @@ def find_target(database: Path | None, url: str | None, token_file: Path | None)
         DatabaseLockedError: a process that serves nothing owns the file.
         SettingsError: a setting is invalid.
     """
-    settings = load_settings(**({"database_path": database} if database else {}))
+    settings = settings_for(database)
     if url is None:
         owner = current_owner(settings.database_path)
         if owner is None:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from chronoduck.engine.disk_format import WalCursor, read_wal
+from chronoduck.engine.disk_format import WalCursor, find_damage, read_wal
 from chronoduck.engine.inspection import Inspection, inspect_database
 from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
 from chronoduck.errors import DiskFullError
@@ -21,7 +21,7 @@ from chronoduck.replication.restore import restore_files
 from chronoduck.replication.restore_plan import RestorePlan, plan_restore, time_text
 from chronoduck.units import format_bytes
 
-__all__ = ["RestoreReport", "Verification", "restore_database"]
+__all__ = ["LocalTail", "RestoreReport", "Verification", "restore_database"]
 
 _THREADS = 8
 Progress = Callable[[str, int, int], None]
@@ -31,17 +31,32 @@ Verification = str
 
 
 @dataclass(frozen=True)
+class LocalTail:
+    """The transactions of the local log that the replica did not hold."""
+
+    grafted: int = 0
+    """Taken over."""
+    lost: int | None = 0
+    """Not taken over, at least; None: there is no log that could tell."""
+
+
+@dataclass(frozen=True)
 class RestoreReport:
     """What a restore came to."""
 
     plan: RestorePlan
     output: Path
     seconds: float
-    grafted_commits: int
-    """Transactions that the replica did not hold, taken from the local log."""
+    local: LocalTail
+    """What came of the transactions that only the local log held."""
     set_aside: tuple[Path, ...]
     inspection: Inspection | None
     """None when it was not verified."""
+
+    @property
+    def transactions(self) -> int:
+        """Transactions in the restored database, since its replica began."""
+        return self.plan.point.commits + self.local.grafted
 
     @property
     def time(self) -> str:
@@ -90,9 +105,9 @@ def restore_database(
             executor,
             lambda done, total: on_progress("restoring", done, total),
         )
-    grafted = _graft(plan, output, wal_path(temporary)) if graft else 0
+    local = _graft(plan, output, wal_path(temporary)) if graft else LocalTail()
     inspection = None
-    if verify != "none" or plan.segments or grafted:
+    if verify != "none" or plan.segments or local.grafted:
         # The log is folded in, so that one file is the whole database.
         inspection = inspect_database(
             temporary,
@@ -102,7 +117,7 @@ def restore_database(
         )
     moved = set_aside(output, replace) if replace else ()
     _name(archive, plan, temporary, output)
-    return RestoreReport(plan, output, time.monotonic() - started, grafted, moved, inspection)
+    return RestoreReport(plan, output, time.monotonic() - started, local, moved, inspection)
 
 
 def _check_space(directory: Path, plan: RestorePlan) -> None:
@@ -116,8 +131,8 @@ def _check_space(directory: Path, plan: RestorePlan) -> None:
         )
 
 
-def _graft(plan: RestorePlan, database: Path, restored: Path) -> int:
-    """Add the local log's transactions that follow what was shipped; return how many.
+def _graft(plan: RestorePlan, database: Path, restored: Path) -> LocalTail:
+    """Add the local log's transactions that follow what was shipped.
 
     Only when the local log begins with exactly what was shipped (or, when nothing of it was, when the
     local file's headers are those of the restored one), and the transactions do not refer to blocks
@@ -126,22 +141,39 @@ def _graft(plan: RestorePlan, database: Path, restored: Path) -> int:
     end = plan.point.offset
     try:
         data = wal_path(database).read_bytes()
-        if plan.log_sha256 is None:
-            with database.open("rb") as file:
-                belongs = file.read(len(plan.headers)) == plan.headers
-        else:
-            belongs = hashlib.sha256(data[:end]).hexdigest() == plan.log_sha256
     except OSError:
-        return 0
+        # A file without a log was checkpointed and closed, unless the replica has more of that log.
+        is_closed = plan.log_sha256 is None and _has_headers(database, plan)
+        return LocalTail(0, 0 if is_closed else None)
+    if not _belongs(data, database, plan):
+        return LocalTail(0, None)
     tail = read_wal(data[end:], WalCursor(end))
-    if not belongs or not tail.commits or tail.needs_blocks:
-        return 0
+    damage = find_damage(data)
+    lost = damage.lost_commits if damage else 0
+    if not tail.commits:
+        return LocalTail(0, lost)
+    if tail.needs_blocks:
+        return LocalTail(0, tail.commits + lost)
     descriptor = os.open(restored, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data[end : tail.offset])
         file.flush()
         os.fsync(file.fileno())
-    return tail.commits
+    return LocalTail(tail.commits, lost)
+
+
+def _belongs(log: bytes, database: Path, plan: RestorePlan) -> bool:
+    if plan.log_sha256 is None:
+        return _has_headers(database, plan)
+    return hashlib.sha256(log[: plan.point.offset]).hexdigest() == plan.log_sha256
+
+
+def _has_headers(database: Path, plan: RestorePlan) -> bool:
+    try:
+        with database.open("rb") as file:
+            return file.read(len(plan.headers)) == plan.headers
+    except OSError:
+        return False
 
 
 def _name(archive: Archive, plan: RestorePlan, temporary: Path, output: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
@@ -16,9 +17,10 @@ from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.restore_plan import RestorePlan
 from chronoduck.storage.durable_write import fsync_directory
 
-__all__ = ["restore_files"]
+__all__ = ["estimate_seconds", "restore_files"]
 
 Progress = Callable[[int, int], None]
+_SAMPLE_PACKS = 16
 
 
 def restore_files(
@@ -49,6 +51,17 @@ def restore_files(
         target.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
         raise
+
+
+def estimate_seconds(archive: Archive, plan: RestorePlan, executor: Executor) -> float:
+    """Return how long fetching the blocks will take, from reading a few of them."""
+    sample = list(plan.packs)[:_SAMPLE_PACKS]
+    if not sample:
+        return 0.0
+    started = time.monotonic()
+    for _ in executor.map(archive.read_pack, sample):
+        pass
+    return (time.monotonic() - started) * len(plan.packs) / len(sample)
 
 
 def _write_blocks(
