@@ -110,7 +110,7 @@ def run_loop(
             "seconds": seconds,
             "recover_seconds": recover_seconds,
             "lag_at_loss": lags[-1][1],
-            "replica_bytes": report["store"]["bytes"] or report["store"]["shipped_bytes"],
+            "replica_bytes": report["store"]["shipped_bytes"],
             "checkpoints": report["checkpoints"],
             "lags": lags,
         },

@@ -68,6 +68,7 @@ class Replicator:
             bytes_per_second=replica.scrub_rate * 1e6,
         )
         self._replica_id = ""
+        self._bytes_before = 0
         self._is_resumed = False
         self._failures = 0
         self._background = ThreadPoolExecutor(1, thread_name_prefix="retention")
@@ -114,7 +115,7 @@ class Replicator:
             adopt=adopt,
         )
         self._is_resumed = True
-        self.status.store_bytes = listing.size
+        self._note_listing(listing.size)
         self.status.generations = len(listing.generations)
         self.status.commits = self._shipper.total_commits
         self.status.last_point_us = self._shipper.last_point_us
@@ -205,10 +206,16 @@ class Replicator:
             self._write_local_state()
             self._emit(status)
 
+    def _note_listing(self, size: int) -> None:
+        """Take in how much the store holds; what is shipped from now on comes on top."""
+        self._bytes_before = size - self.status.shipped_bytes
+        self.status.store_bytes = size
+
     def _note_counters(self) -> None:
         status = self.status
         status.requests, status.failures = self._store.requests, self._store.failures
         status.shipped_bytes = self._shipper.shipped_bytes + self._shipper.blocks.shipped_bytes
+        status.store_bytes = self._bytes_before + status.shipped_bytes
         status.scrubbed_us, status.scrub_share = self._scrubber.ended_us, self._scrubber.share
         status.damaged_blocks = len(self._scrubber.damaged)
 
@@ -288,7 +295,7 @@ class Replicator:
         except DuckDBException as error:
             self.status.error = f"retention was not done: {error.detail}"
             return
-        self.status.store_bytes = listing.size
+        self._note_listing(listing.size)
         self.status.generations = len(listing.generations) - plan.generations
 
 
