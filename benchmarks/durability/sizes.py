@@ -18,7 +18,7 @@ from tests.server import Server, environment
 
 __all__ = ["SizeResult", "measure_size"]
 
-_ROWS_PER_GB = 13_500_000
+_ROWS_PER_GB = 21_800_000
 _FILL = """INSERT INTO captures SELECT
     'https://example' || (hash(range) % 5000) || '.org/' || md5(range::VARCHAR),
     TIMESTAMP '2020-01-01' + INTERVAL (range % 100000000) SECOND,

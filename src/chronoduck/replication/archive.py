@@ -53,17 +53,21 @@ class Archive:
         """
         try:
             facts = orjson.loads(self.store.get(REPLICA_NAME))
+            identity, written = str(facts["id"]), int(facts["format"])
         except BlobNotFoundError:
             return None
-        except orjson.JSONDecodeError as error:
-            raise ReplicaDamagedError(f"{REPLICA_NAME} in {self.url} is damaged") from error
-        if facts["format"] > FORMAT:
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise ReplicaDamagedError(
+                f"the record {REPLICA_NAME} in {self.url}, which says whose it is, is damaged",
+                hint=f"Its points can be restored all the same. Remove {REPLICA_NAME} there, and run "
+                "`chronoduck replication adopt`.",
+            ) from error
+        if written > FORMAT:
             raise SettingsError(
-                f"the replica in {self.url} is of format {facts['format']}; this version knows "
-                f"{FORMAT}",
+                f"the replica in {self.url} is of format {written}; this version knows {FORMAT}",
                 hint="Install the version of chronoduck that wrote it.",
             )
-        return str(facts["id"])
+        return identity
 
     def create(self) -> str:
         """Return the replica's id, after making one if there is none."""

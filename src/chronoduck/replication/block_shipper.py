@@ -75,7 +75,7 @@ class BlockShipper:
             self._scanned_at = scan
 
     def _ship(self, file: DatabaseFile, changed: list[int]) -> None:
-        under_way: list[Future[list[BlockChange]]] = []
+        under_way: list[Future[tuple[list[BlockChange], int]]] = []
         self.unsettled = 0
         done = 0
         try:
@@ -115,15 +115,20 @@ class BlockShipper:
         if blocks:
             yield numbers, blocks
 
-    def _write(self, name: str, numbers: list[int], blocks: list[bytes]) -> list[BlockChange]:
-        self.shipped_bytes += self._archive.write_pack(name, blocks)
-        return [
+    def _write(
+        self, name: str, numbers: list[int], blocks: list[bytes]
+    ) -> tuple[list[BlockChange], int]:
+        """Write a pack, in a thread of the store's; return what is in it and its bytes."""
+        size = self._archive.write_pack(name, blocks)
+        changes = [
             BlockChange(number, int.from_bytes(block[:8], "little"), name, slot)
             for slot, (number, block) in enumerate(zip(numbers, blocks, strict=True))
         ]
+        return changes, size
 
-    def _settle(self, future: Future[list[BlockChange]]) -> None:
-        changes = future.result()
+    def _settle(self, future: Future[tuple[list[BlockChange], int]]) -> None:
+        changes, size = future.result()
+        self.shipped_bytes += size
         self.table.apply(changes)
         self.pending.update((change.block, change) for change in changes)
 

@@ -16,6 +16,7 @@ from chronoduck.engine.inspection import Inspection, inspect_database
 from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
 from chronoduck.errors import DiskFullError
 from chronoduck.replication.archive import Archive
+from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.restore import restore_files
 from chronoduck.replication.restore_plan import RestorePlan, plan_restore, time_text
@@ -178,7 +179,10 @@ def _has_headers(database: Path, plan: RestorePlan) -> bool:
 
 def _name(archive: Archive, plan: RestorePlan, temporary: Path, output: Path) -> None:
     """Give the restored file its name, with the note that it comes from this replica."""
-    identity = archive.identity()
+    try:
+        identity = archive.identity()
+    except ReplicaDamagedError:
+        identity = None  # the next start says so; the data is what counts here
     if identity is not None:
         LocalState.of_restored(identity, temporary, plan.point.commits, plan.point.time_us).write(
             output
