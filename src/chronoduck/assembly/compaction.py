@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chronoduck.engine.checkpoints import Checkpointer
+from chronoduck.engine.disk_format import headers_sha256
 from chronoduck.engine.healing import Healer
 from chronoduck.errors import DatabaseFailedError, DiskFullError
 from chronoduck.replication.link import ReplicatorLink
@@ -81,7 +82,7 @@ class Compaction:
             async with self._checkpointer.held():
                 found = await run_task(self._settings, "compact", relay)
                 show("changing files", 0, 0)
-                await self._change_files(Path(found["file"]))
+                await self._change_files(Path(found["file"]), found["headers_sha256"])
             waited = loop.time() - started
         after = path.stat().st_size
         return {
@@ -92,14 +93,14 @@ class Compaction:
             "writers_waited_seconds": round(waited, 3),
         }
 
-    async def _change_files(self, new: Path) -> None:
+    async def _change_files(self, new: Path, copied: str) -> None:
         """Put the new file in the old one's place; the replica begins a generation with it."""
         link = self._link
         if link is not None:
             await link.stop(_SHIP_SECONDS)
         try:
             failures = await self._healer.replace(
-                lambda: _swap(new, self._settings.database_path), _READERS_SECONDS
+                lambda: _swap(new, self._settings.database_path, copied), _READERS_SECONDS
             )
         finally:
             if link is not None:
@@ -107,12 +108,19 @@ class Compaction:
         if failures:
             raise DatabaseFailedError(
                 f"the compacted file could not take the database's place: {failures}",
-                hint="The database is as it was. Check the permissions of its directory.",
+                hint="The database is as it was. Try again when less is going on.",
             )
 
 
-def _swap(new: Path, database: Path) -> None:
-    """Give the new file the old one's name, in one step: there is a database at every moment."""
+def _swap(new: Path, database: Path, copied: str) -> None:
+    """Give the new file the old one's name, in one step: there is a database at every moment.
+
+    ``copied``: the hash of the headers that the old file had when it was copied. A SELECT may write
+    all the same (nextval), and closing the database has folded that into the old file.
+    """
+    if headers_sha256(database) != copied:
+        new.unlink()
+        raise OSError("something was written meanwhile, perhaps by nextval() in a SELECT")
     state = LocalState.read(database)
     if state is not None:  # a start after a crash must know the new file
         LocalState.of_restored(state.replica_id, new, state.commits, state.time_us).write(database)

@@ -26,7 +26,7 @@ _COLUMNS = (
     "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? "
     "AND table_name = ? ORDER BY column_index"
 )
-# What a copy must have beside the rows. The position of a sequence is the value it gives next.
+# What a copy must have beside the rows. The START in a sequence's text is the value it gives next.
 _CATALOG = {
     "schemas": "SELECT schema_name, comment FROM duckdb_schemas() WHERE NOT internal",
     "tables": "SELECT schema_name, sql, comment FROM duckdb_tables() WHERE NOT internal",
@@ -34,8 +34,7 @@ _CATALOG = {
     "WHERE NOT internal",
     "views": "SELECT schema_name, sql, comment FROM duckdb_views() WHERE NOT internal",
     "indexes": "SELECT schema_name, sql, comment FROM duckdb_indexes() WHERE true",
-    "sequences": "SELECT schema_name, sequence_name, increment_by, cycle, "
-    "coalesce(last_value + increment_by, start_value) FROM duckdb_sequences() WHERE true",
+    "sequences": "SELECT schema_name, sql, comment FROM duckdb_sequences() WHERE true",
     "macros": "SELECT schema_name, function_name, macro_definition FROM duckdb_functions() "
     "WHERE NOT internal",
     "types": "SELECT schema_name, type_name, labels FROM duckdb_types() WHERE NOT internal",

@@ -15,6 +15,7 @@ from chronoduck.backup.snapshot import copy_database
 from chronoduck.backup.take import COPYING, take_backup
 from chronoduck.backup.verification import verify_backup
 from chronoduck.engine.compaction import compact_file
+from chronoduck.engine.disk_format import headers_sha256
 from chronoduck.engine.inspection import inspect_database
 from chronoduck.engine.replacing import wal_path
 from chronoduck.replication.drill import run_drill
@@ -77,11 +78,12 @@ def _compact(settings: Settings, show: Progress) -> dict[str, Any]:
         path.unlink(missing_ok=True)  # of a compaction that was killed
     try:
         copy_database(database, copy, lambda done, total: show(COPYING, done, total))
+        headers = headers_sha256(copy)
         rows = compact_file(copy, new, lambda done, total: show("compacting", done, total))
     finally:
         copy.unlink(missing_ok=True)
     new.chmod(0o640)
-    return {"file": str(new), "rows": rows}
+    return {"file": str(new), "rows": rows, "headers_sha256": headers}
 
 
 def _drill(settings: Settings, show: Progress) -> dict[str, Any]:

@@ -123,6 +123,32 @@ async def test_compaction_beside_readers_and_writers(
             assert job.result["rows"] == 1000 + 200_000 + written
 
 
+async def test_values_of_a_sequence_that_a_select_takes_meanwhile_are_not_given_again(
+    service: DuckDBService,
+) -> None:
+    await service.execute_query("CREATE SEQUENCE s")
+    await service.execute_query("CREATE TABLE t AS SELECT hash(range) AS a FROM range(500000)")
+    values: list[int] = []
+    is_done = False
+
+    async def take() -> None:
+        while not is_done:
+            values.append((await service.execute_query("SELECT nextval('s')")).data[0][0])
+            await asyncio.sleep(0.01)
+
+    taker = asyncio.create_task(take())
+    jobs, compaction = await service.jobs(), await service.compaction()
+    job = await jobs.wait(compaction.begin())
+    await asyncio.sleep(0.1)
+    is_done = True
+    await taker
+    assert values == list(range(1, len(values) + 1))
+    if job.state is JobState.FAILED:
+        assert job.error is not None
+        assert "nextval" in job.error["detail"]
+    assert not list(service.settings.database_path.parent.glob(".*"))
+
+
 async def test_checkpoints_of_users_are_counted_and_not_forced(service: DuckDBService) -> None:
     await service.execute_query("CREATE TABLE t AS SELECT 1 AS a")
     before = (await service.get_replication_status())["checkpoints"]["count"]

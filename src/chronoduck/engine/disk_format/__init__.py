@@ -10,6 +10,7 @@ from chronoduck.engine.disk_format.database_file import (
     HEADER_BYTES,
     DatabaseFile,
     DatabaseHeader,
+    headers_sha256,
     is_block_intact,
     read_header,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "WalDamage",
     "checksum",
     "find_damage",
+    "headers_sha256",
     "is_block_intact",
     "read_header",
     "read_wal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ __all__ = [
     "HEADER_BYTES",
     "DatabaseFile",
     "DatabaseHeader",
+    "headers_sha256",
     "is_block_intact",
     "read_header",
 ]
@@ -79,6 +81,12 @@ def is_block_intact(block: bytes | memoryview) -> bool:
     """Whether the block's content is what its checksum says."""
     stored = int.from_bytes(block[:_CHECKSUM_BYTES], "little")
     return len(block) == BLOCK_BYTES and stored == checksum(block[_CHECKSUM_BYTES:])
+
+
+def headers_sha256(path: Path) -> str:
+    """Return the hash of a file's headers: another one after every checkpoint."""
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(HEADER_BYTES)).hexdigest()
 
 
 class DatabaseFile:
