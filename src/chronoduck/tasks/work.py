@@ -74,16 +74,24 @@ def _compact(settings: Settings, show: Progress) -> dict[str, Any]:
     database = settings.database_path
     new = database.with_name(f".{database.name}.compacted")
     copy = database.with_name(f".{database.name}.copied")
-    for path in (new, copy, wal_path(new), wal_path(copy)):
-        path.unlink(missing_ok=True)  # of a compaction that was killed
+    _remove(new, copy)  # of a compaction that was killed
     try:
         copy_database(database, copy, lambda done, total: show(COPYING, done, total))
         headers = headers_sha256(copy)
         rows = compact_file(copy, new, lambda done, total: show("compacting", done, total))
+    except BaseException:
+        _remove(new)
+        raise
     finally:
-        copy.unlink(missing_ok=True)
+        _remove(copy)
     new.chmod(0o640)
     return {"file": str(new), "rows": rows, "headers_sha256": headers}
+
+
+def _remove(*databases: Path) -> None:
+    for database in databases:
+        database.unlink(missing_ok=True)
+        wal_path(database).unlink(missing_ok=True)
 
 
 def _drill(settings: Settings, show: Progress) -> dict[str, Any]:
