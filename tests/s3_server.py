@@ -26,7 +26,7 @@ _PROXY = """
 bind_ip = 127.0.0.1
 bind_port = {port}
 swift_dir = {directory}
-workers = 1
+workers = 0
 user = {user}
 log_name = proxy
 [pipeline:main]
