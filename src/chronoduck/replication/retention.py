@@ -87,9 +87,10 @@ def _kept(generations: Sequence[GenerationFacts], detail_us: int, retention_us: 
             age += min(max(0, later.time_us - each.time_us), _MAX_GAP_US)
         if end_age <= detail_us:
             keep.add(each.name)
-        elif end_age <= retention_us and end_age // _HOUR_US != last_hour:
+        # Hours of the clock, not of age: a window that moves must not thin out what it kept before.
+        elif end_age <= retention_us and each.time_us // _HOUR_US != last_hour:
             keep.add(each.name)
-            last_hour = end_age // _HOUR_US
+            last_hour = each.time_us // _HOUR_US
         later = each
     return keep
 
@@ -128,6 +129,10 @@ def finish_plan(archive: Archive) -> None:
 
 
 def _delete(archive: Archive, names: Sequence[str]) -> None:
-    for start in range(0, len(names), _DELETE_AT_ONCE):
-        archive.store.delete(names[start : start + _DELETE_AT_ONCE])
+    # A store deletes what it is told at once in any order: bases are told of apart.
+    bases = [name for name in names if name.endswith("/base")]
+    others = [name for name in names if not name.endswith("/base")]
+    for group in (bases, others):
+        for start in range(0, len(group), _DELETE_AT_ONCE):
+            archive.store.delete(group[start : start + _DELETE_AT_ONCE])
     archive.store.delete([PLAN_NAME])
