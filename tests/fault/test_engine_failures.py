@@ -65,7 +65,7 @@ async def strike(service: DuckDBService, settings: Settings) -> None:
         full_disk(wal_size(settings)),
         pytest.raises(DatabaseFailedError, match="fatal"),
     ):
-        await service.execute_query("FORCE CHECKPOINT")
+        await service.execute_query("CHECKPOINT")
 
 
 async def test_a_fatal_error_is_healed_in_the_same_process(
@@ -88,7 +88,7 @@ async def test_statements_that_waited_succeed_afterwards(
     await service.execute_query("CHECKPOINT")
     await service.execute_query("INSERT INTO t FROM range(100000)")
     with full_disk(wal_size(settings)):
-        failing = asyncio.create_task(service.execute_query("FORCE CHECKPOINT"))
+        failing = asyncio.create_task(service.execute_query("CHECKPOINT"))
         waiting = [
             asyncio.create_task(service.execute_query("SELECT count(*) FROM t")) for _ in range(30)
         ]

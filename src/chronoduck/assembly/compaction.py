@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.disk_format import headers_sha256
 from chronoduck.engine.healing import Healer
-from chronoduck.errors import DatabaseFailedError, DiskFullError
+from chronoduck.errors import DatabaseFailedError, DiskFullError, TransactionConflictError
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.replication.local_state import LocalState
 from chronoduck.resilience.write_gate import WriteGate
@@ -26,6 +27,7 @@ __all__ = ["Compaction"]
 _WRITERS_SECONDS = 60.0
 _READERS_SECONDS = 10.0
 _SHIP_SECONDS = 60.0
+_RETRY_SECONDS = 0.05
 
 
 class Compaction:
@@ -78,7 +80,7 @@ class Compaction:
         show("waiting for writers", 0, 0)
         async with self._gate.closed(_WRITERS_SECONDS):
             started = loop.time()
-            await self._checkpointer.checkpoint()
+            await self._fold_log()
             async with self._checkpointer.held():
                 found = await run_task(self._settings, "compact", relay)
                 show("changing files", 0, 0)
@@ -92,6 +94,18 @@ class Compaction:
             "rows": found["rows"],
             "writers_waited_seconds": round(waited, 3),
         }
+
+    async def _fold_log(self) -> None:
+        """Run a checkpoint; a reader that began before the last update may put it off for a while."""
+        end = time.monotonic() + _READERS_SECONDS
+        while True:
+            try:
+                await self._checkpointer.checkpoint()
+                return
+            except TransactionConflictError:
+                if time.monotonic() > end:
+                    raise
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _change_files(self, new: Path, copied: str) -> None:
         """Put the new file in the old one's place; the replica begins a generation with it."""

@@ -22,7 +22,7 @@ import duckdb
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.failures import EngineFailure, translate
 from chronoduck.engine.healing import Healer
-from chronoduck.errors import DuckDBException, TransactionConflictError
+from chronoduck.errors import DuckDBException, StatementTimeoutError, TransactionConflictError
 from chronoduck.logs import get_logger
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.settings import CheckpointSettings
@@ -157,25 +157,35 @@ class Checkpointer:
             yield
 
     @asynccontextmanager
-    async def counted(self) -> AsyncIterator[None]:
-        """Enter a block that runs a CHECKPOINT of a user: between writers, and counted like our own.
+    async def counted(self, timeout: float) -> AsyncIterator[None]:
+        """Enter a block that runs a CHECKPOINT of a user: not beside ours, and counted like ours.
 
         Raises:
-            WritersBusyError: writers that are inside do not end in time.
+            StatementTimeoutError: the files were being copied all the time.
         """
-        async with self._lock, self._gate.closed(_LONG_PATIENCE):
-            started = time.perf_counter()
-            commits, self._commits = self._commits, 0
-            first, self._first_commit_at = self._first_commit_at, None
-            try:
-                yield
-            except BaseException:
-                self._commits += commits
-                self._first_commit_at = first
-                raise
+        try:
+            async with asyncio.timeout(timeout):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise StatementTimeoutError(
+                "the database's files are being copied; the checkpoint waited for its end in vain",
+                hint="GET jobs shows the copy. The service runs checkpoints by itself.",
+            ) from None
+        started = time.perf_counter()
+        commits, self._commits = self._commits, 0
+        first, self._first_commit_at = self._first_commit_at, None
+        try:
+            yield
+        except BaseException:
+            self._commits += commits
+            self._first_commit_at = first
+            raise
+        else:
             self._pauses.append(time.perf_counter() - started)
             self.count += 1
             self.last_at = time.time()
+        finally:
+            self._lock.release()
 
     async def reclaim(self) -> None:
         """Have a file that a failed write let grow cut back.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -33,7 +33,7 @@ _GRACE_SECONDS = 1.0
 class Checkpoints(Protocol):
     """What a user's CHECKPOINT must be run under."""
 
-    def counted(self) -> AbstractAsyncContextManager[None]: ...
+    def counted(self, timeout: float, /) -> AbstractAsyncContextManager[None]: ...
 
 
 @dataclass
@@ -158,6 +158,12 @@ class Session:
                     raise
 
     async def _run_once(self, step: Callable[[Connection], T]) -> T:
+        if self.running.kind != "checkpoint":
+            return await self._run_admitted(step)
+        async with self._access.checkpoints.counted(max(0.0, self.remaining_seconds)):
+            return await self._run_admitted(step)
+
+    async def _run_admitted(self, step: Callable[[Connection], T]) -> T:
         access = self._access
         self.token.check()
         if access.healer.is_healing and not await access.healer.wait_until_open(
@@ -178,9 +184,7 @@ class Session:
         except BaseException:
             access.admission.release()
             raise
-        is_checkpoint = self.running.kind == "checkpoint"
-        async with access.checkpoints.counted() if is_checkpoint else nullcontext():
-            return await self._run_in_worker(step, self._lease)
+        return await self._run_in_worker(step, self._lease)
 
     async def _run_in_worker(
         self, step: Callable[[Connection], T], lease: PooledConnection[Connection]

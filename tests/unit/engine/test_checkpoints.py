@@ -9,7 +9,7 @@ import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.checkpoints import LogState, Urgency, urgency
-from chronoduck.errors import TransactionConflictError
+from chronoduck.errors import StatementTimeoutError, TransactionConflictError
 from chronoduck.settings import CheckpointSettings, Settings
 
 LIMITS = CheckpointSettings(log_size=1_000_000, commits=100, interval=60)
@@ -101,3 +101,16 @@ async def test_a_reader_that_takes_its_time_puts_them_off_until_it_has_ended(
             except TransactionConflictError:
                 await asyncio.sleep(0.05)
     assert (await busy.execute_query("SELECT b FROM t WHERE a = 5")).data == [(299,)]
+
+
+async def test_a_checkpoint_of_a_user_waits_for_a_copy_no_longer_than_its_deadline(
+    busy: DuckDBService,
+) -> None:
+    parts = busy._parts
+    assert parts is not None
+    async with parts.checkpointer.held():
+        for _ in range(10):  # more than there are workers: none may be lost
+            with pytest.raises(StatementTimeoutError, match="copied"):
+                await busy.execute_query("CHECKPOINT", timeout=0.05)
+        await busy.execute_query("INSERT INTO t VALUES (1, 1)")
+    await busy.execute_query("CHECKPOINT")
