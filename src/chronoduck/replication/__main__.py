@@ -43,7 +43,10 @@ def main() -> int:
     os.dup2(2, 1)  # nothing but messages may get into the pipe
     # Unbuffered: a thread that waits in a buffered read keeps the interpreter from ending.
     source = io.FileIO(0, closefd=False)
-    first = orjson.loads(source.readline())
+    line = source.readline()
+    if not line:
+        return 0  # the service died before it could say anything
+    first = orjson.loads(line)
     settings = Settings(**first["settings"])
     say = _Speaker(out)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="store") as executor:

@@ -148,6 +148,7 @@ class Replicator:
                 raise self._lost_lease
             if not self._is_resumed:
                 self._resume(adopt=False)
+            began_us = _now_us()
             step = self._last_step = self._shipper.step()
         except StoreError as error:
             return self._note_failure(error)
@@ -156,7 +157,7 @@ class Replicator:
             return _MAX_BACKOFF_SECONDS
         except DuckDBException as error:  # damaged headers, a record that cannot be read
             return self._note_failure(error)
-        self._note_step(step)
+        self._note_step(step, began_us)
         self._prune_when_due()
         if step is Step.IDLE:
             return self._settings.replica.interval
@@ -182,7 +183,7 @@ class Replicator:
 
     # --- what the status says -----------------------------------------------------------------
 
-    def _note_step(self, step: Step) -> None:
+    def _note_step(self, step: Step, began_us: int) -> None:
         shipper, status = self._shipper, self.status
         generation = shipper.generation
         status.error = status.hint = ""
@@ -199,7 +200,8 @@ class Replicator:
         else:
             status.state = ReplicaState.SYNCING
         if step is Step.IDLE or (step is Step.SHIPPED and not status.unshipped_bytes):
-            status.caught_up_us = _now_us()
+            # What was committed while the step was under way may not be in it.
+            status.caught_up_us = began_us
             status.progress_done = status.progress_total = 0
         if step is not Step.BUSY:
             self._note_counters()
