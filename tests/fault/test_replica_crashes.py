@@ -61,6 +61,18 @@ def check(rows: list[list[int]], acknowledged: list[int], attempted: int) -> Non
     assert all(count == (30_000 if number % 7 == 0 else 1) for number, count in found.items())
 
 
+def wait_for_the_replica(server: Server) -> None:
+    """Return when all that was acknowledged before the call is in the replica."""
+    called = time.monotonic()
+    with server.client() as client:
+        while True:
+            lag = client.get("/replication").json()["lag_seconds"]
+            if lag is not None and lag < time.monotonic() - called:
+                return
+            assert time.monotonic() - called < 60, "the replica does not catch up"
+            time.sleep(0.05)
+
+
 COUNTS = "SELECT a, count(*) FROM t GROUP BY a ORDER BY a"
 
 
@@ -172,7 +184,7 @@ def test_a_flipped_bit_in_the_log_stops_the_start_and_recover_mends_it(tmp_path:
         server.query("CREATE TABLE t (a INTEGER)")
         for number in range(200):
             server.query(f"INSERT INTO t VALUES ({number})")
-        time.sleep(0.5)
+        wait_for_the_replica(server)
         server.kill()
     log = directory / "test.db.wal"
     data = bytearray(log.read_bytes())
