@@ -8,7 +8,8 @@
     │   ├── DatabaseFormatError         not a DuckDB file, or written by a newer DuckDB
     │   ├── DatabasePermissionError     a path may not be read or written, or is open to others
     │   ├── DatabaseFailedError         I/O error, corruption, FATAL: the service heals itself
-    │   └── ServiceUnavailableError     not initialised, shutting down
+    │   ├── ServiceUnavailableError     not initialised, shutting down
+    │   └── EngineRestartedError        the engine process was replaced under this statement
     ├── DuckDBQueryError                the caller's statement is at fault
     │   ├── StatementRefusedError       this kind of statement is not run here
     │   ├── StatementTimeoutError       its deadline passed
@@ -28,6 +29,8 @@
     ├── NotFoundError                   no such table, running query, ...
     ├── InvalidRequestError             a request that cannot be understood; nothing was changed
     ├── AuthenticationError             no valid credential
+    ├── PermissionDeniedError           a valid credential that does not allow this
+    ├── QuotaExceededError              the principal used what it may use in this time
     └── LoadError                       a file that cannot be loaded
 
 Every class carries a stable ``code`` (part of the API), the ``http_status`` and the process
@@ -54,12 +57,15 @@ __all__ = [
     "DuckDBQueryError",
     "DuckDBResourceError",
     "EngineBugError",
+    "EngineRestartedError",
     "InvalidRequestError",
     "LoadError",
     "NotFoundError",
     "OutOfMemoryError",
+    "PermissionDeniedError",
     "PoolTimeoutError",
     "QueueFullError",
+    "QuotaExceededError",
     "ServiceUnavailableError",
     "SettingsError",
     "StatementCancelledError",
@@ -149,6 +155,15 @@ class ServiceUnavailableError(DuckDBConnectionError):
     default_hint = "Retry in a moment; GET health tells the state of the service."
 
 
+class EngineRestartedError(DuckDBConnectionError):
+    """The engine process was replaced while this statement waited or ran."""
+
+    code = "engine_restarted"
+    title = "The engine was restarted"
+    exit_code = 75
+    default_hint = "Send it again: the new engine answers within a second."
+
+
 class DuckDBQueryError(DuckDBException):
     """The caller's statement is at fault: syntax, types, names, constraints."""
 
@@ -175,12 +190,24 @@ class DuckDBQueryError(DuckDBException):
 
 
 class StatementRefusedError(DuckDBQueryError):
-    """A kind of statement that is not run here."""
+    """A statement that is not run here, or not for this role; ``rule`` names the reason."""
 
     code = "statement_refused"
     title = "Statement refused"
     http_status = 403
     exit_code = 77
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        hint: str | None = None,
+        operator_detail: str | None = None,
+        rule: str | None = None,
+    ) -> None:
+        """``rule`` is stable, in kebab case, and listed in docs/security.md."""
+        super().__init__(detail, hint=hint, operator_detail=operator_detail)
+        self.rule = rule
 
 
 class StatementTimeoutError(DuckDBQueryError):
@@ -346,6 +373,25 @@ class AuthenticationError(DuckDBException):
     title = "Authentication required"
     http_status = 401
     exit_code = 77
+
+
+class PermissionDeniedError(DuckDBException):
+    """The credential is valid and does not allow this."""
+
+    code = "forbidden"
+    title = "Not allowed"
+    http_status = 403
+    exit_code = 77
+
+
+class QuotaExceededError(DuckDBException):
+    """The principal used what it may use; ``retry_after_seconds`` tells when it may again."""
+
+    code = "quota_exceeded"
+    title = "Quota exceeded"
+    http_status = 429
+    exit_code = 75
+    retryable = True
 
 
 class LoadError(DuckDBException):

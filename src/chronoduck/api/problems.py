@@ -17,6 +17,7 @@ from chronoduck.errors import (
     DuckDBException,
     DuckDBQueryError,
     InvalidRequestError,
+    StatementRefusedError,
 )
 from chronoduck.logs import get_logger
 
@@ -47,6 +48,8 @@ def problem_fields(error: DuckDBException, request_id: str | None) -> dict[str, 
         error_in_statement: DuckDBException = error.cause
     else:
         error_in_statement = error
+    if isinstance(error_in_statement, StatementRefusedError) and error_in_statement.rule:
+        fields["rule"] = error_in_statement.rule
     if isinstance(error_in_statement, DuckDBQueryError) and error_in_statement.category:
         fields["category"] = error_in_statement.category
         if error_in_statement.line is not None:

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from chronoduck.principals import LOCAL, Principal
+
 __all__ = ["Caller", "Outcome", "RunningStatement", "StatementObserver", "StatementRecord"]
 
 Outcome = Literal["ok", "user_error", "aborted", "cancelled", "timeout", "refused", "failed"]
@@ -14,10 +16,13 @@ Outcome = Literal["ok", "user_error", "aborted", "cancelled", "timeout", "refuse
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: a user's name for logs and listings, and the request's id."""
+    """Who asks: a name for logs and listings, the request's id, what the principal may do."""
 
     name: str = "python"
     request_id: str | None = None
+    principal: Principal = LOCAL
+    address: str | None = None
+    """Where the request came from."""
 
 
 @dataclass
