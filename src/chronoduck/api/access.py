@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.admin_token import AdminToken
 from chronoduck.errors import DuckDBException, InvalidRequestError, ServiceUnavailableError
+from chronoduck.principals import Principal, Role
 from chronoduck.service.records import Caller
 
 __all__ = [
@@ -28,6 +29,9 @@ _MAX_BODY_BYTES = 16_000_000
 
 # Only for the documentation: it puts the "Authorize" button there.
 _bearer = HTTPBearer(auto_error=False, description="The admin token, from the file admin.token.")
+
+
+_ADMIN = Principal("admin", Role.ADMIN, "admin")
 
 
 class BodyTooLargeError(DuckDBException):
@@ -54,7 +58,7 @@ def check_token(request: Request) -> Caller:
     if token is None:
         raise ServiceUnavailableError("the service has not started yet")
     token.check(request.headers.get("authorization"))
-    return Caller("admin", request.scope["state"]["request_id"])
+    return Caller("admin", request.scope["state"]["request_id"], _ADMIN)
 
 
 async def _authenticate(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
