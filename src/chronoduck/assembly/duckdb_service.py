@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,15 +21,17 @@ from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
+from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
-from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.errors import ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.statement_log import StatementLog
+from chronoduck.principals import Role
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
@@ -44,6 +47,11 @@ from chronoduck.settings import Settings, load_settings
 from chronoduck.transfer import FileLoader
 
 __all__ = ["DuckDBService"]
+
+
+def _check_template(guard: Guard, sql: str) -> Statement:
+    """Return what a template's text is, judged as it will be when a viewer runs it."""
+    return guard.judge(sql, Role.VIEWER, "template")
 
 
 class DuckDBService:
@@ -104,7 +112,8 @@ class DuckDBService:
         directories = (
             [self.settings.templates_directory] if self.settings.templates_directory else []
         )
-        self._templates = TemplateLibrary.load(directories, parser.parse)
+        with closing(Guard(parser)) as guard:
+            self._templates = TemplateLibrary.load(directories, partial(_check_template, guard))
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
         self._parts = Parts.build(

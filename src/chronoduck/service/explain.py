@@ -40,7 +40,7 @@ async def explain_statement(
         StatementRefusedError: ``analyze`` would run a write.
         DuckDBQueryError: the statement is at fault.
     """
-    statement = runner.parse(sql, caller)
+    statement = await runner.parse(sql, caller)
     if analyze and not statement.is_read_only:
         raise StatementRefusedError(
             f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",

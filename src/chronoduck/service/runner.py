@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from random import getrandbits
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
@@ -80,7 +82,7 @@ class StatementRunner:
             )
         return asked
 
-    def parse(
+    async def parse(
         self, sql: str, caller: Caller, origin: Origin = "user", pending: Pending | None = None
     ) -> Statement:
         """Return what the text is; a text that is refused is recorded like a failed statement.
@@ -96,7 +98,10 @@ class StatementRunner:
         try:
             if principal.id == LOCAL.id:
                 return self.parser.parse(sql)
-            return self.guard.judge(sql, principal.role, origin, pending)
+            judge = partial(self.guard.judge, sql, principal.role, origin, pending)
+            if self.guard.is_quick(sql, principal.role, origin):
+                return judge()
+            return await asyncio.to_thread(judge)
         except DuckDBException as error:
             record = StatementRecord(
                 id=_new_id(),

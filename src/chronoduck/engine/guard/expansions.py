@@ -5,7 +5,7 @@ from __future__ import annotations
 from chronoduck.engine.guard.cutting import view_query
 from chronoduck.engine.guard.definitions import Definitions, Expansion, MacroBody, ViewBody
 from chronoduck.engine.guard.rules import RULES, refuse
-from chronoduck.engine.guard.scratch import Scratch
+from chronoduck.engine.guard.scratch import Scratch, builtins
 from chronoduck.engine.guard.tree import Names, TreeFacts, walk
 from chronoduck.errors import StatementRefusedError
 
@@ -35,17 +35,21 @@ class Expander(Names):
 
     def is_builtin(self, name: str) -> bool:
         """Whether DuckDB brings a function of that name."""
-        return name in self._scratch.builtin_names
+        return name in builtins().names
 
     def macro(self, name: str) -> Expansion | None:
         """Return what a macro stands for; one of the database hides DuckDB's own."""
         bodies = self._definitions.macros.get(name)
         if bodies is not None:
             return self._remembered(f"macro {name}", bodies)
-        if name in self._scratch.builtin.macros and not self.is_trusted:
-            own = Expander(self._scratch, self._scratch.builtin, may_write=False, is_trusted=True)
-            return own.macro(name)
+        own = builtins().definitions
+        if name in own.macros and not self.is_trusted:
+            return Expander(self._scratch, own, may_write=False, is_trusted=True).macro(name)
         return None
+
+    def has_macro(self, name: str) -> bool:
+        """Whether the database itself, not DuckDB, has a macro of that name."""
+        return name in self._definitions.macros
 
     def view(self, name: str) -> Expansion | None:
         """Return what a view stands for, the largest of those with that name."""
@@ -100,10 +104,10 @@ class Expander(Names):
         else:
             query = body.body if body.is_table else f"SELECT ({body.body}\n)"
         tree = None if query is None else self._scratch.tree(query)
-        if tree is None:
+        if query is None or tree is None:
             if self.is_trusted:
                 return TreeFacts(nodes=1)
             raise StatementRefusedError(
                 "its definition cannot be read", hint=RULES["unreadable"], rule="unreadable"
             )
-        return walk(tree, self)
+        return walk(tree, query, self)

@@ -87,6 +87,10 @@ class Names(Protocol):
         """Return what a macro stands for, None if there is none of that name."""
         ...
 
+    def has_macro(self, name: str) -> bool:
+        """Whether the database itself, not DuckDB, has a macro of that name."""
+        ...
+
     def view(self, name: str) -> Expansion | None:
         """Return what a view stands for, None if there is none of that name."""
         ...
@@ -111,8 +115,9 @@ class TreeFacts:
 class _Walk:
     """One walk. A stack, not recursion: trees are as deep as their authors like."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, inlines: bool) -> None:
         self._names = names
+        self._inlines = inlines
         self.facts = TreeFacts()
         self._terms = 0
         self._columns = 0
@@ -223,7 +228,7 @@ class _Walk:
         self._unions += kind == "SET_OPERATION_NODE"
         self._unions += max(0, len(node.get("children", ())) - 2)
         for entry in (node.get("cte_map") or {}).get("map", ()):
-            if entry.get("value", {}).get("materialized") == "CTE_MATERIALIZE_NEVER":
+            if self._inlines:
                 self._inlined.add(str(entry.get("key")).lower())
 
     def _check_totals(self) -> None:
@@ -259,6 +264,8 @@ class _Walk:
             return call
         if kind == "SHOW_REF":
             shown = str(node.get("table_name", "")).strip('"').lower()
+            if node.get("show_type") == "SHOW" and shown not in ALLOWED_SETTINGS:
+                refuse("settings", "SHOW tells only harmless settings", "DESCRIBE shows a table.")
             if shown and shown not in _SHOWN:
                 self._table([shown], node, place)
         elif kind == "PIVOT":
@@ -313,7 +320,7 @@ class _Walk:
         if rule == "sequence":
             self.facts.writes = True
         if is_table_call:
-            if name not in ALLOWED_TABLE_FUNCTIONS and not is_macro:
+            if name not in ALLOWED_TABLE_FUNCTIONS and not names.has_macro(name):
                 refuse("table-function", f"{name}() may not be called in FROM")
         elif name == "current_setting":
             self._check_setting(node)
@@ -358,10 +365,12 @@ def _longest_list(node: dict[str, Any]) -> int:
     return longest
 
 
-def walk(document: dict[str, Any], names: Names) -> TreeFacts:
-    """Return what a tree holds.
+def walk(document: dict[str, Any], sql: str, names: Names) -> TreeFacts:
+    """Return what a tree holds; ``sql`` is its text.
 
     Raises:
         StatementRefusedError: it holds something that statements of users may not.
     """
-    return _Walk(names).run(document)
+    # The trees of DuckDB 1.5 do not tell a CTE that is NOT MATERIALIZED.
+    words = sql.lower()
+    return _Walk(names, "materialized" in words and "not" in words).run(document)
