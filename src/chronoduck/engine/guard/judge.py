@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Literal
 
 from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
-from chronoduck.engine.guard.cutting import created_by, explained, pieces_of, with_in_lists
+from chronoduck.engine.guard.cutting import created_by, explained, pieces_of
 from chronoduck.engine.guard.definitions import EMPTY, Definitions, MacroBody, ViewBody
 from chronoduck.engine.guard.expansions import Expander
 from chronoduck.engine.guard.kinds import READS, judge_kind, may_write
 from chronoduck.engine.guard.live import LiveDefinitions
+from chronoduck.engine.guard.pivots import has_pivot, with_in_lists
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.scratch import Scratch
 from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
@@ -238,7 +239,7 @@ class _Case:
     def _judge_select(self, text: str, tokens: list[Token]) -> TreeFacts:
         first = tokens[0].text if tokens else ""
         tree = None if first in ("pragma", "call") else self._scratch.tree(text)
-        if tree is None and any(token.text.startswith("pivot") for token in tokens):
+        if tree is None and has_pivot(tokens):
             tree = self._scratch.tree(with_in_lists(text, tokens))
         if tree is None:
             if first == "pragma":

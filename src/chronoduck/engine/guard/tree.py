@@ -319,7 +319,7 @@ class _Walk:
             refuse(rule, f"{name}() is not for statements of users")
         if rule == "sequence":
             self.facts.writes = True
-        if is_table_call:
+        elif is_table_call:
             if name not in ALLOWED_TABLE_FUNCTIONS and not names.has_macro(name):
                 refuse("table-function", f"{name}() may not be called in FROM")
         elif name == "current_setting":
