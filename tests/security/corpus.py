@@ -209,5 +209,19 @@ def bombs() -> Iterator[str]:
     yield "CREATE MACRO zz(a) AS " + "fan_out(" * 20 + "a" + ")" * 20
     yield "CREATE TABLE zz (a INTEGER DEFAULT (" + "nullif(" * 20 + "1" + ", 2)" * 20 + "))"
     yield "CREATE INDEX zz ON users ((" + "nullif(" * 20 + "id" + ", 2)" * 20 + "))"
+    stars = "FROM users"
+    for _ in range(16):
+        stars = f"SELECT *, * FROM ({stars})"
+    yield stars
+    ctes = ", ".join(f"c{i} AS (SELECT * FROM c{i - 1} x, c{i - 1} y)" for i in range(1, 16))
+    yield f"WITH c0 AS (FROM users), {ctes} FROM c15"
+    yield "SELECT " + ", ".join(f"count(DISTINCT id + {i})" for i in range(1_000)) + " FROM users"
+    yield (
+        "SELECT "
+        + ", ".join(f"sum(id) OVER (ORDER BY id + {i})" for i in range(1_000))
+        + " FROM users"
+    )
+    yield "SELECT repeat('x', $1)"
+    yield "SELECT range(?)"
     yield "SELECT id FROM users WHERE name = nested_views.name FROM nested_views"
     yield "SELECT count(*) FROM view_of_views"

@@ -22,8 +22,8 @@ SNAPSHOT = (
     "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY 1",
     "SELECT function_name FROM duckdb_functions() WHERE NOT internal ORDER BY 1",
     "SELECT sequence_name, last_value FROM duckdb_sequences()",
-    "SELECT current_setting('memory_limit'), current_setting('threads'), "
-    "current_setting('TimeZone'), current_setting('search_path')",
+    "SELECT current_setting('memory_limit'), current_setting('threads')",
+    "SELECT current_setting('TimeZone'), current_setting('search_path')",
 )
 
 

@@ -26,12 +26,15 @@ class Expander(Names):
         *,
         may_write: bool,
         is_trusted: bool = False,
+        trusts_parameters: bool = False,
     ) -> None:
         self._scratch = scratch
         self._definitions = definitions
         self.may_write = may_write
         self.is_trusted = is_trusted
+        self.trusts_parameters = trusts_parameters
         self._underway: set[str] = set()
+        self._found: dict[str, Expansion] = {}
 
     def is_builtin(self, name: str) -> bool:
         """Whether DuckDB brings a function of that name."""
@@ -60,11 +63,13 @@ class Expander(Names):
         self, label: str, bodies: tuple[MacroBody, ...] | tuple[ViewBody, ...]
     ) -> Expansion:
         key = f"{label} {self.may_write:d}"
-        known = self._definitions.expansions.get(key)
+        known = self._definitions.expansions.get(key) or self._found.get(label)
         if known is not None:
             return known
         if label in self._underway:
-            return _UNDERWAY  # an overload that calls another one
+            if self.is_trusted:
+                return _UNDERWAY
+            refuse("nesting", f"{label} calls another one of its own name")
         if len(self._underway) >= _MAX_CHAIN:
             refuse("nesting", f"more than {_MAX_CHAIN} views and macros refer to each other")
         self._underway.add(label)
@@ -72,7 +77,8 @@ class Expander(Names):
             expansion = self._largest(label, bodies)
         finally:
             self._underway.discard(label)
-        if not self._underway:  # inside a chain it may have met an unfinished one
+        self._found[label] = expansion
+        if not self._underway:  # inside a chain it may have been refused for the chain's length
             self._definitions.expansions[key] = expansion
         return expansion
 

@@ -186,7 +186,12 @@ class _Case:
         self._may_write = may_write(role) and origin == "user"
         self._is_reader = not may_write(role)
         self._pending = pending
-        self._names = Expander(scratch, definitions, may_write=self._may_write)
+        self._names = Expander(
+            scratch,
+            definitions,
+            may_write=self._may_write,
+            trusts_parameters=origin == "template",
+        )
 
     def judge(self, sql: str) -> Statement:
         """Return the statement as it is to be run."""
@@ -207,6 +212,8 @@ class _Case:
         text = normalized(sql)
         tokens = read_tokens(text)
         writes = self._judge_parsed(statement, text, tokens, is_inner=False)
+        if text != sql and (tree := self._scratch.tree(sql)) is not None:
+            walk(tree, sql, self._names)  # what the engine sees, should its spaces be others
         if self._is_reader:
             return replace(statement, is_read_only=True, in_read_only_transaction=True)
         if statement.kind in READS:

@@ -12,7 +12,6 @@ import orjson
 
 from chronoduck.engine.guard.definitions import Definitions, MacroBody
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.guard.tokens import normalized
 
 __all__ = ["Builtins", "Scratch", "builtins", "macros_of"]
 
@@ -87,7 +86,7 @@ class Scratch:
         """
         with self._lock:
             try:
-                row = self._connection.execute(_SERIALIZE, [normalized(sql)]).fetchone()
+                row = self._connection.execute(_SERIALIZE, [sql]).fetchone()
             except (duckdb.InternalException, duckdb.FatalException):
                 # The instance is invalid after such an error; a fresh one costs a few ms.
                 self._connection.close()
