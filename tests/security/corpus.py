@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
+
 CORPORA = Path(__file__).parent / "corpora"
+# Functions of DuckDB itself that 1.5 makes of macros.
+MACROS_OF_1_5 = ("round_even({}, 1)", "fmod({}, 2)") if duckdb.__version__ < "2" else ()
 FOR_EVERYBODY = ("files", "network", "settings", "session", "tricks", "memory")
 _CALL = re.compile(r"\b([a-z]\w*_\w+|glob|query)\s*\(", re.IGNORECASE)
 _QUERY = re.compile(r"\s*\(*\s*(?:select|from|with|values|table)\b", re.IGNORECASE)
@@ -221,6 +225,29 @@ def bombs() -> Iterator[str]:
         + ", ".join(f"sum(id) OVER (ORDER BY id + {i})" for i in range(1_000))
         + " FROM users"
     )
+    for depth in (12, 16, 30):
+        yield (
+            "SELECT id + id AS x0"
+            + "".join(f", x{i - 1} + x{i - 1} AS x{i}" for i in range(1, depth))
+            + " FROM users"
+        )
+        yield (
+            "SELECT id + id AS x0"
+            + "".join(f", x{i - 1} + x{i - 1} AS x{i}" for i in range(1, 8))
+            + f" FROM users WHERE {' + '.join(['x7'] * 100)} > {depth}"
+        )
+        columns = "".join(f", x{i} INTEGER AS (x{i - 1} + x{i - 1})" for i in range(1, depth))
+        yield f"CREATE TABLE zz (a INTEGER, x0 INTEGER AS (a + a){columns})"
+        for form in (
+            "({} NOT BETWEEN 1 AND 2)",
+            "({} NOT IN (1, 2))",
+            "array_to_string([{}], ',')",
+            *MACROS_OF_1_5,
+        ):
+            nested = "id"
+            for _ in range(depth):
+                nested = form.format(nested)
+            yield f"SELECT {nested} FROM users"
     yield "SELECT repeat('x', $1)"
     yield "SELECT range(?)"
     yield "SELECT id FROM users WHERE name = nested_views.name FROM nested_views"

@@ -49,10 +49,9 @@ def main(directory: Path, seed: int, count: int) -> None:
         try:
             guard.judge(sql, role)
         except DuckDBException as error:
-            cause = error.__cause__
             rule = getattr(error, "rule", None)
-            if error.http_status >= 500 or (rule and cause is not None):
-                crashes.append((sql, repr(cause or error)))
+            if error.http_status >= 500 or "could not be judged" in error.detail:
+                crashes.append((sql, error.operator_detail))
             totals["refused" if rule else "invalid"] += 1
         except Exception as error:  # noqa: BLE001 - any of them is what is looked for
             crashes.append((sql, repr(error)))

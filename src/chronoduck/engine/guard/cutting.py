@@ -135,11 +135,30 @@ def _create_pieces(sql: str, tokens: Sequence[Token], stop: int) -> list[Piece]:
         ]
     start = _after_as(tokens, 0)
     if start is None or "type" in words[:6]:
-        return []
+        return list(_generated_columns(sql, tokens, stop))
     end = stop
     if end - start > 2 and tokens[end - 1].text == "data":
         end -= 3 if tokens[end - 2].text == "no" else 2
     return [Piece(span_text(sql, tokens, start, end), start, end, True)]
+
+
+def _generated_columns(sql: str, tokens: Sequence[Token], stop: int) -> Iterator[Piece]:
+    """Yield the generated columns of a table as a SELECT list: they are written out like one."""
+    opening = next((i for i in range(stop) if tokens[i].text == "("), stop)
+    close = closing(tokens, opening)
+    columns: list[str] = []
+    name = None
+    for index, token in top_level(tokens, opening + 1, min(close, stop)):
+        if name is None:
+            name = token.text
+        elif token.text == ",":
+            name = None
+        elif token.text == "as" and index + 1 < close and tokens[index + 1].text == "(":
+            end = closing(tokens, index + 1)
+            quoted = name.replace('"', '""')
+            columns.append(f'{span_text(sql, tokens, index + 1, end)}\n) AS "{quoted}"')
+    if columns:
+        yield Piece("SELECT " + ", ".join(columns), stop, stop, True)
 
 
 def _query_of(body: MacroBody) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from chronoduck.engine.guard.cutting import view_query
 from chronoduck.engine.guard.definitions import Definitions, Expansion, MacroBody, ViewBody
+from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.rules import RULES, refuse
 from chronoduck.engine.guard.scratch import Scratch, builtins
-from chronoduck.engine.guard.tree import Names, TreeFacts, walk
+from chronoduck.engine.guard.tree import TreeFacts, walk
 from chronoduck.errors import StatementRefusedError
 
 __all__ = ["Expander"]

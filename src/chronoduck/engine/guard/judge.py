@@ -15,7 +15,7 @@ from chronoduck.engine.guard.expansions import Expander
 from chronoduck.engine.guard.kinds import READS, judge_kind, may_write
 from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.guard.pivots import has_pivot, with_in_lists
-from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.guard.rules import refuse, refuse_again
 from chronoduck.engine.guard.scratch import Scratch
 from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
 from chronoduck.engine.guard.tree import TreeFacts, walk
@@ -30,7 +30,7 @@ Origin = Literal["user", "template"]
 """``template``: a text of the operator's, which every role may run."""
 
 _CACHE_ENTRIES = 4096
-_CACHED_BYTES = 20_000
+_CACHED_CHARACTERS = 8_000
 _QUICK_CHARACTERS = 4_000
 """Longer texts may take long to judge (0.3 s for 100 KB) and are judged in a thread."""
 
@@ -116,7 +116,7 @@ class Guard:
             known = self._verdict(sql, role, origin, definitions, pending)
             self._remember(key, known, definitions, pending)
         if isinstance(known, StatementRefusedError):
-            raise StatementRefusedError(known.detail, hint=known.hint, rule=known.rule)
+            refuse_again(known)
         return known
 
     def _remember(
@@ -127,7 +127,7 @@ class Guard:
         pending: Pending | None,
     ) -> None:
         # What a batch defines is noted while it is judged: such a statement is judged every time.
-        if len(key[0]) > _CACHED_BYTES or (pending is not None and pending.created):
+        if len(key[0]) > _CACHED_CHARACTERS or (pending is not None and pending.created):
             return
         with self._lock:
             if definitions is self._definitions:
@@ -146,7 +146,13 @@ class Guard:
         try:
             return self._judge(sql, role, origin, definitions, pending)
         except StatementRefusedError as error:
-            return error
+            # Without its traceback, which would keep the whole judgement alive.
+            return StatementRefusedError(
+                error.detail,
+                hint=error.hint,
+                rule=error.rule,
+                operator_detail=error.operator_detail,
+            )
 
     def _judge(
         self,
@@ -164,7 +170,10 @@ class Guard:
         except Exception as error:
             # Whatever goes wrong here, the statement was not judged: it is not run.
             raise StatementRefusedError(
-                "the statement could not be judged", hint="Write it another way.", rule="unreadable"
+                "the statement could not be judged",
+                hint="Write it another way.",
+                rule="unreadable",
+                operator_detail=f"the statement could not be judged: {error!r}",
             ) from error
 
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from chronoduck.errors import StatementRefusedError
 
-__all__ = ["RULES", "refuse"]
+__all__ = ["RULES", "refuse", "refuse_again"]
 
 RULES: dict[str, str] = {
     "role": "Use GET templates, or ask the operator for a key with another role.",
@@ -52,3 +52,17 @@ def refuse(rule: str, detail: str, hint: str | None = None) -> NoReturn:
         StatementRefusedError: always.
     """
     raise StatementRefusedError(detail, hint=RULES[rule] if hint is None else hint, rule=rule)
+
+
+def refuse_again(refusal: StatementRefusedError) -> NoReturn:
+    """Raise a refusal like one that is remembered.
+
+    Raises:
+        StatementRefusedError: always; a new one, since a raised error holds all that was alive then.
+    """
+    raise StatementRefusedError(
+        refusal.detail,
+        hint=refusal.hint,
+        rule=refusal.rule,
+        operator_detail=refusal.operator_detail,
+    )

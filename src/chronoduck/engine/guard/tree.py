@@ -8,38 +8,34 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from chronoduck.engine.guard.aliases import weight_of_aliases
 from chronoduck.engine.guard.bounds import (
+    IN_REPEATS,
     LIST_FUNCTIONS,
     MAX_COLUMNS,
+    MAX_COPIES,
     MAX_DEPTH,
     MAX_DISTINCT,
     MAX_JOINS,
-    MAX_NODES,
     MAX_SET_OPERATIONS,
     MAX_STARS,
     MAX_TABLES,
     MAX_TERMS,
     MAX_WIDTH,
     MAX_WINDOWS,
+    REPEATING,
     arguments_of,
     literal_growth,
-    literal_text,
 )
-from chronoduck.engine.guard.definitions import Expansion
-from chronoduck.engine.guard.functions import (
-    ALLOWED_SETTINGS,
-    ALLOWED_TABLE_FUNCTIONS,
-    DENIED_IN_FROM,
-    DENIED_VIEWS,
-    denial_of,
-    is_known,
-)
+from chronoduck.engine.guard.calls import judge_call
+from chronoduck.engine.guard.functions import ALLOWED_SETTINGS, DENIED_VIEWS
+from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.names import is_file_name
-from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.guard.rules import refuse, refuse_again
 
-__all__ = ["Names", "TreeFacts", "walk"]
+__all__ = ["TreeFacts", "walk"]
 
 _READING_NODES = frozenset(
     {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE", "VALUES_NODE"}
@@ -50,11 +46,11 @@ _RELATIONS = frozenset(
 )
 _COUNTED_RELATIONS = _RELATIONS - {"JOIN", "EMPTY", "EMPTY_FROM"}
 _RELATION_KEYS = ("from_table", "source", "left", "right")
-_REPEATING = frozenset({"LAMBDA", "BETWEEN", "SUBQUERY"})
 _LISTS = frozenset({"COMPARE_IN", "COMPARE_NOT_IN"})
 _SHOWN = frozenset(
     "tables databases schemas variables functions types __show_tables_expanded".split()
 )
+_SEQUENCES = frozenset({"nextval", "setval"})
 _CLAMP = 10**9
 
 
@@ -84,32 +80,6 @@ class _Place(NamedTuple):
         )
 
 
-class Names(Protocol):
-    """What names stand for: the macros and views of the database."""
-
-    is_trusted: bool
-    """Whether it is DuckDB's own text, which is measured and not judged."""
-    may_write: bool
-    trusts_parameters: bool
-    """Whether parameters are checked before they are bound, as those of templates are."""
-
-    def macro(self, name: str) -> Expansion | None:
-        """Return what a macro stands for, None if there is none of that name."""
-        ...
-
-    def has_macro(self, name: str) -> bool:
-        """Whether the database itself, not DuckDB, has a macro of that name."""
-        ...
-
-    def view(self, name: str) -> Expansion | None:
-        """Return what a view stands for, None if there is none of that name."""
-        ...
-
-    def is_builtin(self, name: str) -> bool:
-        """Whether DuckDB brings a function of that name."""
-        ...
-
-
 @dataclass
 class TreeFacts:
     """What a tree holds, with every macro and view written out; see ``Expansion``."""
@@ -129,6 +99,8 @@ class _Walk:
         self._names = names
         self._inlines = inlines
         self.facts = TreeFacts()
+        self._plain = 0
+        """Expressions as they are written."""
         self._terms = 0
         self._columns = 0
         self._stars = 0
@@ -183,11 +155,14 @@ class _Walk:
     def _visit_expression(
         self, expression: str, kind: object, node: dict[str, Any], place: _Place
     ) -> _Place:
+        self._plain += 1
         self._count(place.copies)
-        if expression in _REPEATING:
-            return place.inside(2, 1)
-        if kind in _LISTS:
-            return place.inside(2, 0)
+        repeats = REPEATING.get(expression)
+        if repeats is not None:
+            return place.inside(repeats, 1)
+        if kind in _LISTS and node.get("children"):
+            # The value before IN is bound again and again, the list behind it once.
+            self._stack.append((node["children"][0], place.inside(IN_REPEATS - 1, 0), False))
         if expression == "CONJUNCTION":
             self._terms += len(node.get("children", ()))
         elif expression == "STAR":
@@ -204,7 +179,8 @@ class _Walk:
 
     def _visit_call(self, node: dict[str, Any], place: _Place, is_table_call: bool) -> _Place:
         name = str(node["function_name"]).lower()
-        expansion = self._call(name, node, is_table_call)
+        expansion = judge_call(name, node, self._names, is_in_from=is_table_call)
+        self.facts.writes |= name in _SEQUENCES and not self._names.is_trusted
         if expansion is not None:
             self._count(place.copies * expansion.nodes)
             self.facts.tables += place.plans * expansion.tables
@@ -221,7 +197,7 @@ class _Walk:
 
     def _count(self, nodes: int) -> None:
         self.facts.nodes += nodes
-        if self.facts.nodes > MAX_NODES:
+        if self.facts.nodes - self._plain > MAX_COPIES:
             refuse(
                 "expansion",
                 "the statement becomes too large when its macros, views and repeated operands are "
@@ -250,6 +226,8 @@ class _Walk:
         self._unions += max(0, len(node.get("children", ())) - 2)
         for entry in (node.get("cte_map") or {}).get("map", ()):
             self._ctes.add(str(entry.get("key")).lower())
+        self.facts.nodes += weight_of_aliases(node, self._names)
+        self._count(0)
         return self._widened(selected, node.get("from_table"), place)
 
     def _widened(self, selected: list[Any], source: Any, place: _Place) -> _Place:
@@ -342,49 +320,10 @@ class _Walk:
             self.facts.tables += place.plans
             return
         if view.refusal is not None:
-            raise view.refusal
+            refuse_again(view.refusal)
         self._deepen(max(self.facts.depth, view.depth))
         self._count(place.copies * view.nodes)
         self.facts.tables += place.plans * view.tables
-
-    def _call(self, name: str, node: dict[str, Any], is_table_call: bool) -> Expansion | None:
-        """Judge a call and return what a macro stands for."""
-        names = self._names
-        expansion = names.macro(name)
-        if names.is_trusted:
-            return expansion
-        if expansion is not None and expansion.refusal is not None:
-            raise expansion.refusal
-        is_macro = expansion is not None
-        rule = denial_of(name)
-        if rule is not None and not (rule == "sequence" and names.may_write):
-            refuse(rule, f"{name}() is not for statements of users")
-        if rule == "sequence":
-            self.facts.writes = True
-        elif is_table_call:
-            if name not in ALLOWED_TABLE_FUNCTIONS and not names.has_macro(name):
-                refuse(
-                    DENIED_IN_FROM.get(name, "table-function"),
-                    f"{name}() may not be called in FROM",
-                )
-        elif name == "current_setting":
-            self._check_setting(node)
-        elif not is_known(name) and not is_macro and names.is_builtin(name):
-            if name in ALLOWED_TABLE_FUNCTIONS:
-                return None
-            refuse("unclassified-function", f"nobody has judged {name}() yet")
-        return expansion
-
-    @staticmethod
-    def _check_setting(node: dict[str, Any]) -> None:
-        arguments = arguments_of(node)
-        setting = literal_text(arguments[0]) if len(arguments) == 1 else None
-        if setting is None or setting.lower() not in ALLOWED_SETTINGS:
-            refuse(
-                "settings",
-                "current_setting() tells only harmless settings, named by a literal",
-                hint="There are: " + ", ".join(sorted(ALLOWED_SETTINGS)) + ".",
-            )
 
 
 def _check_relation(node: dict[str, Any]) -> None:

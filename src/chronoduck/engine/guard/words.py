@@ -12,10 +12,10 @@ from chronoduck.engine.guard.functions import (
     denial_of,
     is_known,
 )
+from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.names import is_file_name
-from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.guard.rules import refuse, refuse_again
 from chronoduck.engine.guard.tokens import Token, closing
-from chronoduck.engine.guard.tree import Names
 
 __all__ = ["judge_leftover", "judge_words"]
 
@@ -75,7 +75,7 @@ def _judge_call(tokens: Sequence[Token], index: int, names: Names) -> None:
     if _is_definition(tokens, index):
         return
     if refusal is not None:
-        raise refusal
+        refuse_again(refusal)
     if name == "current_setting":
         argument = tokens[index + 2] if index + 2 < len(tokens) else None
         is_literal = argument is not None and argument.kind == "string"

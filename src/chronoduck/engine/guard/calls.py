@@ -1,0 +1,65 @@
+"""Calls of functions in a tree: which may be called where, and what macros stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chronoduck.engine.guard.bounds import arguments_of, literal_text
+from chronoduck.engine.guard.definitions import Expansion
+from chronoduck.engine.guard.functions import (
+    ALLOWED_SETTINGS,
+    ALLOWED_TABLE_FUNCTIONS,
+    DENIED_IN_FROM,
+    denial_of,
+    is_known,
+)
+from chronoduck.engine.guard.lookup import Names
+from chronoduck.engine.guard.rules import refuse, refuse_again
+
+__all__ = ["judge_call"]
+
+
+def judge_call(
+    name: str, node: dict[str, Any], names: Names, *, is_in_from: bool
+) -> Expansion | None:
+    """Return what a macro stands for, None of a function; ``name`` in lower case.
+
+    Raises:
+        StatementRefusedError: it may not be called, or not here.
+    """
+    expansion = names.macro(name)
+    if names.is_trusted:
+        return expansion
+    if expansion is not None and expansion.refusal is not None:
+        refuse_again(expansion.refusal)
+    rule = denial_of(name)
+    if rule == "sequence" and names.may_write:
+        return expansion
+    if rule is not None:
+        refuse(rule, f"{name}() is not for statements of users")
+    if is_in_from:
+        if name not in ALLOWED_TABLE_FUNCTIONS and not names.has_macro(name):
+            refuse(
+                DENIED_IN_FROM.get(name, "table-function"), f"{name}() may not be called in FROM"
+            )
+    elif name == "current_setting":
+        _judge_setting(node)
+    elif (
+        expansion is None
+        and not is_known(name)
+        and name not in ALLOWED_TABLE_FUNCTIONS
+        and names.is_builtin(name)
+    ):
+        refuse("unclassified-function", f"nobody has judged {name}() yet")
+    return expansion
+
+
+def _judge_setting(node: dict[str, Any]) -> None:
+    arguments = arguments_of(node)
+    setting = literal_text(arguments[0]) if len(arguments) == 1 else None
+    if setting is None or setting.lower() not in ALLOWED_SETTINGS:
+        refuse(
+            "settings",
+            "current_setting() tells only harmless settings, named by a literal",
+            hint="There are: " + ", ".join(sorted(ALLOWED_SETTINGS)) + ".",
+        )
