@@ -20,6 +20,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_DISTINCT",
     "MAX_JOINS",
+    "MAX_LEVELS",
     "MAX_SET_OPERATIONS",
     "MAX_STARS",
     "MAX_STATEMENT_BYTES",
@@ -36,6 +37,8 @@ __all__ = [
 MAX_STATEMENT_BYTES = 100_000
 MAX_DEPTH = 10
 """Nesting of what repeats its operands while it is bound: ``->``, BETWEEN, NULLIF, subqueries, macros."""
+MAX_LEVELS = 250
+"""Nesting of all expressions, chains like ``a || b || c`` included: binding is cubic in it."""
 MAX_COPIES = 15_000
 """Expressions that are bound beyond those that are written: macros, views, repeated operands and
 aliases written out. DuckDB binds 10,000 of them in 0.3-1 s."""

@@ -19,6 +19,7 @@ from chronoduck.engine.guard.bounds import (
     MAX_DEPTH,
     MAX_DISTINCT,
     MAX_JOINS,
+    MAX_LEVELS,
     MAX_SET_OPERATIONS,
     MAX_STARS,
     MAX_TABLES,
@@ -111,21 +112,23 @@ class _Walk:
         self._ctes: set[str] = set()
         self._references: Counter[str] = Counter()
         self._star_references: Counter[str] = Counter()
-        self._stack: list[tuple[dict[str, Any], _Place, bool]] = []
+        self._stack: list[tuple[dict[str, Any], _Place, int, bool]] = []
 
     def run(self, document: dict[str, Any]) -> TreeFacts:
-        self._stack.append((document, _Place(0, 1, 1, 1), False))
+        self._stack.append((document, _Place(0, 1, 1, 1), 0, False))
         while self._stack:
-            node, place, is_table_call = self._stack.pop()
-            self._visit(node, place, is_table_call)
+            self._visit(*self._stack.pop())
         self._check_totals()
         return self.facts
 
-    def _visit(self, node: dict[str, Any], place: _Place, is_table_call: bool) -> None:
+    def _visit(self, node: dict[str, Any], place: _Place, level: int, is_table_call: bool) -> None:
         kind = node.get("type")
         call = None
         if "class" in node:
-            place = self._visit_expression(node["class"], kind, node, place)
+            level += 1
+            if level > MAX_LEVELS:
+                refuse("nesting", f"expressions are nested more than {MAX_LEVELS} deep")
+            place = self._visit_expression(node["class"], kind, node, place, level)
         elif isinstance(kind, str):
             if kind.endswith("_NODE"):
                 place = self._visit_query(kind, node, place)
@@ -137,23 +140,28 @@ class _Walk:
             place = self._visit_call(node, place, is_table_call)
         if place.depth > self.facts.depth:
             self._deepen(place.depth)
+        self._push_parts(node, place, level, call)
+
+    def _push_parts(
+        self, node: dict[str, Any], place: _Place, level: int, call: dict[str, Any] | None
+    ) -> None:
         for key, value in node.items():
             if value.__class__ is dict:
                 if key in _RELATION_KEYS and "class" not in value:
                     _check_relation(value)
-                self._stack.append((value, place, value is call))
+                self._stack.append((value, place, level, value is call))
             elif value.__class__ is list:
-                self._push_list(value, place)
+                self._push_list(value, place, level)
 
-    def _push_list(self, items: list[Any], place: _Place) -> None:
+    def _push_list(self, items: list[Any], place: _Place, level: int) -> None:
         for item in items:
             if item.__class__ is dict:
-                self._stack.append((item, place, False))
+                self._stack.append((item, place, level, False))
             elif item.__class__ is list:
-                self._push_list(item, place)
+                self._push_list(item, place, level)
 
     def _visit_expression(
-        self, expression: str, kind: object, node: dict[str, Any], place: _Place
+        self, expression: str, kind: object, node: dict[str, Any], place: _Place, level: int
     ) -> _Place:
         self._plain += 1
         self._count(place.copies)
@@ -162,7 +170,8 @@ class _Walk:
             return place.inside(repeats, 1)
         if kind in _LISTS and node.get("children"):
             # The value before IN is bound again and again, the list behind it once.
-            self._stack.append((node["children"][0], place.inside(IN_REPEATS - 1, 0), False))
+            again = place.inside(IN_REPEATS - 1, 0)
+            self._stack.append((node["children"][0], again, level, False))
         if expression == "CONJUNCTION":
             self._terms += len(node.get("children", ()))
         elif expression == "STAR":
