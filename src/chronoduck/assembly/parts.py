@@ -23,7 +23,7 @@ from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import DiskFullError, ServiceUnavailableError
+from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -35,6 +35,7 @@ from chronoduck.service.queries import Queries
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
+from chronoduck.service.stuck import StuckStatements
 from chronoduck.transfer import FileLoader
 
 __all__ = ["Parts"]
@@ -81,7 +82,7 @@ class Parts:
         parser: StatementParser,
         breaker: CircuitBreaker,
         observers: Sequence[StatementObserver],
-        on_stuck: Callable[[], None],
+        on_stuck: Callable[[str], None],
         link: ReplicatorLink | None,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
@@ -97,14 +98,21 @@ class Parts:
         checkpointer = Checkpointer(
             instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
         )
+        admission = Admission(settings.worker_threads, settings.queue_size)
         access = EngineAccess(
             instance,
             pool,
             healer,
-            Admission(settings.worker_threads, settings.queue_size),
+            admission,
             workers,
             gate,
             checkpointer,
+            StuckStatements(
+                settings.worker_threads,
+                settings.stuck_seconds,
+                lambda: admission.waiting,
+                on_stuck,
+            ),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -144,6 +152,12 @@ class Parts:
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
         )
+
+    async def abandon(self, grace_seconds: float) -> None:
+        """Answer everybody, because this process ends without closing the database."""
+        self.access.admission.close(EngineRestartedError("the server's process is being replaced"))
+        await _wait_until(lambda: self.runner.is_idle_but_for_stuck, grace_seconds)
+        self.runner.abandon_all()
 
     async def close(self, grace_seconds: float) -> int:
         """Let statements finish within the grace period, interrupt the rest, close the file.
