@@ -8,14 +8,17 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.admin_token import AdminToken
 from chronoduck.errors import DuckDBException, InvalidRequestError, ServiceUnavailableError
+from chronoduck.principals import Principal, Role
 from chronoduck.service.records import Caller
 
 __all__ = [
     "Authenticated",
     "BodyTooLargeError",
+    "Uncounted",
     "body_schema",
     "check_token",
     "is_admin",
@@ -25,6 +28,7 @@ __all__ = [
 
 M = TypeVar("M", bound=BaseModel)
 _MAX_BODY_BYTES = 16_000_000
+_ADMIN = Principal("admin", Role.ADMIN, "admin")
 
 # Only for the documentation: it puts the "Authorize" button there.
 _bearer = HTTPBearer(auto_error=False, description="The admin token, from the file admin.token.")
@@ -54,15 +58,23 @@ def check_token(request: Request) -> Caller:
     if token is None:
         raise ServiceUnavailableError("the service has not started yet")
     token.check(request.headers.get("authorization"))
-    return Caller("admin", request.scope["state"]["request_id"])
+    return Caller("admin", request.scope["state"]["request_id"], _ADMIN)
 
 
 async def _authenticate(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
-    return check_token(request)
+    return count_request(request, check_token(request))
+
+
+async def _identify(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
+    caller = check_token(request)
+    show_quota(request, caller)
+    return caller
 
 
 Authenticated = Annotated[Caller, Depends(_authenticate)]
 """Refuses the request without a valid token; the parameter tells who asks."""
+Uncounted = Annotated[Caller, Depends(_identify)]
+"""The same for a request that uses up nothing."""
 
 
 def is_admin(request: Request) -> bool:

@@ -10,6 +10,7 @@ from chronoduck.api.routes import (
     running,
     tables,
     templates,
+    usage,
 )
 
 __all__ = ["routers"]
@@ -24,4 +25,5 @@ routers = [
     replication.router,
     backups.router,
     jobs.router,
+    usage.router,
 ]

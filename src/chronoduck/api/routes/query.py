@@ -19,6 +19,7 @@ from chronoduck.api.access import (
 )
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.problems import refuse
+from chronoduck.api.quotas import count_request
 from chronoduck.api.responses import (
     ClientGone,
     DisconnectGuard,
@@ -45,7 +46,6 @@ __all__ = ["DirectQuery", "answer", "encoding_options", "router"]
 
 router = APIRouter(tags=["queries"])
 
-_FLAGS_TRUNCATION_IN_BAND = (ResultFormat.JSON, ResultFormat.NDJSON, ResultFormat.ARROW)
 _RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": QueryResponse,
@@ -99,7 +99,8 @@ class DirectQuery:
             return
         request = Request(scope, receive, send)
         try:
-            response = await _answer_query(request, check_token(request))
+            caller = count_request(request, check_token(request))
+            response = await _answer_query(request, caller)
         except DuckDBException as error:
             response = refuse(error, scope["state"]["request_id"])
         await response(scope, receive, send)
@@ -151,7 +152,7 @@ async def answer(request: Request, wanted: ResultRequest, caller: Caller) -> Res
     # A format without a flag for truncation must have it in the header, and HTTP/1.0 cannot tell
     # a cut body from a complete one without a length: both need the end before the beginning.
     whole = request.scope.get("http_version") == "1.0" or (
-        wanted.max_rows is not None and wanted.format not in _FLAGS_TRUNCATION_IN_BAND
+        wanted.max_rows is not None and not wanted.format.flags_truncation
     )
     if whole:
         wanted = ResultRequest(**{**vars(wanted), "whole": True})

@@ -12,12 +12,13 @@ from chronoduck.api.schemas import RunningQuery, StatusMessage
 from chronoduck.errors import NotFoundError
 from chronoduck.service.records import RunningStatement
 
-__all__ = ["router"]
+__all__ = ["describe_running", "router"]
 
 router = APIRouter(tags=["operations"])
 
 
-def _describe(running: RunningStatement) -> RunningQuery:
+def describe_running(running: RunningStatement) -> RunningQuery:
+    """Return a running statement as the API shows it."""
     return RunningQuery(
         id=running.id,
         query=running.sql,
@@ -38,7 +39,7 @@ def _describe(running: RunningStatement) -> RunningQuery:
 async def list_queries(request: Request, caller: Authenticated) -> list[RunningQuery]:
     """List waiting, running and streaming statements, oldest first."""
     runner = await service_of(request).runner()
-    return [_describe(running) for running in runner.list_running()]
+    return [describe_running(running) for running in runner.list_running()]
 
 
 @router.get("/queries/{query_id}", operation_id="get_query", summary="One running statement")
@@ -47,7 +48,7 @@ async def get_query(query_id: str, request: Request, caller: Authenticated) -> R
     runner = await service_of(request).runner()
     for running in runner.list_running():
         if running.id == query_id:
-            return _describe(running)
+            return describe_running(running)
     raise NotFoundError(
         f"no statement {query_id} is running", hint="GET queries lists the running ones."
     )
