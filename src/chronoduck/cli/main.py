@@ -22,6 +22,7 @@ from chronoduck.cli import (
     serve,
     status,
     templates,
+    usage,
     verify,
 )
 from chronoduck.cli.output import print_error
@@ -64,6 +65,7 @@ app.command("demo")(demo.demo)
 app.command("load")(load.load)
 app.command("query")(query.query)
 app.command("status")(status.status)
+app.command("usage")(usage.usage)
 app.command("doctor")(doctor.doctor)
 app.command("restore")(restore.restore)
 app.command("recover")(restore.recover)
