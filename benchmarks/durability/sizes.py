@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def measure_size(directory: Path, gigabytes: float, settings: dict[str, str]) ->
 def run_cli_long(directory: Path, *arguments: str, **settings: str) -> dict[str, Any]:
     """Run a command that may take minutes; return its JSON."""
     done = subprocess.run(
-        [sys.executable, "-m", "chronoduck", *arguments],
+        ["chronoduck", *arguments],
         env=environment(directory, **settings),
         cwd=directory,
         capture_output=True,

@@ -21,6 +21,7 @@ __all__ = [
     "is_admin",
     "read_body",
     "service_of",
+    "shows_all",
 ]
 
 M = TypeVar("M", bound=BaseModel)
@@ -72,6 +73,12 @@ def is_admin(request: Request) -> bool:
     except DuckDBException:
         return False
     return True
+
+
+def shows_all(request: Request) -> bool:
+    """Whether monitoring may tell paths and versions to whoever asks."""
+    is_open = service_of(request).settings.public_monitoring == "full"
+    return is_open or is_admin(request)
 
 
 async def read_body(request: Request, model: type[M]) -> M:

@@ -13,7 +13,8 @@ from fastapi_offline import FastAPIOffline
 from chronoduck import __version__
 from chronoduck.api.middleware import RequestIdMiddleware
 from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
-from chronoduck.api.routes import routers
+from chronoduck.api.request_metrics import RequestMetricsMiddleware
+from chronoduck.api.routes import metrics, routers
 from chronoduck.api.routes.query import DirectQuery
 from chronoduck.api.routes.templates import document_templates
 from chronoduck.api.schemas import Problem
@@ -74,7 +75,9 @@ def create_app(service: DuckDBService | None = None) -> FastAPI:
     app.state.token = None
     app.add_middleware(DirectQuery, path=f"{API_PREFIX}/query")
     app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(RequestMetricsMiddleware, metrics=service.metrics.requests)
     add_problem_handlers(app)
     for router in routers:
         app.include_router(router, prefix=API_PREFIX)
+    app.include_router(metrics.router)
     return app

@@ -145,6 +145,10 @@ class Reports:
         view = self._view
         return replica_report(view.replica_status(), view.checkpoint_status(), view.drill_status())
 
+    def backups(self) -> dict[str, Any]:
+        """Return how the backups are; empty while the database is closed."""
+        return self._view.backup_status()
+
     def performance_metrics(self) -> dict[str, Any]:
         """Return the short report behind ``templates/performance-metrics``."""
         breaker = self._view.breaker_status()

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     templates_directory: Path | None = None
     """A directory of your own query templates."""
 
+    public_monitoring: Literal["basic", "full"] = "basic"
+    """What health, statistics and metrics tell without a token: ``full`` adds paths and versions."""
+
     host: str = "127.0.0.1"
     """Address that ``chronoduck serve`` listens on."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000

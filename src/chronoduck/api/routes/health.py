@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Authenticated, is_admin, service_of
+from chronoduck.api.access import Authenticated, service_of, shows_all
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import StatusMessage
 
@@ -22,7 +22,7 @@ _UNWELL_RESPONSE: dict[int | str, dict[str, Any]] = {503: {"description": "Not w
 async def health(request: Request) -> Response:
     """Public. 200 when healthy or degraded, 503 otherwise; every reason comes with what to do."""
     report = await service_of(request).health_check()
-    if not is_admin(request):
+    if not shows_all(request):
         del report["database_path"]
     return JsonResponse(report, status_code=200 if report["status"] in _WELL else 503)
 
