@@ -49,11 +49,11 @@ async def test_statements_and_requests_are_counted_by_kind_outcome_and_route(
     assert 'duckdb_queries_total{kind="invalid",outcome="user_error"} 1.0' in page
     assert (
         'http_server_request_duration_seconds_count{http_request_method="POST",'
-        'http_response_status_code="200",http_route="/api/v1/duckdb/query"} 3.0' in page
+        'http_response_status_code="200",http_route="/query"} 3.0' in page
     )
     await admin.get("/tables/nothing")
     page = (await admin.get("http://test/metrics")).text
-    assert 'http_route="/api/v1/duckdb/tables/{name}"' in page
+    assert 'http_route="/tables/{name}"' in page
 
 
 async def test_versions_are_shown_to_admins_only(

@@ -97,7 +97,7 @@ class DirectQuery:
         if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        scope["chronoduck.route"] = self._path
+        scope["chronoduck.route"] = "/query"  # as the router calls it
         request = Request(scope, receive, send)
         try:
             response = await _answer_query(request, check_token(request))
