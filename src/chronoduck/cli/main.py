@@ -15,6 +15,7 @@ from chronoduck.cli import (
     demo,
     doctor,
     drill,
+    keys,
     load,
     query,
     replication,
@@ -70,6 +71,7 @@ app.command("recover")(restore.recover)
 app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("drill")(drill.drill)
+app.add_typer(keys.app, name="keys")
 app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
 app.add_typer(templates.app, name="templates")
