@@ -16,6 +16,7 @@ from chronoduck.cli import (
     demo,
     doctor,
     drill,
+    keys,
     load,
     maintenance,
     query,
@@ -76,6 +77,7 @@ app.command("recover")(restore.recover)
 app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("drill")(drill.drill)
+app.add_typer(keys.app, name="keys")
 app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
 app.add_typer(templates.app, name="templates")

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chronoduck.errors import SettingsError
+from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
@@ -159,6 +160,8 @@ class Settings(BaseSettings):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     replica: ReplicaSettings = Field(default_factory=ReplicaSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    jwt: JwtSettings = Field(default_factory=JwtSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -199,12 +202,19 @@ class Settings(BaseSettings):
         """The file that holds the admin token."""
         return self.database_path.parent / "admin.token"
 
+    @property
+    def keys_path(self) -> Path:
+        """The file that holds the API keys."""
+        return self.database_path.parent / "keys.json"
+
 
 GROUPS: dict[str, type[BaseSettings]] = {
     "breaker": BreakerSettings,
     "checkpoint": CheckpointSettings,
     "replica": ReplicaSettings,
     "backup": BackupSettings,
+    "auth": AuthSettings,
+    "jwt": JwtSettings,
 }
 """Fields of the settings that are settings of their own."""
 

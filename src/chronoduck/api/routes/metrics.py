@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from chronoduck.api.access import service_of, shows_all
+from chronoduck.api.problems import ProblemRoute
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 
 
 @router.get(
@@ -21,6 +22,6 @@ router = APIRouter(tags=["operations"])
 async def metrics(request: Request) -> Response:
     """Public. Text or OpenMetrics by `Accept`; versions only for admins, as in GET health."""
     page, media_type = await service_of(request).render_metrics(
-        request.headers.get("accept", ""), show_versions=shows_all(request)
+        request.headers.get("accept", ""), show_versions=await shows_all(request)
     )
     return Response(page, headers={"Content-Type": media_type})

@@ -11,14 +11,16 @@ from fastapi import APIRouter, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chronoduck.api.access import (
-    Authenticated,
+    Access,
+    Analyst,
+    admit,
+    attach,
     body_schema,
-    check_token,
     read_body,
     service_of,
 )
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
-from chronoduck.api.problems import refuse
+from chronoduck.api.problems import ProblemRoute, refuse
 from chronoduck.api.responses import (
     ClientGone,
     DisconnectGuard,
@@ -36,6 +38,7 @@ from chronoduck.api.schemas import (
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import DuckDBException
+from chronoduck.principals import Role
 from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.explain import explain_statement
 from chronoduck.service.queries import MANY_ROWS
@@ -43,7 +46,7 @@ from chronoduck.service.records import Caller
 
 __all__ = ["DirectQuery", "answer", "encoding_options", "router"]
 
-router = APIRouter(tags=["queries"])
+router = APIRouter(tags=["queries"], route_class=ProblemRoute)
 
 _FLAGS_TRUNCATION_IN_BAND = (ResultFormat.JSON, ResultFormat.NDJSON, ResultFormat.ARROW)
 _RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -76,7 +79,7 @@ _RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     responses=_RESULT_RESPONSES,
     openapi_extra={**body_schema(QueryRequest), "parameters": [FORMAT_PARAMETER]},
 )
-async def query(request: Request, caller: Authenticated) -> Response:
+async def query(request: Request, caller: Analyst) -> Response:
     """Run one statement and answer its result, streamed when it is large."""
     return await _answer_query(request, caller)
 
@@ -88,9 +91,10 @@ class DirectQuery:
     does the same.
     """
 
-    def __init__(self, app: ASGIApp, *, path: str) -> None:
+    def __init__(self, app: ASGIApp, *, path: str, access: Access) -> None:
         self._app = app
         self._path = path
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
@@ -98,9 +102,10 @@ class DirectQuery:
             await self._app(scope, receive, send)
             return
         scope["chronoduck.route"] = "/query"  # as the router calls it
+        attach(scope, self._access)
         request = Request(scope, receive, send)
         try:
-            response = await _answer_query(request, check_token(request))
+            response = await _answer_query(request, await admit(request, Role.ANALYST))
         except DuckDBException as error:
             response = refuse(error, scope["state"]["request_id"])
         await response(scope, receive, send)
@@ -191,7 +196,7 @@ async def _without_rows(
     response_model=BatchResponse,
     openapi_extra=body_schema(BatchRequest),
 )
-async def batch(request: Request, caller: Authenticated) -> Response:
+async def batch(request: Request, caller: Analyst) -> Response:
     """Run statements in order on one connection; the problem names the one that failed."""
     asked = await read_body(request, BatchRequest)
     service = service_of(request)
@@ -232,7 +237,7 @@ async def batch(request: Request, caller: Authenticated) -> Response:
     response_model=ExplainResponse,
     openapi_extra=body_schema(ExplainRequest),
 )
-async def explain(request: Request, caller: Authenticated) -> Response:
+async def explain(request: Request, caller: Analyst) -> Response:
     """Answer the plan; with `analyze` the statement is run and measured."""
     asked = await read_body(request, ExplainRequest)
     service = service_of(request)
