@@ -38,11 +38,12 @@ def run_and_fetch(
         params,
         session.token,
         is_read_only=statement.is_read_only,
+        in_read_only_transaction=statement.in_read_only_transaction,
     )
     rows, truncated = result.fetch(fetch_mode, max_rows)
     running = session.running
     running.rows += len(rows)
-    running.memory_mb = max(running.memory_mb, result.peak_memory_mb())
+    running.memory_mb = max(running.memory_mb, result.finish())
     return QueryResult(
         data=rows,
         columns=list(result.columns),
@@ -106,7 +107,12 @@ class Queries:
         async with self._runner.session(statement, caller, timeout) as session:
             result = await session.run(
                 lambda connection: RunningResult(
-                    connection, sql, params, session.token, is_read_only=statement.is_read_only
+                    connection,
+                    sql,
+                    params,
+                    session.token,
+                    is_read_only=statement.is_read_only,
+                    in_read_only_transaction=statement.in_read_only_transaction,
                 )
             )
             session.attach(result)
@@ -117,4 +123,4 @@ class Queries:
                     break
                 session.running.rows += batch.num_rows
                 yield batch
-            session.running.memory_mb = await session.run(lambda _: result.peak_memory_mb())
+            session.running.memory_mb = await session.run(lambda _: result.finish())

@@ -52,6 +52,7 @@ async def run_template(name: str, request: Request, caller: Viewer) -> Response:
         format=format,
         options=encoding_options(service),
         max_rows=max_rows,
+        origin="template",
     )
     with template.explained():
         return await answer(request, wanted, caller)
