@@ -12,6 +12,7 @@
     │   └── EngineRestartedError        the engine process was replaced under this statement
     ├── DuckDBQueryError                the caller's statement is at fault
     │   ├── StatementRefusedError       this kind of statement is not run here
+    │   ├── LimitExceededError          one statement asks for more than its principal may
     │   ├── StatementTimeoutError       its deadline passed
     │   ├── StatementCancelledError     interrupted by an operator or by its caller
     │   ├── TransactionConflictError    two writers met; the transaction was rolled back
@@ -60,6 +61,7 @@ __all__ = [
     "EngineBugError",
     "EngineRestartedError",
     "InvalidRequestError",
+    "LimitExceededError",
     "LoadError",
     "NotFoundError",
     "OutOfMemoryError",
@@ -210,6 +212,15 @@ class StatementRefusedError(DuckDBQueryError):
         """``rule`` is stable, in kebab case, and listed in docs/security.md."""
         super().__init__(detail, hint=hint, operator_detail=operator_detail)
         self.rule = rule
+
+
+class LimitExceededError(DuckDBQueryError):
+    """One statement asks for more than its principal may have at once; waiting does not help."""
+
+    code = "limit_exceeded"
+    title = "More than this principal may ask for"
+    http_status = 422
+    exit_code = 77
 
 
 class StatementTimeoutError(DuckDBQueryError):

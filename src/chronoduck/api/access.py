@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.authentication import Authenticator
 from chronoduck.errors import (
@@ -29,6 +30,7 @@ __all__ = [
     "Admin",
     "Analyst",
     "BodyTooLargeError",
+    "Uncounted",
     "Viewer",
     "Writer",
     "admit",
@@ -144,13 +146,14 @@ def _address(request: Request) -> str | None:
     return client[0] if client else None
 
 
-async def admit(request: Request, role: Role) -> Caller:
-    """Return who asks, if that role is included in theirs.
+async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Caller:
+    """Return who asks, if that role is included in theirs; counts the request against its quota.
 
     Raises:
         AuthenticationError: there is no valid credential.
         TooManyAttemptsError: too many invalid ones came from there.
         PermissionDeniedError: the principal's role is too small.
+        QuotaExceededError: the principal sent as many requests as it may.
     """
     principal = await _identify(request)
     if not principal.role.includes(role):
@@ -158,6 +161,8 @@ async def admit(request: Request, role: Role) -> Caller:
             f"this needs the role {role}; {principal.name} is {principal.role}",
             hint="Ask an admin for a key with that role.",
         )
+    note = count_request if is_counted else show_quota
+    note(request, service_of(request).quotas, principal)
     return Caller(
         principal.name, request.scope["state"]["request_id"], principal, _address(request)
     )
@@ -166,16 +171,19 @@ async def admit(request: Request, role: Role) -> Caller:
 class Requires:
     """A dependency that admits a role and those above it, and tells the route who asks."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, *, is_counted: bool = True) -> None:
         self.role = role
+        self._is_counted = is_counted
 
     async def __call__(self, request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
         """Return who asks, or refuse the request."""
-        return await admit(request, self.role)
+        return await admit(request, self.role, is_counted=self._is_counted)
 
 
 Viewer = Annotated[Caller, Depends(Requires(Role.VIEWER))]
 """Refuses the request of anybody below a viewer; the parameter tells who asks."""
+Uncounted = Annotated[Caller, Depends(Requires(Role.VIEWER, is_counted=False))]
+"""The same for a request that uses up nothing."""
 Analyst = Annotated[Caller, Depends(Requires(Role.ANALYST))]
 Writer = Annotated[Caller, Depends(Requires(Role.WRITER))]
 Admin = Annotated[Caller, Depends(Requires(Role.ADMIN))]

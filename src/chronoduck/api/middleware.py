@@ -14,7 +14,11 @@ _ACCEPTED = re.compile(rb"^[A-Za-z0-9._:-]{1,64}$")
 
 
 class RequestIdMiddleware:
-    """Takes ``X-Request-ID`` over or makes one, and sends it back with the response."""
+    """Takes ``X-Request-ID`` over or makes one, and sends it back with the response.
+
+    ``late_headers`` in the request's state is a function whose headers are added as the response
+    begins.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,7 +37,12 @@ class RequestIdMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id)]
+                late = scope["state"].get("late_headers", tuple)
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-request-id", request_id),
+                    *late(),
+                ]
             await send(message)
 
         await self._app(scope, receive, send_with_id)

@@ -15,6 +15,8 @@ __all__ = [
     "ExplainRequest",
     "ExplainResponse",
     "KeyRequest",
+    "Me",
+    "PrincipalUsage",
     "Problem",
     "QueryRequest",
     "QueryResponse",
@@ -22,6 +24,9 @@ __all__ = [
     "StatusMessage",
     "TableDetails",
     "TableSummary",
+    "Totals",
+    "Used",
+    "UsedNow",
 ]
 
 Params = list[Any] | dict[str, Any] | None
@@ -194,6 +199,52 @@ class RunningQuery(BaseModel):
     queue_seconds: float
     timeout_seconds: float
     rows: int
+
+
+class Used(BaseModel):
+    """One limit and what is used of it; `null`: there is no limit, or no window."""
+
+    used: float
+    limit: float | None
+    remaining: float | None
+    window_seconds: float | None
+    resets_in_seconds: Annotated[
+        float, Field(description="When some of what is used no longer counts.")
+    ]
+
+
+class UsedNow(BaseModel):
+    """What a principal uses of what is limited over time or at a time."""
+
+    requests: Used
+    engine_seconds: Used
+    concurrent_statements: Used
+
+
+class Totals(BaseModel):
+    """What a principal did since the service was started."""
+
+    requests: int
+    statements: int
+    refused: int
+    engine_seconds: float
+
+
+class PrincipalUsage(BaseModel):
+    """A principal, its limits (`null`: none), and what it uses of them."""
+
+    id: str
+    name: str
+    role: str
+    limits: dict[str, float | None]
+    usage: UsedNow
+    since_start: Totals
+
+
+class Me(PrincipalUsage):
+    """You."""
+
+    running: list[RunningQuery]
 
 
 class StatusMessage(BaseModel):

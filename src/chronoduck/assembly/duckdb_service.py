@@ -37,6 +37,7 @@ from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import run_and_fetch
+from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
@@ -76,6 +77,8 @@ class DuckDBService:
                 window_seconds=breaker.window_seconds,
             ),
         )
+        self.quotas = Quotas(self.settings.quota.of)
+        """What every principal may use and uses."""
         self._history = QueryHistory()
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
         self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
@@ -121,6 +124,7 @@ class DuckDBService:
             ),
             on_stuck=self._on_stuck,
             link=link,
+            quotas=self.quotas,
         )
         self._is_stopped = self._is_draining = False
         self._started_at = time.monotonic()

@@ -34,6 +34,7 @@ from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
+from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
@@ -85,6 +86,7 @@ class Parts:
         observers: Sequence[StatementObserver],
         on_stuck: Callable[[], None],
         link: ReplicatorLink | None,
+        quotas: Quotas,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -103,7 +105,13 @@ class Parts:
             instance,
             pool,
             healer,
-            Admission(settings.worker_threads, settings.queue_size),
+            Admission(
+                settings.worker_threads,
+                settings.queue_size,
+                seats=settings.pool_size,
+                place_share=settings.worker_share,
+                seat_share=settings.connection_share,
+            ),
             workers,
             gate,
             checkpointer,
@@ -117,6 +125,7 @@ class Parts:
             settings,
             (*observers, _commit_counter(checkpointer), _full_disk_teller(guard)),
             guard.check_write,
+            quotas,
         )
         queries = Queries(runner)
         jobs = JobRegistry()

@@ -5,8 +5,10 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    QuotaSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.limits import parse_limits
 from chronoduck.settings.reveal import reveal
 from chronoduck.settings.service import GROUPS, Settings, load_settings, variable_names
 
@@ -17,9 +19,11 @@ __all__ = [
     "BreakerSettings",
     "CheckpointSettings",
     "JwtSettings",
+    "QuotaSettings",
     "ReplicaSettings",
     "Settings",
     "load_settings",
+    "parse_limits",
     "reveal",
     "variable_names",
 ]

@@ -24,6 +24,7 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    QuotaSettings,
     ReplicaSettings,
 )
 from chronoduck.settings.values import (
@@ -162,6 +163,7 @@ class Settings(BaseSettings):
     backup: BackupSettings = Field(default_factory=BackupSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     jwt: JwtSettings = Field(default_factory=JwtSettings)
+    quota: QuotaSettings = Field(default_factory=QuotaSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -198,6 +200,16 @@ class Settings(BaseSettings):
         return self.max_connections or self.worker_threads * 2
 
     @property
+    def worker_share(self) -> int:
+        """Workers that one principal may hold at once, unless it is an admin."""
+        return self.quota.workers or max(1, self.worker_threads - 1)
+
+    @property
+    def connection_share(self) -> int:
+        """Connections that one principal may hold at once, unless it is an admin."""
+        return self.quota.connections or max(1, self.pool_size // 2)
+
+    @property
     def token_path(self) -> Path:
         """The file that holds the admin token."""
         return self.database_path.parent / "admin.token"
@@ -215,6 +227,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "backup": BackupSettings,
     "auth": AuthSettings,
     "jwt": JwtSettings,
+    "quota": QuotaSettings,
 }
 """Fields of the settings that are settings of their own."""
 

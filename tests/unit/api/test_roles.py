@@ -25,6 +25,8 @@ NOT_OF_THE_API = {
     "/docs/oauth2-redirect",
 }
 ROLES = {
+    "GET /me": Role.VIEWER,
+    "GET /usage": Role.ADMIN,
     "GET /templates": Role.VIEWER,
     "GET /templates/{name}": Role.VIEWER,
     "GET /queries": Role.VIEWER,

@@ -11,6 +11,7 @@ from chronoduck.api.routes import (
     running,
     tables,
     templates,
+    usage,
 )
 
 __all__ = ["key_router", "public_routers", "routers"]
@@ -26,6 +27,7 @@ routers = [
     replication.router,
     backups.router,
     jobs.router,
+    usage.router,
 ]
 key_router = keys.router
 """Not where the host application knows its users itself."""

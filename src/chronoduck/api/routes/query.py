@@ -48,7 +48,6 @@ __all__ = ["DirectQuery", "answer", "encoding_options", "router"]
 
 router = APIRouter(tags=["queries"], route_class=ProblemRoute)
 
-_FLAGS_TRUNCATION_IN_BAND = (ResultFormat.JSON, ResultFormat.NDJSON, ResultFormat.ARROW)
 _RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": QueryResponse,
@@ -157,7 +156,7 @@ async def answer(request: Request, wanted: ResultRequest, caller: Caller) -> Res
     # A format without a flag for truncation must have it in the header, and HTTP/1.0 cannot tell
     # a cut body from a complete one without a length: both need the end before the beginning.
     whole = request.scope.get("http_version") == "1.0" or (
-        wanted.max_rows is not None and wanted.format not in _FLAGS_TRUNCATION_IN_BAND
+        wanted.max_rows is not None and not wanted.format.flags_truncation
     )
     if whole:
         wanted = ResultRequest(**{**vars(wanted), "whole": True})

@@ -18,12 +18,13 @@ from chronoduck.principals import Role
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.runner import StatementRunner
 
-__all__ = ["router"]
+__all__ = ["describe_running", "router"]
 
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 
 
-def _describe(running: RunningStatement) -> RunningQuery:
+def describe_running(running: RunningStatement) -> RunningQuery:
+    """Return a running statement as the API shows it."""
     return RunningQuery(
         id=running.id,
         query=running.sql,
@@ -63,13 +64,13 @@ async def _find(query_id: str, request: Request, caller: Caller) -> RunningState
 async def list_queries(request: Request, caller: Viewer) -> list[RunningQuery]:
     """List waiting, running and streaming statements, oldest first; only an admin sees others'."""
     runner = await service_of(request).runner()
-    return [_describe(running) for running in _visible(runner, caller)]
+    return [describe_running(running) for running in _visible(runner, caller)]
 
 
 @router.get("/queries/{query_id}", operation_id="get_query", summary="One running statement")
 async def get_query(query_id: str, request: Request, caller: Viewer) -> RunningQuery:
     """Show one statement that runs now."""
-    return _describe(await _find(query_id, request, caller))
+    return describe_running(await _find(query_id, request, caller))
 
 
 @router.delete("/queries/{query_id}", operation_id="cancel_query", summary="End a statement")
