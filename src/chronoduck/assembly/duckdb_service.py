@@ -273,9 +273,10 @@ class DuckDBService:
         """Return what knows the tables."""
         return (await self._started()).catalog
 
-    async def loader(self) -> FileLoader:
-        """Return what loads files into tables."""
-        return (await self._started()).loader
+    async def loader(self, caller: Caller | None = None) -> FileLoader:
+        """Return what loads files into tables, on the caller's account."""
+        parts = await self._started()
+        return parts.loader if caller is None else parts.loader_for(caller)
 
     async def jobs(self) -> JobRegistry:
         """Return the work that outlives its request."""

@@ -147,7 +147,7 @@ class Parts:
             queries=queries,
             encoded=EncodedQueries(runner, instance.spool_directory),
             catalog=Catalog(queries.execute),
-            loader=FileLoader(_Transactions(runner), instance.spool_directory),
+            loader=FileLoader(_Transactions(runner, Caller("load")), instance.spool_directory),
             checkpointer=checkpointer,
             link=link,
             jobs=jobs,
@@ -156,6 +156,10 @@ class Parts:
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
         )
+
+    def loader_for(self, caller: Caller) -> FileLoader:
+        """Return the loader, with what it runs on the caller's account."""
+        return self.loader.through(_Transactions(self.runner, caller))
 
     async def close(self, grace_seconds: float) -> int:
         """Let statements finish within the grace period, interrupt the rest, close the file.
@@ -208,12 +212,13 @@ def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
 class _Transactions:
     """Runs functions of several statements, each in one transaction and one entry of the list."""
 
-    def __init__(self, runner: StatementRunner) -> None:
+    def __init__(self, runner: StatementRunner, caller: Caller) -> None:
         self._runner = runner
+        self._caller = caller
 
     async def __call__(self, work: Callable[[SqlSession], T]) -> T:
         timeout = self._runner.settings.max_statement_timeout
-        async with self._runner.session(_LOAD, Caller("load"), timeout) as session:
+        async with self._runner.session(_LOAD, self._caller, timeout) as session:
 
             def step(connection: Connection) -> T:
                 with transaction(connection, session.token):

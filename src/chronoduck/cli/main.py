@@ -26,6 +26,7 @@ from chronoduck.cli import (
     status,
     templates,
     top,
+    usage,
     verify,
 )
 from chronoduck.cli.output import print_error
@@ -70,6 +71,7 @@ app.command("query")(query.query)
 app.command("status")(status.status)
 app.command("top")(top.top)
 app.command("kill")(top.kill)
+app.command("usage")(usage.usage)
 app.command("doctor")(doctor.doctor)
 app.command("capacity")(capacity.capacity)
 app.command("restore")(restore.restore)

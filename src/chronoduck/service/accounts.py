@@ -155,10 +155,11 @@ class Account:
             self._watch()
 
     def _engine_seconds(self, now: float) -> float:
-        spent = self._engine.spent(now)
-        for began in self._busy.values():
-            spent += now - began
-        return spent
+        return self._engine.spent(now) + self._seconds_now(now)
+
+    def _seconds_now(self, now: float) -> float:
+        """Return what the statements in the engine used so far."""
+        return sum(now - began for began in self._busy.values())
 
     def _watch(self) -> None:
         """Come back when nothing is left, if all goes on as now; interrupt what runs when it is so."""
@@ -178,10 +179,11 @@ class Account:
             statement.interrupt(CancelReason.QUOTA, error)
 
     def _engine_refusal(self, limit: float) -> QuotaExceededError:
+        now = self._clock()
         return self._refusal(
             f"the statements of {self.principal.name} used {limit:g} s of engine time within an "
             "hour, which is all that they may",
-            self._engine.seconds_until_below(self._clock(), limit) or _CONCURRENCY_RETRY_SECONDS,
+            self._engine.seconds_until_below(now, limit - self._seconds_now(now)),
         )
 
     def _refusal(self, detail: str, retry_after_seconds: float) -> QuotaExceededError:

@@ -62,7 +62,7 @@ async def load_rows(
     if not source.isprintable():
         raise InvalidRequestError("source must be a printable file name")
     service = service_of(request)
-    loader = await service.loader()
+    loader = await service.loader(caller)
     # The whole upload first: a client that sends and does not read yet must not block the load.
     spool = await _spooled(request, service)
     return StreamingResponse(
