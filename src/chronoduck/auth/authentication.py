@@ -79,8 +79,9 @@ class Authenticator:
         origin = _origin(address)
         target = self._target(token)
         is_signed = target == "platform"
-        if not is_signed and (seconds := self._attempts.wait(origin, target, now)):
-            raise _too_many(seconds)
+        waiting = self._attempts.wait(origin, target, now)
+        if waiting and not is_signed:
+            raise _too_many(waiting)
         try:
             principal = await self._check(token, target, now)
         except AuthenticationError as error:
@@ -88,13 +89,14 @@ class Authenticator:
             if not seconds:
                 error.hint = error.hint or _HINT
                 raise
-            _log.warning(
-                "authentication_blocked",
-                address=origin,
-                target=target,
-                seconds=round(seconds, 1),
-                reason=error.detail,
-            )
+            if not waiting:  # one line for each wait, not for each guess
+                _log.warning(
+                    "authentication_blocked",
+                    address=origin,
+                    target=target,
+                    seconds=round(seconds, 1),
+                    reason=error.detail,
+                )
             raise _too_many(seconds) from None
         if not is_signed:
             self._attempts.succeed(origin, target, now)
