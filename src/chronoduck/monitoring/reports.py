@@ -133,7 +133,7 @@ class Reports:
             "replication": {
                 name: value
                 for name, value in self.replication().items()
-                if name not in ("error", "hint")
+                if name not in ("error", "hint", "retention_error")
             },
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
