@@ -32,6 +32,7 @@
     ├── AuthenticationError             no valid credential
     ├── PermissionDeniedError           a valid credential that does not allow this
     ├── QuotaExceededError              the principal used what it may use in this time
+    ├── TooManyAttemptsError            too many invalid credentials came from one address
     └── LoadError                       a file that cannot be loaded
 
 Every class carries a stable ``code`` (part of the API), the ``http_status`` and the process
@@ -75,6 +76,7 @@ __all__ = [
     "StatementTimeoutError",
     "TemplateError",
     "TemplateNotFoundError",
+    "TooManyAttemptsError",
     "TransactionConflictError",
 ]
 
@@ -403,6 +405,17 @@ class QuotaExceededError(DuckDBException):
     http_status = 429
     exit_code = 75
     retryable = True
+
+
+class TooManyAttemptsError(DuckDBException):
+    """Too many invalid credentials came from one address; it has to wait."""
+
+    code = "too_many_attempts"
+    title = "Too many attempts"
+    http_status = 429
+    exit_code = 75
+    retryable = True
+    default_hint = "Wait as long as Retry-After says, and send a valid token."
 
 
 class LoadError(DuckDBException):

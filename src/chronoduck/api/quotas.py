@@ -8,27 +8,25 @@ from functools import lru_cache
 
 from fastapi import Request
 
-from chronoduck.assembly import DuckDBService
+from chronoduck.principals import Principal
 from chronoduck.service.accounts import Account, Allowance
-from chronoduck.service.records import Caller
+from chronoduck.service.quotas import Quotas
 
 __all__ = ["count_request", "quota_headers", "show_quota"]
 
 
-def count_request(request: Request, caller: Caller) -> Caller:
+def count_request(request: Request, quotas: Quotas, principal: Principal) -> None:
     """Count an authenticated request against its principal, and have its response say what is left.
 
     Raises:
         QuotaExceededError: the principal sent as many as it may.
     """
-    show_quota(request, caller).count_request()
-    return caller
+    show_quota(request, quotas, principal).count_request()
 
 
-def show_quota(request: Request, caller: Caller) -> Account:
+def show_quota(request: Request, quotas: Quotas, principal: Principal) -> Account:
     """Have the response say what is left, without counting the request."""
-    service: DuckDBService = request.app.state.service
-    account = service.quotas.account(caller.principal)
+    account = quotas.account(principal)
     if account.is_limited:
         # Read when the response begins, by the middleware around every request.
         request.scope["state"]["late_headers"] = lambda: quota_headers(account)

@@ -6,12 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronoduck.principals import Role
+
 __all__ = [
     "BackupRequest",
     "BatchRequest",
     "BatchResponse",
     "ExplainRequest",
     "ExplainResponse",
+    "KeyRequest",
     "Me",
     "PrincipalUsage",
     "Problem",
@@ -146,6 +149,39 @@ class BackupRequest(_Request):
     tables: Annotated[
         list[str], Field(description="Only these, as Parquet files; empty: the database.")
     ] = []
+
+
+class KeyTable(_Request):
+    """A table or view that the key sees."""
+
+    name: str
+    schema_: Annotated[str, Field(alias="schema")] = "main"
+    filter: Annotated[
+        str | None, Field(description="Only rows for which this SQL condition holds.")
+    ] = None
+
+
+class KeyLimits(_Request):
+    """How much the key may use; what is left out is not limited."""
+
+    requests_per_minute: Annotated[int | None, Field(gt=0)] = None
+    concurrent_statements: Annotated[int | None, Field(gt=0)] = None
+    engine_seconds_per_hour: Annotated[float | None, Field(gt=0)] = None
+    max_rows: Annotated[int | None, Field(gt=0)] = None
+    max_result_bytes: Annotated[int | None, Field(gt=0)] = None
+    statement_timeout: Annotated[float | None, Field(gt=0)] = None
+    max_scan_rows: Annotated[int | None, Field(gt=0)] = None
+
+
+class KeyRequest(_Request):
+    """What the new key is called, may do and sees; without tables and schemas: everything."""
+
+    name: str
+    role: Role
+    expires_in_seconds: Annotated[float | None, Field(gt=0)] = None
+    tables: list[KeyTable] = []
+    schemas: list[str] = []
+    limits: KeyLimits = KeyLimits()
 
 
 class RunningQuery(BaseModel):

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,7 @@ from chronoduck.errors import ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.statement_log import StatementLog
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
@@ -79,6 +81,7 @@ class DuckDBService:
         """What every principal may use and uses."""
         self._history = QueryHistory()
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
+        self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
         self._log = get_logger("service")
         self._parts: Parts | None = None
         self._templates: TemplateLibrary | None = None
@@ -114,7 +117,11 @@ class DuckDBService:
             instance,
             parser,
             self.circuit_breaker,
-            observers=(self._history.record, self._statement_log.record),
+            observers=(
+                self._history.record,
+                self._statement_log.record,
+                self.metrics.statements.record,
+            ),
             on_stuck=self._on_stuck,
             link=link,
             quotas=self.quotas,
@@ -333,6 +340,18 @@ class DuckDBService:
     async def get_performance_metrics(self) -> dict[str, Any]:
         """Return the short performance report."""
         return self._report().performance_metrics()
+
+    async def render_metrics(self, accept: str, *, show_versions: bool) -> tuple[bytes, str]:
+        """Return the page that Prometheus scrapes and its media type; never waits for statements."""
+        report = self._report()
+        return self.metrics.render(
+            accept,
+            show_versions=show_versions,
+            health=await report.health(),
+            statistics=report.statistics(),
+            replication=report.replication(),
+            backups=report.backups(),
+        )
 
     async def get_replication_status(self) -> dict[str, Any]:
         """Return how far the replica is behind, what it holds, and the checkpoints."""

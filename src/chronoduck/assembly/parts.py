@@ -17,6 +17,8 @@ from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
 from chronoduck.engine.execution import SqlSession, transaction
+from chronoduck.engine.guard.judge import Guard
+from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
@@ -119,6 +121,7 @@ class Parts:
             access,
             breaker,
             parser,
+            Guard(parser, LiveDefinitions(instance.cursor, lambda: instance.generation)),
             settings,
             (*observers, _commit_counter(checkpointer), _full_disk_teller(guard)),
             guard.check_write,
@@ -181,6 +184,7 @@ class Parts:
             await self.link.stop(grace_seconds)
         self.workers.close()
         self.closers.shutdown(wait=False)
+        runner.guard.close()
         runner.parser.close()
         return interrupted
 

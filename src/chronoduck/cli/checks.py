@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx2
 
+from chronoduck.auth.key_file import KeyFile
 from chronoduck.backup.shelf import Shelf
 from chronoduck.cli.target import settings_for
 from chronoduck.engine.extensions import extension_wheel
@@ -139,6 +141,16 @@ def _token(settings: Settings) -> Iterator[Check]:
         )
     else:
         yield Check("token", Severity.OK, describe_path(path))
+
+
+def _keys(settings: Settings) -> Iterator[Check]:
+    try:
+        keys = KeyFile(settings.keys_path).read()
+    except DuckDBException as error:
+        yield Check("keys", Severity.ERROR, error.detail, error.hint)
+        return
+    expired = sum(key.is_expired(time.time()) for key in keys)
+    yield Check("keys", Severity.OK, f"{len(keys)} API keys, {expired} of them expired")
 
 
 def _temp(settings: Settings) -> Iterator[Check]:
@@ -303,6 +315,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _database,
     _service,
     _token,
+    _keys,
     _temp,
     _disk,
     _memory,

@@ -19,6 +19,7 @@ from chronoduck.engine.encoding import (
     open_encoder,
 )
 from chronoduck.engine.execution import Params, RunningResult
+from chronoduck.engine.guard.judge import Origin
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, StatementCancelledError
 from chronoduck.principals import Limits
@@ -41,7 +42,7 @@ class ResultRequest:
     """What a caller wants of one statement.
 
     ``whole``: nothing may be sent before the last row is known, whatever the size; the result then
-    waits in a spool file.
+    waits in a spool file. ``origin``: whose text it is, the caller's or the operator's.
     """
 
     sql: str
@@ -51,6 +52,7 @@ class ResultRequest:
     max_rows: int | None = None
     timeout: float | None = None
     whole: bool = False
+    origin: Origin = "user"
 
 
 class ByteStream(Protocol):
@@ -112,6 +114,7 @@ class _Encoding:
             request.params,
             self._session.token,
             is_read_only=self._statement.is_read_only,
+            in_read_only_transaction=self._statement.in_read_only_transaction,
             batch_rows=request.format.batch_rows,
         )
         self._session.attach(result)
@@ -150,7 +153,7 @@ class _Encoding:
         self.truncated = bool(self.truncated)
         self._tail_sent = True
         running = self._session.running
-        running.memory_mb = result.peak_memory_mb()
+        running.memory_mb = result.finish()
         return encoder.tail(
             ResultSummary(self._cap.rows, self.truncated, result.engine_seconds, running.memory_mb)
         )
@@ -173,7 +176,7 @@ class EncodedQueries:
         Errors before the first byte are raised here. One later breaks the stream so that the
         reader notices: NDJSON ends with a line that says so, the others are cut before their end.
         """
-        statement = self._runner.parse(request.sql, caller)
+        statement = self._runner.parse(request.sql, caller, request.origin)
         opened = self._runner.open(statement, caller, request.timeout)
         request = _held_to(request, opened.account.limits)
         encoding = _Encoding(request, statement, opened.session)

@@ -42,11 +42,12 @@ def run_and_fetch(
         params,
         session.token,
         is_read_only=statement.is_read_only,
+        in_read_only_transaction=statement.in_read_only_transaction,
     )
     rows, truncated = result.fetch(fetch_mode, max_rows)
     running = session.running
     running.rows += len(rows)
-    running.memory_mb = max(running.memory_mb, result.peak_memory_mb())
+    running.memory_mb = max(running.memory_mb, result.finish())
     return QueryResult(
         data=rows,
         columns=list(result.columns),
@@ -115,7 +116,12 @@ class Queries:
             def begin(connection: Connection) -> RunningResult:
                 check_scan(connection, statement, params, session)
                 return RunningResult(
-                    connection, sql, params, session.token, is_read_only=statement.is_read_only
+                    connection,
+                    sql,
+                    params,
+                    session.token,
+                    is_read_only=statement.is_read_only,
+                    in_read_only_transaction=statement.in_read_only_transaction,
                 )
 
             result = await session.run(begin)
@@ -130,7 +136,7 @@ class Queries:
                 size_bytes += batch.nbytes
                 _refuse_beyond(session, size_bytes)
                 yield batch
-            session.running.memory_mb = await session.run(lambda _: result.peak_memory_mb())
+            session.running.memory_mb = await session.run(lambda _: result.finish())
 
 
 def _refuse_beyond(session: Session, size_bytes: int) -> None:

@@ -9,6 +9,7 @@ from random import getrandbits
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.guard.judge import Guard, Origin, Pending
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     BatchError,
@@ -22,7 +23,7 @@ from chronoduck.errors import (
     StatementCancelledError,
     StatementTimeoutError,
 )
-from chronoduck.principals import Limits
+from chronoduck.principals import LOCAL, Limits
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.quotas import Quotas
@@ -51,6 +52,7 @@ class StatementRunner:
         access: EngineAccess,
         breaker: CircuitBreaker,
         parser: StatementParser,
+        guard: Guard,
         settings: Settings,
         observers: Sequence[StatementObserver] = (),
         check_write: Callable[[], None] = lambda: None,
@@ -60,6 +62,7 @@ class StatementRunner:
         self.access = access
         self.breaker = breaker
         self.parser = parser
+        self.guard = guard
         self.settings = settings
         self._observers = tuple(observers)
         self._check_write = check_write
@@ -83,14 +86,23 @@ class StatementRunner:
             )
         return min(longest, asked)
 
-    def parse(self, sql: str, caller: Caller) -> Statement:
+    def parse(
+        self, sql: str, caller: Caller, origin: Origin = "user", pending: Pending | None = None
+    ) -> Statement:
         """Return what the text is; a text that is refused is recorded like a failed statement.
+
+        Code in this process may do what it likes; everybody else's statements go through the guard.
+        ``pending``: what the statements before it in a batch or transaction define.
 
         Raises:
             DuckDBQueryError: it is not one valid statement of a kind that is run here.
+            StatementRefusedError: the caller may not run it.
         """
+        principal = caller.principal
         try:
-            return self.parser.parse(sql)
+            if principal.id == LOCAL.id:
+                return self.parser.parse(sql)
+            return self.guard.judge(sql, principal.role, origin, pending)
         except DuckDBException as error:
             self._record_refusal(sql, "invalid", caller, error)
             raise
@@ -166,6 +178,7 @@ class StatementRunner:
     def remove(self, record: StatementRecord) -> None:
         """Take a statement off the list and tell the observers of its end."""
         self._sessions.pop(record.id, None)
+        self.guard.note_statement(record.kind, record.sql)
         for observer in self._observers:
             observer(record)
 

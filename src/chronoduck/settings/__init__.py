@@ -1,5 +1,6 @@
 """The environment as frozen values: one field per variable, checked at start."""
 
+from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
@@ -13,9 +14,11 @@ from chronoduck.settings.service import GROUPS, Settings, load_settings, variabl
 
 __all__ = [
     "GROUPS",
+    "AuthSettings",
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "JwtSettings",
     "QuotaSettings",
     "ReplicaSettings",
     "Settings",

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chronoduck.errors import SettingsError
+from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
@@ -99,6 +100,9 @@ class Settings(BaseSettings):
     templates_directory: Path | None = None
     """A directory of your own query templates."""
 
+    public_monitoring: Literal["basic", "full"] = "basic"
+    """What health, statistics and metrics tell without a token: ``full`` adds paths and versions."""
+
     host: str = "127.0.0.1"
     """Address that ``chronoduck serve`` listens on."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
@@ -157,6 +161,8 @@ class Settings(BaseSettings):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     replica: ReplicaSettings = Field(default_factory=ReplicaSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
 
     @field_validator("parquet_compression", mode="before")
@@ -208,12 +214,19 @@ class Settings(BaseSettings):
         """The file that holds the admin token."""
         return self.database_path.parent / "admin.token"
 
+    @property
+    def keys_path(self) -> Path:
+        """The file that holds the API keys."""
+        return self.database_path.parent / "keys.json"
+
 
 GROUPS: dict[str, type[BaseSettings]] = {
     "breaker": BreakerSettings,
     "checkpoint": CheckpointSettings,
     "replica": ReplicaSettings,
     "backup": BackupSettings,
+    "auth": AuthSettings,
+    "jwt": JwtSettings,
     "quota": QuotaSettings,
 }
 """Fields of the settings that are settings of their own."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 
 import httpx2
 import pytest
-from fastapi import Request
 
-import chronoduck.api.access
-import chronoduck.api.routes.query
 from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
-from chronoduck.principals import Limits, Principal, Role
-from chronoduck.service.records import Caller
+from chronoduck.auth.key_file import KeyFile
+from chronoduck.auth.keys import KeyWish
+from chronoduck.principals import Limits, Role
 from chronoduck.settings import Settings
 
 API = "/api/v1/duckdb"
@@ -42,28 +41,19 @@ def admin(public: httpx2.AsyncClient, settings: Settings) -> httpx2.AsyncClient:
 
 
 @pytest.fixture
-def log_in(
-    public: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., httpx2.AsyncClient]:
-    """Return what makes a client of a principal with limits: ``log_in("ann", Role.ANALYST, ...)``."""
-    known: dict[str, Principal] = {}
-    ask_token = chronoduck.api.access.check_token
+def log_in(public: httpx2.AsyncClient, settings: Settings) -> Callable[..., httpx2.AsyncClient]:
+    """Return what makes a client with a key of its own: ``log_in("ann", Role.ANALYST, ...)``.
 
-    def check(request: Request) -> Caller:
-        name = request.headers.get("x-test-principal")
-        if name is None:
-            return ask_token(request)
-        return Caller(name, request.scope["state"]["request_id"], known[name])
-
-    for module in (chronoduck.api.access, chronoduck.api.routes.query):
-        monkeypatch.setattr(module, "check_token", check)
+    Its ``headers["X-Key-Id"]`` is the principal's id.
+    """
 
     def make(name: str, role: Role = Role.ANALYST, **limits: float) -> httpx2.AsyncClient:
-        known[name] = Principal(name, role, f"key:{name}", limits=Limits(**limits))  # type: ignore[arg-type]
+        wish = KeyWish(name, role, limits=Limits(**limits))  # type: ignore[arg-type]
+        key, token = KeyFile(settings.keys_path).add(wish, time.time())
         return httpx2.AsyncClient(
             transport=public._transport,
             base_url=public.base_url,
-            headers={"X-Test-Principal": name},
+            headers={"Authorization": f"Bearer {token}", "X-Key-Id": key.principal().id},
         )
 
     return make

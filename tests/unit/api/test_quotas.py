@@ -212,7 +212,7 @@ async def test_me_shows_limits_use_and_what_runs(log_in: LogIn, app_service: Duc
     await ask(ann, "SELECT 1")
     assert (await ask(ann, "SELECT 1")).status_code == 429
     me = (await ann.get("/me")).json()
-    assert (me["id"], me["name"], me["role"]) == ("key:ann", "ann", "analyst")
+    assert (me["id"], me["name"], me["role"]) == (ann.headers["X-Key-Id"], "ann", "analyst")
     assert me["limits"]["requests_per_minute"] == 2
     assert me["limits"]["max_rows"] is None
     # Of the role, where the principal has none of its own.
@@ -232,7 +232,7 @@ async def test_me_lists_ones_own_running_statements(
     log_in: LogIn, app_service: DuckDBService
 ) -> None:
     ann = log_in("ann")
-    herself = Caller("ann", principal=Principal("ann", Role.ANALYST, "key:ann"))
+    herself = Caller("ann", principal=Principal("ann", Role.ANALYST, ann.headers["X-Key-Id"]))
     stream = app_service.stream("FROM range(1000000)", caller=herself)
     await anext(stream)
     me = (await ann.get("/me")).json()
@@ -249,7 +249,7 @@ async def test_usage_is_for_admins_and_lists_everybody(
     refused = await ann.get("/usage")
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
     listed = (await admin.get("/usage")).json()
-    assert [each["id"] for each in listed] == ["admin", "key:ann"]
+    assert [each["id"] for each in listed] == ["admin", ann.headers["X-Key-Id"]]
     assert listed[1]["since_start"]["requests"] == 2
     assert listed[1]["since_start"]["statements"] == 1
 

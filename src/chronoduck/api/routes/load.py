@@ -13,8 +13,8 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from chronoduck.api.access import Authenticated, BodyTooLargeError, service_of
-from chronoduck.api.problems import problem_fields
+from chronoduck.api.access import BodyTooLargeError, Writer, service_of
+from chronoduck.api.problems import ProblemRoute, problem_fields
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
 from chronoduck.transfer import FileFormat, FileLoader, LoadSummary, RejectedLine
@@ -22,7 +22,7 @@ from chronoduck.units import format_bytes
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["tables"])
+router = APIRouter(tags=["tables"], route_class=ProblemRoute)
 _SPOOLED_BLOCK_BYTES = 1_000_000
 
 
@@ -50,7 +50,7 @@ _SPOOLED_BLOCK_BYTES = 1_000_000
 async def load_rows(
     name: str,
     request: Request,
-    caller: Authenticated,
+    caller: Writer,
     source: Annotated[str, Query(max_length=255, description="The file's name.")] = "upload",
     format: Annotated[FileFormat, Query(description="What the file is.")] = FileFormat.AUTO,  # noqa: A002
 ) -> Response:

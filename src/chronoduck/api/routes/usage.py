@@ -6,15 +6,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from chronoduck.api.access import Authenticated, Uncounted, service_of
+from chronoduck.api.access import Admin, Uncounted, service_of
+from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.routes.running import describe_running
 from chronoduck.api.schemas import Me, PrincipalUsage
-from chronoduck.errors import PermissionDeniedError
-from chronoduck.principals import Role
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 
 
 @router.get("/me", operation_id="get_me", summary="Who you are and what you may use")
@@ -35,10 +34,6 @@ async def get_me(request: Request, caller: Uncounted) -> Me:
 
 
 @router.get("/usage", operation_id="get_usage", summary="What every principal uses")
-async def get_usage(request: Request, caller: Authenticated) -> list[PrincipalUsage]:
+async def get_usage(request: Request, caller: Admin) -> list[PrincipalUsage]:
     """Show limits and use of everybody since the start, the one seen last first; for admins."""
-    if not caller.principal.role.includes(Role.ADMIN):
-        raise PermissionDeniedError(
-            "only admins see what others use", hint="GET me shows what you use."
-        )
     return [PrincipalUsage(**each) for each in service_of(request).quotas.usage()]
