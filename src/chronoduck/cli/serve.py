@@ -18,7 +18,7 @@ import uvloop
 
 from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
-from chronoduck.assembly.authentication import open_authenticator
+from chronoduck.assembly.authentication import check_credentials
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
 from chronoduck.errors import DuckDBResourceError, SettingsError
@@ -111,9 +111,9 @@ async def serve_until_stopped(
     os.umask(_UMASK)
     listener = open_socket(settings)
     try:
-        await service.initialize()
         # The application does this too; there an error would end in the server's stack trace.
-        await (await asyncio.to_thread(open_authenticator, settings)).close()
+        check_credentials(settings)
+        await service.initialize()
         if prepare is not None:
             await prepare()
         # What lives from now on lives for ever: the collector need not look at it for each request.
