@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from chronoduck.api.bodies import read_json_bytes
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.admin_token import AdminToken
 from chronoduck.errors import DuckDBException, InvalidRequestError, ServiceUnavailableError
@@ -15,7 +16,6 @@ from chronoduck.service.records import Caller
 
 __all__ = [
     "Authenticated",
-    "BodyTooLargeError",
     "body_schema",
     "check_token",
     "is_admin",
@@ -24,18 +24,9 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=BaseModel)
-_MAX_BODY_BYTES = 16_000_000
 
 # Only for the documentation: it puts the "Authorize" button there.
 _bearer = HTTPBearer(auto_error=False, description="The admin token, from the file admin.token.")
-
-
-class BodyTooLargeError(DuckDBException):
-    """The request's body is larger than this endpoint reads."""
-
-    code = "body_too_large"
-    title = "Body too large"
-    http_status = 413
 
 
 def service_of(request: Request) -> DuckDBService:
@@ -79,18 +70,13 @@ async def read_body(request: Request, model: type[M]) -> M:
 
     Raises:
         InvalidRequestError: not JSON, or not of the model's form.
-        BodyTooLargeError: longer than that.
+        BodyTooLargeError: longer than that; the rest is not read.
+        UnsupportedEncodingError: it is compressed.
+        RequestTimeoutError: it did not come to its end in time.
+        BodyMemoryError: the bodies of others fill the memory there is for them.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise BodyTooLargeError(
-                f"the body has more than {_MAX_BODY_BYTES // 1_000_000} MB",
-                hint="Load bulk data with `chronoduck load` or POST tables/{name}/rows.",
-            )
     try:
-        return _adapter(model).validate_json(bytes(body))
+        return _adapter(model).validate_json(await read_json_bytes(request))
     except ValidationError as error:
         parts = [
             f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}"

@@ -9,16 +9,20 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from chronoduck import __version__
-from chronoduck.api.middleware import RequestIdMiddleware
+from chronoduck.api.docs_page import add_docs_page
+from chronoduck.api.middleware import EnvelopeMiddleware
 from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
+from chronoduck.api.proxies import ForwardedMiddleware, TrustedProxies
 from chronoduck.api.routes import routers
 from chronoduck.api.routes.query import DirectQuery
 from chronoduck.api.routes.templates import document_templates
 from chronoduck.api.schemas import Problem
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.admin_token import AdminToken
+from chronoduck.settings import TransportSettings
 
 __all__ = ["API_PREFIX", "DOCS_PATH", "create_app"]
 
@@ -63,8 +67,9 @@ def create_app(service: DuckDBService | None = None) -> FastAPI:
         title="chronoduck",
         version=__version__,
         description=_DESCRIPTION,
-        docs_url=DOCS_PATH,
+        docs_url=None,  # add_docs_page; this only brings the files
         redoc_url=None,
+        redirect_slashes=False,  # a redirect is built from the Host header
         lifespan=lifespan,
         # Asked about in the environment at every request otherwise (20 µs).
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -73,8 +78,25 @@ def create_app(service: DuckDBService | None = None) -> FastAPI:
     app.state.service = service
     app.state.token = None
     app.add_middleware(DirectQuery, path=f"{API_PREFIX}/query")
-    app.add_middleware(RequestIdMiddleware)
+    _add_outer_middleware(app, service.settings.transport)
     add_problem_handlers(app)
+    add_docs_page(app, DOCS_PATH)
     for router in routers:
         app.include_router(router, prefix=API_PREFIX)
     return app
+
+
+def _add_outer_middleware(app: FastAPI, transport: TransportSettings) -> None:
+    """Add what is around every request; the last one is the outermost."""
+    if transport.cors_origins:
+        # No credentials: a token is sent because a page has it, never because a browser keeps it.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=transport.cors_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "Accept", "X-Request-ID"),
+            expose_headers=("X-Request-ID", "X-Result-Truncated", "Retry-After", "Location"),
+        )
+    app.add_middleware(EnvelopeMiddleware)
+    if transport.trusted_proxies:
+        app.add_middleware(ForwardedMiddleware, proxies=TrustedProxies(transport.trusted_proxies))

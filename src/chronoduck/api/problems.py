@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from chronoduck.api.secure_headers import secured
 from chronoduck.errors import (
     AuthenticationError,
     BatchError,
@@ -21,7 +22,14 @@ from chronoduck.errors import (
 )
 from chronoduck.logs import get_logger
 
-__all__ = ["MEDIA_TYPE", "add_problem_handlers", "problem_fields", "problem_response", "refuse"]
+__all__ = [
+    "MEDIA_TYPE",
+    "MethodNotAllowedError",
+    "add_problem_handlers",
+    "problem_fields",
+    "problem_response",
+    "refuse",
+]
 
 _log = get_logger("api")
 MEDIA_TYPE = "application/problem+json"
@@ -88,6 +96,14 @@ def refuse(error: DuckDBException, request_id: str | None) -> Response:
     return problem_response(error, request_id)
 
 
+class MethodNotAllowedError(DuckDBException):
+    """A method that this service knows nothing to do with."""
+
+    code = "method_not_allowed"
+    title = "Method Not Allowed"
+    http_status = 405
+
+
 class _FrameworkProblem(DuckDBException):
     """An error of the web framework in our shape."""
 
@@ -143,7 +159,11 @@ def add_problem_handlers(app: FastAPI) -> None:
             "an unforeseen error ended this request",
             "The operator finds it in the log by the request id.",
         )
-        return problem_response(problem, _request_id(request))
+        response = problem_response(problem, _request_id(request))
+        # The framework calls this outside of all middleware.
+        response.raw_headers = secured(response.raw_headers, request.scope["scheme"])
+        response.headers["X-Request-ID"] = _request_id(request) or ""
+        return response
 
     app.add_exception_handler(DuckDBException, ours)
     app.add_exception_handler(RequestValidationError, invalid)

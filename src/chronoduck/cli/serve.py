@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from chronoduck.api import create_app
+from chronoduck.api.http_server import server_config
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.admin_token import AdminToken
 from chronoduck.cli.target import DatabaseOption, JsonOption
@@ -27,7 +28,6 @@ from chronoduck.settings import Settings, load_settings
 
 __all__ = ["PortInUseError", "end_process", "run_loop", "serve", "serve_until_stopped"]
 
-_BACKLOG = 2048
 _UMASK = 0o027
 _EXIT_TRY_AGAIN = 75
 
@@ -120,21 +120,12 @@ async def serve_until_stopped(
         # What lives from now on lives for ever: the collector need not look at it for each request.
         gc.collect()
         gc.freeze()
-        config = uvicorn.Config(
-            create_app(service),
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=int(settings.shutdown_grace) + 1,
-        )
+        config = server_config(create_app(service), settings)
         server = uvicorn.Server(config)
         # The server sends itself the signal again once it has stopped; by then we are done.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
-        url = f"http://{_for_url(settings.host)}:{settings.port}"
+        url = f"{settings.transport.scheme}://{_for_url(settings.host)}:{settings.port}"
         ready = asyncio.create_task(_announce_when_ready(server, service, url, on_ready))
         try:
             await server.serve(sockets=[listener])

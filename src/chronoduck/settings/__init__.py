@@ -8,6 +8,7 @@ from chronoduck.settings.groups import (
 )
 from chronoduck.settings.reveal import reveal
 from chronoduck.settings.service import GROUPS, Settings, load_settings, variable_names
+from chronoduck.settings.transport import TransportSettings
 
 __all__ = [
     "GROUPS",
@@ -16,6 +17,7 @@ __all__ = [
     "CheckpointSettings",
     "ReplicaSettings",
     "Settings",
+    "TransportSettings",
     "load_settings",
     "reveal",
     "variable_names",

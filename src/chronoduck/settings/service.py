@@ -25,6 +25,7 @@ from chronoduck.settings.groups import (
     CheckpointSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
     ByteCount,
     LogFormat,
@@ -156,6 +157,7 @@ class Settings(BaseSettings):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     replica: ReplicaSettings = Field(default_factory=ReplicaSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
+    transport: TransportSettings = Field(default_factory=TransportSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -202,6 +204,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "checkpoint": CheckpointSettings,
     "replica": ReplicaSettings,
     "backup": BackupSettings,
+    "transport": TransportSettings,
 }
 """Fields of the settings that are settings of their own."""
 

@@ -13,7 +13,8 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from chronoduck.api.access import Authenticated, BodyTooLargeError, service_of
+from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.bodies import BodyTooLargeError, check_encoding
 from chronoduck.api.problems import problem_fields
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
@@ -61,6 +62,7 @@ async def load_rows(
     """
     if not source.isprintable():
         raise InvalidRequestError("source must be a printable file name")
+    check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     service = service_of(request)
     loader = await service.loader()
     # The whole upload first: a client that sends and does not read yet must not block the load.
@@ -72,6 +74,9 @@ async def load_rows(
 
 async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
     limit = service.settings.max_upload_size
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
     spool: IO[bytes] = await asyncio.to_thread(
         lambda: tempfile.TemporaryFile(dir=service.spool_directory)  # noqa: SIM115 - closed by _events
     )
@@ -81,10 +86,7 @@ async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
         async for block in request.stream():
             total += len(block)
             if total > limit:
-                raise BodyTooLargeError(
-                    f"the upload has more than {format_bytes(limit)}",
-                    hint="Split the file, or raise DUCKDB_MAX_UPLOAD_SIZE.",
-                )
+                raise _too_large(limit)
             pending += block
             if len(pending) >= _SPOOLED_BLOCK_BYTES:
                 await asyncio.to_thread(spool.write, bytes(pending))
@@ -98,6 +100,13 @@ async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
         spool.close()
         raise
     return spool
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"the upload has more than {format_bytes(limit)}",
+        hint="Split the file, or raise DUCKDB_MAX_UPLOAD_SIZE.",
+    )
 
 
 async def _events(
