@@ -20,6 +20,7 @@ from chronoduck.api import create_app
 from chronoduck.api.http_server import server_config
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.admin_token import AdminToken
+from chronoduck.cli.exposure import exposures
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
 from chronoduck.errors import DuckDBResourceError, SettingsError
@@ -109,6 +110,8 @@ async def serve_until_stopped(
     """
     settings = service.settings
     os.umask(_UMASK)
+    for exposure in exposures(settings):
+        get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
     listener = open_socket(settings)
     try:
         if settings.token_path.exists():

@@ -25,6 +25,7 @@ from chronoduck.settings.groups import (
     CheckpointSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
     ByteCount,
@@ -225,6 +226,9 @@ def variable_names(model: type[BaseSettings]) -> dict[str, str]:
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     models: tuple[type[BaseSettings], ...] = (Settings, *GROUPS.values())
     known = {variable for model in models for variable in variable_names(model).values()}
+    known |= {
+        f"{variable_names(model)[field]}_FILE" for model in models for field in secret_fields(model)
+    }
     for name in sorted(environ):
         if name.startswith("DUCKDB_") and name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
@@ -249,8 +253,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _read(model: type[BaseSettings], given: Mapping[str, Any]) -> BaseSettings:
+    secrets = read_secret_files(model, variable_names(model), os.environ)
     try:
-        return model(**given)
+        return model(**{**secrets, **given})
     except ValidationError as error:
         raise _as_settings_error(error, variable_names(model)) from None
 
