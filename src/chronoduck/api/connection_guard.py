@@ -30,14 +30,15 @@ class TooManyConnectionsError(DuckDBException):
 class GuardedConnection(Protocol):
     """What the guard needs of a connection."""
 
-    transport: asyncio.Transport
-
     @property
     def idle_since(self) -> float | None:
         """Loop time since which it waits for a request; None when it has one."""
 
     def look(self, now: float) -> None:
         """Close if its time is over."""
+
+    def abort(self) -> None:
+        """Close at once."""
 
 
 class ConnectionGuard:
@@ -97,7 +98,7 @@ class ConnectionGuard:
         if not idle:
             return False
         longest = min(idle)[2]
-        longest.transport.abort()
+        longest.abort()
         self.leave(longest)
         self.note_refusal("idle_closed")
         return True

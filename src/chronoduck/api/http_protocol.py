@@ -9,6 +9,7 @@ here is counted while bytes come; time is looked at once a second for all connec
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
@@ -28,6 +29,7 @@ from chronoduck.api.bodies import RequestTimeoutError
 from chronoduck.api.connection_guard import ConnectionGuard
 from chronoduck.api.problems import problem_response
 from chronoduck.api.secure_headers import secured
+from chronoduck.api.tls_door import TlsDoor
 from chronoduck.errors import DuckDBException
 from chronoduck.settings import TransportSettings
 
@@ -309,6 +311,10 @@ class GuardedProtocol(HttpToolsProtocol):
         ):
             self.transport.close()
 
+    def abort(self) -> None:
+        """Close at once; what is not sent is lost."""
+        self.transport.abort()
+
     def _look_at_body(self, now: float) -> None:
         if self.flow.read_paused:  # it is we who do not read
             self._since = now
@@ -352,6 +358,17 @@ def _as_bytes(error: DuckDBException) -> bytes:
     return STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body)
 
 
-def guarded_protocol(limits: TransportSettings) -> Callable[..., asyncio.Protocol]:
-    """Return what uvicorn takes as ``http=``: makes the protocol of each connection."""
-    return partial(GuardedProtocol, ConnectionGuard(limits))
+def guarded_protocol(
+    limits: TransportSettings, context: ssl.SSLContext | None = None
+) -> Callable[..., asyncio.Protocol]:
+    """Return what uvicorn takes as ``http=``: makes the protocol of each connection.
+
+    With a ``context`` connections speak TLS, and the server must be told nothing of that.
+    """
+    guard = ConnectionGuard(limits)
+
+    def make(config: Config, server_state: ServerState, **options: Any) -> asyncio.Protocol:
+        behind = partial(GuardedProtocol, guard, config, server_state, **options)
+        return behind() if context is None else TlsDoor(guard, context, behind, server_state)
+
+    return make

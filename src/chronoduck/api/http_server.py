@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -29,13 +28,9 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         SettingsError: the certificate or its key cannot be used.
     """
     limits = _within_file_limit(settings.transport)
-    options: dict[str, Any] = {}
-    context = tls_context(settings.transport)
-    if context is not None:
-        options["ssl_context_factory"] = lambda config, default: context
     return uvicorn.Config(
         app,
-        http=guarded_protocol(limits),  # type: ignore[arg-type] # called, not inspected
+        http=guarded_protocol(limits, tls_context(limits)),  # type: ignore[arg-type] # only called
         ws="none",
         log_config=None,
         access_log=False,
@@ -44,7 +39,6 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         backlog=_BACKLOG,
         timeout_keep_alive=int(settings.transport.http_keep_alive),
         timeout_graceful_shutdown=int(settings.shutdown_grace) + 1,
-        **options,
     )
 
 
