@@ -27,9 +27,10 @@ from chronoduck.errors import DuckDBResourceError, SettingsError
 from chronoduck.logs import configure_logging, get_logger
 from chronoduck.settings import Settings, load_settings
 
-__all__ = ["PortInUseError", "end_process", "run_loop", "serve", "serve_until_stopped"]
+__all__ = ["UMASK", "PortInUseError", "end_process", "run_loop", "serve", "serve_until_stopped"]
 
-_UMASK = 0o027
+UMASK = 0o027
+"""For all files of a service, its log's too: nothing for others, and only reading for its group."""
 _EXIT_TRY_AGAIN = 75
 
 
@@ -49,6 +50,7 @@ def serve(
     """Serve the database file on a port until SIGTERM or Ctrl-C."""
     overrides = {"host": host, "port": port, "database_path": database}
     settings = load_settings(**{key: value for key, value in overrides.items() if value})
+    os.umask(UMASK)
     configure_logging(settings)
     run_loop(serve_until_stopped(DuckDBService(settings, on_stuck=end_process), lambda url: None))
 
@@ -109,7 +111,7 @@ async def serve_until_stopped(
         DuckDBConnectionError: the database cannot be opened.
     """
     settings = service.settings
-    os.umask(_UMASK)
+    os.umask(UMASK)
     for exposure in exposures(settings):
         get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
     listener = open_socket(settings)
