@@ -68,7 +68,8 @@ async def load_rows(
     # The whole upload first: a client that sends and does not read yet must not block the load.
     spool = await _spooled(request, service)
     return StreamingResponse(
-        _events(loader, request, spool, name, source, format), media_type="application/x-ndjson"
+        _events(loader, request, spool, name, source, format, service.settings.max_upload_size),
+        media_type="application/x-ndjson",
     )
 
 
@@ -116,11 +117,16 @@ async def _events(
     table: str,
     source: str,
     file_format: FileFormat,
+    largest_bytes: int,
 ) -> AsyncIterator[bytes]:
     with spool:
         try:
             async for event in loader.load(
-                spool, name=source, table=table, file_format=file_format
+                spool,
+                name=source,
+                table=table,
+                file_format=file_format,
+                largest_bytes=largest_bytes,
             ):
                 kind = "progress"
                 if isinstance(event, RejectedLine):
