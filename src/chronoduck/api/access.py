@@ -98,9 +98,24 @@ def _adapter(model: type[M]) -> TypeAdapter[M]:
 
 def body_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI fragment for an endpoint that reads its body by ``read_body``."""
+    schema = model.model_json_schema()
     return {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": model.model_json_schema()}},
+            "content": {"application/json": {"schema": _inlined(schema, schema.get("$defs", {}))}},
         }
     }
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """Return a part of a JSON schema with the models it names put in their places.
+
+    A reference in it would be looked for at the top of the OpenAPI document, where nothing is.
+    """
+    if isinstance(part, list):
+        return [_inlined(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
+    return {name: _inlined(item, definitions) for name, item in part.items() if name != "$defs"}

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from chronoduck.api.secure_headers import secured
 from chronoduck.errors import (
@@ -119,6 +120,15 @@ def _request_id(request: Request) -> str | None:
     return request_id
 
 
+def _methods(request: Request) -> list[str]:
+    """Return all methods of the path; the framework names those of the first route alone."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Register the handlers for our errors, the framework's and the unforeseen ones."""
 
@@ -148,6 +158,8 @@ def add_problem_handlers(app: FastAPI) -> None:
         response = problem_response(problem, _request_id(request))
         for name, value in (error.headers or {}).items():
             response.headers[name] = value
+        if status == 405:
+            response.headers["Allow"] = ", ".join(_methods(request))
         return response
 
     async def unforeseen(request: Request, error: Exception) -> Response:

@@ -92,6 +92,8 @@ async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
             if len(pending) >= _SPOOLED_BLOCK_BYTES:
                 await asyncio.to_thread(spool.write, bytes(pending))
                 pending.clear()
+        if total == 0:
+            raise LoadError("the upload is empty", hint="Nothing was loaded.")
         await asyncio.to_thread(spool.write, bytes(pending))
         await asyncio.to_thread(spool.seek, 0)
     except ClientDisconnect:
