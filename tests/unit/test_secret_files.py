@@ -16,9 +16,19 @@ SECRETS = [
     for group, model in MODELS.items()
     for field in secret_fields(model)
 ]
+SECRET = "from-a-file-and-of-32-bytes-at-least"
+NEEDED = {
+    "DUCKDB_JWT_SECRET": {
+        "DUCKDB_JWT_ALGORITHM": "HS256",
+        "DUCKDB_JWT_ISSUER": "platform",
+        "DUCKDB_JWT_AUDIENCE": "chronoduck",
+        "DUCKDB_JWT_ROLES": "staff=analyst",
+    }
+}
+"""What must be set beside a secret."""
 
 
-def secret_file(directory: Path, text: str = "from-a-file\n", mode: int = 0o600) -> Path:
+def secret_file(directory: Path, text: str = f"{SECRET}\n", mode: int = 0o600) -> Path:
     path = directory / "secret"
     path.write_text(text)
     path.chmod(mode)
@@ -39,10 +49,12 @@ def test_the_known_secrets_are_found_as_such() -> None:
 def test_every_secret_may_come_from_a_file_and_reaches_a_child_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, field: str, variable: str
 ) -> None:
+    for name, value in NEEDED.get(variable, {}).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv(f"{variable}_FILE", str(secret_file(tmp_path)))
     settings = load_settings()
     holder = getattr(settings, group) if group else settings
-    assert getattr(holder, field).get_secret_value() == "from-a-file"
+    assert getattr(holder, field).get_secret_value() == SECRET
     # What is sent to a child is complete: there the file may be gone.
     monkeypatch.delenv(f"{variable}_FILE")
     child = Settings(**reveal(settings))
@@ -64,7 +76,7 @@ def test_a_file_that_everybody_reads_is_refused(
     monkeypatch.setenv("DUCKDB_REPLICA_ENCRYPTION_KEY_FILE", str(path))
     with pytest.raises(SettingsError, match="every user may read") as caught:
         load_settings()
-    assert "from-a-file" not in str(caught.value)
+    assert SECRET not in str(caught.value)
     assert str(path) in caught.value.hint
 
 
@@ -76,7 +88,7 @@ def test_a_credential_of_systemd_has_the_mode_that_systemd_gives(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     token = load_settings().aws_session_token
     assert token is not None
-    assert token.get_secret_value() == "from-a-file"
+    assert token.get_secret_value() == SECRET
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "deeper"))
     with pytest.raises(SettingsError, match="AWS_SESSION_TOKEN_FILE"):
         load_settings()

@@ -6,7 +6,6 @@ import asyncio
 
 from fastapi import Request
 
-from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError
 from chronoduck.settings import TransportSettings
 from chronoduck.units import format_bytes
@@ -85,8 +84,8 @@ class BodyMemory:
         self._taken_bytes -= count
 
 
-async def read_json_bytes(request: Request) -> bytes:
-    """Return a body that is to be parsed as a whole.
+async def read_json_bytes(request: Request, limits: TransportSettings, memory: BodyMemory) -> bytes:
+    """Return a body that is to be parsed as a whole; ``memory`` is all bodies' together.
 
     Raises:
         BodyTooLargeError: it has more than 16 MB; the rest is not read.
@@ -96,7 +95,7 @@ async def read_json_bytes(request: Request) -> bytes:
         InvalidRequestError: it broke off.
     """
     for name, value in request.scope["headers"]:
-        if name == b"content-length" and int(value) > _MAX_BODY_BYTES:
+        if name == b"content-length" and value.isdigit() and int(value) > _MAX_BODY_BYTES:
             raise _too_large()
         if name == b"content-encoding":
             check_encoding(value, ())
@@ -107,13 +106,9 @@ async def read_json_bytes(request: Request) -> bytes:
         if len(body) > _MAX_BODY_BYTES:
             raise _too_large()
         return body
-    service: DuckDBService = request.app.state.service
-    limits = service.settings.transport
     try:
         async with asyncio.timeout(limits.http_body_timeout):
-            return await _read_pieces(
-                request, message.get("body", b""), _memory_of(request, limits)
-            )
+            return await _read_pieces(request, message.get("body", b""), memory)
     except TimeoutError:
         raise RequestTimeoutError(
             f"the body did not come to its end within {limits.http_body_timeout:g} s",
@@ -140,14 +135,6 @@ async def _read_pieces(request: Request, first: bytes, memory: BodyMemory) -> by
                 return bytes(body)
     finally:
         memory.give_back(taken)
-
-
-def _memory_of(request: Request, limits: TransportSettings) -> BodyMemory:
-    state = request.app.state
-    if not hasattr(state, "body_memory"):
-        state.body_memory = BodyMemory(limits.http_body_memory)
-    memory: BodyMemory = state.body_memory
-    return memory
 
 
 def _too_large() -> BodyTooLargeError:

@@ -18,7 +18,11 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class EnvelopeMiddleware:
-    """Takes ``X-Request-ID`` over or makes one; sends it back, with what browsers must know."""
+    """Takes ``X-Request-ID`` over or makes one; sends it back, with what browsers must know.
+
+    ``late_headers`` in the request's state is a function whose headers are added as the response
+    begins.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,6 +44,7 @@ class EnvelopeMiddleware:
             if message["type"] == "http.response.start":
                 headers = secured(list(message.get("headers", ())), scope["scheme"])
                 headers.append((b"x-request-id", request_id))
+                headers += scope["state"].get("late_headers", tuple)()
                 message["headers"] = headers
             await send(message)
 

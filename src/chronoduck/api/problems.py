@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
@@ -26,6 +28,7 @@ from chronoduck.logs import get_logger
 __all__ = [
     "MEDIA_TYPE",
     "MethodNotAllowedError",
+    "ProblemRoute",
     "add_problem_handlers",
     "problem_fields",
     "problem_response",
@@ -129,6 +132,34 @@ def _methods(request: Request) -> list[str]:
     return sorted(methods)
 
 
+def _invalid(request: Request, error: RequestValidationError) -> Response:
+    parts = [
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+    ]
+    return problem_response(
+        InvalidRequestError("; ".join(parts), hint="See /docs/api/duckdb for the fields."),
+        _request_id(request),
+    )
+
+
+class ProblemRoute(APIRoute):
+    """A route that answers its own errors as problems, in whatever application it is included."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the route's handler with its errors as responses."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except DuckDBException as error:
+                return refuse(error, _request_id(request))
+            except RequestValidationError as error:
+                return _invalid(request, error)
+
+        return answer
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Register the handlers for our errors, the framework's and the unforeseen ones."""
 
@@ -138,14 +169,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-        parts = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()
-        ]
-        return problem_response(
-            InvalidRequestError("; ".join(parts), hint="See /docs/api/duckdb for the fields."),
-            _request_id(request),
-        )
+        return _invalid(request, error)
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it

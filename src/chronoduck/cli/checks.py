@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx2
 
 from chronoduck.api.tls import tls_context
+from chronoduck.auth.key_file import KeyFile
 from chronoduck.backup.shelf import Shelf
 from chronoduck.cli.exposure import exposures
 from chronoduck.cli.target import settings_for
@@ -145,6 +147,16 @@ def _token(settings: Settings) -> Iterator[Check]:
         )
     else:
         yield Check("token", Severity.OK, describe_path(path))
+
+
+def _keys(settings: Settings) -> Iterator[Check]:
+    try:
+        keys = KeyFile(settings.keys_path).read()
+    except DuckDBException as error:
+        yield Check("keys", Severity.ERROR, error.detail, error.hint)
+        return
+    expired = sum(key.is_expired(time.time()) for key in keys)
+    yield Check("keys", Severity.OK, f"{len(keys)} API keys, {expired} of them expired")
 
 
 def _temp(settings: Settings) -> Iterator[Check]:
@@ -323,6 +335,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _database,
     _service,
     _token,
+    _keys,
     _exposed,
     _temp,
     _disk,

@@ -117,6 +117,11 @@ def _print(report: dict[str, Any]) -> None:
         else:
             tried = f"[red]{last['at']}: failed ({last['error']})[/]"
         console.print(f"  drill        {tried}")
+        if report["retention_error"]:
+            console.print(
+                f"  [red]! old points are not deleted: {report['retention_error']}[/]",
+                soft_wrap=True,
+            )
         if report["error"]:
             console.print(f"  [red]! {report['error']}[/] {report['hint']}", soft_wrap=True)
     points = report["checkpoints"]

@@ -19,7 +19,7 @@ import uvloop
 from chronoduck.api import create_app
 from chronoduck.api.http_server import server_config
 from chronoduck.assembly import DuckDBService
-from chronoduck.auth.admin_token import AdminToken
+from chronoduck.assembly.authentication import open_authenticator
 from chronoduck.cli.exposure import exposures
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
@@ -116,10 +116,9 @@ async def serve_until_stopped(
         get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
     listener = open_socket(settings)
     try:
-        if settings.token_path.exists():
-            # The application does this too; there an error would end in the server's stack trace.
-            AdminToken.load_or_create(settings.token_path)
         await service.initialize()
+        # The application does this too; there an error would end in the server's stack trace.
+        await (await asyncio.to_thread(open_authenticator, settings)).close()
         if prepare is not None:
             await prepare()
         # What lives from now on lives for ever: the collector need not look at it for each request.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,11 @@ UrlOption = Annotated[
 ]
 TokenFileOption = Annotated[
     Path | None,
-    typer.Option("--token-file", help="The token; default: admin.token beside the database."),
+    typer.Option(
+        "--token-file",
+        help="The token; - reads a line from standard input; default: CHRONODUCK_TOKEN, "
+        "else admin.token beside the database.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -100,6 +105,8 @@ def _token(settings: Settings, token_file: Path | None) -> str | None:
     given = os.environ.get("CHRONODUCK_TOKEN")
     if given and token_file is None:
         return given
+    if str(token_file) == "-":
+        return sys.stdin.buffer.readline().decode(errors="replace").strip()
     path = token_file or settings.token_path
     if token_file is None and not path.exists():
         return None  # the public endpoints need none; the others say what is missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import csv
 import io
 import secrets
@@ -102,6 +103,12 @@ class FileLoader:
         self._spool_directory = spool_directory
         # Two loads that look for known captures at the same time would both add the same new one.
         self._adding = asyncio.Lock()
+
+    def through(self, transact: Transact) -> FileLoader:
+        """Return this loader with other transactions: those of the principal that loads."""
+        loader = copy.copy(self)
+        loader._transact = transact
+        return loader
 
     async def load(
         self,

@@ -188,3 +188,21 @@ def test_what_is_no_network_is_refused(monkeypatch: pytest.MonkeyPatch, value: s
     monkeypatch.setenv("DUCKDB_TRUSTED_PROXIES", value)
     with pytest.raises(SettingsError, match="DUCKDB_TRUSTED_PROXIES"):
         load_settings()
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.5", "192.0.2.9"])
+async def test_guesses_are_counted_against_the_client_behind_a_trusted_proxy_alone(
+    make_settings: Callable[..., Settings], peer: str
+) -> None:
+    """A proxy's other clients go on; one who only says that it is a proxy gets no fresh count."""
+    transport = TransportSettings(trusted_proxies="10.0.0.5")
+    async with asking(make_settings(transport=transport), peer) as client:
+        wrong = {"Authorization": "Bearer wrong"}
+
+        async def guess(number: int) -> int:
+            said = {"X-Forwarded-For": f"1.1.1.1, 203.0.113.{number}"}
+            return (await client.get(f"{API}/tables", headers=wrong | said)).status_code
+
+        assert {await guess(7) for _ in range(10)} == {401}
+        assert await guess(7) == 429
+        assert await guess(8) == (401 if peer == "10.0.0.5" else 429)

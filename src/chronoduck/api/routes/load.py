@@ -13,9 +13,9 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.access import Writer, service_of
 from chronoduck.api.bodies import BodyTooLargeError, check_encoding
-from chronoduck.api.problems import problem_fields
+from chronoduck.api.problems import ProblemRoute, problem_fields
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
 from chronoduck.transfer import FileFormat, FileLoader, LoadSummary, RejectedLine
@@ -23,7 +23,7 @@ from chronoduck.units import format_bytes
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["tables"])
+router = APIRouter(tags=["tables"], route_class=ProblemRoute)
 _SPOOLED_BLOCK_BYTES = 1_000_000
 
 
@@ -51,7 +51,7 @@ _SPOOLED_BLOCK_BYTES = 1_000_000
 async def load_rows(
     name: str,
     request: Request,
-    caller: Authenticated,
+    caller: Writer,
     source: Annotated[str, Query(max_length=255, description="The file's name.")] = "upload",
     format: Annotated[FileFormat, Query(description="What the file is.")] = FileFormat.AUTO,  # noqa: A002
 ) -> Response:
@@ -64,7 +64,7 @@ async def load_rows(
         raise InvalidRequestError("source must be a printable file name")
     check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     service = service_of(request)
-    loader = await service.loader()
+    loader = await service.loader(caller)
     # The whole upload first: a client that sends and does not read yet must not block the load.
     spool = await _spooled(request, service)
     return StreamingResponse(
