@@ -12,7 +12,7 @@ import typer
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.load import load_file
 from chronoduck.cli.output import console
-from chronoduck.cli.serve import PortInUseError, run_loop, serve_until_stopped, take_over
+from chronoduck.cli.serve import UMASK, PortInUseError, run_loop, serve_until_stopped, take_over
 from chronoduck.cli.succession import Succession
 from chronoduck.engine.ownership import Owner, current_owner
 from chronoduck.errors import NotFoundError
@@ -50,6 +50,7 @@ def demo(
             f"there are no captures in {data.absolute()}",
             hint="Run this in the repository, or name a directory with --data.",
         )
+    os.umask(UMASK)
     configure_logging(settings)
     try:
         run_loop(_load_and_serve(settings, files, Succession(link, handover)))

@@ -17,8 +17,10 @@ import uvicorn
 import uvloop
 
 from chronoduck.api import create_app
+from chronoduck.api.http_server import server_config
 from chronoduck.assembly import DuckDBService
-from chronoduck.auth.admin_token import AdminToken
+from chronoduck.assembly.authentication import check_credentials
+from chronoduck.cli.exposure import exposures
 from chronoduck.cli.succession import Succession, warm_up
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
@@ -28,10 +30,10 @@ from chronoduck.logs import configure_logging, get_logger
 from chronoduck.settings import Settings, load_settings
 from chronoduck.supervision.link import Handover, SupervisorLink
 
-__all__ = ["PortInUseError", "run_loop", "serve", "serve_until_stopped", "take_over"]
+__all__ = ["UMASK", "PortInUseError", "run_loop", "serve", "serve_until_stopped", "take_over"]
 
-_BACKLOG = 2048
-_UMASK = 0o027
+UMASK = 0o027
+"""For all files of a service, its log's too: nothing for others, and only reading for its group."""
 _BEAT_SECONDS = 0.25
 _STOP_SLACK_SECONDS = 30.0
 """What closing the database and shipping the rest may take at an orderly end, beyond the grace."""
@@ -54,6 +56,7 @@ def serve(
     link, handover = take_over()
     overrides = {"host": host, "port": port, "database_path": database}
     settings = load_settings(**{key: value for key, value in overrides.items() if value})
+    os.umask(UMASK)
     configure_logging(settings)
     run_loop(serve_until_stopped(settings, Succession(link, handover)))
 
@@ -115,40 +118,32 @@ async def serve_until_stopped(
         PortInUseError: the port is taken; the database was not touched.
         DuckDBConnectionError: the database cannot be opened.
     """
-    os.umask(_UMASK)
+    os.umask(UMASK)
     service = DuckDBService(
         settings, on_stuck=succession.begin, restarts=succession.restart_history
     )
+    for exposure in exposures(settings):
+        get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
     limit = limit_address_space(settings)
     listener = succession.handover.listener or _open_and_share(settings, succession.link)
     succession.log_predecessor()
     get_logger("service").info("address_space_limited", limit_bytes=limit)
     try:
-        if settings.token_path.exists():
-            # The application does this too; there an error would end in the server's stack trace.
-            AdminToken.load_or_create(settings.token_path)
+        # The application does this too; there an error would end in the server's stack trace.
+        check_credentials(settings)
         await service.initialize()
         if prepare is not None:
             await prepare(service)
         # What lives from now on lives for ever: the collector need not look at it for each request.
         gc.collect()
         gc.freeze()
-        config = uvicorn.Config(
-            create_app(service),
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=int(settings.shutdown_grace) + 1,
-        )
+        config = server_config(create_app(service), settings)
         server = uvicorn.Server(config)
         succession.attach(server, service)
         # The server sends itself the signal again once it has stopped; by then we are done.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
-        url = f"http://{_for_url(settings.host)}:{settings.port}"
+        url = f"{settings.transport.scheme}://{_for_url(settings.host)}:{settings.port}"
         ready = asyncio.create_task(
             _announce_when_ready(server, service, url, succession.link, on_ready)
         )

@@ -24,8 +24,10 @@ from chronoduck.errors import (
     StatementTimeoutError,
     WriteOutcomeUnknownError,
 )
+from chronoduck.principals import Limits, Role
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.write_gate import WriteGate
+from chronoduck.service.accounts import Account
 from chronoduck.service.records import RunningStatement
 from chronoduck.service.stuck import StuckStatements
 
@@ -71,10 +73,16 @@ class Session:
         access: EngineAccess,
         token: CancelToken,
         running: RunningStatement,
+        account: Account,
         *,
         is_writer: bool,
     ) -> None:
         self._access = access
+        self._account = account
+        self._party_id = account.principal.id
+        self._is_capped = account.principal.role is not Role.ADMIN
+        self._has_seat = False
+        """Whether the gate counts a connection for it."""
         self._is_writer = is_writer
         self._is_inside = False
         """Whether it has passed the gate of writers."""
@@ -95,12 +103,15 @@ class Session:
         self._abandoned: DuckDBException | None = None
         self.token = token
 
-    def interrupt(self, reason: CancelReason) -> None:
-        """End the statement from outside: interrupt its worker, or its next step before it begins."""
+    def interrupt(self, reason: CancelReason, error: DuckDBException | None = None) -> None:
+        """End the statement from outside: interrupt its worker, or its next step before it begins.
+
+        ``error`` is what the caller gets; without one the reason tells.
+        """
+        self.token.cancel(reason, error)
         if not self._busy and self._lease is not None:
             self._end_pause(reason)
             return
-        self.token.cancel(reason)
         self._begin_interrupt(asyncio.get_running_loop(), reason)
 
     @property
@@ -165,6 +176,11 @@ class Session:
         self._is_clean = True
 
     @property
+    def limits(self) -> Limits:
+        """The limits in force for the principal."""
+        return self._account.limits
+
+    @property
     def remaining_seconds(self) -> float:
         """Time left until the deadline."""
         return self._deadline - time.monotonic()
@@ -176,6 +192,7 @@ class Session:
             StatementTimeoutError: the deadline passed, waiting or running.
             StatementCancelledError: it was interrupted.
             QueueFullError: too many callers wait.
+            QuotaExceededError: the principal's engine time is used up.
             EngineRestartedError: this process ends; the next one answers.
             DuckDBException: what the step raised.
         """
@@ -231,13 +248,25 @@ class Session:
         if self._is_writer and not self._is_inside:
             await access.gate.enter(max(0.0, self.remaining_seconds))
             self._is_inside = True
-        waited = await access.admission.acquire(max(0.0, self.remaining_seconds))
+        self._account.check_engine_time()
+        had_seat = self._has_seat
+        waited = await access.admission.acquire(
+            max(0.0, self.remaining_seconds),
+            self._party_id,
+            is_capped=self._is_capped,
+            has_seat=had_seat,
+        )
         self.running.queue_seconds += waited
         try:
+            if not had_seat:
+                self._has_seat = True
+            self.token.check()
+            if waited:
+                self._account.check_engine_time()
             if self._lease is None:
                 self._lease = await access.pool.get_connection(max(0.0, self.remaining_seconds))
         except BaseException:
-            access.admission.release()
+            access.admission.release(self._party_id)
             raise
         return await self._run_in_worker(step, self._lease)
 
@@ -254,14 +283,17 @@ class Session:
         def work() -> None:
             result: Any = None
             error: BaseException | None = None
+            began = time.perf_counter()
             try:
                 result = step(lease.raw)
             except EngineBugError as bug:
                 error = self._judge(bug)
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
                 error = raised
-            loop.call_soon_threadsafe(self._finish_step, outcome, result, error)
+            seconds = time.perf_counter() - began
+            loop.call_soon_threadsafe(self._finish_step, outcome, result, error, seconds)
 
+        self._account.begin_step(self)
         self._access.workers.submit(work)
         timer = loop.call_later(
             max(0.0, self.remaining_seconds), self._begin_interrupt, loop, CancelReason.DEADLINE
@@ -285,15 +317,21 @@ class Session:
         )
 
     def _finish_step(
-        self, outcome: asyncio.Future[T], result: T, error: BaseException | None
+        self,
+        outcome: asyncio.Future[T],
+        result: T,
+        error: BaseException | None,
+        seconds: float,
     ) -> None:
-        """Give the place back and wake the caller, on the event loop."""
+        """Give the place back, charge for it and wake the caller, on the event loop."""
         self._busy = self._is_interrupting = False
         self._outcome = None
         if self._is_stuck:
             self._is_stuck = False
             self._access.stuck.remove(self.running)
-        self._access.admission.release()
+        self.running.engine_seconds += seconds
+        self._account.end_step(self, seconds)
+        self._access.admission.release(self._party_id)
         if self._closed:
             self._leave()
         if outcome.done():
@@ -327,6 +365,8 @@ class Session:
         self._access.stuck.add(self.running)
 
     def _unheard(self, reason: CancelReason) -> DuckDBException:
+        if self.token.has_own_error:
+            return self.token.error()
         fate = "and has not listened to its interrupt yet; a write may still be applied"
         hint = "Look at GET queries before you send a write again."
         if reason is CancelReason.DEADLINE:
@@ -354,3 +394,6 @@ class Session:
         lease, self._lease = self._lease, None
         if lease is not None:
             self._access.pool.return_connection(lease, tainted=not self._is_clean)
+        if self._has_seat:
+            self._has_seat = False
+            self._access.admission.leave(self._party_id)
