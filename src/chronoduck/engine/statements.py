@@ -59,6 +59,8 @@ class Statement:
     query_hash: str
     leaves_state: bool
     is_read_only: bool = False
+    is_alter: bool = False
+    """Changes a table that exists: DuckDB loses rows that others insert meanwhile."""
 
 
 def query_hash(sql: str) -> str:
@@ -155,6 +157,7 @@ class StatementParser:
             query_hash=query_hash(sql),
             # setseed() changes the connection's random state although it is called in a SELECT.
             is_read_only=kind in _READ_ONLY and not may_run,
+            is_alter=kind == "alter" or (may_run and "alter" in sql.lower()),
             leaves_state=is_pivot
             or may_run
             or kind not in _LEAVES_NO_STATE
