@@ -250,6 +250,7 @@ class OpenStatement:
             running,
             account,
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
+            is_alter=statement.is_alter,
         )
         self._ended = False
         runner.add(self.session)

@@ -36,6 +36,8 @@ __all__ = ["EngineAccess", "Session"]
 T = TypeVar("T")
 _INTERRUPT_EVERY_SECONDS = 0.05
 """An interrupt that arrives before DuckDB begins is lost: it is repeated until the worker is back."""
+_ALTER_PATIENCE_SECONDS = 10.0
+"""How long an ALTER waits for the writers before it; those after it wait for it."""
 _GRACE_SECONDS = 1.0
 """How long after an interrupt a caller waits for the engine to listen to it."""
 
@@ -76,6 +78,7 @@ class Session:
         account: Account,
         *,
         is_writer: bool,
+        is_alter: bool = False,
     ) -> None:
         self._access = access
         self._account = account
@@ -86,6 +89,9 @@ class Session:
         self._is_writer = is_writer
         self._is_inside = False
         """Whether it has passed the gate of writers."""
+        self._is_alter = is_alter
+        self._is_alone = False
+        """Whether it is the only writer, as an ALTER has to be."""
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
         self._lease: PooledConnection[Connection] | None = None
@@ -229,6 +235,21 @@ class Session:
                 if self.remaining_seconds <= 0:
                     raise
 
+    @property
+    def _patience(self) -> float:
+        """How long to wait for being alone, in seconds."""
+        return min(_ALTER_PATIENCE_SECONDS, max(0.0, self.remaining_seconds))
+
+    async def stay_alone(self) -> None:
+        """Wait until this transaction is the only one that writes, and let no other begin.
+
+        Raises:
+            WritersBusyError: the others do not end in time.
+        """
+        if self._is_inside and not self._is_alone:
+            await self._access.gate.stay_alone(self._patience)
+            self._is_alone = True
+
     async def _run_once(self, step: Callable[[Connection], T]) -> T:
         if self.running.kind != "checkpoint":
             return await self._run_admitted(step)
@@ -246,7 +267,11 @@ class Session:
                 hint="GET health tells why; the service keeps trying.",
             )
         if self._is_writer and not self._is_inside:
-            await access.gate.enter(max(0.0, self.remaining_seconds))
+            if self._is_alter:
+                await access.gate.enter_alone(self._patience)
+                self._is_alone = True
+            else:
+                await access.gate.enter(max(0.0, self.remaining_seconds))
             self._is_inside = True
         self._account.check_engine_time()
         had_seat = self._has_seat
@@ -384,8 +409,13 @@ class Session:
 
     def _leave(self) -> None:
         self._return_lease()
-        if self._is_inside:
-            self._is_inside = False
+        if not self._is_inside:
+            return
+        self._is_inside = False
+        if self._is_alone:
+            self._is_alone = False
+            self._access.gate.leave_alone()
+        else:
             self._access.gate.leave()
 
     def _return_lease(self) -> None:
