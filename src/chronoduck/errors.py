@@ -95,6 +95,8 @@ class DuckDBException(Exception):
         self.hint = self.default_hint if hint is None else hint
         self.operator_detail = operator_detail or detail
         self.retry_after_seconds: float | None = None
+        self.is_recorded = False
+        """Whether a statement's record in log and audit trail tells of it."""
 
     def __str__(self) -> str:
         return self.detail

@@ -10,7 +10,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.admin_token import AdminToken
-from chronoduck.errors import DuckDBException, InvalidRequestError, ServiceUnavailableError
+from chronoduck.errors import (
+    AuthenticationError,
+    DuckDBException,
+    InvalidRequestError,
+    ServiceUnavailableError,
+)
+from chronoduck.principals import Principal, Role
 from chronoduck.service.records import Caller
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
 
 M = TypeVar("M", bound=BaseModel)
 _MAX_BODY_BYTES = 16_000_000
+_ADMIN = Principal("admin", Role.ADMIN, "admin")
 
 # Only for the documentation: it puts the "Authorize" button there.
 _bearer = HTTPBearer(auto_error=False, description="The admin token, from the file admin.token.")
@@ -53,8 +60,16 @@ def check_token(request: Request) -> Caller:
     token: AdminToken | None = request.app.state.token
     if token is None:
         raise ServiceUnavailableError("the service has not started yet")
-    token.check(request.headers.get("authorization"))
-    return Caller("admin", request.scope["state"]["request_id"])
+    state = request.scope["state"]
+    client = request.scope.get("client")
+    address = client[0] if client else None
+    try:
+        token.check(request.headers.get("authorization"))
+    except AuthenticationError as error:
+        service_of(request).audit.authentication_failed(error.detail, address, state["request_id"])
+        raise
+    caller = state["caller"] = Caller("admin", state["request_id"], _ADMIN, address)
+    return caller
 
 
 async def _authenticate(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
@@ -67,6 +82,8 @@ Authenticated = Annotated[Caller, Depends(_authenticate)]
 
 def is_admin(request: Request) -> bool:
     """Whether a valid token came with a request that needs none."""
+    if "authorization" not in request.headers:
+        return False  # which is no failure of the caller's
     try:
         check_token(request)
     except DuckDBException:

@@ -11,15 +11,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from chronoduck.engine.masking import mask_message
 from chronoduck.errors import (
     AuthenticationError,
     BatchError,
     DuckDBException,
     DuckDBQueryError,
     InvalidRequestError,
+    PermissionDeniedError,
+    QuotaExceededError,
     StatementRefusedError,
 )
 from chronoduck.logs import get_logger
+from chronoduck.monitoring.audit import AuditTrail, verdict_of
+from chronoduck.service.records import Caller
 
 __all__ = ["MEDIA_TYPE", "add_problem_handlers", "problem_fields", "problem_response", "refuse"]
 
@@ -76,16 +81,33 @@ def problem_response(error: DuckDBException, request_id: str | None) -> Response
     )
 
 
-def refuse(error: DuckDBException, request_id: str | None) -> Response:
+def refuse(error: DuckDBException, request: Request) -> Response:
     """Return the error as a response; what only the operator may know goes into the log."""
+    request_id = _request_id(request)
+    if isinstance(error, PermissionDeniedError | QuotaExceededError) and not error.is_recorded:
+        _audit_refusal(error, request)
     if error.http_status >= 500 and error.operator_detail != error.detail:
         _log.error(
             "request_failed",
             code=error.code,
-            reason=error.operator_detail,
+            reason=mask_message(error.operator_detail),
             request_id=request_id,
         )
     return problem_response(error, request_id)
+
+
+def _audit_refusal(error: DuckDBException, request: Request) -> None:
+    """Record a request that was refused before it became a statement."""
+    caller: Caller | None = request.scope["state"].get("caller")
+    audit: AuditTrail = request.app.state.service.audit
+    audit.act(
+        "request_refused",
+        caller or Caller("unknown", _request_id(request)),
+        verdict=verdict_of("refused", error.code),
+        code=error.code,
+        method=request.method,
+        path=request.url.path,
+    )
 
 
 class _FrameworkProblem(DuckDBException):
@@ -108,7 +130,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, DuckDBException)  # noqa: S101 - registered for it
-        return refuse(error, _request_id(request))
+        return refuse(error, request)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it

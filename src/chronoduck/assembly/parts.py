@@ -47,6 +47,7 @@ _LOAD = Statement(
     query_hash="",
     leaves_state=True,
 )
+_LOADER = Caller("load")
 _READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
@@ -145,6 +146,10 @@ class Parts:
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
         )
 
+    def loader_for(self, caller: Caller) -> FileLoader:
+        """Return the loader whose transactions are the caller's."""
+        return self.loader.acting_through(_Transactions(self.runner, caller))
+
     async def close(self, grace_seconds: float) -> int:
         """Let statements finish within the grace period, interrupt the rest, close the file.
 
@@ -195,12 +200,13 @@ def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
 class _Transactions:
     """Runs functions of several statements, each in one transaction and one entry of the list."""
 
-    def __init__(self, runner: StatementRunner) -> None:
+    def __init__(self, runner: StatementRunner, caller: Caller = _LOADER) -> None:
         self._runner = runner
+        self._caller = caller
 
     async def __call__(self, work: Callable[[SqlSession], T]) -> T:
         timeout = self._runner.settings.max_statement_timeout
-        async with self._runner.session(_LOAD, Caller("load"), timeout) as session:
+        async with self._runner.session(_LOAD, self._caller, timeout) as session:
 
             def step(connection: Connection) -> T:
                 with transaction(connection, session.token):

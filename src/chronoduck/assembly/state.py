@@ -46,10 +46,12 @@ class StateView:
         breaker: CircuitBreaker,
         budget: MemoryBudget,
         current: Callable[[], EngineState | None],
+        audit_status: Callable[[], dict[str, Any]],
     ) -> None:
         self._settings = settings
         self._breaker = breaker
         self._current = current
+        self.audit_status = audit_status
         self.memory_limit_bytes = budget.limit_bytes
 
     @property

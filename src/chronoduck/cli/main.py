@@ -9,6 +9,7 @@ import typer
 
 from chronoduck import __version__
 from chronoduck.cli import (
+    audit,
     backup,
     breaker,
     compact,
@@ -73,6 +74,7 @@ app.command("drill")(drill.drill)
 app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
 app.add_typer(templates.app, name="templates")
+app.add_typer(audit.app, name="audit")
 app.add_typer(breaker.app, name="breaker")
 
 

@@ -18,7 +18,10 @@ from chronoduck.errors import (
     DuckDBResourceError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
+    QuotaExceededError,
     StatementCancelledError,
+    StatementRefusedError,
     StatementTimeoutError,
 )
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -37,6 +40,12 @@ __all__ = ["OpenStatement", "StatementRunner"]
 
 _FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
 """Of a batch or transaction each statement is looked at."""
+_REFUSALS = (
+    CircuitBreakerOpenException,
+    DuckDBResourceError,
+    PermissionDeniedError,
+    QuotaExceededError,
+)
 
 
 class StatementRunner:
@@ -85,22 +94,34 @@ class StatementRunner:
         try:
             return self.parser.parse(sql)
         except DuckDBException as error:
-            record = StatementRecord(
+            self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
+            raise
+
+    def record_refusal(self, statement: Statement, caller: Caller, error: DuckDBException) -> None:
+        """Record a valid statement that never got a session."""
+        self._record_refusal(statement.text, statement.kind, statement.query_hash, caller, error)
+
+    def _record_refusal(
+        self, sql: str, kind: str, sql_hash: str, caller: Caller, error: DuckDBException
+    ) -> None:
+        self.remove(
+            StatementRecord(
                 id=_new_id(),
                 sql=sql,
-                kind="invalid",
-                query_hash=query_hash(sql),
+                kind=kind,
+                query_hash=sql_hash,
                 caller=caller,
                 outcome=_outcome(error),
-                error_code=error.code,
+                error_code=_code(error),
                 ended_at=time.time(),
                 execution_time=0.0,
                 queue_time=0.0,
                 rows=0,
                 memory_mb=0.0,
+                rule=_rule(error),
             )
-            self.remove(record)
-            raise
+        )
+        error.is_recorded = True
 
     @asynccontextmanager
     async def session(
@@ -124,8 +145,12 @@ class StatementRunner:
             CircuitBreakerOpenException: the breaker refuses calls now.
             DiskFullError: it would write, and there is too little space.
         """
-        self.admit(statement)
-        return OpenStatement(self, statement, caller, self.timeout(timeout))
+        try:
+            self.admit(statement)
+            return OpenStatement(self, statement, caller, self.timeout(timeout))
+        except DuckDBException as error:
+            self.record_refusal(statement, caller, error)
+            raise
 
     def admit(self, statement: Statement) -> None:
         """Refuse a statement that writes while nothing may be written; what frees space may.
@@ -221,17 +246,21 @@ class OpenStatement:
             id=running.id,
             sql=running.sql,
             kind=running.kind,
-            query_hash=running.query_hash,
+            query_hash=running.query_hash or query_hash(running.sql),
             caller=running.caller,
             outcome=outcome,
-            error_code=error.code if isinstance(error, DuckDBException) else None,
+            error_code=_code(error),
             ended_at=time.time(),
             execution_time=seconds,
             queue_time=running.queue_seconds,
             rows=running.rows,
             memory_mb=running.memory_mb,
+            bytes=running.bytes,
+            rule=_rule(error),
         )
         self._runner.remove(record)
+        if isinstance(error, DuckDBException):
+            error.is_recorded = True
 
 
 def _new_id() -> str:
@@ -245,9 +274,22 @@ def _is_infrastructure_failure(error: BaseException | None) -> bool:
     return isinstance(error, EngineFailure) and not error.had_no_effect
 
 
+def _cause(error: BaseException | None) -> BaseException | None:
+    return error.cause if isinstance(error, BatchError) else error
+
+
+def _code(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.code if isinstance(cause, DuckDBException) else None
+
+
+def _rule(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.rule if isinstance(cause, StatementRefusedError) else None
+
+
 def _outcome(error: BaseException | None) -> Outcome:
-    if isinstance(error, BatchError):
-        error = error.cause
+    error = _cause(error)
     if error is None:
         return "ok"
     if isinstance(error, StatementTimeoutError):
@@ -256,6 +298,6 @@ def _outcome(error: BaseException | None) -> Outcome:
         return "cancelled"
     if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
         return "user_error"
-    if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError):
+    if isinstance(error, _REFUSALS):
         return "refused"
     return "failed" if isinstance(error, DuckDBException) else "aborted"

@@ -1,6 +1,7 @@
 """The environment as frozen values: one field per variable, checked at start."""
 
 from chronoduck.settings.groups import (
+    AuditSettings,
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
@@ -11,6 +12,7 @@ from chronoduck.settings.service import GROUPS, Settings, load_settings, variabl
 
 __all__ = [
     "GROUPS",
+    "AuditSettings",
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",

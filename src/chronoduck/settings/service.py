@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chronoduck.errors import SettingsError
 from chronoduck.settings.groups import (
+    AuditSettings,
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
@@ -156,6 +157,7 @@ class Settings(BaseSettings):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     replica: ReplicaSettings = Field(default_factory=ReplicaSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -196,12 +198,20 @@ class Settings(BaseSettings):
         """The file that holds the admin token."""
         return self.database_path.parent / "admin.token"
 
+    @property
+    def audit_path(self) -> Path:
+        """The file that the audit trail is appended to."""
+        return self.audit.file or self.database_path.with_name(
+            self.database_path.name + ".audit.jsonl"
+        )
+
 
 GROUPS: dict[str, type[BaseSettings]] = {
     "breaker": BreakerSettings,
     "checkpoint": CheckpointSettings,
     "replica": ReplicaSettings,
     "backup": BackupSettings,
+    "audit": AuditSettings,
 }
 """Fields of the settings that are settings of their own."""
 

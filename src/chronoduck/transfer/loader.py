@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import csv
 import io
 import secrets
@@ -100,6 +101,12 @@ class FileLoader:
         self._spool_directory = spool_directory
         # Two loads that look for known captures at the same time would both add the same new one.
         self._adding = asyncio.Lock()
+
+    def acting_through(self, transact: Transact) -> FileLoader:
+        """Return this loader with the transactions of another caller."""
+        other = copy.copy(self)  # the lock stays one for all
+        other._transact = transact
+        return other
 
     async def load(
         self,

@@ -1,6 +1,7 @@
 """One file per subject; ``routers`` lists them all."""
 
 from chronoduck.api.routes import (
+    audit,
     backups,
     health,
     jobs,
@@ -24,4 +25,5 @@ routers = [
     replication.router,
     backups.router,
     jobs.router,
+    audit.router,
 ]

@@ -101,7 +101,7 @@ class DirectQuery:
         try:
             response = await _answer_query(request, check_token(request))
         except DuckDBException as error:
-            response = refuse(error, scope["state"]["request_id"])
+            response = refuse(error, request)
         await response(scope, receive, send)
 
 

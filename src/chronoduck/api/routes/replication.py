@@ -27,4 +27,4 @@ async def replication(request: Request, caller: Authenticated) -> Response:
 )
 async def drill(request: Request, caller: Authenticated) -> Response:
     """Begin to restore the newest point elsewhere, to read every column of it and to time that."""
-    return job_response(request, (await service_of(request).drills()).begin())
+    return job_response(request, (await service_of(request).drills()).begin(), caller)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 
 from chronoduck.api.access import Authenticated, service_of
 from chronoduck.api.schemas import RunningQuery, StatusMessage
+from chronoduck.engine.masking import mask_statement
 from chronoduck.errors import NotFoundError
 from chronoduck.service.records import RunningStatement
 
@@ -20,7 +21,7 @@ router = APIRouter(tags=["operations"])
 def _describe(running: RunningStatement) -> RunningQuery:
     return RunningQuery(
         id=running.id,
-        query=running.sql,
+        query=mask_statement(running.sql),
         kind=running.kind,
         query_hash=running.query_hash,
         user=running.caller.name,
@@ -56,8 +57,16 @@ async def get_query(query_id: str, request: Request, caller: Authenticated) -> R
 @router.delete("/queries/{query_id}", operation_id="cancel_query", summary="End a statement")
 async def cancel_query(query_id: str, request: Request, caller: Authenticated) -> StatusMessage:
     """Interrupt a statement; its caller gets the problem `statement_cancelled`."""
-    runner = await service_of(request).runner()
-    running = runner.cancel(query_id)
+    service = service_of(request)
+    running = (await service.runner()).cancel(query_id)
+    service.audit.act(
+        "statement_killed",
+        caller,
+        kind=running.kind,
+        query_hash=running.query_hash,
+        owner=running.caller.principal.id,
+        owner_request_id=running.caller.request_id,
+    )
     return StatusMessage(
         status="success", message=f"The {running.kind} statement {query_id} is being interrupted."
     )
