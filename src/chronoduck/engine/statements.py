@@ -30,6 +30,7 @@ _OWN_SETTINGS = re.compile(
 _OWN_FUNCTIONS = re.compile(
     r"\b(?:(?:en|dis)able_(?:logging|profiling)|truncate_duckdb_logs|duckdb_logs)\b", re.IGNORECASE
 )
+_SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
 _IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
 _WORD = re.compile(rb"\w+")
 _CHECKPOINT = re.compile(r"checkpoint\b", re.IGNORECASE)
@@ -148,6 +149,11 @@ class StatementParser:
         may_run = kind == "explain" and "analyze" in sql.lower()
         self._refuse_own_settings(kind, sql)
         _refuse_secrets(kind, sql)
+        if (kind not in _READ_ONLY or may_run) and _SCOPES.search(sql):
+            raise StatementRefusedError(
+                "the catalogues of narrowed keys belong to the service",
+                hint="They follow the tables by themselves.",
+            )
         return Statement(
             text=sql,
             kind=kind,

@@ -9,6 +9,7 @@ from random import getrandbits
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.scopes import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     BatchError,
@@ -83,7 +84,7 @@ class StatementRunner:
             DuckDBQueryError: it is not one valid statement of a kind that is run here.
         """
         try:
-            return self.parser.parse(sql)
+            return self.judged(sql, caller)
         except DuckDBException as error:
             record = StatementRecord(
                 id=_new_id(),
@@ -101,6 +102,18 @@ class StatementRunner:
             )
             self.remove(record)
             raise
+
+    def judged(self, sql: str, caller: Caller) -> Statement:
+        """Return what the text is, if the caller may run it; a refusal is not recorded.
+
+        Raises:
+            DuckDBQueryError: it is not one valid statement of a kind that is run here.
+            PermissionDeniedError: the principal may not send statements at all.
+        """
+        statement = self.parser.parse(sql)
+        if caller.principal.scope is not None:
+            self.access.scopes.judge(statement, caller.principal)
+        return statement
 
     @asynccontextmanager
     async def session(
@@ -124,6 +137,7 @@ class StatementRunner:
             CircuitBreakerOpenException: the breaker refuses calls now.
             DiskFullError: it would write, and there is too little space.
         """
+        check_reader(caller.principal)
         self.admit(statement)
         return OpenStatement(self, statement, caller, self.timeout(timeout))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -15,8 +16,9 @@ from chronoduck.engine.execution import RunningResult
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.pool import ConnectionPool, PooledConnection
+from chronoduck.engine.scopes import NarrowedConnection, Scopes
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import EngineBugError, StatementTimeoutError
+from chronoduck.errors import DuckDBException, EngineBugError, StatementTimeoutError
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.records import RunningStatement
@@ -47,6 +49,7 @@ class EngineAccess:
     workers: Workers
     gate: WriteGate
     checkpoints: Checkpoints
+    scopes: Scopes
     stuck: int = field(default=0)
     """Workers whose statement did not listen to its interrupt and whose caller was sent away."""
 
@@ -80,6 +83,8 @@ class Session:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._result: RunningResult | None = None
         self.token = token
+        scope = running.caller.principal.scope
+        self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
 
     def interrupt(self, reason: CancelReason) -> None:
         """End the statement from outside: interrupt its worker, or its next step before it begins."""
@@ -199,7 +204,8 @@ class Session:
             result: Any = None
             error: BaseException | None = None
             try:
-                result = step(lease.raw)
+                narrowed, raw = self._narrowed, lease.raw
+                result = step(raw) if narrowed is None else narrowed.run(raw, step)
             except EngineBugError as bug:
                 error = self._judge(bug)
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
@@ -288,5 +294,30 @@ class Session:
         if self._result is not None:
             self._result.release()
         lease, self._lease = self._lease, None
-        if lease is not None:
+        if lease is None:
+            return
+        if self._narrowed is None:
             self._access.pool.return_connection(lease, tainted=not self._is_clean)
+        elif self._is_clean:
+            self._return_widened(lease, self._narrowed)
+        else:
+            self._access.pool.return_connection(lease, tainted=True)
+            self._narrowed.abandon()
+
+    def _return_widened(
+        self, lease: PooledConnection[Connection], narrowed: NarrowedConnection
+    ) -> None:
+        """Give the connection back once it sees the whole database again; a worker does that."""
+        loop = asyncio.get_running_loop()
+
+        def widen() -> None:
+            try:
+                tainted = not narrowed.leave(lease.raw)
+            except DuckDBException:  # the instance was lost meanwhile
+                tainted = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed and counts no more
+                loop.call_soon_threadsafe(
+                    lambda: self._access.pool.return_connection(lease, tainted=tainted)
+                )
+
+        self._access.workers.submit(widen)

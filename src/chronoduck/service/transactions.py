@@ -53,7 +53,7 @@ class Transaction:
                 hint="Leave the block; nothing of the transaction is kept. Then run it again.",
                 category="transaction_aborted",
             )
-        statement = self._runner.parser.parse(sql)
+        statement = self._runner.judged(sql, self._session.running.caller)
         refuse_inside(statement)
         self._runner.admit(statement)
         try:

@@ -33,7 +33,7 @@ async def list_tables(request: Request, caller: Authenticated) -> Response:
     return JsonResponse(
         [
             {key: value for key, value in asdict(table).items() if key not in _DETAIL_ONLY}
-            for table in await catalog.tables()
+            for table in await catalog.tables(caller.principal.scope)
         ]
     )
 
@@ -47,7 +47,7 @@ async def list_tables(request: Request, caller: Authenticated) -> Response:
 async def get_table(name: str, request: Request, caller: Authenticated) -> Response:
     """Show columns, types, rows, size on disk and a few rows; `schema.table` is understood."""
     service = service_of(request)
-    table = await (await service.catalog()).table(name)
+    table = await (await service.catalog()).table(name, caller.principal.scope)
     sample = await (await service.encoded()).run(
         ResultRequest(
             table.sample_sql,
