@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["PLAIN_TABLE_FUNCTIONS", "plain_functions"]
+__all__ = ["PLAIN_TABLE_FUNCTIONS", "WORD_FUNCTIONS", "plain_functions"]
 
+WORD_FUNCTIONS = frozenset({"current_catalog", "current_schema"})
+"""Called without parentheses, and not plain."""
 PLAIN_TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
 
 _WINDOW = frozenset(

@@ -17,7 +17,11 @@ import duckdb
 import orjson
 
 from chronoduck.engine.failures import translate
-from chronoduck.engine.scopes.functions import PLAIN_TABLE_FUNCTIONS, plain_functions
+from chronoduck.engine.scopes.functions import (
+    PLAIN_TABLE_FUNCTIONS,
+    WORD_FUNCTIONS,
+    plain_functions,
+)
 from chronoduck.errors import StatementRefusedError
 
 __all__ = ["SYSTEM_SCHEMAS", "Names", "Syntax", "Table", "check_names", "folded"]
@@ -203,6 +207,9 @@ def _names_of(parsed: dict[str, Any]) -> Names:
                 return Names(refusal="functions are called by their bare names, as f(x)")
             found = table_functions if parent == "TABLE_FUNCTION" else functions
             found.add(folded(str(node["function_name"])))
+        elif node.get("class") == "COLUMN_REF":
+            # A name of no column may be a function that needs no parentheses.
+            functions.update({folded(str(node["column_names"][-1]))} & WORD_FUNCTIONS)
         if "cte_map" in node:
             ctes.update(folded(str(item["key"])) for item in node["cte_map"].get("map") or ())
     return Names(
