@@ -330,6 +330,11 @@ SELECT approx_top_k(title, 100) FROM pages
 SELECT mode(tenant), histogram(tenant) FROM pages
 SELECT count(*), count(DISTINCT tenant), approx_count_distinct(title) FROM pages
 SELECT bitstring_agg(n) FROM pages
+SELECT bitstring_agg(n) OVER () FROM pages
+SELECT bitstring_agg(n, 0, 100) FROM pages
+SELECT list_aggregate(list(n), 'bitstring_agg') FROM pages
+SELECT list_aggr([n], 'bitstring_agg') FROM pages
+SELECT list_aggr(tags, 'stats') FROM pages
 SELECT min(n), max(n), min(seen), max(seen), min(price) FROM pages
 SELECT DISTINCT tenant FROM visits
 SELECT * FROM busy

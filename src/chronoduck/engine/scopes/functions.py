@@ -34,6 +34,7 @@ _SYNTAX = frozenset({"coalesce", "columns", "grouping", "grouping_id", "try", "u
 """What the parser writes as a function and the binder knows."""
 _NOT_PLAIN = frozenset(
     [
+        "bitstring_agg",
         "cast_to_type",
         "current_catalog",
         "current_connection_id",
@@ -63,7 +64,8 @@ _NOT_PLAIN = frozenset(
         "write_log",
     ]
 )
-"""They tell of statistics, settings, other objects or plans, wait, or change something."""
+"""They tell of statistics (of all rows, the hidden ones too), settings, other objects or plans, wait,
+or change something."""
 _READS = re.compile(r"\bselect\b|duckdb_|pragma_", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
