@@ -49,7 +49,7 @@ def condition(text: str, columns: Mapping[str, str], table: str, syntax: Syntax)
     for node in _nodes(expression):
         _check(node, text, columns, table, syntax)
     sql = syntax.text(_select(expression, syntax)).removeprefix("SELECT ")
-    return f"({sql})" if _cannot_fail(expression, columns) else f"TRY({sql})"
+    return f"({sql})" if _cannot_fail(expression, columns) else f"TRY(CAST({sql} AS BOOLEAN))"
 
 
 def _select(expression: dict[str, Any], syntax: Syntax) -> dict[str, Any]:
@@ -60,6 +60,8 @@ def _select(expression: dict[str, Any], syntax: Syntax) -> dict[str, Any]:
 
 def _expression(text: str, syntax: Syntax) -> dict[str, Any]:
     """Return the tree of the text if it is one expression and nothing else."""
+    if not text.strip():
+        raise _invalid(text, "it is empty")
     try:
         tree = syntax.tree(f"SELECT ({text}\n)")
         plain = syntax.tree("SELECT 1")
@@ -91,7 +93,7 @@ def _check(
     node: dict[str, Any], text: str, columns: Mapping[str, str], table: str, syntax: Syntax
 ) -> None:
     kind = node.get("class")
-    if kind is None:
+    if kind in (None, "TYPE"):
         if node.get("schema") or node.get("catalog"):
             raise _invalid(text, "types are named by their bare names")
         return

@@ -61,6 +61,9 @@ class ScopePlan:
     """All views of a scope, each after those it reads, and what could not be granted and why."""
 
     views: tuple[ScopeView, ...] = ()
+    schemas: tuple[str, ...] = ()
+    """All that the scope names, empty ones too: a name of no schema may be one of a database, and
+    a name of both is refused by DuckDB."""
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     def find(self, schema: str, name: str) -> ScopeView | None:
@@ -91,7 +94,8 @@ def plan_scope(
         source = f"{quoted(database)}.{quoted(relation.schema)}.{name} AS {name}"
         _add(done, problems, relation, grant, source, syntax)
     _add_views(done, problems, waiting, known, syntax)
-    return ScopePlan(tuple(done.values()), tuple(problems))
+    schemas = {folded(name) for name in (*scope.schemas, *(each.schema for each in scope.tables))}
+    return ScopePlan(tuple(done.values()), tuple(sorted(schemas - {"main"})), tuple(problems))
 
 
 def _grants(scope: Scope, known: Mapping[Key, Relation]) -> tuple[dict[Key, TableGrant], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import duckdb
@@ -225,19 +225,17 @@ class Scopes:
         connection.execute(f"USE {quoted(catalog)}.main")
         made: list[ScopeView] = []
         problems = list(wanted.problems)
+        for schema in wanted.schemas:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(catalog)}.{quoted(schema)}")
         for view in wanted.views:
             try:
-                connection.execute(
-                    f"CREATE SCHEMA IF NOT EXISTS {quoted(catalog)}.{quoted(view.schema)}"
-                )
                 connection.execute(view.create(catalog))
                 made.append(view)
             except duckdb.Error as error:
                 problems.append(f"{view.schema}.{view.name}: {translate(error)}")
         connection.execute("RESET search_path")
-        return Attached(
-            catalog, generation, self._version, wanted, ScopePlan(tuple(made), tuple(problems))
-        )
+        plan = replace(wanted, views=tuple(made), problems=tuple(problems))
+        return Attached(catalog, generation, self._version, wanted, plan)
 
     def _detach_idle(self, connection: Connection) -> None:
         for scope, attached in list(self._attached.items())[:-_MAX_ATTACHED]:
