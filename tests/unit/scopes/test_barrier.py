@@ -30,7 +30,12 @@ _FILTERS = [
     "CAST(title AS INTEGER) >= 0",
     "title",
 ]
-# Each of them fails on hidden rows, whose titles are no numbers; `marked` finds it in a plan.
+_BY_COST = [
+    each if each in ("tenant = 'a'", "TRY_CAST(title AS INTEGER) IS NOT NULL") else
+    pytest.param(each, marks=pytest.mark.slow)
+    for each in _FILTERS
+]
+# Each of them fails on hidden rows, whose titles are no numbers.
 _PREDICATES = [
     "CAST(p.title AS INTEGER) >= 0",
     "p.title::INTEGER IN (3, 6, 9)",
@@ -120,7 +125,7 @@ def _operators(plan: dict[str, Any], below: bool = False) -> Iterator[tuple[str,
         yield from _operators(child, below or is_barrier)
 
 
-@pytest.mark.parametrize("row_filter", _FILTERS)
+@pytest.mark.parametrize("row_filter", _BY_COST)
 def test_nothing_of_the_statement_is_planned_below_the_barrier(
     enter: Callable[[Scope], Connection], row_filter: str
 ) -> None:
@@ -163,7 +168,7 @@ def _own_expressions(connection: Connection) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("row_filter", _FILTERS)
+@pytest.mark.parametrize("row_filter", _BY_COST)
 def test_no_statement_fails_on_a_hidden_row(
     enter: Callable[[Scope], Connection], row_filter: str
 ) -> None:

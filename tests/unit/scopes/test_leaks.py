@@ -104,7 +104,9 @@ async def _transaction(service: DuckDBService, sql: str) -> _Rows:
         return _Rows(await opened.execute(sql))
 
 
-@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+@pytest.mark.parametrize(
+    "accept", ["application/json", pytest.param("text/csv", marks=pytest.mark.slow)]
+)
 async def test_no_answer_over_http_holds_anything_hidden(
     client: httpx2.AsyncClient, accept: str
 ) -> None:
