@@ -36,7 +36,7 @@ from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
-from chronoduck.principals import LOCAL
+from chronoduck.principals import LOCAL, Scope
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
@@ -312,6 +312,14 @@ class DuckDBService:
     async def encoded(self) -> EncodedQueries:
         """Return what runs statements into bytes of a format."""
         return (await self._started()).encoded
+
+    async def check_scope(self, scope: Scope) -> None:
+        """Refuse a scope that names what is not there, or filters by what is not a condition.
+
+        Raises:
+            InvalidRequestError: names everything that is wrong.
+        """
+        await (await self._started()).check_scope(scope)
 
     async def catalog(self) -> Catalog:
         """Return what knows the tables."""

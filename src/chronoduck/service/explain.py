@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession, begin
 from chronoduck.engine.profiling import MEASURE_OPERATORS
+from chronoduck.engine.scopes import has_filters
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
@@ -40,6 +41,13 @@ async def explain_statement(
         StatementRefusedError: ``analyze`` would run a write.
         DuckDBQueryError: the statement is at fault.
     """
+    scope = caller.principal.scope
+    if scope is not None and has_filters(scope):
+        raise StatementRefusedError(
+            "this key sees only some rows, and a plan's estimates count them all",
+            hint="Keys without row filters may ask for plans.",
+            rule="narrowed-explain",
+        )
     statement = runner.parse(sql, caller)
     if analyze and not statement.is_read_only:
         refusal = StatementRefusedError(

@@ -10,6 +10,7 @@ from random import getrandbits
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.guard.judge import Guard, Origin, Pending
+from chronoduck.engine.scopes import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     BatchError,
@@ -71,6 +72,7 @@ class StatementRunner:
         self.breaker = breaker
         self.parser = parser
         self.guard = guard
+        self._blind_guard = Guard(parser)
         self.settings = settings
         self._observers = tuple(observers)
         self._check_write = check_write
@@ -108,9 +110,14 @@ class StatementRunner:
         """
         principal = caller.principal
         try:
-            if principal.id == LOCAL.id:
+            if principal.id == LOCAL.id and principal.scope is None:
                 return self.parser.parse(sql)
-            return self.guard.judge(sql, principal.role, origin, pending)
+            if principal.scope is None:
+                return self.guard.judge(sql, principal.role, origin, pending)
+            # It reaches no view or macro of the database: what they are must not show in refusals.
+            statement = self._blind_guard.judge(sql, principal.role, origin)
+            self.access.scopes.judge(statement, principal)
+            return statement
         except DuckDBException as error:
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             raise
@@ -165,6 +172,7 @@ class StatementRunner:
             QuotaExceededError: the principal used what it may use.
         """
         try:
+            check_reader(caller.principal)
             self.admit(statement)
             account = self.quotas.account(caller.principal)
             timeout = self.timeout(timeout, account.limits)
@@ -188,6 +196,11 @@ class StatementRunner:
         """
         if not statement.is_read_only and statement.kind not in _FREES_SPACE:
             self._check_write()
+
+    def close(self) -> None:
+        """Close what judges statements."""
+        self.guard.close()
+        self._blind_guard.close()
 
     def add(self, session: Session) -> None:
         """List a statement as running."""
