@@ -48,7 +48,7 @@ async def explain_statement(
             hint="Keys without row filters may ask for plans.",
             rule="narrowed-explain",
         )
-    statement = runner.parse(sql, caller)
+    statement = await runner.parse(sql, caller)
     if analyze and not statement.is_read_only:
         refusal = StatementRefusedError(
             f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",

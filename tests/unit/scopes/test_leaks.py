@@ -37,7 +37,7 @@ async def client(
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client whose every request comes from the narrowed principal."""
 
-    wish = KeyWish("tenant a", Role.ANALYST, tables=SCOPE.tables, schemas=SCOPE.schemas)
+    wish = KeyWish("tenant-a", Role.ANALYST, tables=SCOPE.tables, schemas=SCOPE.schemas)
     async with service_of_part(tmp_path, is_whole=True) as service:
         app = create_app(service)
         async with app.router.lifespan_context(app):
