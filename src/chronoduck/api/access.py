@@ -156,13 +156,14 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
         QuotaExceededError: the principal sent as many requests as it may.
     """
     principal = await _identify(request)
+    # Before the role is looked at: requests that are refused for it come out of the same purse.
+    note = count_request if is_counted else show_quota
+    note(request, service_of(request).quotas, principal)
     if not principal.role.includes(role):
         raise PermissionDeniedError(
             f"this needs the role {role}; {principal.name} is {principal.role}",
             hint="Ask an admin for a key with that role.",
         )
-    note = count_request if is_counted else show_quota
-    note(request, service_of(request).quotas, principal)
     return Caller(
         principal.name, request.scope["state"]["request_id"], principal, _address(request)
     )
