@@ -43,6 +43,18 @@ lint: $(VENV)/dev.stamp ## check style, types and the floors of the architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: sbom
+sbom: $(VENV)/dev.stamp ## write what an installation holds, as CycloneDX, to dist/sbom.json
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements requirements/run.txt --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/sbom.json
+	@echo dist/sbom.json
+
+.PHONY: audit
+audit: $(VENV)/dev.stamp ## look for known vulnerabilities of what is locked (AUDIT_REQUIRED=1: or fail)
+	@$(BIN)/pip-audit --requirement requirements/run.txt --disable-pip --no-deps --format json \
+		--timeout 15 --progress-spinner off | $(BIN)/python .ci/audit.py
+
 .PHONY: bench
 bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -50,6 +62,10 @@ bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; write
 .PHONY: bench-durability
 bench-durability: $(VENV)/bench.stamp ## measure replica, restore and loss; an hour; writes benchmarks/DURABILITY.md
 	$(BIN)/python -m benchmarks.durability $(ARGS)
+
+.PHONY: bench-runaways
+bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost others; writes benchmarks/RUNAWAYS.md
+	$(BIN)/python -m benchmarks.runaways $(ARGS)
 
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from chronoduck.api.bodies import BodyMemory, read_json_bytes
 from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.authentication import Authenticator
@@ -29,7 +30,6 @@ __all__ = [
     "Access",
     "Admin",
     "Analyst",
-    "BodyTooLargeError",
     "Uncounted",
     "Viewer",
     "Writer",
@@ -46,7 +46,6 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=BaseModel)
-_MAX_BODY_BYTES = 16_000_000
 _ACCESS = "chronoduck.access"
 _PRINCIPAL = "chronoduck.principal"
 
@@ -71,14 +70,6 @@ _bearer = HTTPBearer(
 )
 
 
-class BodyTooLargeError(DuckDBException):
-    """The request's body is larger than this endpoint reads."""
-
-    code = "body_too_large"
-    title = "Body too large"
-    http_status = 413
-
-
 @dataclass
 class Access:
     """What the routes of one application share: the service, and who tells who asks."""
@@ -88,6 +79,11 @@ class Access:
     """The host application's own dependency; it alone tells who asks, then."""
     authenticator: Authenticator | None = None
     """``None`` until the service has started, and where the host tells who asks."""
+    body_memory: BodyMemory = field(init=False)
+    """What large JSON bodies may take together."""
+
+    def __post_init__(self) -> None:
+        self.body_memory = BodyMemory(self.service.settings.transport.http_body_memory)
 
 
 def attach(scope: Any, access: Access) -> None:
@@ -215,18 +211,16 @@ async def read_body(request: Request, model: type[M]) -> M:
 
     Raises:
         InvalidRequestError: not JSON, or not of the model's form.
-        BodyTooLargeError: longer than that.
+        BodyTooLargeError: longer than that; the rest is not read.
+        UnsupportedEncodingError: it is compressed.
+        RequestTimeoutError: it did not come to its end in time.
+        BodyMemoryError: the bodies of others fill the memory there is for them.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise BodyTooLargeError(
-                f"the body has more than {_MAX_BODY_BYTES // 1_000_000} MB",
-                hint="Load bulk data with `chronoduck load` or POST tables/{name}/rows.",
-            )
     try:
-        return _adapter(model).validate_json(bytes(body))
+        access = _access_of(request)
+        limits = access.service.settings.transport
+        body = await read_json_bytes(request, limits, access.body_memory)
+        return _adapter(model).validate_json(body)
     except ValidationError as error:
         parts = [
             f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}"
@@ -248,9 +242,24 @@ def _adapter(model: type[M]) -> TypeAdapter[M]:
 
 def body_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI fragment for an endpoint that reads its body by ``read_body``."""
+    schema = model.model_json_schema()
     return {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": model.model_json_schema()}},
+            "content": {"application/json": {"schema": _inlined(schema, schema.get("$defs", {}))}},
         }
     }
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """Return a part of a JSON schema with the models it names put in their places.
+
+    A reference in it would be looked for at the top of the OpenAPI document, where nothing is.
+    """
+    if isinstance(part, list):
+        return [_inlined(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
+    return {name: _inlined(item, definitions) for name, item in part.items() if name != "$defs"}

@@ -8,11 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from chronoduck import __version__
 from chronoduck.api.access import Access
-from chronoduck.api.middleware import RequestIdMiddleware
+from chronoduck.api.docs_page import add_docs_page
+from chronoduck.api.middleware import EnvelopeMiddleware
 from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
+from chronoduck.api.proxies import ForwardedMiddleware, TrustedProxies
 from chronoduck.api.request_metrics import RequestMetricsMiddleware
 from chronoduck.api.router import API_PREFIX, Authenticate, join_public, join_routes, opened
 from chronoduck.api.routes import metrics
@@ -62,8 +65,9 @@ def create_app(
         title="chronoduck",
         version=__version__,
         description=_DESCRIPTION,
-        docs_url=DOCS_PATH,
+        docs_url=None,  # add_docs_page; this only brings the files
         redoc_url=None,
+        redirect_slashes=False,  # a redirect is built from the Host header
         lifespan=lifespan,
         # Asked about in the environment at every request otherwise (20 µs).
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -73,9 +77,27 @@ def create_app(
     if authenticate is None:
         # The host application's dependency is solved by the framework alone: no way past it.
         app.add_middleware(DirectQuery, path=f"{API_PREFIX}/query", access=access)
-    app.add_middleware(RequestIdMiddleware)
-    app.add_middleware(RequestMetricsMiddleware, metrics=access.service.metrics.requests)
+    _add_outer_middleware(app, access.service)
     add_problem_handlers(app)
+    add_docs_page(app, DOCS_PATH)
     app.include_router(join_routes(access), prefix=API_PREFIX)
     app.include_router(join_public(access, [metrics.router]))
     return app
+
+
+def _add_outer_middleware(app: FastAPI, service: DuckDBService) -> None:
+    """Add what is around every request; the last one is the outermost."""
+    transport = service.settings.transport
+    if transport.cors_origins:
+        # No credentials: a token is sent because a page has it, never because a browser keeps it.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=transport.cors_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "Accept", "X-Request-ID"),
+            expose_headers=("X-Request-ID", "X-Result-Truncated", "Retry-After", "Location"),
+        )
+    app.add_middleware(EnvelopeMiddleware)
+    app.add_middleware(RequestMetricsMiddleware, metrics=service.metrics.requests)
+    if transport.trusted_proxies:
+        app.add_middleware(ForwardedMiddleware, proxies=TrustedProxies(transport.trusted_proxies))

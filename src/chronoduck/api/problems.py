@@ -12,7 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
+from chronoduck.api.secure_headers import secured
 from chronoduck.errors import (
     AuthenticationError,
     BatchError,
@@ -25,6 +27,7 @@ from chronoduck.logs import get_logger
 
 __all__ = [
     "MEDIA_TYPE",
+    "MethodNotAllowedError",
     "ProblemRoute",
     "add_problem_handlers",
     "problem_fields",
@@ -73,8 +76,10 @@ def problem_response(error: DuckDBException, request_id: str | None) -> Response
     """Return the error as a response, with Retry-After where a retry can help."""
     headers = {"Cache-Control": "no-store"}
     if error.http_status in (429, 503):
-        seconds = error.retry_after_seconds or _DEFAULT_RETRY_SECONDS
-        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+        seconds = error.retry_after_seconds
+        headers["Retry-After"] = str(
+            math.ceil(_DEFAULT_RETRY_SECONDS if seconds is None else seconds)
+        )
     if isinstance(error, AuthenticationError):
         headers["WWW-Authenticate"] = 'Bearer realm="chronoduck"'
     return Response(
@@ -97,6 +102,14 @@ def refuse(error: DuckDBException, request_id: str | None) -> Response:
     return problem_response(error, request_id)
 
 
+class MethodNotAllowedError(DuckDBException):
+    """A method that this service knows nothing to do with."""
+
+    code = "method_not_allowed"
+    title = "Method Not Allowed"
+    http_status = 405
+
+
 class _FrameworkProblem(DuckDBException):
     """An error of the web framework in our shape."""
 
@@ -110,6 +123,15 @@ class _FrameworkProblem(DuckDBException):
 def _request_id(request: Request) -> str | None:
     request_id: str | None = request.scope.get("state", {}).get("request_id")
     return request_id
+
+
+def _methods(request: Request) -> list[str]:
+    """Return all methods of the path; the framework names those of the first route alone."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -162,6 +184,8 @@ def add_problem_handlers(app: FastAPI) -> None:
         response = problem_response(problem, _request_id(request))
         for name, value in (error.headers or {}).items():
             response.headers[name] = value
+        if status == 405:
+            response.headers["Allow"] = ", ".join(_methods(request))
         return response
 
     async def unforeseen(request: Request, error: Exception) -> Response:
@@ -173,7 +197,11 @@ def add_problem_handlers(app: FastAPI) -> None:
             "an unforeseen error ended this request",
             "The operator finds it in the log by the request id.",
         )
-        return problem_response(problem, _request_id(request))
+        response = problem_response(problem, _request_id(request))
+        # The framework calls this outside of all middleware.
+        response.raw_headers = secured(response.raw_headers, request.scope["scheme"])
+        response.headers["X-Request-ID"] = _request_id(request) or ""
+        return response
 
     app.add_exception_handler(DuckDBException, ours)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -34,7 +34,7 @@ Sql = Annotated[str, Field(description="One SQL statement.", examples=["SELECT 4
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)  # 0 is no boolean, "5" no number
 
 
 class QueryRequest(_Request):

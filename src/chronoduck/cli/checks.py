@@ -13,9 +13,12 @@ from pathlib import Path
 
 import httpx2
 
+from chronoduck.api.tls import tls_context
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.backup.shelf import Shelf
+from chronoduck.cli.exposure import exposures
 from chronoduck.cli.target import settings_for
+from chronoduck.cli.trust import trust
 from chronoduck.engine.extensions import extension_wheel
 from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ownership import current_owner
@@ -112,7 +115,10 @@ def _service(settings: Settings) -> Iterator[Check]:
     where = f"process {owner.pid} serves it at {owner.url}"
     try:
         report = httpx2.get(
-            f"{owner.url}/api/v1/duckdb/health", timeout=5.0, trust_env=False
+            f"{owner.url}/api/v1/duckdb/health",
+            timeout=5.0,
+            trust_env=False,
+            verify=trust(owner.url, settings),
         ).json()
     except (httpx2.HTTPError, ValueError) as error:
         yield Check(
@@ -310,12 +316,27 @@ def _backups(settings: Settings) -> Iterator[Check]:
     yield Check("backups", Severity.OK, f"{len(backups)} in {shelf.directory}{newest}")
 
 
+def _exposed(settings: Settings) -> Iterator[Check]:
+    found = list(exposures(settings))
+    for exposure in found:
+        yield Check(exposure.id, Severity.WARNING, exposure.finding, exposure.fix)
+    if not found:
+        yield Check(
+            "exposure", Severity.OK, f"the port is {settings.transport.scheme} and not run by root"
+        )
+    try:
+        tls_context(settings.transport)
+    except DuckDBException as error:
+        yield Check("tls", Severity.ERROR, error.detail, error.hint)
+
+
 _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _directory,
     _database,
     _service,
     _token,
     _keys,
+    _exposed,
     _temp,
     _disk,
     _memory,

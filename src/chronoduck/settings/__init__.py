@@ -11,6 +11,7 @@ from chronoduck.settings.groups import (
 from chronoduck.settings.limits import parse_limits
 from chronoduck.settings.reveal import reveal
 from chronoduck.settings.service import GROUPS, Settings, load_settings, variable_names
+from chronoduck.settings.transport import TransportSettings
 
 __all__ = [
     "GROUPS",
@@ -22,6 +23,7 @@ __all__ = [
     "QuotaSettings",
     "ReplicaSettings",
     "Settings",
+    "TransportSettings",
     "load_settings",
     "parse_limits",
     "reveal",

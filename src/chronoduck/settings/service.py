@@ -27,6 +27,8 @@ from chronoduck.settings.groups import (
     QuotaSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.secret_files import read_secret_files, secret_fields
+from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
     ByteCount,
     LogFormat,
@@ -88,6 +90,14 @@ class Settings(BaseSettings):
     """The largest file that can be uploaded for loading."""
     shutdown_grace: Seconds = 10.0
     """How long running statements may finish at shutdown before they are interrupted."""
+    stuck_seconds: Seconds = 5.0
+    """How long a statement may not listen to its interrupt before the server's process is replaced."""
+    silent_seconds: Seconds = 5.0
+    """How long the server's event loop may hang before the supervisor ends the process."""
+    standby: bool = True
+    """Keep a second process ready to take over; it costs 150 MB, a restart without it a second more."""
+    address_space_limit: SpaceCount | None = None
+    """Bound of the server's address space; default: twice the memory limit and 4 GB; 0 is off."""
     slow_query_seconds: Seconds = 5.0
     """Statements from this duration on are logged as warnings."""
 
@@ -164,6 +174,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
+    transport: TransportSettings = Field(default_factory=TransportSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -228,6 +239,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "auth": AuthSettings,
     "jwt": JwtSettings,
     "quota": QuotaSettings,
+    "transport": TransportSettings,
 }
 """Fields of the settings that are settings of their own."""
 
@@ -248,6 +260,9 @@ def variable_names(model: type[BaseSettings]) -> dict[str, str]:
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     models: tuple[type[BaseSettings], ...] = (Settings, *GROUPS.values())
     known = {variable for model in models for variable in variable_names(model).values()}
+    known |= {
+        f"{variable_names(model)[field]}_FILE" for model in models for field in secret_fields(model)
+    }
     for name in sorted(environ):
         if name.startswith("DUCKDB_") and name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
@@ -272,8 +287,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _read(model: type[BaseSettings], given: Mapping[str, Any]) -> BaseSettings:
+    secrets = read_secret_files(model, variable_names(model), os.environ)
     try:
-        return model(**given)
+        return model(**{**secrets, **given})
     except ValidationError as error:
         raise _as_settings_error(error, variable_names(model)) from None
 

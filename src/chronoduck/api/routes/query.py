@@ -44,11 +44,11 @@ from chronoduck.service.explain import explain_statement
 from chronoduck.service.queries import MANY_ROWS
 from chronoduck.service.records import Caller
 
-__all__ = ["DirectQuery", "answer", "encoding_options", "router"]
+__all__ = ["RESULT_RESPONSES", "DirectQuery", "answer", "encoding_options", "router"]
 
 router = APIRouter(tags=["queries"], route_class=ProblemRoute)
 
-_RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
+RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": QueryResponse,
         "description": "The result, in the format of `Accept` or `?format=`.",
@@ -75,7 +75,7 @@ _RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     "/query",
     operation_id="query",
     summary="Run one statement",
-    responses=_RESULT_RESPONSES,
+    responses=RESULT_RESPONSES,
     openapi_extra={**body_schema(QueryRequest), "parameters": [FORMAT_PARAMETER]},
 )
 async def query(request: Request, caller: Analyst) -> Response:

@@ -10,8 +10,7 @@ from chronoduck.api.access import Viewer, service_of
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
-from chronoduck.api.routes.query import answer, encoding_options
-from chronoduck.api.schemas import QueryResponse
+from chronoduck.api.routes.query import RESULT_RESPONSES, answer, encoding_options
 from chronoduck.engine.encoding import ResultFormat
 from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.templates import TemplateLibrary, single_values
@@ -33,7 +32,7 @@ async def list_templates(request: Request, caller: Viewer) -> Response:
     "/templates/{name}",
     operation_id="run_template",
     summary="Run a prepared query",
-    response_model=QueryResponse,
+    responses=RESULT_RESPONSES,
     openapi_extra={"parameters": [FORMAT_PARAMETER]},
 )
 async def run_template(name: str, request: Request, caller: Viewer) -> Response:
