@@ -51,6 +51,7 @@ _LOAD = Statement(
     query_hash="",
     leaves_state=True,
 )
+_LOADER = Caller("load")
 _READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""

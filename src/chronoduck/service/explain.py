@@ -43,10 +43,12 @@ async def explain_statement(
     """
     statement = runner.parse(sql, caller)
     if analyze and not statement.is_read_only:
-        raise StatementRefusedError(
+        refusal = StatementRefusedError(
             f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",
             hint="Leave analyze out to see the plan without running it.",
         )
+        runner.record_refusal(statement, caller, refusal)
+        raise refusal
     options = [*(["ANALYZE"] if analyze else []), "FORMAT JSON" if as_json else "FORMAT TEXT"]
     explained = f"EXPLAIN ({', '.join(options)}) {sql}"
 

@@ -19,8 +19,10 @@ from chronoduck.errors import (
     DuckDBResourceError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     QuotaExceededError,
     StatementCancelledError,
+    StatementRefusedError,
     StatementTimeoutError,
 )
 from chronoduck.principals import LOCAL, Limits
@@ -42,6 +44,12 @@ __all__ = ["OpenStatement", "StatementRunner"]
 
 _FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
 """Of a batch or transaction each statement is looked at."""
+_REFUSALS = (
+    CircuitBreakerOpenException,
+    DuckDBResourceError,
+    PermissionDeniedError,
+    QuotaExceededError,
+)
 
 
 class StatementRunner:
@@ -104,26 +112,34 @@ class StatementRunner:
                 return self.parser.parse(sql)
             return self.guard.judge(sql, principal.role, origin, pending)
         except DuckDBException as error:
-            self._record_refusal(sql, "invalid", caller, error)
+            self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             raise
 
-    def _record_refusal(self, sql: str, kind: str, caller: Caller, error: DuckDBException) -> None:
-        """Tell the observers of a statement that was never begun."""
-        record = StatementRecord(
-            id=_new_id(),
-            sql=sql,
-            kind=kind,
-            query_hash=query_hash(sql),
-            caller=caller,
-            outcome=_outcome(error),
-            error_code=error.code,
-            ended_at=time.time(),
-            execution_time=0.0,
-            queue_time=0.0,
-            rows=0,
-            memory_mb=0.0,
+    def record_refusal(self, statement: Statement, caller: Caller, error: DuckDBException) -> None:
+        """Record a valid statement that never got a session."""
+        self._record_refusal(statement.text, statement.kind, statement.query_hash, caller, error)
+
+    def _record_refusal(
+        self, sql: str, kind: str, sql_hash: str, caller: Caller, error: DuckDBException
+    ) -> None:
+        self.remove(
+            StatementRecord(
+                id=_new_id(),
+                sql=sql,
+                kind=kind,
+                query_hash=sql_hash,
+                caller=caller,
+                outcome=_outcome(error),
+                error_code=_code(error),
+                ended_at=time.time(),
+                execution_time=0.0,
+                queue_time=0.0,
+                rows=0,
+                memory_mb=0.0,
+                rule=_rule(error),
+            )
         )
-        self.remove(record)
+        error.is_recorded = True
 
     @asynccontextmanager
     async def session(
@@ -148,18 +164,20 @@ class StatementRunner:
             DiskFullError: it would write, and there is too little space.
             QuotaExceededError: the principal used what it may use.
         """
-        self.admit(statement)
-        account = self.quotas.account(caller.principal)
-        timeout = self.timeout(timeout, account.limits)
         try:
+            self.admit(statement)
+            account = self.quotas.account(caller.principal)
+            timeout = self.timeout(timeout, account.limits)
             account.open_statement()
-        except QuotaExceededError as error:
-            self._record_refusal(statement.text, statement.kind, caller, error)
+        except DuckDBException as error:
+            self.record_refusal(statement, caller, error)
             raise
         try:
             return OpenStatement(self, statement, caller, timeout, account)
-        except BaseException:
+        except BaseException as error:
             account.close_statement()
+            if isinstance(error, DuckDBException):
+                self.record_refusal(statement, caller, error)
             raise
 
     def admit(self, statement: Statement) -> None:
@@ -276,18 +294,22 @@ class OpenStatement:
             id=running.id,
             sql=running.sql,
             kind=running.kind,
-            query_hash=running.query_hash,
+            query_hash=running.query_hash or query_hash(running.sql),
             caller=running.caller,
             outcome=outcome,
-            error_code=error.code if isinstance(error, DuckDBException) else None,
+            error_code=_code(error),
             ended_at=time.time(),
             execution_time=seconds,
             queue_time=running.queue_seconds,
             rows=running.rows,
             memory_mb=running.memory_mb,
             engine_seconds=running.engine_seconds,
+            bytes=running.bytes,
+            rule=_rule(error),
         )
         self._runner.remove(record)
+        if isinstance(error, DuckDBException):
+            error.is_recorded = True
 
 
 def _new_id() -> str:
@@ -301,9 +323,22 @@ def _is_infrastructure_failure(error: BaseException | None) -> bool:
     return isinstance(error, EngineFailure) and not error.had_no_effect
 
 
+def _cause(error: BaseException | None) -> BaseException | None:
+    return error.cause if isinstance(error, BatchError) else error
+
+
+def _code(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.code if isinstance(cause, DuckDBException) else None
+
+
+def _rule(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.rule if isinstance(cause, StatementRefusedError) else None
+
+
 def _outcome(error: BaseException | None) -> Outcome:
-    if isinstance(error, BatchError):
-        error = error.cause
+    error = _cause(error)
     if error is None:
         return "ok"
     if isinstance(error, StatementTimeoutError):
@@ -312,6 +347,6 @@ def _outcome(error: BaseException | None) -> Outcome:
         return "cancelled"
     if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
         return "user_error"
-    if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError | QuotaExceededError):
+    if isinstance(error, _REFUSALS):
         return "refused"
     return "failed" if isinstance(error, DuckDBException) else "aborted"
