@@ -12,6 +12,7 @@ from chronoduck.engine.scopes import has_filters
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
+from chronoduck.service.scan_limit import check_scan
 
 __all__ = ["Plan", "explain_statement"]
 
@@ -60,6 +61,8 @@ async def explain_statement(
     explained = f"EXPLAIN ({', '.join(options)}) {sql}"
 
     def step(connection: Connection) -> Plan:
+        if analyze:
+            check_scan(connection, statement, params, session)
         own = SqlSession(connection, session.token)
         own.execute(MEASURE_OPERATORS)
         started = time.perf_counter()
