@@ -8,6 +8,7 @@ import string
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import jwt
@@ -245,8 +246,7 @@ def test_no_forged_token_is_accepted(tmp_path: Path) -> None:
     dead = KeyFile(tmp_path / "keys.json").add(KeyWish("old", Role.ADMIN, 1.0), time.time() - 60)[1]
     with KeyServer(platform) as source, KeyServer(stranger) as canary:
         settings = _settings(source.url, DUCKDB_AUTH_MAX_FAILURES=10**9)
-        with Server(tmp_path, **settings) as server:
-            client = RawClient(server.port)
+        with Server(tmp_path, **settings) as server, closing(RawClient(server.port)) as client:
             forger = Forger(platform, stranger, canary.url, keys, server.token)
             genuine = [f"Bearer {token}".encode() for token in (*keys, server.token, forger.good)]
             assert {client.status(each) for each in genuine} == {200}
@@ -260,7 +260,6 @@ def test_no_forged_token_is_accepted(tmp_path: Path) -> None:
                 if number % 500 == 0:
                     assert {client.status(each) for each in genuine} == {200}
             seconds = time.monotonic() - began
-            client.close()
             assert seen[401] > 0.7 * COUNT
             with server.client() as admin:
                 assert admin.get("/health").json()["status"] == "healthy"
@@ -280,8 +279,8 @@ def test_a_flood_of_guesses_is_slowed_and_keeps_nobody_out(tmp_path: Path) -> No
         KeyServer(platform) as source,
         KeyServer(stranger) as canary,
         Server(tmp_path, **_settings(source.url)) as server,
+        closing(RawClient(server.port)) as client,
     ):
-        client = RawClient(server.port)
         # The last key is never guessed at by its id; the others are.
         forger = Forger(platform, stranger, canary.url, keys[:4], server.token)
         seen = Counter[int]()
@@ -293,6 +292,5 @@ def test_a_flood_of_guesses_is_slowed_and_keeps_nobody_out(tmp_path: Path) -> No
                     assert client.status(b"Bearer " + token.encode()) == 200
         assert set(seen) <= REFUSALS
         assert seen[429] > 500
-        client.close()
         blocked = server.log.read_text().count("authentication_blocked")
         assert 0 < blocked < 100

@@ -208,6 +208,7 @@ def test_a_damaged_or_open_key_file_stops_the_start_with_the_fix(tmp_path: Path)
     assert done.returncode == 77
     assert "chmod 600" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "test.db").exists()
     doctor = run_cli(tmp_path, "doctor", "--json")
     assert doctor.returncode == 78
     found = {check["id"]: check for check in json.loads(doctor.stdout)}

@@ -152,13 +152,13 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
         QuotaExceededError: the principal sent as many requests as it may.
     """
     principal = await _identify(request)
+    note = count_request if is_counted else show_quota
+    note(request, service_of(request).quotas, principal)
     if not principal.role.includes(role):
         raise PermissionDeniedError(
             f"this needs the role {role}; {principal.name} is {principal.role}",
             hint="Ask an admin for a key with that role.",
         )
-    note = count_request if is_counted else show_quota
-    note(request, service_of(request).quotas, principal)
     return Caller(
         principal.name, request.scope["state"]["request_id"], principal, _address(request)
     )

@@ -76,8 +76,10 @@ def problem_response(error: DuckDBException, request_id: str | None) -> Response
     """Return the error as a response, with Retry-After where a retry can help."""
     headers = {"Cache-Control": "no-store"}
     if error.http_status in (429, 503):
-        seconds = error.retry_after_seconds or _DEFAULT_RETRY_SECONDS
-        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+        seconds = error.retry_after_seconds
+        headers["Retry-After"] = str(
+            math.ceil(_DEFAULT_RETRY_SECONDS if seconds is None else seconds)
+        )
     if isinstance(error, AuthenticationError):
         headers["WWW-Authenticate"] = 'Bearer realm="chronoduck"'
     return Response(

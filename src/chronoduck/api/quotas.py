@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import lru_cache
 
 from fastapi import Request
 
@@ -12,12 +13,6 @@ from chronoduck.service.accounts import Account, Allowance
 from chronoduck.service.quotas import Quotas
 
 __all__ = ["count_request", "quota_headers", "show_quota"]
-
-_UNITS = {
-    "requests": "",
-    "engine_seconds": ';qu="engine-seconds"',
-    "concurrent_statements": ';qu="concurrent-requests"',
-}
 
 
 def count_request(request: Request, quotas: Quotas, principal: Principal) -> None:
@@ -44,25 +39,36 @@ def quota_headers(account: Account) -> list[tuple[bytes, bytes]]:
     ``t`` is when some of what is used comes back, and with nothing left the same as Retry-After.
     X-RateLimit-* tell of the requests; its Reset is Unix time, as most clients of it expect.
     """
-    limited = [each for each in account.allowances() if each.limit is not None]
-    fields = {
-        "ratelimit-policy": ", ".join(map(_policy, limited)),
-        "ratelimit": ", ".join(map(_left, limited)),
-    }
-    for each in limited:
-        if each.name == "requests":
-            fields["x-ratelimit-limit"] = f"{each.limit}"
-            fields["x-ratelimit-remaining"] = f"{each.remaining:.0f}"
-            fields["x-ratelimit-reset"] = f"{math.ceil(time.time() + each.resets_in_seconds)}"
-    return [(name.encode(), value.encode()) for name, value in fields.items()]
+    requests, engine, statements = account.allowances()
+    left = [_left(each) for each in (requests, engine, statements) if each.limit is not None]
+    headers = [
+        (b"ratelimit-policy", _policies(requests.limit, engine.limit, statements.limit)),
+        (b"ratelimit", ", ".join(left).encode()),
+    ]
+    if requests.limit is not None:
+        reset = math.ceil(time.time() + requests.resets_in_seconds)
+        headers += [
+            (b"x-ratelimit-limit", b"%d" % requests.limit),
+            (b"x-ratelimit-remaining", b"%d" % max(0, requests.limit - requests.used)),
+            (b"x-ratelimit-reset", b"%d" % reset),
+        ]
+    return headers
 
 
-def _policy(allowance: Allowance) -> str:
-    window = "" if allowance.window_seconds is None else f";w={allowance.window_seconds:.0f}"
-    return f'"{allowance.name}";q={int(allowance.limit or 0)}{_UNITS[allowance.name]}{window}'
+@lru_cache(maxsize=256)
+def _policies(requests: float | None, engine: float | None, statements: float | None) -> bytes:
+    policies = []
+    if requests is not None:
+        policies.append(f'"requests";q={int(requests)};w=60')
+    if engine is not None:
+        policies.append(f'"engine_seconds";q={int(engine)};qu="engine-seconds";w=3600')
+    if statements is not None:
+        policies.append(f'"concurrent_statements";q={int(statements)};qu="concurrent-requests"')
+    return ", ".join(policies).encode()
 
 
 def _left(allowance: Allowance) -> str:
-    seconds = math.ceil(allowance.resets_in_seconds)
-    reset = "" if allowance.window_seconds is None else f";t={seconds}"
-    return f'"{allowance.name}";r={int(allowance.remaining or 0)}{reset}'
+    left = int(allowance.remaining or 0)
+    if allowance.window_seconds is None:
+        return f'"{allowance.name}";r={left}'
+    return f'"{allowance.name}";r={left};t={math.ceil(allowance.resets_in_seconds)}'

@@ -24,12 +24,13 @@ from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import StatementParser
-from chronoduck.errors import ServiceUnavailableError
+from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
+from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
@@ -57,14 +58,21 @@ class DuckDBService:
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, on_stuck: Callable[[], None] = lambda: None
+        self,
+        settings: Settings | None = None,
+        *,
+        on_stuck: Callable[[str], None] = lambda reason: None,
+        restarts: RestartHistory | None = None,
     ) -> None:
         """Make a service that is not open yet.
 
-        ``on_stuck`` is called, again and again, when a failed instance cannot be closed in this
-        process, so that only a new process can open the file; health is ``unhealthy`` meanwhile.
+        ``on_stuck`` is called, again and again, with the reason why only a new process helps:
+        statements that do not listen to their interrupt, or a failed instance that cannot be closed.
+        It may begin to replace this process, see ``abandon``; by itself the service only tells it in
+        its health. ``restarts``: what a supervisor knows of the processes before this one.
         """
         self._on_stuck = on_stuck
+        self._restarts = restarts or RestartHistory()
         self.settings = settings or load_settings()
         breaker = self.settings.breaker
         self.circuit_breaker = CircuitBreaker(
@@ -88,6 +96,7 @@ class DuckDBService:
         self._starting = asyncio.Lock()
         self._is_stopped = False
         self._is_draining = False
+        self._is_abandoned = False
         self._started_at = time.monotonic()
         self._reports: Reports | None = None
 
@@ -153,6 +162,16 @@ class DuckDBService:
                 self._log.warning("shutdown_interrupted_statements", count=interrupted)
             self._log.info("service_stopped", graceful=not interrupted)
 
+    async def abandon(self, grace_seconds: float) -> None:
+        """Let statements end within the time and answer the rest, because this process ends.
+
+        The database is not closed: what was acknowledged is in the file and its log. Reads, and what
+        has not begun, get EngineRestartedError; a write that runs, WriteOutcomeUnknownError.
+        """
+        self._is_abandoned = True
+        if self._parts is not None:
+            await self._parts.abandon(grace_seconds)
+
     async def __aenter__(self) -> Self:
         await self.initialize()
         return self
@@ -171,6 +190,8 @@ class DuckDBService:
         return self._parts is not None and not self._is_draining
 
     async def _started(self) -> Parts:
+        if self._is_abandoned:
+            raise EngineRestartedError("the server's process is being replaced")
         if self._parts is None or self._is_draining:
             if self._is_stopped or self._is_draining:
                 raise ServiceUnavailableError(
@@ -362,7 +383,11 @@ class DuckDBService:
             budget = memory_budget(self.settings)
             self._reports = Reports(
                 StateView(
-                    self.settings, self.circuit_breaker, budget, lambda: self._engine_state()
+                    self.settings,
+                    self.circuit_breaker,
+                    budget,
+                    self._restarts,
+                    lambda: self._engine_state(),
                 ),
                 self._history,
                 MachineProbe(budget.total_bytes, self.settings.database_path.parent),

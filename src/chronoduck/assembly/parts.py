@@ -25,7 +25,7 @@ from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import DiskFullError, ServiceUnavailableError
+from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -38,6 +38,7 @@ from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
+from chronoduck.service.stuck import StuckStatements
 from chronoduck.transfer import FileLoader
 
 __all__ = ["Parts"]
@@ -84,7 +85,7 @@ class Parts:
         parser: StatementParser,
         breaker: CircuitBreaker,
         observers: Sequence[StatementObserver],
-        on_stuck: Callable[[], None],
+        on_stuck: Callable[[str], None],
         link: ReplicatorLink | None,
         quotas: Quotas,
     ) -> Self:
@@ -101,20 +102,27 @@ class Parts:
         checkpointer = Checkpointer(
             instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
         )
+        admission = Admission(
+            settings.worker_threads,
+            settings.queue_size,
+            seats=settings.pool_size,
+            place_share=settings.worker_share,
+            seat_share=settings.connection_share,
+        )
         access = EngineAccess(
             instance,
             pool,
             healer,
-            Admission(
-                settings.worker_threads,
-                settings.queue_size,
-                seats=settings.pool_size,
-                place_share=settings.worker_share,
-                seat_share=settings.connection_share,
-            ),
+            admission,
             workers,
             gate,
             checkpointer,
+            StuckStatements(
+                settings.worker_threads,
+                settings.stuck_seconds,
+                lambda: admission.waiting,
+                on_stuck,
+            ),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -156,6 +164,12 @@ class Parts:
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
         )
+
+    async def abandon(self, grace_seconds: float) -> None:
+        """Answer everybody, because this process ends without closing the database."""
+        self.access.admission.close(EngineRestartedError("the server's process is being replaced"))
+        await _wait_until(lambda: self.runner.is_idle_but_for_stuck, grace_seconds)
+        self.runner.abandon_all()
 
     def loader_for(self, caller: Caller) -> FileLoader:
         """Return the loader, with what it runs on the caller's account."""

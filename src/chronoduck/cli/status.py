@@ -83,6 +83,7 @@ def _picture(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> Gr
         f"({system['process_memory_percent']:.1f} %); disk {system['disk_usage_percent']:.0f} % "
         f"full; database {health['database_size_mb']:.1f} MB"
     )
+    console.print(f"  durability   {statistics['replication']['sentence']}", soft_wrap=True)
     healing = health["healing"]
     if healing["count"]:
         last = healing["last_heal"]

@@ -47,6 +47,8 @@ class Statement:
     is_read_only: bool = False
     in_read_only_transaction: bool = False
     """The engine itself is to keep it from writing, whatever was overlooked."""
+    is_alter: bool = False
+    """Changes a table that exists: DuckDB loses rows that others insert meanwhile."""
 
 
 def query_hash(sql: str) -> str:
@@ -130,6 +132,7 @@ class StatementParser:
             query_hash=query_hash(sql),
             # setseed() changes the connection's random state although it is called in a SELECT.
             is_read_only=kind in _READ_ONLY and not may_run,
+            is_alter=kind == "alter" or (may_run and "alter" in sql.lower()),
             leaves_state=is_pivot
             or may_run
             or kind not in _LEAVES_NO_STATE

@@ -20,6 +20,7 @@ from chronoduck.monitoring.durability import (
 from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.restarts import restart_finding
 from chronoduck.units import format_bytes
 
 __all__ = ["EngineAnswer", "Reports", "ServiceView"]
@@ -61,6 +62,7 @@ class ServiceView(Protocol):
     def queue_status(self) -> dict[str, Any]: ...
     def breaker_status(self) -> dict[str, Any]: ...
     def healing_status(self) -> dict[str, Any]: ...
+    def restart_status(self) -> dict[str, Any]: ...
     def replica_status(self) -> dict[str, Any]: ...
     def checkpoint_status(self) -> dict[str, Any]: ...
     def backup_status(self) -> dict[str, Any]: ...
@@ -100,6 +102,7 @@ class Reports:
             "queue": view.queue_status(),
             "circuit_breaker": view.breaker_status(),
             "healing": view.healing_status(),
+            "restarts": view.restart_status(),
             "extensions": dict(view.extensions()),
             "metrics": self._metrics(),
             "system": self._machine.read(),
@@ -122,6 +125,7 @@ class Reports:
                 "memory_limit": f"{view.memory_limit_bytes / 1e9:.2f}GB",
                 "memory_limit_bytes": view.memory_limit_bytes,
                 "worker_threads": view.worker_threads,
+                "restarts": view.restart_status(),
             },
             "metrics": self._metrics(),
             "performance": self._history.performance(),
@@ -202,6 +206,7 @@ class Reports:
             scrub_finding(self._view.replica_status()),
             checkpoint_finding(self._view.checkpoint_status()),
             backup_finding(self._view.backup_status()),
+            restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),
         ]
 
@@ -248,7 +253,7 @@ class Reports:
                 "workers",
                 Status.UNHEALTHY if stuck >= workers else Status.DEGRADED,
                 f"{stuck} of {workers} workers do not listen to their interrupt",
-                "They end by themselves or with a restart of the service.",
+                "The supervisor replaces the process if they do not end; without one, restart it.",
             )
         if queue["waiting"] and queue["waiting"] >= queue["queue_size"]:
             return Finding(

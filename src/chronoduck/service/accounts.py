@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.errors import DuckDBException, QuotaExceededError
@@ -27,8 +26,7 @@ class Interruptible(Protocol):
     def interrupt(self, reason: CancelReason, error: DuckDBException | None = None, /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """One limit and what is used of it."""
 
     name: str
@@ -58,6 +56,7 @@ class Account:
         self._busy: dict[Interruptible, float] = {}
         """Statements in the engine now, and since when."""
         self._timer: asyncio.TimerHandle | None = None
+        """Comes when nothing may be left; not later, but perhaps earlier, than that."""
         self._engine = SpendingWindow(_HOUR, _ENGINE_STEP_SECONDS)
         self.open_statements = 0
         self.total_requests = 0
@@ -144,15 +143,13 @@ class Account:
         """Note that a statement is in the engine from now on."""
         self._busy[statement] = self._clock()
         if self.limits.engine_seconds_per_hour is not None:
-            self._watch()
+            self._watch(self.limits.engine_seconds_per_hour)
 
     def end_step(self, statement: Interruptible, seconds: float) -> None:
         """Charge the seconds that a statement was in the engine."""
         self._busy.pop(statement, None)
         self._engine.spend(self._clock(), seconds)
         self.total_engine_seconds += seconds
-        if self._timer is not None:
-            self._watch()
 
     def _engine_seconds(self, now: float) -> float:
         return self._engine.spent(now) + self._seconds_now(now)
@@ -161,18 +158,26 @@ class Account:
         """Return what the statements in the engine used so far."""
         return sum(now - began for began in self._busy.values())
 
-    def _watch(self) -> None:
-        """Come back when nothing is left, if all goes on as now; interrupt what runs when it is so."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _watch(self, limit: float) -> None:
+        """Come back when nothing is left, if all goes on as now."""
+        # A timer for each short statement would cost more than all the rest: one that would come
+        # earlier than needed is left as it is.
+        loop = asyncio.get_running_loop()
+        left = limit - self._engine_seconds(self._clock())
+        due = loop.time() + max(0.0, left) / len(self._busy)
+        if self._timer is None or self._timer.when() > due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(due, self._cut)
+
+    def _cut(self) -> None:
+        """Interrupt what runs if nothing is left."""
+        self._timer = None
         limit = self.limits.engine_seconds_per_hour
         if limit is None or not self._busy:
             return
-        left = limit - self._engine_seconds(self._clock())
-        if left > 0:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(left / len(self._busy), self._watch)
+        if self._engine_seconds(self._clock()) < limit:
+            self._watch(limit)
             return
         error = self._engine_refusal(limit)
         for statement in list(self._busy):

@@ -52,6 +52,7 @@ async def run_batch(
         query_hash=parsed[0][0].query_hash,
         leaves_state=True,
         is_read_only=all(statement.is_read_only for statement, _ in parsed),
+        is_alter=any(statement.is_alter for statement, _ in parsed),
     )
     for index, (statement, _) in enumerate(parsed):
         try:

@@ -206,6 +206,16 @@ class StatementRunner:
         for session in list(self._sessions.values()):
             session.leave_engine()
 
+    @property
+    def is_idle_but_for_stuck(self) -> bool:
+        """Whether all that still runs are statements whose workers do not come back."""
+        return all(session.is_stuck for session in self._sessions.values())
+
+    def abandon_all(self) -> None:
+        """Send every caller away, because this process ends."""
+        for session in list(self._sessions.values()):
+            session.abandon()
+
     def cancel_all(self, reason: CancelReason) -> None:
         """Interrupt every running statement."""
         for session in list(self._sessions.values()):
@@ -240,6 +250,7 @@ class OpenStatement:
             running,
             account,
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
+            is_alter=statement.is_alter,
         )
         self._ended = False
         runner.add(self.session)

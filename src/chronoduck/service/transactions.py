@@ -64,6 +64,8 @@ class Transaction:
         refuse_inside(statement)
         self._runner.admit(statement)
         try:
+            if statement.is_alter:
+                await self._session.stay_alone()
             return await self._session.run(
                 lambda connection: run_and_fetch(
                     connection, statement, params, self._session, fetch_mode

@@ -90,6 +90,14 @@ class Settings(BaseSettings):
     """The largest file that can be uploaded for loading."""
     shutdown_grace: Seconds = 10.0
     """How long running statements may finish at shutdown before they are interrupted."""
+    stuck_seconds: Seconds = 5.0
+    """How long a statement may not listen to its interrupt before the server's process is replaced."""
+    silent_seconds: Seconds = 5.0
+    """How long the server's event loop may hang before the supervisor ends the process."""
+    standby: bool = True
+    """Keep a second process ready to take over; it costs 150 MB, a restart without it a second more."""
+    address_space_limit: SpaceCount | None = None
+    """Bound of the server's address space; default: twice the memory limit and 4 GB; 0 is off."""
     slow_query_seconds: Seconds = 5.0
     """Statements from this duration on are logged as warnings."""
 
