@@ -94,5 +94,5 @@ def _picture(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> Gr
     lines += [f"[{color}]  ! {sentence}[/]" for sentence in health["errors"]]
     replication = statistics["replication"]
     if replication["enabled"]:
-        lines.append(f"  replica      {replication['sentence']}")
+        lines.append(f"  durability   {replication['sentence']}")
     return Group(*(Text.from_markup(line, overflow="fold") for line in lines))

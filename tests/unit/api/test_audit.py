@@ -9,8 +9,10 @@ from typing import Any
 import httpx2
 import orjson
 import pytest
+from fastapi import Request
 
 from chronoduck.api import create_app
+from chronoduck.api.access import attach
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import PermissionDeniedError, QuotaExceededError
 from chronoduck.settings import AuditSettings, Settings
@@ -85,11 +87,13 @@ async def test_a_request_refused_before_it_is_a_statement_is_recorded(
     app = create_app(service)
 
     @app.get("/forbidden")
-    async def forbidden() -> None:
+    async def forbidden(request: Request) -> None:
+        attach(request.scope, app.state.access)
         raise PermissionDeniedError("not for you")
 
     @app.get("/too-much")
-    async def too_much() -> None:
+    async def too_much(request: Request) -> None:
+        attach(request.scope, app.state.access)
         raise QuotaExceededError("enough")
 
     async with app.router.lifespan_context(app):
