@@ -9,9 +9,11 @@
     │   ├── DatabasePermissionError     a path may not be read or written, or is open to others
     │   ├── DatabaseFailedError         I/O error, corruption, FATAL: the service heals itself
     │   ├── ServiceUnavailableError     not initialised, shutting down
-    │   └── EngineRestartedError        the engine process was replaced under this statement
+    │   ├── EngineRestartedError        the engine process was replaced; nothing was answered yet
+    │   └── WriteOutcomeUnknownError    it was replaced while a write ran, which may be applied or not
     ├── DuckDBQueryError                the caller's statement is at fault
     │   ├── StatementRefusedError       this kind of statement is not run here
+    │   ├── LimitExceededError          one statement asks for more than its principal may
     │   ├── StatementTimeoutError       its deadline passed
     │   ├── StatementCancelledError     interrupted by an operator or by its caller
     │   ├── TransactionConflictError    two writers met; the transaction was rolled back
@@ -31,6 +33,7 @@
     ├── AuthenticationError             no valid credential
     ├── PermissionDeniedError           a valid credential that does not allow this
     ├── QuotaExceededError              the principal used what it may use in this time
+    ├── TooManyAttemptsError            too many invalid credentials came from one address
     └── LoadError                       a file that cannot be loaded
 
 Every class carries a stable ``code`` (part of the API), the ``http_status`` and the process
@@ -59,6 +62,7 @@ __all__ = [
     "EngineBugError",
     "EngineRestartedError",
     "InvalidRequestError",
+    "LimitExceededError",
     "LoadError",
     "NotFoundError",
     "OutOfMemoryError",
@@ -73,7 +77,9 @@ __all__ = [
     "StatementTimeoutError",
     "TemplateError",
     "TemplateNotFoundError",
+    "TooManyAttemptsError",
     "TransactionConflictError",
+    "WriteOutcomeUnknownError",
 ]
 
 
@@ -95,6 +101,8 @@ class DuckDBException(Exception):
         self.hint = self.default_hint if hint is None else hint
         self.operator_detail = operator_detail or detail
         self.retry_after_seconds: float | None = None
+        self.is_recorded = False
+        """Whether a statement's record in log and audit trail tells of it."""
 
     def __str__(self) -> str:
         return self.detail
@@ -156,12 +164,29 @@ class ServiceUnavailableError(DuckDBConnectionError):
 
 
 class EngineRestartedError(DuckDBConnectionError):
-    """The engine process was replaced while this statement waited or ran."""
+    """The server's process was replaced before this statement was answered; it changed nothing."""
 
     code = "engine_restarted"
     title = "The engine was restarted"
     exit_code = 75
-    default_hint = "Send it again: the new engine answers within a second."
+    default_hint = "Send it again at once on a new connection: it waits there for the new engine."
+
+    def __init__(
+        self, detail: str, *, hint: str | None = None, operator_detail: str | None = None
+    ) -> None:
+        super().__init__(detail, hint=hint, operator_detail=operator_detail)
+        self.retry_after_seconds = 0.0
+
+
+class WriteOutcomeUnknownError(DuckDBConnectionError):
+    """The process was replaced while a write ran. Not 503: who repeats those would write twice."""
+
+    code = "write_outcome_unknown"
+    title = "The outcome of a write is unknown"
+    http_status = 500
+    exit_code = 75
+    retryable = False
+    default_hint = "Look whether it was applied before you send it again."
 
 
 class DuckDBQueryError(DuckDBException):
@@ -208,6 +233,15 @@ class StatementRefusedError(DuckDBQueryError):
         """``rule`` is stable, in kebab case, and listed in docs/security.md."""
         super().__init__(detail, hint=hint, operator_detail=operator_detail)
         self.rule = rule
+
+
+class LimitExceededError(DuckDBQueryError):
+    """One statement asks for more than its principal may have at once; waiting does not help."""
+
+    code = "limit_exceeded"
+    title = "More than this principal may ask for"
+    http_status = 422
+    exit_code = 77
 
 
 class StatementTimeoutError(DuckDBQueryError):
@@ -392,6 +426,17 @@ class QuotaExceededError(DuckDBException):
     http_status = 429
     exit_code = 75
     retryable = True
+
+
+class TooManyAttemptsError(DuckDBException):
+    """Too many invalid credentials came from one address; it has to wait."""
+
+    code = "too_many_attempts"
+    title = "Too many attempts"
+    http_status = 429
+    exit_code = 75
+    retryable = True
+    default_hint = "Wait as long as Retry-After says, and send a valid token."
 
 
 class LoadError(DuckDBException):

@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from chronoduck.engine.ownership import current_owner
 from tests.docs.documents import REPOSITORY
-from tests.server import free_port, run_cli
+from tests.server import free_port, run_cli, watch_end
 
 pytestmark = pytest.mark.slow
 RUNBOOKS = (REPOSITORY / "docs" / "runbooks.md").read_text()
@@ -106,7 +107,10 @@ class Machine:
     def kill(self) -> None:
         """End the service as a crash does; its replicator ships the rest and follows."""
         pid = int((self.root / "service.pid").read_text())
+        owner = current_owner(self.database)
+        ends = watch_end(owner.pid if owner else 0)
         os.kill(pid, 9)
+        ends()
         (self.root / "service.pid").unlink()
 
     def flip(self, path: Path, where: float) -> None:
@@ -119,7 +123,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     machine = Machine(tmp_path)
-    machine.run("systemctl start duckdb-analytics")
+    machine.run("systemctl start chrono-scraper")
     for command in (
         ("query", f"CREATE TABLE pages_analytics AS SELECT range AS a FROM range({ROWS - 1})"),
         ("backup", "create"),
@@ -129,11 +133,11 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         done = run_cli(tmp_path, *command, **machine.settings)
         assert done.returncode == 0, done.stderr
     yield machine
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
 
 
 def _corrupt(machine: Machine) -> None:
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
     machine.flip(machine.database, 0.01)
 
 
@@ -147,19 +151,19 @@ def _damage_log(machine: Machine) -> None:
 
 
 def _lose_disk(machine: Machine) -> None:
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
     shutil.rmtree(machine.data)
     machine.data.mkdir(mode=0o750)
 
 
 def _lose_replica(machine: Machine) -> None:
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
     shutil.rmtree(machine.root / "replica")
     machine.flip(machine.database, 0.01)
 
 
 def _put_older_file(machine: Machine) -> None:
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
     for path in machine.data.glob("chrono_analytics.db*"):
         path.unlink()
     created = run_cli(

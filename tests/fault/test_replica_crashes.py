@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.server import Server, run_cli
+from tests.server import Server, is_alive, run_cli
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ SEED = int(os.environ.get("CHRONODUCK_CRASH_SEED", "20261124"))
 
 def replicator_of(server: Server) -> int:
     """Return the process id of the service's replicator."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    children = Path(f"/proc/{server.server_pid}/task/{server.server_pid}/children").read_text()
     for pid in children.split():
         if "chronoduck.replication" in Path(f"/proc/{pid}/cmdline").read_text():
             return int(pid)
@@ -99,7 +99,7 @@ def test_kills_of_service_and_replicator_at_any_moment(tmp_path: Path) -> None:
                 if what != "service":
                     os.kill(replicator_of(server), signal.SIGKILL)
                     time.sleep(0.0 if what == "both" else choice.uniform(0.2, 0.8))
-                server.process.kill()
+                server.kill()
 
             timer = threading.Timer(choice.uniform(0.05, 1.2), kill)
             timer.start()
@@ -137,7 +137,7 @@ def test_a_lost_disk_costs_at_most_the_lag(tmp_path: Path) -> None:
     shipped = 0
     with Server(directory, **settings(tmp_path)) as server:
         server.query("CREATE TABLE IF NOT EXISTS t (a INTEGER)")
-        timer = threading.Timer(3.0, server.process.kill)
+        timer = threading.Timer(3.0, server.kill)
 
         def note() -> None:
             nonlocal shipped
@@ -148,6 +148,7 @@ def test_a_lost_disk_costs_at_most_the_lag(tmp_path: Path) -> None:
         noting.start()
         replicator = replicator_of(server)
         attempted = insert_until_killed(server, 0, acknowledged)
+        timer.join()
         os.kill(replicator, signal.SIGKILL)  # it would ship the rest
     shutil.rmtree(directory)
     directory.mkdir()
@@ -185,7 +186,11 @@ def test_a_flipped_bit_in_the_log_stops_the_start_and_recover_mends_it(tmp_path:
         for number in range(200):
             server.query(f"INSERT INTO t VALUES ({number})")
         wait_for_the_replica(server)
+        replicator = replicator_of(server)
         server.kill()
+        # It ships the rest before it ends.
+        while is_alive(replicator):
+            time.sleep(0.02)
     log = directory / "test.db.wal"
     data = bytearray(log.read_bytes())
     data[len(data) // 2] ^= 1

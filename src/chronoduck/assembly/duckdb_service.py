@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
 
+from chronoduck import __version__
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
@@ -22,22 +25,27 @@ from chronoduck.assembly.state import EngineState, StateView
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.engine.guard.judge import Guard
+from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
-from chronoduck.errors import ServiceUnavailableError
+from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
+from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
+from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
-from chronoduck.principals import Role
+from chronoduck.principals import LOCAL, Role, Scope
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import run_and_fetch
+from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
@@ -62,14 +70,21 @@ class DuckDBService:
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, on_stuck: Callable[[], None] = lambda: None
+        self,
+        settings: Settings | None = None,
+        *,
+        on_stuck: Callable[[str], None] = lambda reason: None,
+        restarts: RestartHistory | None = None,
     ) -> None:
         """Make a service that is not open yet.
 
-        ``on_stuck`` is called, again and again, when a failed instance cannot be closed in this
-        process, so that only a new process can open the file; health is ``unhealthy`` meanwhile.
+        ``on_stuck`` is called, again and again, with the reason why only a new process helps:
+        statements that do not listen to their interrupt, or a failed instance that cannot be closed.
+        It may begin to replace this process, see ``abandon``; by itself the service only tells it in
+        its health. ``restarts``: what a supervisor knows of the processes before this one.
         """
         self._on_stuck = on_stuck
+        self._restarts = restarts or RestartHistory()
         self.settings = settings or load_settings()
         breaker = self.settings.breaker
         self.circuit_breaker = CircuitBreaker(
@@ -82,14 +97,25 @@ class DuckDBService:
                 window_seconds=breaker.window_seconds,
             ),
         )
+        self.quotas = Quotas(self.settings.quota.of)
+        """What every principal may use and uses."""
         self._history = QueryHistory()
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
+        self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
+        self.audit = AuditTrail(
+            self.settings.audit_path,
+            self.settings.audit,
+            mask_statement=mask_statement,
+            mask_message=mask_message,
+        )
+        """The append-only trail; ``record`` and ``act`` are for every room."""
         self._log = get_logger("service")
         self._parts: Parts | None = None
         self._templates: TemplateLibrary | None = None
         self._starting = asyncio.Lock()
         self._is_stopped = False
         self._is_draining = False
+        self._is_abandoned = False
         self._started_at = time.monotonic()
         self._reports: Reports | None = None
 
@@ -116,13 +142,26 @@ class DuckDBService:
             self._templates = TemplateLibrary.load(directories, partial(_check_template, guard))
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
+        try:
+            await asyncio.to_thread(self.audit.open)
+        except BaseException:
+            await asyncio.to_thread(instance.close)
+            if link is not None:
+                await link.stop(0.0)
+            raise
         self._parts = Parts.build(
             instance,
             parser,
             self.circuit_breaker,
-            observers=(self._history.record, self._statement_log.record),
+            observers=(
+                self._history.record,
+                self._statement_log.record,
+                self.metrics.statements.record,
+                self.audit.statement,
+            ),
             on_stuck=self._on_stuck,
             link=link,
+            quotas=self.quotas,
         )
         self._is_stopped = self._is_draining = False
         self._started_at = time.monotonic()
@@ -134,6 +173,7 @@ class DuckDBService:
             extensions=instance.extensions,
             seconds=round(self._started_at - started, 3),
         )
+        self.audit.record("service_started", LOCAL, chronoduck=__version__, pid=os.getpid())
 
     async def shutdown(self) -> None:
         """Let running statements finish within the grace period, interrupt the rest, close the file.
@@ -150,6 +190,18 @@ class DuckDBService:
             if interrupted:
                 self._log.warning("shutdown_interrupted_statements", count=interrupted)
             self._log.info("service_stopped", graceful=not interrupted)
+            self.audit.record("service_stopped", LOCAL, interrupted_statements=interrupted)
+            await asyncio.to_thread(self.audit.close)
+
+    async def abandon(self, grace_seconds: float) -> None:
+        """Let statements end within the time and answer the rest, because this process ends.
+
+        The database is not closed: what was acknowledged is in the file and its log. Reads, and what
+        has not begun, get EngineRestartedError; a write that runs, WriteOutcomeUnknownError.
+        """
+        self._is_abandoned = True
+        if self._parts is not None:
+            await self._parts.abandon(grace_seconds)
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -169,6 +221,8 @@ class DuckDBService:
         return self._parts is not None and not self._is_draining
 
     async def _started(self) -> Parts:
+        if self._is_abandoned:
+            raise EngineRestartedError("the server's process is being replaced")
         if self._parts is None or self._is_draining:
             if self._is_stopped or self._is_draining:
                 raise ServiceUnavailableError(
@@ -267,13 +321,22 @@ class DuckDBService:
         """Return what runs statements into bytes of a format."""
         return (await self._started()).encoded
 
+    async def check_scope(self, scope: Scope) -> None:
+        """Refuse a scope that names what is not there, or filters by what is not a condition.
+
+        Raises:
+            InvalidRequestError: names everything that is wrong.
+        """
+        await (await self._started()).check_scope(scope)
+
     async def catalog(self) -> Catalog:
         """Return what knows the tables."""
         return (await self._started()).catalog
 
-    async def loader(self) -> FileLoader:
-        """Return what loads files into tables."""
-        return (await self._started()).loader
+    async def loader(self, caller: Caller | None = None) -> FileLoader:
+        """Return what loads files into tables, on the caller's account."""
+        parts = await self._started()
+        return parts.loader if caller is None else parts.loader_for(caller)
 
     async def jobs(self) -> JobRegistry:
         """Return the work that outlives its request."""
@@ -338,6 +401,18 @@ class DuckDBService:
         """Return the short performance report."""
         return self._report().performance_metrics()
 
+    async def render_metrics(self, accept: str, *, show_versions: bool) -> tuple[bytes, str]:
+        """Return the page that Prometheus scrapes and its media type; never waits for statements."""
+        report = self._report()
+        return self.metrics.render(
+            accept,
+            show_versions=show_versions,
+            health=await report.health(),
+            statistics=report.statistics(),
+            replication=report.replication(),
+            backups=report.backups(),
+        )
+
     async def get_replication_status(self) -> dict[str, Any]:
         """Return how far the replica is behind, what it holds, and the checkpoints."""
         return self._report().replication()
@@ -347,7 +422,12 @@ class DuckDBService:
             budget = memory_budget(self.settings)
             self._reports = Reports(
                 StateView(
-                    self.settings, self.circuit_breaker, budget, lambda: self._engine_state()
+                    self.settings,
+                    self.circuit_breaker,
+                    budget,
+                    self._restarts,
+                    lambda: self._engine_state(),
+                    self.audit.get_status,
                 ),
                 self._history,
                 MachineProbe(budget.total_bytes, self.settings.database_path.parent),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
@@ -23,9 +23,11 @@ from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import DiskFullError, ServiceUnavailableError
+from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
+from chronoduck.principals import Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -34,9 +36,11 @@ from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
+from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
+from chronoduck.service.stuck import StuckStatements
 from chronoduck.transfer import FileLoader
 
 __all__ = ["Parts"]
@@ -49,6 +53,7 @@ _LOAD = Statement(
     query_hash="",
     leaves_state=True,
 )
+_LOADER = Caller("load")
 _READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
@@ -83,8 +88,9 @@ class Parts:
         parser: StatementParser,
         breaker: CircuitBreaker,
         observers: Sequence[StatementObserver],
-        on_stuck: Callable[[], None],
+        on_stuck: Callable[[str], None],
         link: ReplicatorLink | None,
+        quotas: Quotas,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -99,14 +105,28 @@ class Parts:
         checkpointer = Checkpointer(
             instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
         )
+        admission = Admission(
+            settings.worker_threads,
+            settings.queue_size,
+            seats=settings.pool_size,
+            place_share=settings.worker_share,
+            seat_share=settings.connection_share,
+        )
         access = EngineAccess(
             instance,
             pool,
             healer,
-            Admission(settings.worker_threads, settings.queue_size),
+            admission,
             workers,
             gate,
             checkpointer,
+            Scopes(instance),
+            StuckStatements(
+                settings.worker_threads,
+                settings.stuck_seconds,
+                lambda: admission.waiting,
+                on_stuck,
+            ),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -115,8 +135,14 @@ class Parts:
             parser,
             Guard(parser, LiveDefinitions(instance.cursor, lambda: instance.generation)),
             settings,
-            (*observers, _commit_counter(checkpointer), _full_disk_teller(guard)),
+            (
+                *observers,
+                _commit_counter(checkpointer),
+                _change_teller(access.scopes),
+                _full_disk_teller(guard),
+            ),
             guard.check_write,
+            quotas,
         )
         queries = Queries(runner)
         jobs = JobRegistry()
@@ -137,8 +163,8 @@ class Parts:
             ping=EnginePing(instance),
             queries=queries,
             encoded=EncodedQueries(runner, instance.spool_directory),
-            catalog=Catalog(queries.execute),
-            loader=FileLoader(_Transactions(runner), instance.spool_directory),
+            catalog=Catalog(queries.execute, _in_thread(closers, access.scopes.plan)),
+            loader=FileLoader(_Transactions(runner, Caller("load")), instance.spool_directory),
             checkpointer=checkpointer,
             link=link,
             jobs=jobs,
@@ -147,6 +173,24 @@ class Parts:
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
         )
+
+    async def abandon(self, grace_seconds: float) -> None:
+        """Answer everybody, because this process ends without closing the database."""
+        self.access.admission.close(EngineRestartedError("the server's process is being replaced"))
+        await _wait_until(lambda: self.runner.is_idle_but_for_stuck, grace_seconds)
+        self.runner.abandon_all()
+
+    def loader_for(self, caller: Caller) -> FileLoader:
+        """Return the loader, with what it runs on the caller's account."""
+        return self.loader.through(_Transactions(self.runner, caller))
+
+    async def check_scope(self, scope: Scope) -> None:
+        """Refuse a scope that could not be kept.
+
+        Raises:
+            InvalidRequestError: names everything that is wrong.
+        """
+        await _in_thread(self.closers, self.access.scopes.check)(scope)
 
     async def close(self, grace_seconds: float) -> int:
         """Let statements finish within the grace period, interrupt the rest, close the file.
@@ -171,8 +215,9 @@ class Parts:
             await self.link.stop(grace_seconds)
         self.workers.close()
         self.closers.shutdown(wait=False)
-        runner.guard.close()
+        runner.close()
         runner.parser.close()
+        self.access.scopes.close()
         return interrupted
 
 
@@ -184,6 +229,26 @@ def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
             checkpointer.note_commit()
 
     return count
+
+
+def _change_teller(scopes: Scopes) -> StatementObserver:
+    """Return what tells the scopes of statements that may have changed tables and views."""
+
+    def tell(record: StatementRecord) -> None:
+        scopes.note(record.kind)
+
+    return tell
+
+
+def _in_thread(
+    executor: ThreadPoolExecutor, call: Callable[[Scope], T]
+) -> Callable[[Scope], Awaitable[T]]:
+    """Return the call as one that does not block the event loop."""
+
+    async def run(scope: Scope) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call, scope)
+
+    return run
 
 
 def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
@@ -199,12 +264,13 @@ def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
 class _Transactions:
     """Runs functions of several statements, each in one transaction and one entry of the list."""
 
-    def __init__(self, runner: StatementRunner) -> None:
+    def __init__(self, runner: StatementRunner, caller: Caller) -> None:
         self._runner = runner
+        self._caller = caller
 
     async def __call__(self, work: Callable[[SqlSession], T]) -> T:
         timeout = self._runner.settings.max_statement_timeout
-        async with self._runner.session(_LOAD, Caller("load"), timeout) as session:
+        async with self._runner.session(_LOAD, self._caller, timeout) as session:
 
             def step(connection: Connection) -> T:
                 with transaction(connection, session.token):

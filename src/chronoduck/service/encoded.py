@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Protocol
-
-import pyarrow as pa
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import (
@@ -24,9 +22,12 @@ from chronoduck.engine.execution import Params, RunningResult
 from chronoduck.engine.guard.judge import Origin
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, StatementCancelledError
+from chronoduck.principals import Limits
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.records import Caller
+from chronoduck.service.result_caps import ResultCap, lesser
 from chronoduck.service.runner import OpenStatement, StatementRunner
+from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
 
 __all__ = ["ByteStream", "EncodedQueries", "EncodedResult", "ResultRequest"]
@@ -85,7 +86,12 @@ class _Encoding:
         self._session = session
         self._result: RunningResult | None = None
         self._encoder: ResultEncoder | None = None
-        self._rows = 0
+        limits = session.limits
+        self._cap = ResultCap(
+            lesser(request.max_rows, limits.max_rows),
+            limits.max_result_bytes,
+            counts_arrow=request.format is ResultFormat.PARQUET,
+        )
         self._tail_sent = False
         self.truncated: bool | None = None
 
@@ -101,6 +107,7 @@ class _Encoding:
     def begin(self, connection: Connection, sink: IO[bytes] | None) -> bytes:
         """Execute, and encode until the end, or until enough is held; returns what is held."""
         request = self._request
+        check_scan(connection, self._statement, request.params, self._session)
         result = self._result = RunningResult(
             connection,
             request.sql,
@@ -116,7 +123,8 @@ class _Encoding:
             request.format, schema, self._statement.query_hash, request.options
         )
         parts = [encoder.head()]
-        held = len(parts[0])
+        held = self._cap.bytes = len(parts[0])
+        self._session.running.bytes += held
         while not self._tail_sent and (sink is not None or held < _HELD_BYTES):
             piece = self.next()
             held += len(piece)
@@ -135,28 +143,26 @@ class _Encoding:
 
     def next(self) -> bytes:
         """Return the bytes of the next batch, or the tail."""
+        piece = self._next()
+        self._session.running.bytes += len(piece)
+        return piece
+
+    def _next(self) -> bytes:
         result, encoder = self._result, self._encoder
         assert result is not None and encoder is not None  # noqa: S101, PT018 - set by begin()
         batch = None if self.truncated else result.next_batch()
         if batch is not None:
-            return encoder.rows(self._limited(batch))
+            piece = self._cap.encode(batch, encoder.rows)
+            self.truncated = self._cap.is_reached or None
+            self._session.running.rows = self._cap.rows
+            return piece
         self.truncated = bool(self.truncated)
         self._tail_sent = True
         running = self._session.running
         running.memory_mb = result.finish()
         return encoder.tail(
-            ResultSummary(self._rows, self.truncated, result.engine_seconds, running.memory_mb)
+            ResultSummary(self._cap.rows, self.truncated, result.engine_seconds, running.memory_mb)
         )
-
-    def _limited(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        limit = self._request.max_rows
-        if limit is not None and self._rows + batch.num_rows > limit:
-            # One row too many is proof enough; the rest is never computed.
-            self.truncated = True
-            batch = batch.slice(0, limit - self._rows)
-        self._rows += batch.num_rows
-        self._session.running.rows = self._rows
-        return batch
 
     def failure_line(self, error: DuckDBException) -> bytes | None:
         """Return what a format says in band when its stream breaks; None: the stream is cut."""
@@ -178,6 +184,7 @@ class EncodedQueries:
         """
         statement = await self._runner.parse(request.sql, caller, request.origin)
         opened = self._runner.open(statement, caller, request.timeout)
+        request = _held_to(request, opened.account.limits)
         encoding = _Encoding(request, statement, opened.session)
         try:
             if request.whole:
@@ -241,6 +248,13 @@ class EncodedQueries:
         return EncodedResult(
             encoding.media_type, b"", encoding.truncated, _FileStream(spool), length
         )
+
+
+def _held_to(request: ResultRequest, limits: Limits) -> ResultRequest:
+    """Have a result that may be cut short wait for its end where only a header can tell of it."""
+    if limits.max_rows is None and limits.max_result_bytes is None:
+        return request
+    return replace(request, whole=request.whole or not request.format.flags_truncation)
 
 
 def _finish(encoding: _Encoding, opened: OpenStatement, statement: Statement) -> None:

@@ -12,6 +12,7 @@ from random import getrandbits
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.guard.judge import Guard, Origin, Pending
+from chronoduck.engine.scopes import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     BatchError,
@@ -21,11 +22,16 @@ from chronoduck.errors import (
     DuckDBResourceError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
+    QuotaExceededError,
     StatementCancelledError,
+    StatementRefusedError,
     StatementTimeoutError,
 )
-from chronoduck.principals import LOCAL
+from chronoduck.principals import LOCAL, Limits
 from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.service.accounts import Account
+from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
     Outcome,
@@ -41,6 +47,12 @@ __all__ = ["OpenStatement", "StatementRunner"]
 
 _FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
 """Of a batch or transaction each statement is looked at."""
+_REFUSALS = (
+    CircuitBreakerOpenException,
+    DuckDBResourceError,
+    PermissionDeniedError,
+    QuotaExceededError,
+)
 
 
 class StatementRunner:
@@ -55,32 +67,36 @@ class StatementRunner:
         settings: Settings,
         observers: Sequence[StatementObserver] = (),
         check_write: Callable[[], None] = lambda: None,
+        quotas: Quotas | None = None,
     ) -> None:
-        """``check_write`` raises when nothing may be written now."""
+        """``check_write`` raises when nothing may be written now; without ``quotas`` all is allowed."""
         self.access = access
         self.breaker = breaker
         self.parser = parser
         self.guard = guard
+        self._blind_guard = Guard(parser)
         self.settings = settings
         self._observers = tuple(observers)
         self._check_write = check_write
+        self.quotas = quotas or Quotas()
         self._sessions: dict[str, Session] = {}
 
-    def timeout(self, asked: float | None) -> float:
-        """Return the deadline in seconds for what the caller asked for.
+    def timeout(self, asked: float | None, limits: Limits) -> float:
+        """Return the deadline in seconds for what the caller asked for; its limits shorten it.
 
         Raises:
             InvalidRequestError: not above 0 or above ``DUCKDB_MAX_STATEMENT_TIMEOUT``.
         """
+        longest = limits.statement_timeout or float("inf")
         if asked is None:
-            return self.settings.statement_timeout
+            return min(longest, self.settings.statement_timeout)
         limit = self.settings.max_statement_timeout
         if not 0 < asked <= limit:
             raise InvalidRequestError(
                 f"timeout_seconds is {asked:g}; it must be above 0 and at most {limit:g}",
                 hint="The operator sets the limit as DUCKDB_MAX_STATEMENT_TIMEOUT.",
             )
-        return asked
+        return min(longest, asked)
 
     async def parse(
         self, sql: str, caller: Caller, origin: Origin = "user", pending: Pending | None = None
@@ -96,29 +112,45 @@ class StatementRunner:
         """
         principal = caller.principal
         try:
-            if principal.id == LOCAL.id:
+            if principal.id == LOCAL.id and principal.scope is None:
                 return self.parser.parse(sql)
-            judge = partial(self.guard.judge, sql, principal.role, origin, pending)
-            if self.guard.is_quick(sql, principal.role, origin):
-                return judge()
-            return await asyncio.to_thread(judge)
+            # A narrowed one reaches no view or macro: what they are must not show in refusals.
+            guard = self.guard if principal.scope is None else self._blind_guard
+            judge = partial(guard.judge, sql, principal.role, origin, pending)
+            is_quick = guard.is_quick(sql, principal.role, origin)
+            statement = judge() if is_quick else await asyncio.to_thread(judge)
+            if principal.scope is not None:
+                self.access.scopes.judge(statement, principal)
+            return statement
         except DuckDBException as error:
-            record = StatementRecord(
+            self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
+            raise
+
+    def record_refusal(self, statement: Statement, caller: Caller, error: DuckDBException) -> None:
+        """Record a valid statement that never got a session."""
+        self._record_refusal(statement.text, statement.kind, statement.query_hash, caller, error)
+
+    def _record_refusal(
+        self, sql: str, kind: str, sql_hash: str, caller: Caller, error: DuckDBException
+    ) -> None:
+        self.remove(
+            StatementRecord(
                 id=_new_id(),
                 sql=sql,
-                kind="invalid",
-                query_hash=query_hash(sql),
+                kind=kind,
+                query_hash=sql_hash,
                 caller=caller,
                 outcome=_outcome(error),
-                error_code=error.code,
+                error_code=_code(error),
                 ended_at=time.time(),
                 execution_time=0.0,
                 queue_time=0.0,
                 rows=0,
                 memory_mb=0.0,
+                rule=_rule(error),
             )
-            self.remove(record)
-            raise
+        )
+        error.is_recorded = True
 
     @asynccontextmanager
     async def session(
@@ -141,9 +173,24 @@ class StatementRunner:
         Raises:
             CircuitBreakerOpenException: the breaker refuses calls now.
             DiskFullError: it would write, and there is too little space.
+            QuotaExceededError: the principal used what it may use.
         """
-        self.admit(statement)
-        return OpenStatement(self, statement, caller, self.timeout(timeout))
+        try:
+            check_reader(caller.principal)
+            self.admit(statement)
+            account = self.quotas.account(caller.principal)
+            timeout = self.timeout(timeout, account.limits)
+            account.open_statement()
+        except DuckDBException as error:
+            self.record_refusal(statement, caller, error)
+            raise
+        try:
+            return OpenStatement(self, statement, caller, timeout, account)
+        except BaseException as error:
+            account.close_statement()
+            if isinstance(error, DuckDBException):
+                self.record_refusal(statement, caller, error)
+            raise
 
     def admit(self, statement: Statement) -> None:
         """Refuse a statement that writes while nothing may be written; what frees space may.
@@ -153,6 +200,11 @@ class StatementRunner:
         """
         if not statement.is_read_only and statement.kind not in _FREES_SPACE:
             self._check_write()
+
+    def close(self) -> None:
+        """Close what judges statements."""
+        self.guard.close()
+        self._blind_guard.close()
 
     def add(self, session: Session) -> None:
         """List a statement as running."""
@@ -189,6 +241,16 @@ class StatementRunner:
         for session in list(self._sessions.values()):
             session.leave_engine()
 
+    @property
+    def is_idle_but_for_stuck(self) -> bool:
+        """Whether all that still runs are statements whose workers do not come back."""
+        return all(session.is_stuck for session in self._sessions.values())
+
+    def abandon_all(self) -> None:
+        """Send every caller away, because this process ends."""
+        for session in list(self._sessions.values()):
+            session.abandon()
+
     def cancel_all(self, reason: CancelReason) -> None:
         """Interrupt every running statement."""
         for session in list(self._sessions.values()):
@@ -199,9 +261,15 @@ class OpenStatement:
     """A statement on its way: its session, and the one call that ends it."""
 
     def __init__(
-        self, runner: StatementRunner, statement: Statement, caller: Caller, timeout: float
+        self,
+        runner: StatementRunner,
+        statement: Statement,
+        caller: Caller,
+        timeout: float,
+        account: Account,
     ) -> None:
         self._runner = runner
+        self.account = account
         self._permit = runner.breaker.before_call()
         running = RunningStatement(
             id=_new_id(),
@@ -215,7 +283,9 @@ class OpenStatement:
             runner.access,
             CancelToken(timeout),
             running,
+            account,
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
+            is_alter=statement.is_alter,
         )
         self._ended = False
         runner.add(self.session)
@@ -226,6 +296,7 @@ class OpenStatement:
             return
         self._ended = True
         self.session.close()
+        self.account.close_statement()
         running = self.session.running
         seconds = time.perf_counter() - running.started
         breaker = self._runner.breaker
@@ -240,17 +311,22 @@ class OpenStatement:
             id=running.id,
             sql=running.sql,
             kind=running.kind,
-            query_hash=running.query_hash,
+            query_hash=running.query_hash or query_hash(running.sql),
             caller=running.caller,
             outcome=outcome,
-            error_code=error.code if isinstance(error, DuckDBException) else None,
+            error_code=_code(error),
             ended_at=time.time(),
             execution_time=seconds,
             queue_time=running.queue_seconds,
             rows=running.rows,
             memory_mb=running.memory_mb,
+            engine_seconds=running.engine_seconds,
+            bytes=running.bytes,
+            rule=_rule(error),
         )
         self._runner.remove(record)
+        if isinstance(error, DuckDBException):
+            error.is_recorded = True
 
 
 def _new_id() -> str:
@@ -264,9 +340,22 @@ def _is_infrastructure_failure(error: BaseException | None) -> bool:
     return isinstance(error, EngineFailure) and not error.had_no_effect
 
 
+def _cause(error: BaseException | None) -> BaseException | None:
+    return error.cause if isinstance(error, BatchError) else error
+
+
+def _code(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.code if isinstance(cause, DuckDBException) else None
+
+
+def _rule(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.rule if isinstance(cause, StatementRefusedError) else None
+
+
 def _outcome(error: BaseException | None) -> Outcome:
-    if isinstance(error, BatchError):
-        error = error.cause
+    error = _cause(error)
     if error is None:
         return "ok"
     if isinstance(error, StatementTimeoutError):
@@ -275,6 +364,6 @@ def _outcome(error: BaseException | None) -> Outcome:
         return "cancelled"
     if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
         return "user_error"
-    if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError):
+    if isinstance(error, _REFUSALS):
         return "refused"
     return "failed" if isinstance(error, DuckDBException) else "aborted"

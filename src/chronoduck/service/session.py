@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
@@ -15,19 +15,33 @@ from chronoduck.engine.execution import RunningResult
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.pool import ConnectionPool, PooledConnection
+from chronoduck.engine.scopes import NarrowedConnection, Scopes
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import EngineBugError, StatementTimeoutError
+from chronoduck.errors import (
+    DuckDBException,
+    EngineBugError,
+    EngineRestartedError,
+    StatementCancelledError,
+    StatementTimeoutError,
+    WriteOutcomeUnknownError,
+)
+from chronoduck.principals import Limits, Role
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.write_gate import WriteGate
+from chronoduck.service.accounts import Account
 from chronoduck.service.records import RunningStatement
+from chronoduck.service.stuck import StuckStatements
+from chronoduck.service.widening import return_widened
 
 __all__ = ["EngineAccess", "Session"]
 
 T = TypeVar("T")
 _INTERRUPT_EVERY_SECONDS = 0.05
 """An interrupt that arrives before DuckDB begins is lost: it is repeated until the worker is back."""
+_ALTER_PATIENCE_SECONDS = 10.0
+"""How long an ALTER waits for the writers before it; those after it wait for it."""
 _GRACE_SECONDS = 1.0
-"""How long after its deadline a caller waits for the engine to listen to the interrupt."""
+"""How long after an interrupt a caller waits for the engine to listen to it."""
 
 
 class Checkpoints(Protocol):
@@ -47,8 +61,8 @@ class EngineAccess:
     workers: Workers
     gate: WriteGate
     checkpoints: Checkpoints
-    stuck: int = field(default=0)
-    """Workers whose statement did not listen to its interrupt and whose caller was sent away."""
+    scopes: Scopes
+    stuck: StuckStatements
 
 
 class Session:
@@ -64,13 +78,23 @@ class Session:
         access: EngineAccess,
         token: CancelToken,
         running: RunningStatement,
+        account: Account,
         *,
         is_writer: bool,
+        is_alter: bool = False,
     ) -> None:
         self._access = access
+        self._account = account
+        self._party_id = account.principal.id
+        self._is_capped = account.principal.role is not Role.ADMIN
+        self._has_seat = False
+        """Whether the gate counts a connection for it."""
         self._is_writer = is_writer
         self._is_inside = False
         """Whether it has passed the gate of writers."""
+        self._is_alter = is_alter
+        self._is_alone = False
+        """Whether it is the only writer, as an ALTER has to be."""
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
         self._lease: PooledConnection[Connection] | None = None
@@ -79,15 +103,53 @@ class Session:
         self._is_clean = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._result: RunningResult | None = None
+        self._outcome: asyncio.Future[Any] | None = None
+        """Of the step that runs."""
+        self._is_interrupting = False
+        self._is_stuck = False
+        self._task: asyncio.Task[Any] | None = None
+        """The one that waits in ``run``."""
+        self._abandoned: DuckDBException | None = None
         self.token = token
+        scope = running.caller.principal.scope
+        self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
 
-    def interrupt(self, reason: CancelReason) -> None:
-        """End the statement from outside: interrupt its worker, or its next step before it begins."""
+    def interrupt(self, reason: CancelReason, error: DuckDBException | None = None) -> None:
+        """End the statement from outside: interrupt its worker, or its next step before it begins.
+
+        ``error`` is what the caller gets; without one the reason tells.
+        """
+        self.token.cancel(reason, error)
         if not self._busy and self._lease is not None:
             self._end_pause(reason)
             return
-        self.token.cancel(reason)
-        self._interrupt_until_back(asyncio.get_running_loop(), reason)
+        self._begin_interrupt(asyncio.get_running_loop(), reason)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its worker did not come back after an interrupt."""
+        return self._is_stuck
+
+    def abandon(self) -> None:
+        """Send the caller away because this process ends: whatever it waits for, it waits in vain."""
+        has_begun = self.running.state != "waiting"
+        if self.token.reason is not None:
+            # Not "send it again": it may be the statement for which the process ends.
+            self._abandoned = self._unheard(self.token.reason)
+        elif self._is_writer and has_begun:
+            self._abandoned = WriteOutcomeUnknownError(
+                "the server's process was replaced while this statement wrote; "
+                "it may or may not have been applied"
+            )
+        else:
+            self._abandoned = EngineRestartedError(
+                "the server's process is being replaced; nothing of this statement was "
+                + ("answered" if has_begun else "run")
+            )
+        if self._task is not None:
+            self._task.cancel()
+        elif self._lease is not None:
+            self._end_pause(CancelReason.ENGINE_LOST)
 
     def attach(self, result: RunningResult) -> None:
         """Have a result that is read in several steps end with the connection it is read from."""
@@ -125,6 +187,11 @@ class Session:
         self._is_clean = True
 
     @property
+    def limits(self) -> Limits:
+        """The limits in force for the principal."""
+        return self._account.limits
+
+    @property
     def remaining_seconds(self) -> float:
         """Time left until the deadline."""
         return self._deadline - time.monotonic()
@@ -136,8 +203,24 @@ class Session:
             StatementTimeoutError: the deadline passed, waiting or running.
             StatementCancelledError: it was interrupted.
             QueueFullError: too many callers wait.
+            QuotaExceededError: the principal's engine time is used up.
+            EngineRestartedError: this process ends; the next one answers.
             DuckDBException: what the step raised.
         """
+        if self._abandoned is not None:
+            raise self._abandoned
+        self._task = asyncio.current_task()
+        try:
+            return await self._run(step)
+        except asyncio.CancelledError:
+            if self._abandoned is None or self._task is None:
+                raise
+            self._task.uncancel()
+            raise self._abandoned from None
+        finally:
+            self._task = None
+
+    async def _run(self, step: Callable[[Connection], T]) -> T:
         while True:
             generation = self._access.instance.generation
             try:
@@ -157,6 +240,21 @@ class Session:
                 if self.remaining_seconds <= 0:
                     raise
 
+    @property
+    def _patience(self) -> float:
+        """How long to wait for being alone, in seconds."""
+        return min(_ALTER_PATIENCE_SECONDS, max(0.0, self.remaining_seconds))
+
+    async def stay_alone(self) -> None:
+        """Wait until this transaction is the only one that writes, and let no other begin.
+
+        Raises:
+            WritersBusyError: the others do not end in time.
+        """
+        if self._is_inside and not self._is_alone:
+            await self._access.gate.stay_alone(self._patience)
+            self._is_alone = True
+
     async def _run_once(self, step: Callable[[Connection], T]) -> T:
         if self.running.kind != "checkpoint":
             return await self._run_admitted(step)
@@ -174,15 +272,31 @@ class Session:
                 hint="GET health tells why; the service keeps trying.",
             )
         if self._is_writer and not self._is_inside:
-            await access.gate.enter(max(0.0, self.remaining_seconds))
+            if self._is_alter:
+                await access.gate.enter_alone(self._patience)
+                self._is_alone = True
+            else:
+                await access.gate.enter(max(0.0, self.remaining_seconds))
             self._is_inside = True
-        waited = await access.admission.acquire(max(0.0, self.remaining_seconds))
+        self._account.check_engine_time()
+        had_seat = self._has_seat
+        waited = await access.admission.acquire(
+            max(0.0, self.remaining_seconds),
+            self._party_id,
+            is_capped=self._is_capped,
+            has_seat=had_seat,
+        )
         self.running.queue_seconds += waited
         try:
+            if not had_seat:
+                self._has_seat = True
+            self.token.check()
+            if waited:
+                self._account.check_engine_time()
             if self._lease is None:
                 self._lease = await access.pool.get_connection(max(0.0, self.remaining_seconds))
         except BaseException:
-            access.admission.release()
+            access.admission.release(self._party_id)
             raise
         return await self._run_in_worker(step, self._lease)
 
@@ -192,28 +306,33 @@ class Session:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         self._busy = True
+        self._outcome = outcome
         if self.running.state == "waiting":
             self.running.state = "running"
 
         def work() -> None:
             result: Any = None
             error: BaseException | None = None
+            began = time.perf_counter()
             try:
-                result = step(lease.raw)
+                narrowed, raw = self._narrowed, lease.raw
+                result = step(raw) if narrowed is None else narrowed.run(raw, step)
             except EngineBugError as bug:
                 error = self._judge(bug)
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
                 error = raised
-            loop.call_soon_threadsafe(self._finish_step, outcome, result, error)
+            seconds = time.perf_counter() - began
+            loop.call_soon_threadsafe(self._finish_step, outcome, result, error, seconds)
 
+        self._account.begin_step(self)
         self._access.workers.submit(work)
         timer = loop.call_later(
-            max(0.0, self.remaining_seconds), self._enforce_deadline, loop, outcome
+            max(0.0, self.remaining_seconds), self._begin_interrupt, loop, CancelReason.DEADLINE
         )
         try:
             return await outcome
         except asyncio.CancelledError:
-            self._interrupt_until_back(loop, CancelReason.CALLER_LEFT)
+            self._begin_interrupt(loop, CancelReason.CALLER_LEFT)
             raise
         finally:
             timer.cancel()
@@ -229,28 +348,37 @@ class Session:
         )
 
     def _finish_step(
-        self, outcome: asyncio.Future[T], result: T, error: BaseException | None
+        self,
+        outcome: asyncio.Future[T],
+        result: T,
+        error: BaseException | None,
+        seconds: float,
     ) -> None:
-        """Give the place back and wake the caller, on the event loop."""
-        self._busy = False
-        self._access.admission.release()
+        """Give the place back, charge for it and wake the caller, on the event loop."""
+        self._busy = self._is_interrupting = False
+        self._outcome = None
+        if self._is_stuck:
+            self._is_stuck = False
+            self._access.stuck.remove(self.running)
+        self.running.engine_seconds += seconds
+        self._account.end_step(self, seconds)
+        self._access.admission.release(self._party_id)
         if self._closed:
             self._leave()
         if outcome.done():
-            if not outcome.cancelled():
-                self._access.stuck -= 1
-        elif error is not None:
+            return
+        if error is not None:
             outcome.set_exception(error)
         else:
             outcome.set_result(result)
 
-    def _enforce_deadline(
-        self, loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any]
-    ) -> None:
-        if not self._busy:
+    def _begin_interrupt(self, loop: asyncio.AbstractEventLoop, reason: CancelReason) -> None:
+        if not self._busy or self._is_interrupting:
             return
-        self._interrupt_until_back(loop, CancelReason.DEADLINE)
-        loop.call_later(_GRACE_SECONDS, self._give_up, outcome)
+        assert self._outcome is not None  # noqa: S101 - there is one while it is busy
+        self._is_interrupting = True
+        self._interrupt_until_back(loop, reason)
+        loop.call_later(_GRACE_SECONDS, self._give_up, self._outcome, reason)
 
     def _interrupt_until_back(self, loop: asyncio.AbstractEventLoop, reason: CancelReason) -> None:
         if self._busy:
@@ -258,17 +386,24 @@ class Session:
             self.token.cancel(reason)
             loop.call_later(_INTERRUPT_EVERY_SECONDS, self._interrupt_until_back, loop, reason)
 
-    def _give_up(self, outcome: asyncio.Future[Any]) -> None:
+    def _give_up(self, outcome: asyncio.Future[Any], reason: CancelReason) -> None:
         """Send the caller away although the engine still works: some loops cannot be interrupted."""
-        if self._busy and not outcome.done():
-            self._access.stuck += 1
-            outcome.set_exception(
-                StatementTimeoutError(
-                    f"the statement passed its deadline of {self.token.timeout_seconds:g} s and "
-                    "has not listened to its interrupt yet; a write may still be applied",
-                    hint="Look at GET queries before you send a write again.",
-                )
-            )
+        if self._outcome is not outcome:
+            return
+        self._is_stuck = True
+        if not outcome.done():
+            outcome.set_exception(self._unheard(reason))
+        self._access.stuck.add(self.running)
+
+    def _unheard(self, reason: CancelReason) -> DuckDBException:
+        if self.token.has_own_error:
+            return self.token.error()
+        fate = "and has not listened to its interrupt yet; a write may still be applied"
+        hint = "Look at GET queries before you send a write again."
+        if reason is CancelReason.DEADLINE:
+            passed = f"the statement passed its deadline of {self.token.timeout_seconds:g} s"
+            return StatementTimeoutError(f"{passed} {fate}", hint=hint)
+        return StatementCancelledError(f"the statement was cancelled {fate}", hint=hint)
 
     def close(self) -> None:
         """Give the connection back: now, or when the worker that still uses it comes back."""
@@ -280,8 +415,13 @@ class Session:
 
     def _leave(self) -> None:
         self._return_lease()
-        if self._is_inside:
-            self._is_inside = False
+        if not self._is_inside:
+            return
+        self._is_inside = False
+        if self._is_alone:
+            self._is_alone = False
+            self._access.gate.leave_alone()
+        else:
             self._access.gate.leave()
 
     def _return_lease(self) -> None:
@@ -289,4 +429,16 @@ class Session:
             self._result.release()
         lease, self._lease = self._lease, None
         if lease is not None:
+            self._give_back(lease)
+        if self._has_seat:
+            self._has_seat = False
+            self._access.admission.leave(self._party_id)
+
+    def _give_back(self, lease: PooledConnection[Connection]) -> None:
+        if self._narrowed is None:
             self._access.pool.return_connection(lease, tainted=not self._is_clean)
+        elif self._is_clean:
+            return_widened(self._access.pool, self._access.workers, lease, self._narrowed)
+        else:
+            self._access.pool.return_connection(lease, tainted=True)
+            self._narrowed.abandon()

@@ -8,9 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chronoduck.principals import Limits, Role
+from chronoduck.settings.limits import LimitLine
 from chronoduck.settings.values import ByteCount, Crontab, Seconds
 
-__all__ = ["BackupSettings", "BreakerSettings", "CheckpointSettings", "ReplicaSettings"]
+__all__ = [
+    "AuditSettings",
+    "BackupSettings",
+    "BreakerSettings",
+    "CheckpointSettings",
+    "QuotaSettings",
+    "ReplicaSettings",
+]
 
 
 class BreakerSettings(BaseSettings):
@@ -43,6 +52,33 @@ class CheckpointSettings(BaseSettings):
     """Age of the oldest transaction in the log from which on a checkpoint is due."""
 
 
+class QuotaSettings(BaseSettings):
+    """How much a principal may use (``DUCKDB_QUOTA_*``); admins and this process have no limits."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_QUOTA_", frozen=True, extra="forbid")
+
+    viewer: LimitLine = Limits(
+        requests_per_minute=3000, concurrent_statements=32, engine_seconds_per_hour=7200
+    )
+    """Limits of every viewer that has none of its own: ``requests_per_minute=600, max_rows=10000``."""
+    analyst: LimitLine = Limits(
+        requests_per_minute=3000, concurrent_statements=32, engine_seconds_per_hour=7200
+    )
+    """Limits of every analyst."""
+    writer: LimitLine = Limits()
+    """Limits of every writer."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Workers that one principal may hold at once; default: all but one."""
+    connections: Annotated[int, Field(ge=1)] | None = None
+    """Connections that one principal may hold at once; default: half of them."""
+
+    def of(self, role: Role) -> Limits:
+        """Return the limits of a role."""
+        return {Role.VIEWER: self.viewer, Role.ANALYST: self.analyst, Role.WRITER: self.writer}.get(
+            role, Limits()
+        )
+
+
 class ReplicaSettings(BaseSettings):
     """The continuous replica (``DUCKDB_REPLICA_*``)."""
 
@@ -71,6 +107,37 @@ class ReplicaSettings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return value or None
+
+
+class AuditSettings(BaseSettings):
+    """The append-only trail of who asked what (``DUCKDB_AUDIT_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_AUDIT_", frozen=True, extra="forbid")
+
+    enabled: bool = True
+    """Whether there is one."""
+    file: Path | None = None
+    """Where it is; default: ``DATABASE.audit.jsonl`` beside the database."""
+    text: bool = False
+    """Also record the statements' texts, their secrets masked; without it only their hashes."""
+    max_size: ByteCount = 32_000_000
+    """Size at which the file is rotated and compressed."""
+    keep_files: Annotated[int, Field(ge=1)] = 100
+    """Rotated files that are kept."""
+    keep_days: Annotated[int, Field(ge=1)] = 365
+    """Days after which a rotated file is deleted."""
+    queue_size: ByteCount = 16_000_000
+    """Events that wait in memory for a slow or full disk, in bytes; more are dropped and counted."""
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
 
 class BackupSettings(BaseSettings):

@@ -19,12 +19,17 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chronoduck.errors import SettingsError
+from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
+    AuditSettings,
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    QuotaSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.secret_files import read_secret_files, secret_fields
+from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
     ByteCount,
     LogFormat,
@@ -86,6 +91,14 @@ class Settings(BaseSettings):
     """The largest file that can be uploaded for loading."""
     shutdown_grace: Seconds = 10.0
     """How long running statements may finish at shutdown before they are interrupted."""
+    stuck_seconds: Seconds = 5.0
+    """How long a statement may not listen to its interrupt before the server's process is replaced."""
+    silent_seconds: Seconds = 5.0
+    """How long the server's event loop may hang before the supervisor ends the process."""
+    standby: bool = True
+    """Keep a second process ready to take over; it costs 150 MB, a restart without it a second more."""
+    address_space_limit: SpaceCount | None = None
+    """Bound of the server's address space; default: twice the memory limit and 4 GB; 0 is off."""
     slow_query_seconds: Seconds = 5.0
     """Statements from this duration on are logged as warnings."""
 
@@ -97,6 +110,9 @@ class Settings(BaseSettings):
     """Directories, separated by ``:``, that statements may read and write (COPY, read_parquet)."""
     templates_directory: Path | None = None
     """A directory of your own query templates."""
+
+    public_monitoring: Literal["basic", "full"] = "basic"
+    """What health, statistics and metrics tell without a token: ``full`` adds paths and versions."""
 
     host: str = "127.0.0.1"
     """Address that ``chronoduck serve`` listens on."""
@@ -156,6 +172,11 @@ class Settings(BaseSettings):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     replica: ReplicaSettings = Field(default_factory=ReplicaSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    jwt: JwtSettings = Field(default_factory=JwtSettings)
+    quota: QuotaSettings = Field(default_factory=QuotaSettings)
+    transport: TransportSettings = Field(default_factory=TransportSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -192,9 +213,31 @@ class Settings(BaseSettings):
         return self.max_connections or self.worker_threads * 2
 
     @property
+    def worker_share(self) -> int:
+        """Workers that one principal may hold at once, unless it is an admin."""
+        return self.quota.workers or max(1, self.worker_threads - 1)
+
+    @property
+    def connection_share(self) -> int:
+        """Connections that one principal may hold at once, unless it is an admin."""
+        return self.quota.connections or max(1, self.pool_size // 2)
+
+    @property
     def token_path(self) -> Path:
         """The file that holds the admin token."""
         return self.database_path.parent / "admin.token"
+
+    @property
+    def keys_path(self) -> Path:
+        """The file that holds the API keys."""
+        return self.database_path.parent / "keys.json"
+
+    @property
+    def audit_path(self) -> Path:
+        """The file that the audit trail is appended to."""
+        return self.audit.file or self.database_path.with_name(
+            self.database_path.name + ".audit.jsonl"
+        )
 
 
 GROUPS: dict[str, type[BaseSettings]] = {
@@ -202,6 +245,11 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "checkpoint": CheckpointSettings,
     "replica": ReplicaSettings,
     "backup": BackupSettings,
+    "auth": AuthSettings,
+    "jwt": JwtSettings,
+    "quota": QuotaSettings,
+    "transport": TransportSettings,
+    "audit": AuditSettings,
 }
 """Fields of the settings that are settings of their own."""
 
@@ -222,6 +270,9 @@ def variable_names(model: type[BaseSettings]) -> dict[str, str]:
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     models: tuple[type[BaseSettings], ...] = (Settings, *GROUPS.values())
     known = {variable for model in models for variable in variable_names(model).values()}
+    known |= {
+        f"{variable_names(model)[field]}_FILE" for model in models for field in secret_fields(model)
+    }
     for name in sorted(environ):
         if name.startswith("DUCKDB_") and name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
@@ -246,8 +297,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _read(model: type[BaseSettings], given: Mapping[str, Any]) -> BaseSettings:
+    secrets = read_secret_files(model, variable_names(model), os.environ)
     try:
-        return model(**given)
+        return model(**{**secrets, **given})
     except ValidationError as error:
         raise _as_settings_error(error, variable_names(model)) from None
 
