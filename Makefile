@@ -43,6 +43,18 @@ lint: $(VENV)/dev.stamp ## check style, types and the floors of the architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: sbom
+sbom: $(VENV)/dev.stamp ## write what an installation holds, as CycloneDX, to dist/sbom.json
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements requirements/run.txt --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/sbom.json
+	@echo dist/sbom.json
+
+.PHONY: audit
+audit: $(VENV)/dev.stamp ## look for known vulnerabilities of what is locked (AUDIT_REQUIRED=1: or fail)
+	@$(BIN)/pip-audit --requirement requirements/run.txt --disable-pip --no-deps --format json \
+		--timeout 15 --progress-spinner off | $(BIN)/python .ci/audit.py
+
 .PHONY: bench
 bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -54,13 +66,13 @@ bench-durability: $(VENV)/bench.stamp ## measure replica, restore and loss; an h
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --group build \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --group build \
 		pyproject.toml --output-file requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --group build --group test --group lint \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --group build --group test --group lint \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --group build --group bench \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --group build --group bench \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/bench.txt
 
 .PHONY: clean

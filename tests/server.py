@@ -67,7 +67,8 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "https" if "DUCKDB_TLS_CERT_FILE" in self._settings else "http"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     @property
     def token(self) -> str:
@@ -85,10 +86,13 @@ class Server:
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended: {self.process.communicate()[1]}")
             try:
-                if httpx2.get(f"{self.url}/api/v1/duckdb/health/ready").status_code == 200:
+                # Whose certificate it is, is what tests look at, not this.
+                ready = httpx2.get(f"{self.url}/api/v1/duckdb/health/ready", verify=False)
+                if ready.status_code == 200:
                     return self
             except httpx2.TransportError:
                 time.sleep(0.05)
+        self.__exit__()
         raise AssertionError("the server did not become ready")
 
     def client(self, **options: Any) -> httpx2.Client:

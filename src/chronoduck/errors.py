@@ -12,6 +12,7 @@
     │   └── EngineRestartedError        the engine process was replaced under this statement
     ├── DuckDBQueryError                the caller's statement is at fault
     │   ├── StatementRefusedError       this kind of statement is not run here
+    │   ├── LimitExceededError          one statement asks for more than its principal may
     │   ├── StatementTimeoutError       its deadline passed
     │   ├── StatementCancelledError     interrupted by an operator or by its caller
     │   ├── TransactionConflictError    two writers met; the transaction was rolled back
@@ -31,6 +32,7 @@
     ├── AuthenticationError             no valid credential
     ├── PermissionDeniedError           a valid credential that does not allow this
     ├── QuotaExceededError              the principal used what it may use in this time
+    ├── TooManyAttemptsError            too many invalid credentials came from one address
     └── LoadError                       a file that cannot be loaded
 
 Every class carries a stable ``code`` (part of the API), the ``http_status`` and the process
@@ -59,6 +61,7 @@ __all__ = [
     "EngineBugError",
     "EngineRestartedError",
     "InvalidRequestError",
+    "LimitExceededError",
     "LoadError",
     "NotFoundError",
     "OutOfMemoryError",
@@ -73,6 +76,7 @@ __all__ = [
     "StatementTimeoutError",
     "TemplateError",
     "TemplateNotFoundError",
+    "TooManyAttemptsError",
     "TransactionConflictError",
 ]
 
@@ -208,6 +212,15 @@ class StatementRefusedError(DuckDBQueryError):
         """``rule`` is stable, in kebab case, and listed in docs/security.md."""
         super().__init__(detail, hint=hint, operator_detail=operator_detail)
         self.rule = rule
+
+
+class LimitExceededError(DuckDBQueryError):
+    """One statement asks for more than its principal may have at once; waiting does not help."""
+
+    code = "limit_exceeded"
+    title = "More than this principal may ask for"
+    http_status = 422
+    exit_code = 77
 
 
 class StatementTimeoutError(DuckDBQueryError):
@@ -392,6 +405,17 @@ class QuotaExceededError(DuckDBException):
     http_status = 429
     exit_code = 75
     retryable = True
+
+
+class TooManyAttemptsError(DuckDBException):
+    """Too many invalid credentials came from one address; it has to wait."""
+
+    code = "too_many_attempts"
+    title = "Too many attempts"
+    http_status = 429
+    exit_code = 75
+    retryable = True
+    default_hint = "Wait as long as Retry-After says, and send a valid token."
 
 
 class LoadError(DuckDBException):

@@ -119,7 +119,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     machine = Machine(tmp_path)
-    machine.run("systemctl start duckdb-analytics")
+    machine.run("systemctl start chrono-scraper")
     for command in (
         ("query", f"CREATE TABLE pages_analytics AS SELECT range AS a FROM range({ROWS - 1})"),
         ("backup", "create"),
@@ -129,11 +129,11 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         done = run_cli(tmp_path, *command, **machine.settings)
         assert done.returncode == 0, done.stderr
     yield machine
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
 
 
 def _corrupt(machine: Machine) -> None:
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
     machine.flip(machine.database, 0.01)
 
 
@@ -147,19 +147,19 @@ def _damage_log(machine: Machine) -> None:
 
 
 def _lose_disk(machine: Machine) -> None:
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
     shutil.rmtree(machine.data)
     machine.data.mkdir(mode=0o750)
 
 
 def _lose_replica(machine: Machine) -> None:
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
     shutil.rmtree(machine.root / "replica")
     machine.flip(machine.database, 0.01)
 
 
 def _put_older_file(machine: Machine) -> None:
-    machine.run("systemctl stop duckdb-analytics")
+    machine.run("systemctl stop chrono-scraper")
     for path in machine.data.glob("chrono_analytics.db*"):
         path.unlink()
     created = run_cli(

@@ -215,3 +215,15 @@ def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
     )
     assert done.stdout.split() == ["range", "0"]
     assert "Traceback" not in done.stderr
+
+
+def test_usage_of_everybody_and_of_oneself(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        server.query("SELECT 1")
+        (admin,) = json.loads(run_cli(tmp_path, "usage", "--json").stdout)
+        assert (admin["id"], admin["since_start"]["requests"]) == ("admin", 2)
+        me = json.loads(run_cli(tmp_path, "usage", "--me", "--json").stdout)
+        assert me["since_start"]["requests"] == 2
+        shown = run_cli(tmp_path, "usage", COLUMNS="120").stdout
+        assert "engine s/h" in shown
+        assert "admin" in shown

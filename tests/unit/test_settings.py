@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from chronoduck.errors import SettingsError
-from chronoduck.settings import load_settings
+from chronoduck.principals import Limits, Role
+from chronoduck.settings import Settings, load_settings, reveal
 
 GUIDE = {
     "DUCKDB_DATABASE_PATH": "/var/lib/duckdb/chrono_analytics.db",
@@ -57,6 +58,12 @@ def test_relative_paths_are_made_absolute() -> None:
         ("DUCKDB_LOG_FORMAT", "xml"),
         ("PARQUET_COMPRESSION", "RAR"),
         ("DUCKDB_STATEMENT_TIMEOUT", "0"),
+        ("DUCKDB_QUOTA_ANALYST", "requests=60"),
+        ("DUCKDB_QUOTA_ANALYST", "requests_per_minute"),
+        ("DUCKDB_QUOTA_VIEWER", "max_rows=0"),
+        ("DUCKDB_QUOTA_VIEWER", "max_rows=many"),
+        ("DUCKDB_QUOTA_WRITER", "max_result_bytes=1 stone"),
+        ("DUCKDB_QUOTA_WORKERS", "0"),
     ],
 )
 def test_a_wrong_value_names_its_variable(
@@ -89,3 +96,26 @@ def test_a_secret_never_shows_in_an_error_or_a_dump(monkeypatch: pytest.MonkeyPa
     assert "TOPSECRET" not in str(caught.value)
     monkeypatch.delenv("DUCKDB_PORT")
     assert "TOPSECRET" not in repr(load_settings())
+
+
+def test_a_roles_limits_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "requests_per_minute=60, max_result_bytes=1GB  engine_seconds_per_hour=10m"
+    monkeypatch.setenv("DUCKDB_QUOTA_ANALYST", line)
+    monkeypatch.setenv("DUCKDB_QUOTA_VIEWER", "")
+    quota = load_settings().quota
+    assert quota.of(Role.ANALYST) == Limits(
+        requests_per_minute=60, max_result_bytes=10**9, engine_seconds_per_hour=600
+    )
+    assert quota.of(Role.VIEWER) == quota.of(Role.WRITER) == quota.of(Role.ADMIN) == Limits()
+
+
+def test_limits_survive_the_way_to_a_process_of_our_own() -> None:
+    settings = load_settings(quota={"analyst": "max_rows=5", "workers": 2})
+    assert Settings(**reveal(settings)) == settings
+
+
+def test_one_worker_and_half_the_connections_are_left_for_others() -> None:
+    settings = load_settings(worker_threads=4, max_connections=10)
+    assert (settings.worker_share, settings.connection_share) == (3, 5)
+    alone = load_settings(worker_threads=1, max_connections=1)
+    assert (alone.worker_share, alone.connection_share) == (1, 1)

@@ -1,77 +1,208 @@
-"""Who asks: the bearer token of a request, and the request's body within its bound."""
+"""Who asks: the principal of a request, the role that a route demands, the body within its bound."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from chronoduck.api.bodies import BodyMemory, read_json_bytes
+from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
-from chronoduck.auth.admin_token import AdminToken
-from chronoduck.errors import DuckDBException, InvalidRequestError, ServiceUnavailableError
+from chronoduck.auth.authentication import Authenticator
+from chronoduck.errors import (
+    AuthenticationError,
+    DuckDBException,
+    InvalidRequestError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
+from chronoduck.principals import Principal, Role
 from chronoduck.service.records import Caller
 
 __all__ = [
-    "Authenticated",
-    "BodyTooLargeError",
+    "PUBLIC",
+    "Access",
+    "Admin",
+    "Analyst",
+    "Uncounted",
+    "Viewer",
+    "Writer",
+    "admit",
+    "attach",
+    "authenticator_of",
     "body_schema",
-    "check_token",
     "is_admin",
     "read_body",
+    "remember",
+    "required_role",
     "service_of",
+    "shows_all",
 ]
 
 M = TypeVar("M", bound=BaseModel)
-_MAX_BODY_BYTES = 16_000_000
+_ACCESS = "chronoduck.access"
+_PRINCIPAL = "chronoduck.principal"
+
+PUBLIC = frozenset(
+    {
+        ("GET", "/health"),
+        ("HEAD", "/health"),
+        ("GET", "/health/live"),
+        ("HEAD", "/health/live"),
+        ("GET", "/health/ready"),
+        ("HEAD", "/health/ready"),
+        ("GET", "/statistics"),
+        ("GET", "/templates/performance-metrics"),
+        ("GET", "/metrics"),
+    }
+)
+"""All that is answered without a credential; every other route demands a role."""
 
 # Only for the documentation: it puts the "Authorize" button there.
-_bearer = HTTPBearer(auto_error=False, description="The admin token, from the file admin.token.")
+_bearer = HTTPBearer(
+    auto_error=False, description="An API key, a token of the platform, or the admin token."
+)
 
 
-class BodyTooLargeError(DuckDBException):
-    """The request's body is larger than this endpoint reads."""
+@dataclass
+class Access:
+    """What the routes of one application share: the service, and who tells who asks."""
 
-    code = "body_too_large"
-    title = "Body too large"
-    http_status = 413
+    service: DuckDBService
+    authenticate: Callable[..., Any] | None = None
+    """The host application's own dependency; it alone tells who asks, then."""
+    authenticator: Authenticator | None = None
+    """``None`` until the service has started, and where the host tells who asks."""
+    body_memory: BodyMemory = field(init=False)
+    """What large JSON bodies may take together."""
+
+    def __post_init__(self) -> None:
+        self.body_memory = BodyMemory(self.service.settings.transport.http_body_memory)
+
+
+def attach(scope: Any, access: Access) -> None:
+    """Let the request of this ASGI scope know its application's access; and give it an id."""
+    state = scope.setdefault("state", {})
+    state[_ACCESS] = access
+    if "request_id" not in state:
+        state["request_id"] = f"{getrandbits(128):032x}"
+
+
+def remember(request: Request, principal: Any) -> None:
+    """Keep what the host application's dependency told.
+
+    Raises:
+        AuthenticationError: it told no principal.
+    """
+    if not isinstance(principal, Principal):
+        raise AuthenticationError("the application's authentication named no principal")
+    request.scope["state"][_PRINCIPAL] = principal
+
+
+def _access_of(request: Request) -> Access:
+    access: Access = request.scope["state"][_ACCESS]
+    return access
 
 
 def service_of(request: Request) -> DuckDBService:
     """Return the service behind this application."""
-    service: DuckDBService = request.app.state.service
-    return service
+    return _access_of(request).service
 
 
-def check_token(request: Request) -> Caller:
-    """Return who asks, by the bearer token of the request.
+def authenticator_of(request: Request) -> Authenticator:
+    """Return what knows keys and tokens.
 
     Raises:
-        AuthenticationError: there is none, or it is not valid.
+        ServiceUnavailableError: the service has not started yet.
     """
-    token: AdminToken | None = request.app.state.token
-    if token is None:
+    authenticator = _access_of(request).authenticator
+    if authenticator is None:
         raise ServiceUnavailableError("the service has not started yet")
-    token.check(request.headers.get("authorization"))
-    return Caller("admin", request.scope["state"]["request_id"])
+    return authenticator
 
 
-async def _authenticate(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
-    return check_token(request)
+async def _identify(request: Request) -> Principal:
+    if _access_of(request).authenticate is not None:
+        principal = request.scope["state"].get(_PRINCIPAL)
+        if isinstance(principal, Principal):
+            return principal
+        raise AuthenticationError("the application's authentication named no principal")
+    credentials = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    return await authenticator_of(request).authenticate(credentials, _address(request))
 
 
-Authenticated = Annotated[Caller, Depends(_authenticate)]
-"""Refuses the request without a valid token; the parameter tells who asks."""
+def _address(request: Request) -> str | None:
+    client = request.scope.get("client")
+    return client[0] if client else None
 
 
-def is_admin(request: Request) -> bool:
-    """Whether a valid token came with a request that needs none."""
+async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Caller:
+    """Return who asks, if that role is included in theirs; counts the request against its quota.
+
+    Raises:
+        AuthenticationError: there is no valid credential.
+        TooManyAttemptsError: too many invalid ones came from there.
+        PermissionDeniedError: the principal's role is too small.
+        QuotaExceededError: the principal sent as many requests as it may.
+    """
+    principal = await _identify(request)
+    note = count_request if is_counted else show_quota
+    note(request, service_of(request).quotas, principal)
+    if not principal.role.includes(role):
+        raise PermissionDeniedError(
+            f"this needs the role {role}; {principal.name} is {principal.role}",
+            hint="Ask an admin for a key with that role.",
+        )
+    return Caller(
+        principal.name, request.scope["state"]["request_id"], principal, _address(request)
+    )
+
+
+class Requires:
+    """A dependency that admits a role and those above it, and tells the route who asks."""
+
+    def __init__(self, role: Role, *, is_counted: bool = True) -> None:
+        self.role = role
+        self._is_counted = is_counted
+
+    async def __call__(self, request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
+        """Return who asks, or refuse the request."""
+        return await admit(request, self.role, is_counted=self._is_counted)
+
+
+Viewer = Annotated[Caller, Depends(Requires(Role.VIEWER))]
+"""Refuses the request of anybody below a viewer; the parameter tells who asks."""
+Uncounted = Annotated[Caller, Depends(Requires(Role.VIEWER, is_counted=False))]
+"""The same for a request that uses up nothing."""
+Analyst = Annotated[Caller, Depends(Requires(Role.ANALYST))]
+Writer = Annotated[Caller, Depends(Requires(Role.WRITER))]
+Admin = Annotated[Caller, Depends(Requires(Role.ADMIN))]
+
+
+def required_role(dependant: Any) -> Role | None:
+    """Return the role that a route's dependencies demand, None when they demand none."""
+    roles = [each.call.role for each in dependant.dependencies if isinstance(each.call, Requires)]
+    return max(roles, key=lambda role: role.rank, default=None)
+
+
+async def is_admin(request: Request) -> bool:
+    """Whether an admin's valid credential came with a request that needs none."""
     try:
-        check_token(request)
+        return (await _identify(request)).role is Role.ADMIN
     except DuckDBException:
         return False
-    return True
+
+
+async def shows_all(request: Request) -> bool:
+    """Whether monitoring may tell paths and versions to whoever asks."""
+    is_open = service_of(request).settings.public_monitoring == "full"
+    return is_open or await is_admin(request)
 
 
 async def read_body(request: Request, model: type[M]) -> M:
@@ -79,18 +210,16 @@ async def read_body(request: Request, model: type[M]) -> M:
 
     Raises:
         InvalidRequestError: not JSON, or not of the model's form.
-        BodyTooLargeError: longer than that.
+        BodyTooLargeError: longer than that; the rest is not read.
+        UnsupportedEncodingError: it is compressed.
+        RequestTimeoutError: it did not come to its end in time.
+        BodyMemoryError: the bodies of others fill the memory there is for them.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise BodyTooLargeError(
-                f"the body has more than {_MAX_BODY_BYTES // 1_000_000} MB",
-                hint="Load bulk data with `chronoduck load` or POST tables/{name}/rows.",
-            )
     try:
-        return _adapter(model).validate_json(bytes(body))
+        access = _access_of(request)
+        limits = access.service.settings.transport
+        body = await read_json_bytes(request, limits, access.body_memory)
+        return _adapter(model).validate_json(body)
     except ValidationError as error:
         parts = [
             f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}"
@@ -112,9 +241,24 @@ def _adapter(model: type[M]) -> TypeAdapter[M]:
 
 def body_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI fragment for an endpoint that reads its body by ``read_body``."""
+    schema = model.model_json_schema()
     return {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": model.model_json_schema()}},
+            "content": {"application/json": {"schema": _inlined(schema, schema.get("$defs", {}))}},
         }
     }
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """Return a part of a JSON schema with the models it names put in their places.
+
+    A reference in it would be looked for at the top of the OpenAPI document, where nothing is.
+    """
+    if isinstance(part, list):
+        return [_inlined(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
+    return {name: _inlined(item, definitions) for name, item in part.items() if name != "$defs"}

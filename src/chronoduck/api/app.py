@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from chronoduck import __version__
-from chronoduck.api.middleware import RequestIdMiddleware
+from chronoduck.api.access import Access
+from chronoduck.api.docs_page import add_docs_page
+from chronoduck.api.middleware import EnvelopeMiddleware
 from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
-from chronoduck.api.routes import routers
+from chronoduck.api.proxies import ForwardedMiddleware, TrustedProxies
+from chronoduck.api.request_metrics import RequestMetricsMiddleware
+from chronoduck.api.router import API_PREFIX, Authenticate, join_public, join_routes, opened
+from chronoduck.api.routes import metrics
 from chronoduck.api.routes.query import DirectQuery
 from chronoduck.api.routes.templates import document_templates
 from chronoduck.api.schemas import Problem
 from chronoduck.assembly import DuckDBService
-from chronoduck.auth.admin_token import AdminToken
 
 __all__ = ["API_PREFIX", "DOCS_PATH", "create_app"]
 
-API_PREFIX = "/api/v1/duckdb"
 DOCS_PATH = "/docs/api/duckdb"
 
 _PROBLEM: dict[str, Any] = {
@@ -31,50 +34,70 @@ _PROBLEM: dict[str, Any] = {
 }
 _DESCRIPTION = """One DuckDB file for many users.
 
-Send `Authorization: Bearer <token>`; the token is in the file `admin.token` beside the database.
+Send `Authorization: Bearer <token>` with an API key, a token of the platform, or the admin token, which
+is in the file `admin.token` beside the database. Each route names the role that it needs.
 Health, statistics, performance metrics and this page are public. Every error is a problem
 (RFC 9457) whose `code` is stable and whose `hint` says what to do.
 """
 
 
-def create_app(service: DuckDBService | None = None) -> FastAPI:
+def create_app(
+    service: DuckDBService | None = None, authenticate: Authenticate | None = None
+) -> FastAPI:
     """Return the application; it opens the service when it starts and closes it when it stops.
 
-    ``service`` defaults to one made from the environment. The pages under ``/docs`` work without
-    any network.
+    ``service`` defaults to one made from the environment. ``authenticate`` is a FastAPI dependency
+    that returns the `Principal` of a request or raises; it takes the place of admin token, keys and
+    the platform's tokens. The pages under ``/docs`` work without any network.
 
     Raises:
         SettingsError: a setting is invalid.
     """
-    service = service or DuckDBService()
+    access = Access(service or DuckDBService(), authenticate)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await service.initialize()
-        # After the database: its directory exists and belongs to us now.
-        app.state.token = await asyncio.to_thread(
-            AdminToken.load_or_create, service.settings.token_path
-        )
-        document_templates(app, await service.templates())
-        yield
-        await service.shutdown()
+        async with opened(access):
+            document_templates(app, await access.service.templates())
+            yield
 
     app: FastAPI = FastAPIOffline(
         title="chronoduck",
         version=__version__,
         description=_DESCRIPTION,
-        docs_url=DOCS_PATH,
+        docs_url=None,  # add_docs_page; this only brings the files
         redoc_url=None,
+        redirect_slashes=False,  # a redirect is built from the Host header
         lifespan=lifespan,
         # Asked about in the environment at every request otherwise (20 µs).
         telemetry={"tracing": False, "metrics": False, "logs": False},
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
-    app.state.service = service
-    app.state.token = None
-    app.add_middleware(DirectQuery, path=f"{API_PREFIX}/query")
-    app.add_middleware(RequestIdMiddleware)
+    app.state.access = access
+    if authenticate is None:
+        # The host application's dependency is solved by the framework alone: no way past it.
+        app.add_middleware(DirectQuery, path=f"{API_PREFIX}/query", access=access)
+    _add_outer_middleware(app, access.service)
     add_problem_handlers(app)
-    for router in routers:
-        app.include_router(router, prefix=API_PREFIX)
+    add_docs_page(app, DOCS_PATH)
+    app.include_router(join_routes(access), prefix=API_PREFIX)
+    app.include_router(join_public(access, [metrics.router]))
     return app
+
+
+def _add_outer_middleware(app: FastAPI, service: DuckDBService) -> None:
+    """Add what is around every request; the last one is the outermost."""
+    transport = service.settings.transport
+    if transport.cors_origins:
+        # No credentials: a token is sent because a page has it, never because a browser keeps it.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=transport.cors_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "Accept", "X-Request-ID"),
+            expose_headers=("X-Request-ID", "X-Result-Truncated", "Retry-After", "Location"),
+        )
+    app.add_middleware(EnvelopeMiddleware)
+    app.add_middleware(RequestMetricsMiddleware, metrics=service.metrics.requests)
+    if transport.trusted_proxies:
+        app.add_middleware(ForwardedMiddleware, proxies=TrustedProxies(transport.trusted_proxies))

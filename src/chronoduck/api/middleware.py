@@ -1,4 +1,4 @@
-"""Around every request: its id, in and out."""
+"""Around every request: its id, in and out, and the headers that every answer has."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from random import getrandbits
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["RequestIdMiddleware"]
+from chronoduck.api.problems import MethodNotAllowedError, problem_response
+from chronoduck.api.secure_headers import secured
+
+__all__ = ["EnvelopeMiddleware"]
 
 _ACCEPTED = re.compile(rb"^[A-Za-z0-9._:-]{1,64}$")
 """An id from outside goes into logs and headers: only harmless ones are taken over."""
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
-class RequestIdMiddleware:
-    """Takes ``X-Request-ID`` over or makes one, and sends it back with the response."""
+class EnvelopeMiddleware:
+    """Takes ``X-Request-ID`` over or makes one; sends it back, with what browsers must know.
+
+    ``late_headers`` in the request's state is a function whose headers are added as the response
+    begins.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and its answer back."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -31,9 +40,21 @@ class RequestIdMiddleware:
         request_id = request_id or b"%032x" % getrandbits(128)
         scope.setdefault("state", {})["request_id"] = request_id.decode()
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id)]
+                headers = secured(list(message.get("headers", ())), scope["scheme"])
+                headers.append((b"x-request-id", request_id))
+                headers += scope["state"].get("late_headers", tuple)()
+                message["headers"] = headers
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        if scope["method"] not in _METHODS:
+            error = MethodNotAllowedError(
+                f"the method {scope['method']} is not used here",
+                hint="See /docs/api/duckdb for what there is.",
+            )
+            response = problem_response(error, request_id.decode())
+            response.headers["Allow"] = ", ".join(sorted(_METHODS))
+            await response(scope, receive, send_with_headers)
+            return
+        await self._app(scope, receive, send_with_headers)

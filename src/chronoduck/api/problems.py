@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
+from chronoduck.api.secure_headers import secured
 from chronoduck.errors import (
     AuthenticationError,
     BatchError,
@@ -21,7 +25,15 @@ from chronoduck.errors import (
 )
 from chronoduck.logs import get_logger
 
-__all__ = ["MEDIA_TYPE", "add_problem_handlers", "problem_fields", "problem_response", "refuse"]
+__all__ = [
+    "MEDIA_TYPE",
+    "MethodNotAllowedError",
+    "ProblemRoute",
+    "add_problem_handlers",
+    "problem_fields",
+    "problem_response",
+    "refuse",
+]
 
 _log = get_logger("api")
 MEDIA_TYPE = "application/problem+json"
@@ -88,6 +100,14 @@ def refuse(error: DuckDBException, request_id: str | None) -> Response:
     return problem_response(error, request_id)
 
 
+class MethodNotAllowedError(DuckDBException):
+    """A method that this service knows nothing to do with."""
+
+    code = "method_not_allowed"
+    title = "Method Not Allowed"
+    http_status = 405
+
+
 class _FrameworkProblem(DuckDBException):
     """An error of the web framework in our shape."""
 
@@ -103,6 +123,43 @@ def _request_id(request: Request) -> str | None:
     return request_id
 
 
+def _methods(request: Request) -> list[str]:
+    """Return all methods of the path; the framework names those of the first route alone."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
+
+
+def _invalid(request: Request, error: RequestValidationError) -> Response:
+    parts = [
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+    ]
+    return problem_response(
+        InvalidRequestError("; ".join(parts), hint="See /docs/api/duckdb for the fields."),
+        _request_id(request),
+    )
+
+
+class ProblemRoute(APIRoute):
+    """A route that answers its own errors as problems, in whatever application it is included."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the route's handler with its errors as responses."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except DuckDBException as error:
+                return refuse(error, _request_id(request))
+            except RequestValidationError as error:
+                return _invalid(request, error)
+
+        return answer
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Register the handlers for our errors, the framework's and the unforeseen ones."""
 
@@ -112,14 +169,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-        parts = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()
-        ]
-        return problem_response(
-            InvalidRequestError("; ".join(parts), hint="See /docs/api/duckdb for the fields."),
-            _request_id(request),
-        )
+        return _invalid(request, error)
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
@@ -132,6 +182,8 @@ def add_problem_handlers(app: FastAPI) -> None:
         response = problem_response(problem, _request_id(request))
         for name, value in (error.headers or {}).items():
             response.headers[name] = value
+        if status == 405:
+            response.headers["Allow"] = ", ".join(_methods(request))
         return response
 
     async def unforeseen(request: Request, error: Exception) -> Response:
@@ -143,7 +195,11 @@ def add_problem_handlers(app: FastAPI) -> None:
             "an unforeseen error ended this request",
             "The operator finds it in the log by the request id.",
         )
-        return problem_response(problem, _request_id(request))
+        response = problem_response(problem, _request_id(request))
+        # The framework calls this outside of all middleware.
+        response.raw_headers = secured(response.raw_headers, request.scope["scheme"])
+        response.headers["X-Request-ID"] = _request_id(request) or ""
+        return response
 
     app.add_exception_handler(DuckDBException, ours)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -6,12 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronoduck.principals import Role
+
 __all__ = [
     "BackupRequest",
     "BatchRequest",
     "BatchResponse",
     "ExplainRequest",
     "ExplainResponse",
+    "KeyRequest",
+    "Me",
+    "PrincipalUsage",
     "Problem",
     "QueryRequest",
     "QueryResponse",
@@ -19,6 +24,9 @@ __all__ = [
     "StatusMessage",
     "TableDetails",
     "TableSummary",
+    "Totals",
+    "Used",
+    "UsedNow",
 ]
 
 Params = list[Any] | dict[str, Any] | None
@@ -26,7 +34,7 @@ Sql = Annotated[str, Field(description="One SQL statement.", examples=["SELECT 4
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)  # 0 is no boolean, "5" no number
 
 
 class QueryRequest(_Request):
@@ -143,6 +151,39 @@ class BackupRequest(_Request):
     ] = []
 
 
+class KeyTable(_Request):
+    """A table or view that the key sees."""
+
+    name: str
+    schema_: Annotated[str, Field(alias="schema")] = "main"
+    filter: Annotated[
+        str | None, Field(description="Only rows for which this SQL condition holds.")
+    ] = None
+
+
+class KeyLimits(_Request):
+    """How much the key may use; what is left out is not limited."""
+
+    requests_per_minute: Annotated[int | None, Field(gt=0)] = None
+    concurrent_statements: Annotated[int | None, Field(gt=0)] = None
+    engine_seconds_per_hour: Annotated[float | None, Field(gt=0)] = None
+    max_rows: Annotated[int | None, Field(gt=0)] = None
+    max_result_bytes: Annotated[int | None, Field(gt=0)] = None
+    statement_timeout: Annotated[float | None, Field(gt=0)] = None
+    max_scan_rows: Annotated[int | None, Field(gt=0)] = None
+
+
+class KeyRequest(_Request):
+    """What the new key is called, may do and sees; without tables and schemas: everything."""
+
+    name: str
+    role: Role
+    expires_in_seconds: Annotated[float | None, Field(gt=0)] = None
+    tables: list[KeyTable] = []
+    schemas: list[str] = []
+    limits: KeyLimits = KeyLimits()
+
+
 class RunningQuery(BaseModel):
     """A statement that waits, runs or streams now. Times in seconds."""
 
@@ -158,6 +199,52 @@ class RunningQuery(BaseModel):
     queue_seconds: float
     timeout_seconds: float
     rows: int
+
+
+class Used(BaseModel):
+    """One limit and what is used of it; `null`: there is no limit, or no window."""
+
+    used: float
+    limit: float | None
+    remaining: float | None
+    window_seconds: float | None
+    resets_in_seconds: Annotated[
+        float, Field(description="When some of what is used no longer counts.")
+    ]
+
+
+class UsedNow(BaseModel):
+    """What a principal uses of what is limited over time or at a time."""
+
+    requests: Used
+    engine_seconds: Used
+    concurrent_statements: Used
+
+
+class Totals(BaseModel):
+    """What a principal did since the service was started."""
+
+    requests: int
+    statements: int
+    refused: int
+    engine_seconds: float
+
+
+class PrincipalUsage(BaseModel):
+    """A principal, its limits (`null`: none), and what it uses of them."""
+
+    id: str
+    name: str
+    role: str
+    limits: dict[str, float | None]
+    usage: UsedNow
+    since_start: Totals
+
+
+class Me(PrincipalUsage):
+    """You."""
+
+    running: list[RunningQuery]
 
 
 class StatusMessage(BaseModel):

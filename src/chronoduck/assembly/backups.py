@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 from chronoduck.assembly.schedule import Schedule
@@ -11,7 +14,7 @@ from chronoduck.backup.records import Backup
 from chronoduck.backup.shelf import Shelf
 from chronoduck.backup.take import COPYING
 from chronoduck.engine.checkpoints import Checkpointer
-from chronoduck.errors import SettingsError
+from chronoduck.errors import DuckDBException, SettingsError
 from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
 from chronoduck.settings import Settings
 from chronoduck.tasks.process import run_task
@@ -27,15 +30,28 @@ class Backups:
         self._checkpointer = checkpointer
         self._jobs = jobs
         self._last: Job | None = None
+        self._last_success: datetime | None = None
+        self._looking: asyncio.Task[None] | None = None
         is_on = settings.backup.dir is not None
         self._schedule = Schedule(settings.backup.schedule if is_on else "", self.create)
 
     def start(self) -> None:
         """Begin to follow the schedule, if there is a directory and a schedule."""
+        if self._settings.backup.dir is not None:
+            self._looking = asyncio.create_task(self._look_for_newest())
         self._schedule.start()
+
+    async def _look_for_newest(self) -> None:
+        """Find the backup that an earlier process made last; the directory may be a slow one."""
+        with contextlib.suppress(DuckDBException, OSError):
+            made = [each.name.taken_at for each in await asyncio.to_thread(self.list)]
+            if self._last_success is None and made:
+                self._last_success = max(made)
 
     async def stop(self) -> None:
         """End the schedule; the registry ends the jobs."""
+        if self._looking is not None:
+            self._looking.cancel()
         await self._schedule.stop()
 
     def create(self, tables: Sequence[str] = ()) -> Job:
@@ -46,9 +62,13 @@ class Backups:
             JobConflictError: a backup is being made.
         """
         self._shelf()
-        job = self._last = self._jobs.start(
-            "backup", lambda show: self._run_on_copy("backup", show, tables=list(tables))
-        )
+
+        async def work(show: Progress) -> dict[str, Any]:
+            made = await self._run_on_copy("backup", show, tables=list(tables))
+            self._last_success = datetime.now(UTC)
+            return made
+
+        job = self._last = self._jobs.start("backup", work)
         return job
 
     def verify(self, backup_id: str) -> Job:
@@ -105,6 +125,9 @@ class Backups:
         return {
             "enabled": self._settings.backup.dir is not None,
             "next_at": None if next_at is None else next_at.isoformat(),
+            "last_success_at": self._last_success.isoformat(timespec="seconds")
+            if self._last_success
+            else None,
             "last_error": last.error["code"] if last and last.error and failed else "",
         }
 

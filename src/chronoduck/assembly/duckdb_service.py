@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,7 @@ from chronoduck.errors import ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.statement_log import StatementLog
 from chronoduck.principals import Scope
@@ -36,6 +38,7 @@ from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import run_and_fetch
+from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
@@ -75,8 +78,11 @@ class DuckDBService:
                 window_seconds=breaker.window_seconds,
             ),
         )
+        self.quotas = Quotas(self.settings.quota.of)
+        """What every principal may use and uses."""
         self._history = QueryHistory()
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
+        self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
         self._log = get_logger("service")
         self._parts: Parts | None = None
         self._templates: TemplateLibrary | None = None
@@ -112,9 +118,14 @@ class DuckDBService:
             instance,
             parser,
             self.circuit_breaker,
-            observers=(self._history.record, self._statement_log.record),
+            observers=(
+                self._history.record,
+                self._statement_log.record,
+                self.metrics.statements.record,
+            ),
             on_stuck=self._on_stuck,
             link=link,
+            quotas=self.quotas,
         )
         self._is_stopped = self._is_draining = False
         self._started_at = time.monotonic()
@@ -271,9 +282,10 @@ class DuckDBService:
         """Return what knows the tables."""
         return (await self._started()).catalog
 
-    async def loader(self) -> FileLoader:
-        """Return what loads files into tables."""
-        return (await self._started()).loader
+    async def loader(self, caller: Caller | None = None) -> FileLoader:
+        """Return what loads files into tables, on the caller's account."""
+        parts = await self._started()
+        return parts.loader if caller is None else parts.loader_for(caller)
 
     async def jobs(self) -> JobRegistry:
         """Return the work that outlives its request."""
@@ -337,6 +349,18 @@ class DuckDBService:
     async def get_performance_metrics(self) -> dict[str, Any]:
         """Return the short performance report."""
         return self._report().performance_metrics()
+
+    async def render_metrics(self, accept: str, *, show_versions: bool) -> tuple[bytes, str]:
+        """Return the page that Prometheus scrapes and its media type; never waits for statements."""
+        report = self._report()
+        return self.metrics.render(
+            accept,
+            show_versions=show_versions,
+            health=await report.health(),
+            statistics=report.statistics(),
+            replication=report.replication(),
+            backups=report.backups(),
+        )
 
     async def get_replication_status(self) -> dict[str, Any]:
         """Return how far the replica is behind, what it holds, and the checkpoints."""

@@ -17,6 +17,8 @@ from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
 from chronoduck.engine.execution import SqlSession, transaction
+from chronoduck.engine.guard.judge import Guard
+from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
@@ -34,6 +36,7 @@ from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
+from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
@@ -85,6 +88,7 @@ class Parts:
         observers: Sequence[StatementObserver],
         on_stuck: Callable[[], None],
         link: ReplicatorLink | None,
+        quotas: Quotas,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -103,7 +107,13 @@ class Parts:
             instance,
             pool,
             healer,
-            Admission(settings.worker_threads, settings.queue_size),
+            Admission(
+                settings.worker_threads,
+                settings.queue_size,
+                seats=settings.pool_size,
+                place_share=settings.worker_share,
+                seat_share=settings.connection_share,
+            ),
             workers,
             gate,
             checkpointer,
@@ -114,6 +124,7 @@ class Parts:
             access,
             breaker,
             parser,
+            Guard(parser, LiveDefinitions(instance.cursor, lambda: instance.generation)),
             settings,
             (
                 *observers,
@@ -122,6 +133,7 @@ class Parts:
                 _full_disk_teller(guard),
             ),
             guard.check_write,
+            quotas,
         )
         queries = Queries(runner)
         jobs = JobRegistry()
@@ -143,7 +155,7 @@ class Parts:
             queries=queries,
             encoded=EncodedQueries(runner, instance.spool_directory),
             catalog=Catalog(queries.execute, _in_thread(closers, access.scopes.plan)),
-            loader=FileLoader(_Transactions(runner), instance.spool_directory),
+            loader=FileLoader(_Transactions(runner, Caller("load")), instance.spool_directory),
             checkpointer=checkpointer,
             link=link,
             jobs=jobs,
@@ -160,6 +172,10 @@ class Parts:
             InvalidRequestError: names everything that is wrong.
         """
         await _in_thread(self.closers, self.access.scopes.check)(scope)
+
+    def loader_for(self, caller: Caller) -> FileLoader:
+        """Return the loader, with what it runs on the caller's account."""
+        return self.loader.through(_Transactions(self.runner, caller))
 
     async def close(self, grace_seconds: float) -> int:
         """Let statements finish within the grace period, interrupt the rest, close the file.
@@ -184,8 +200,7 @@ class Parts:
             await self.link.stop(grace_seconds)
         self.workers.close()
         self.closers.shutdown(wait=False)
-        runner.parser.close()
-        self.access.scopes.close()
+        runner.close()
         return interrupted
 
 
@@ -232,12 +247,13 @@ def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
 class _Transactions:
     """Runs functions of several statements, each in one transaction and one entry of the list."""
 
-    def __init__(self, runner: StatementRunner) -> None:
+    def __init__(self, runner: StatementRunner, caller: Caller) -> None:
         self._runner = runner
+        self._caller = caller
 
     async def __call__(self, work: Callable[[SqlSession], T]) -> T:
         timeout = self._runner.settings.max_statement_timeout
-        async with self._runner.session(_LOAD, Caller("load"), timeout) as session:
+        async with self._runner.session(_LOAD, self._caller, timeout) as session:
 
             def step(connection: Connection) -> T:
                 with transaction(connection, session.token):

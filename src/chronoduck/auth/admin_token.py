@@ -14,11 +14,6 @@ from chronoduck.errors import AuthenticationError, DatabasePermissionError
 
 __all__ = ["AdminToken", "read_token"]
 
-_HINT = (
-    "Send the header 'Authorization: Bearer <token>'; the token is in the file admin.token beside "
-    "the database file, readable by the service's user. Commands take it by --token-file."
-)
-
 
 def read_token(path: Path) -> str:
     """Return the token in the file.
@@ -74,19 +69,13 @@ class AdminToken:
             )
         return cls(token)
 
-    def check(self, authorization: str | None) -> None:
-        """Accept the value of an Authorization header or refuse it.
+    def could_be(self, token: str) -> bool:
+        """Whether the text is as long as the token; its length is no secret."""
+        return len(token.encode(errors="replace")) == len(self._token)
 
-        Raises:
-            AuthenticationError: there is none, it is not a bearer token, or it is the wrong one.
-        """
-        if not authorization:
-            raise AuthenticationError("the request has no bearer token", hint=_HINT)
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(
-            token.strip().encode(errors="replace"), self._token
-        ):
-            raise AuthenticationError("the bearer token is not valid", hint=_HINT)
+    def matches(self, token: str) -> bool:
+        """Whether the text is the token."""
+        return hmac.compare_digest(token.encode(errors="replace"), self._token)
 
 
 def _create(path: Path, text: str) -> None:

@@ -11,14 +11,20 @@ from pathlib import Path
 
 from chronoduck.backup.failures import BackupDamagedError, BackupNotFoundError
 from chronoduck.backup.records import BackupName, Manifest
-from chronoduck.backup.shelf import read_manifest
+from chronoduck.backup.shelf import noted_sha256, require_manifest
 from chronoduck.backup.streams import read_stored, sha256_of
 from chronoduck.engine.inspection import Inspection, TableFacts, inspect_database
 from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
 from chronoduck.engine.table_export import import_tables
 from chronoduck.settings import BackupSettings
 
-__all__ = ["BackupRestoreReport", "check_unpacked", "restore_backup", "unpack_backup"]
+__all__ = [
+    "BackupRestoreReport",
+    "check_unpacked",
+    "find_difference",
+    "restore_backup",
+    "unpack_backup",
+]
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and how much there is (0: nobody knows)."""
@@ -93,13 +99,16 @@ def unpack_backup(
     """
     if not source.exists():
         raise BackupNotFoundError(f"{source} is not there")
-    manifest = read_manifest(source)
+    manifest = require_manifest(source)
     if source.is_dir():
         _check_files(source, manifest)
         import_tables(
             source, target, lambda done, total: on_progress("restoring tables", done, total)
         )
         return manifest
+    noted = None if manifest else noted_sha256(source)
+    if noted is not None and sha256_of(source) != noted:
+        raise BackupDamagedError(f"{source} is not the file that was written: its hash differs")
     total = manifest.database_bytes if manifest else 0
     digest, done = hashlib.sha256(), 0
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
@@ -136,13 +145,14 @@ def check_unpacked(
         on_progress=lambda done, total: on_progress("verifying", done, total),
     )
     if manifest is not None:
-        difference = _difference(manifest.tables, inspection.tables)
+        difference = find_difference(manifest.tables, inspection.tables)
         if difference:
             raise BackupDamagedError(f"{source}: {difference}")
     return inspection
 
 
-def _difference(noted: Sequence[TableFacts], found: Sequence[TableFacts]) -> str:
+def find_difference(noted: Sequence[TableFacts], found: Sequence[TableFacts]) -> str:
+    """Return a clause about the first table that is not as it was noted; empty when all are."""
     theirs = {table.name: table for table in found}
     for table in noted:
         other = theirs.pop(table.name, None)
@@ -167,5 +177,5 @@ def _check_files(directory: Path, manifest: Manifest | None) -> None:
 def _taken_at(source: Path, manifest: Manifest | None) -> str:
     if manifest is not None:
         return manifest.taken_at
-    name = BackupName.parse(source.name)
+    name = BackupName.parse(source.resolve().name)
     return name.taken_at.isoformat() if name else ""

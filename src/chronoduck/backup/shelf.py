@@ -12,12 +12,12 @@ from pathlib import Path
 
 import orjson
 
-from chronoduck.backup.failures import BackupNotFoundError
+from chronoduck.backup.failures import BackupDamagedError, BackupNotFoundError
 from chronoduck.backup.records import MANIFEST_NAME, Backup, BackupName, Manifest
 from chronoduck.settings import Settings
 from chronoduck.storage.durable_write import fsync_directory, make_directories, write_durably
 
-__all__ = ["WORKING_PREFIX", "Shelf", "read_manifest"]
+__all__ = ["WORKING_PREFIX", "Shelf", "noted_sha256", "read_manifest", "require_manifest"]
 
 WORKING_PREFIX = ".working-"
 
@@ -122,11 +122,39 @@ class Shelf:
 
 def read_manifest(path: Path) -> Manifest | None:
     """Return what was noted of a backup, None when there is nothing that can be read."""
-    note = path / MANIFEST_NAME if path.is_dir() else _beside(path, ".json")
     try:
-        return Manifest.from_dict(orjson.loads(note.read_bytes()))
+        return Manifest.from_dict(orjson.loads(_note(path).read_bytes()))
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None
+
+
+def require_manifest(path: Path) -> Manifest | None:
+    """Return what was noted of a backup, None when nothing was; ``path`` may be the link to the newest.
+
+    Raises:
+        BackupDamagedError: what was noted cannot be read.
+    """
+    place = path.resolve()  # the notes are beside the file, not beside the link
+    manifest, note = read_manifest(place), _note(place)
+    if manifest is None and note.exists():
+        raise BackupDamagedError(
+            f"{note}, which tells what the backup holds, is damaged",
+            hint="The backup may be whole. Move that file away, and restore again: it is then compared "
+            "with its .sha256 alone.",
+        )
+    return manifest
+
+
+def noted_sha256(path: Path) -> str | None:
+    """Return the hash in the ``.sha256`` beside a backup, None when there is no such file."""
+    try:
+        return _beside(path.resolve(), ".sha256").read_text(errors="replace").partition(" ")[0]
+    except OSError:
+        return None
+
+
+def _note(path: Path) -> Path:
+    return path / MANIFEST_NAME if path.is_dir() else _beside(path, ".json")
 
 
 def _beside(path: Path, ending: str) -> Path:

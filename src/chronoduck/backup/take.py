@@ -9,15 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chronoduck.backup.encryption import cipher_of
-from chronoduck.backup.failures import BackupError
+from chronoduck.backup.failures import BackupDamagedError, BackupError
 from chronoduck.backup.keep import select_expired
 from chronoduck.backup.records import Backup, BackupName, Manifest
+from chronoduck.backup.restore import find_difference
 from chronoduck.backup.shelf import Shelf
 from chronoduck.backup.snapshot import copy_database
 from chronoduck.backup.streams import sha256_of, write_stored
 from chronoduck.backup.verification import check_stored
 from chronoduck.engine.inspection import ENGINE_VERSION, TableFacts, inspect_database
-from chronoduck.engine.table_export import export_tables
+from chronoduck.engine.table_export import export_tables, import_tables
 from chronoduck.errors import SettingsError
 from chronoduck.settings import Settings
 
@@ -41,6 +42,7 @@ def take_backup(
 
     Raises:
         BackupError: it could not be made; nothing of it is left.
+        BackupDamagedError: tables would not come back as they are.
         DatabaseFailedError: the database itself is damaged: the sentence names the table.
         SettingsError: there is no backup directory.
     """
@@ -84,6 +86,7 @@ def _take(
     if tables:
         name = shelf.new_name("parquet", "")
         finished, facts = _export(settings, tables, copy, work, name, on_progress)
+        _check_export(finished, work / "restored.db", facts, on_progress)
         files = {path.name: sha256_of(path) for path in sorted(finished.iterdir())}
         hashes = ("", "")
     else:
@@ -154,6 +157,25 @@ def _export(
         lambda done, total: on_progress("exporting", done, total),
     )
     return directory, facts
+
+
+def _check_export(
+    finished: Path, restored: Path, facts: tuple[TableFacts, ...], on_progress: Progress
+) -> None:
+    """Restore exported tables beside, and compare every row: Parquet has not all of DuckDB's types.
+
+    Raises:
+        BackupDamagedError: other values come back.
+        DatabaseFailedError: they cannot be restored by themselves.
+    """
+    import_tables(finished, restored, lambda done, total: on_progress("reading again", done, total))
+    found = inspect_database(restored, full=True).tables
+    difference = find_difference(facts, found)
+    if difference:
+        raise BackupDamagedError(
+            f"the tables would not come back as they are: {difference}",
+            hint="Back up the whole database instead: `chronoduck backup create`.",
+        )
 
 
 def prune_backups(settings: Settings) -> list[Backup]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from chronoduck.backup.encryption import can_decrypt
 from chronoduck.backup.failures import BackupDamagedError
 from chronoduck.backup.restore import check_unpacked, unpack_backup
+from chronoduck.backup.shelf import noted_sha256
 from chronoduck.backup.streams import read_stored, sha256_of
 from chronoduck.engine.inspection import Inspection
 from chronoduck.settings import BackupSettings
@@ -60,6 +61,7 @@ def verify_backup(
     with tempfile.TemporaryDirectory(prefix="chronoduck-verify-", dir=scratch) as directory:
         database = Path(directory) / "database.db"
         manifest = unpack_backup(path, database, settings, on_progress)
-        if manifest is not None and manifest.sha256 and sha256_of(path) != manifest.sha256:
+        noted = {noted_sha256(path), manifest.sha256 if manifest else None} - {None, ""}
+        if noted and noted != {sha256_of(path)}:
             raise BackupDamagedError(f"{path} is not the file that was written: its hash differs")
         return check_unpacked(path, database, manifest, full=full, on_progress=on_progress)

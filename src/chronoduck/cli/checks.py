@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import httpx2
 
+from chronoduck.api.tls import tls_context
+from chronoduck.auth.key_file import KeyFile
 from chronoduck.backup.shelf import Shelf
+from chronoduck.cli.exposure import exposures
 from chronoduck.cli.target import settings_for
+from chronoduck.cli.trust import trust
 from chronoduck.engine.extensions import extension_wheel
 from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ownership import current_owner
@@ -110,7 +115,10 @@ def _service(settings: Settings) -> Iterator[Check]:
     where = f"process {owner.pid} serves it at {owner.url}"
     try:
         report = httpx2.get(
-            f"{owner.url}/api/v1/duckdb/health", timeout=5.0, trust_env=False
+            f"{owner.url}/api/v1/duckdb/health",
+            timeout=5.0,
+            trust_env=False,
+            verify=trust(owner.url, settings),
         ).json()
     except (httpx2.HTTPError, ValueError) as error:
         yield Check(
@@ -139,6 +147,16 @@ def _token(settings: Settings) -> Iterator[Check]:
         )
     else:
         yield Check("token", Severity.OK, describe_path(path))
+
+
+def _keys(settings: Settings) -> Iterator[Check]:
+    try:
+        keys = KeyFile(settings.keys_path).read()
+    except DuckDBException as error:
+        yield Check("keys", Severity.ERROR, error.detail, error.hint)
+        return
+    expired = sum(key.is_expired(time.time()) for key in keys)
+    yield Check("keys", Severity.OK, f"{len(keys)} API keys, {expired} of them expired")
 
 
 def _temp(settings: Settings) -> Iterator[Check]:
@@ -298,11 +316,27 @@ def _backups(settings: Settings) -> Iterator[Check]:
     yield Check("backups", Severity.OK, f"{len(backups)} in {shelf.directory}{newest}")
 
 
+def _exposed(settings: Settings) -> Iterator[Check]:
+    found = list(exposures(settings))
+    for exposure in found:
+        yield Check(exposure.id, Severity.WARNING, exposure.finding, exposure.fix)
+    if not found:
+        yield Check(
+            "exposure", Severity.OK, f"the port is {settings.transport.scheme} and not run by root"
+        )
+    try:
+        tls_context(settings.transport)
+    except DuckDBException as error:
+        yield Check("tls", Severity.ERROR, error.detail, error.hint)
+
+
 _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _directory,
     _database,
     _service,
     _token,
+    _keys,
+    _exposed,
     _temp,
     _disk,
     _memory,

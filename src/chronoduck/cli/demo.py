@@ -12,7 +12,13 @@ import typer
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.load import load_file
 from chronoduck.cli.output import console
-from chronoduck.cli.serve import PortInUseError, end_process, run_loop, serve_until_stopped
+from chronoduck.cli.serve import (
+    UMASK,
+    PortInUseError,
+    end_process,
+    run_loop,
+    serve_until_stopped,
+)
 from chronoduck.engine.ownership import Owner, current_owner
 from chronoduck.errors import NotFoundError
 from chronoduck.logs import configure_logging
@@ -48,6 +54,7 @@ def demo(
             f"there are no captures in {data.absolute()}",
             hint="Run this in the repository, or name a directory with --data.",
         )
+    os.umask(UMASK)
     configure_logging(settings)
     try:
         run_loop(_load_and_serve(settings, files))

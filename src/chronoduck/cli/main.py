@@ -11,17 +11,22 @@ from chronoduck import __version__
 from chronoduck.cli import (
     backup,
     breaker,
+    capacity,
     compact,
     demo,
     doctor,
     drill,
+    keys,
     load,
+    maintenance,
     query,
     replication,
     restore,
     serve,
     status,
     templates,
+    top,
+    usage,
     verify,
 )
 from chronoduck.cli.output import print_error
@@ -64,16 +69,22 @@ app.command("demo")(demo.demo)
 app.command("load")(load.load)
 app.command("query")(query.query)
 app.command("status")(status.status)
+app.command("top")(top.top)
+app.command("kill")(top.kill)
+app.command("usage")(usage.usage)
 app.command("doctor")(doctor.doctor)
+app.command("capacity")(capacity.capacity)
 app.command("restore")(restore.restore)
 app.command("recover")(restore.recover)
 app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("drill")(drill.drill)
+app.add_typer(keys.app, name="keys")
 app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
 app.add_typer(templates.app, name="templates")
 app.add_typer(breaker.app, name="breaker")
+app.add_typer(maintenance.app, name="maintenance")
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Annotated, Any
+from urllib.parse import quote
 
 import orjson
 import typer
@@ -71,8 +72,10 @@ def query(
     as_json: JsonOption = False,
 ) -> None:
     """Run one statement on the running service, or on the file when no service owns it."""
+    target = find_target(
+        database, url, token_file
+    )  # may read the token's line before the statement
     text = sys.stdin.read() if sql == "-" else sql
-    target = find_target(database, url, token_file)
     chosen = OutputFormat.JSON if as_json else output_format or _default_format(output)
     body: dict[str, Any] = {"query": text}
     if param:
@@ -115,16 +118,22 @@ def write_result(
     body: dict[str, Any],
     chosen: OutputFormat,
     output: Path | None,
+    *,
+    template: str | None = None,
 ) -> None:
-    """Run the statement and print its result, or write it to a file that is complete or not there."""
+    """Run the statement and print its result, or write it to a file that is complete or not there.
+
+    ``template``: the body's parameters are a template's, which a service runs by its name, so that
+    a viewer may.
+    """
     if chosen is OutputFormat.TABLE and output is None:
         sink = BytesIO()
-        ask(service, settings, body, ResultFormat.JSON, sink)
+        ask(service, settings, body, ResultFormat.JSON, sink, template)
         print_result(sink.getvalue())
         return
     wire = ResultFormat.JSON if chosen is OutputFormat.TABLE else ResultFormat(chosen.value)
     with _opened(output) as stream:
-        ask(service, settings, body, wire, stream)
+        ask(service, settings, body, wire, stream, template)
         if output is None and wire is ResultFormat.JSON:
             stream.write(b"\n")
 
@@ -157,6 +166,7 @@ def ask(
     body: dict[str, Any],
     wire: ResultFormat,
     sink: IO[bytes],
+    template: str | None = None,
 ) -> None:
     """Write the result in the wire format into the sink, wherever the statement is run.
 
@@ -166,14 +176,23 @@ def ask(
     if service is None:
         asyncio.run(_ask_file(settings, body, wire, sink))
     else:
-        _ask_service(service, body, wire, sink)
+        _ask_service(service, body, wire, sink, template)
 
 
 def _ask_service(
-    service: RemoteService, body: dict[str, Any], wire: ResultFormat, sink: IO[bytes]
+    service: RemoteService,
+    body: dict[str, Any],
+    wire: ResultFormat,
+    sink: IO[bytes],
+    template: str | None,
 ) -> None:
     last = b""
-    with service.stream("POST", "/query", params={"format": wire.value}, json=body) as response:
+    if template is None:
+        call = service.stream("POST", "/query", params={"format": wire.value}, json=body)
+    else:
+        parameters = {**body["params"], "format": wire.value}
+        call = service.stream("GET", f"/templates/{quote(template, safe='')}", params=parameters)
+    with call as response:
         for piece in response.iter_bytes():
             sink.write(piece)
             last = (last + piece)[-65_536:]
@@ -212,7 +231,7 @@ def _tell_truncation(truncated: bool, body: dict[str, Any], wire: ResultFormat) 
         limit = body.get("max_rows")
         errors.print(
             f"[yellow]The result was cut after {limit or 'the default number of'} rows; "
-            "raise --max-rows for more.[/]"
+            "raise --max-rows for more, or choose another format.[/]"
         )
 
 

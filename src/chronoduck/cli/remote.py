@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,7 +41,7 @@ def _exit_code(code: str) -> int:
 class RemoteService:
     """Calls the API of one service."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str | None, verify: ssl.SSLContext | bool = True) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # Statements have deadlines of their own; only the connection attempt is bounded here.
@@ -49,6 +50,7 @@ class RemoteService:
             headers=headers,
             timeout=httpx2.Timeout(None, connect=5.0),
             trust_env=False,
+            verify=verify,
         )
 
     @contextmanager

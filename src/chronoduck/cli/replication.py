@@ -117,6 +117,11 @@ def _print(report: dict[str, Any]) -> None:
         else:
             tried = f"[red]{last['at']}: failed ({last['error']})[/]"
         console.print(f"  drill        {tried}")
+        if report["retention_error"]:
+            console.print(
+                f"  [red]! old points are not deleted: {report['retention_error']}[/]",
+                soft_wrap=True,
+            )
         if report["error"]:
             console.print(f"  [red]! {report['error']}[/] {report['hint']}", soft_wrap=True)
     points = report["checkpoints"]
@@ -127,3 +132,12 @@ def _print(report: dict[str, Any]) -> None:
             f"  checkpoints  {points['count']}{paused}; "
             f"{format_bytes(points['log_bytes'])} in the log now"
         )
+        console.print(f"  next         {_next_checkpoint(points['next_after'])}", soft_wrap=True)
+
+
+def _next_checkpoint(limits: dict[str, Any]) -> str:
+    size = (
+        f"at {format_bytes(limits['log_bytes'])} or {limits['commits']:,} transactions in the log"
+    )
+    seconds = limits["seconds"]
+    return size if seconds is None else f"in {format_seconds(seconds)}, or {size}"

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from chronoduck.backup.failures import BackupNotFoundError
 from chronoduck.backup.restore import BackupRestoreReport, restore_backup
-from chronoduck.cli.output import console, print_json, print_table
+from chronoduck.cli.output import console, errors, print_json, print_table
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, owned, settings_for
 from chronoduck.engine.replacing import refuse_existing
@@ -18,7 +19,7 @@ from chronoduck.errors import InvalidRequestError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.opening import open_archive
-from chronoduck.replication.recovery import RestoreReport, restore_database
+from chronoduck.replication.recovery import RestoreReport, recover_database, restore_database
 from chronoduck.replication.restore import estimate_seconds
 from chronoduck.replication.restore_plan import list_points, plan_restore, time_text
 from chronoduck.settings import Settings
@@ -39,7 +40,9 @@ VerifyOption = Annotated[
 
 
 def restore(
-    to: Annotated[str, typer.Option(help="latest, or a time: 2026-11-24T03:00:00Z.")] = "latest",
+    to: Annotated[
+        str, typer.Option(help="latest, or a time: 2026-11-24T03:00:00Z (UTC without a zone).")
+    ] = "latest",
     source: SourceOption = None,
     output: Annotated[Path | None, typer.Option(help="A new file; default: the database.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the points in time.")] = False,
@@ -53,6 +56,12 @@ def restore(
     target = output or settings.database_path
     backup = _as_backup(source)
     if backup is not None:
+        if list_ or dry_run or to != "latest":
+            raise InvalidRequestError(
+                f"{backup} is a backup, which holds one moment",
+                hint="--list, --dry-run and --to are for replicas; `chronoduck backup list` shows "
+                "the moments.",
+            )
         refuse_existing(target)
         with owned(target), progress_bar() as show:
             report = restore_backup(
@@ -96,13 +105,8 @@ def recover(
             )
             _note_for_replica(settings, target)
         else:
-            result = restore_database(
-                open_archive(settings, source),
-                target,
-                verify=verify,
-                replace="corrupt",
-                graft=True,
-                on_progress=show,
+            result = recover_database(
+                open_archive(settings, source), target, verify=verify, on_progress=show
             )
     if backup is not None:
         _print_backup(report, as_json)
@@ -115,6 +119,8 @@ def _as_backup(source: str | None) -> Path | None:
     if source is None or "://" in source:
         return None
     path = Path(source)
+    if not path.exists():
+        raise BackupNotFoundError(f"{source} is not there: neither a backup nor a replica")
     return path if path.is_file() or (path / "manifest.json").exists() else None
 
 
@@ -147,7 +153,12 @@ def _time_us(text: str) -> int | None:
 
 def _print_points(archive: Archive, as_json: bool) -> None:
     with ThreadPoolExecutor(_THREADS) as executor:
-        points = list_points(archive, archive.listing(), executor)
+        points = list_points(
+            archive,
+            archive.listing(),
+            executor,
+            lambda sentence: errors.print(f"not listed: {sentence}", soft_wrap=True),
+        )
     rows = [(time_text(point.time_us), point.commits, point.generation) for point in points]
     if as_json:
         print_json(
@@ -190,6 +201,7 @@ def _print_replica(report: RestoreReport, as_json: bool, *, is_recovery: bool = 
         "from_local_log": report.local.grafted,
         "lost_transactions": report.local.lost if is_recovery else None,
         "lost": _loss(report) if is_recovery else "",
+        "replica_damage": report.damage,
         "set_aside": list(report.set_aside),
         "seconds": round(report.seconds, 3),
         "rows": None if report.inspection is None else report.inspection.rows,
@@ -200,6 +212,8 @@ def _print_replica(report: RestoreReport, as_json: bool, *, is_recovery: bool = 
 def _loss(report: RestoreReport) -> str:
     """Say what is not in the restored database, in time and transactions."""
     lost = report.local.lost
+    if lost == 0 and report.damage:
+        return f"what was committed after {report.time}, but for what the local log held"
     if lost is None:
         return f"what was committed after {report.time}: there is no log of it"
     if lost:
@@ -230,6 +244,10 @@ def _print_report(facts: dict[str, Any], as_json: bool) -> None:
         console.print(
             f"  {facts['transactions']:,} transactions, "
             f"{facts['from_local_log']:,} of them from the local log"
+        )
+    if facts.get("replica_damage"):
+        console.print(
+            f"  newer points are not whole: {facts['replica_damage']}", soft_wrap=True, style="red"
         )
     if facts.get("lost"):
         console.print(f"  lost: {facts['lost']}", soft_wrap=True)

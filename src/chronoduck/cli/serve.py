@@ -17,18 +17,20 @@ import uvicorn
 import uvloop
 
 from chronoduck.api import create_app
+from chronoduck.api.http_server import server_config
 from chronoduck.assembly import DuckDBService
-from chronoduck.auth.admin_token import AdminToken
+from chronoduck.assembly.authentication import check_credentials
+from chronoduck.cli.exposure import exposures
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
 from chronoduck.errors import DuckDBResourceError, SettingsError
 from chronoduck.logs import configure_logging, get_logger
 from chronoduck.settings import Settings, load_settings
 
-__all__ = ["PortInUseError", "end_process", "run_loop", "serve", "serve_until_stopped"]
+__all__ = ["UMASK", "PortInUseError", "end_process", "run_loop", "serve", "serve_until_stopped"]
 
-_BACKLOG = 2048
-_UMASK = 0o027
+UMASK = 0o027
+"""For all files of a service, its log's too: nothing for others, and only reading for its group."""
 _EXIT_TRY_AGAIN = 75
 
 
@@ -48,6 +50,7 @@ def serve(
     """Serve the database file on a port until SIGTERM or Ctrl-C."""
     overrides = {"host": host, "port": port, "database_path": database}
     settings = load_settings(**{key: value for key, value in overrides.items() if value})
+    os.umask(UMASK)
     configure_logging(settings)
     run_loop(serve_until_stopped(DuckDBService(settings, on_stuck=end_process), lambda url: None))
 
@@ -108,33 +111,25 @@ async def serve_until_stopped(
         DuckDBConnectionError: the database cannot be opened.
     """
     settings = service.settings
-    os.umask(_UMASK)
+    os.umask(UMASK)
+    for exposure in exposures(settings):
+        get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
     listener = open_socket(settings)
     try:
-        if settings.token_path.exists():
-            # The application does this too; there an error would end in the server's stack trace.
-            AdminToken.load_or_create(settings.token_path)
+        # The application does this too; there an error would end in the server's stack trace.
+        check_credentials(settings)
         await service.initialize()
         if prepare is not None:
             await prepare()
         # What lives from now on lives for ever: the collector need not look at it for each request.
         gc.collect()
         gc.freeze()
-        config = uvicorn.Config(
-            create_app(service),
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=int(settings.shutdown_grace) + 1,
-        )
+        config = server_config(create_app(service), settings)
         server = uvicorn.Server(config)
         # The server sends itself the signal again once it has stopped; by then we are done.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
-        url = f"http://{_for_url(settings.host)}:{settings.port}"
+        url = f"{settings.transport.scheme}://{_for_url(settings.host)}:{settings.port}"
         ready = asyncio.create_task(_announce_when_ready(server, service, url, on_ready))
         try:
             await server.serve(sockets=[listener])

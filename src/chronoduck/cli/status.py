@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from chronoduck.cli.output import console, print_json
+from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
@@ -22,6 +27,9 @@ _COLORS = {"healthy": "green", "degraded": "yellow"}
 
 
 def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")
+    ] = False,
     database: DatabaseOption = None,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
@@ -29,40 +37,62 @@ def status(
 ) -> None:
     """Show the health of the running service; exit code 0 when it can take statements."""
     service = require_service(database, url, token_file)
+    if watch:
+        _watch(service)
+        return
     health = service.call("GET", "/health")
     if as_json:
         print_json(health)
     else:
-        _print(service.url, health, service.call("GET", "/statistics"))
+        console.print(_picture(service.url, health, service.call("GET", "/statistics")))
     if health["status"] not in _COLORS:
         raise typer.Exit(69)
 
 
-def _print(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> None:
+def _watch(service: RemoteService) -> None:
+    def picture() -> Group:
+        health, statistics = service.call("GET", "/health"), service.call("GET", "/statistics")
+        return _picture(service.url, health, statistics)
+
+    try:
+        with Live(picture(), console=console, screen=console.is_terminal) as live:
+            while True:
+                time.sleep(1)
+                live.update(picture())
+    except KeyboardInterrupt:
+        return
+
+
+def _picture(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> Group:
+    lines: list[str] = []
     color = _COLORS.get(health["status"], "red")
     uptime = format_seconds(statistics["service"]["uptime_seconds"])
-    console.print(f"[bold {color}]{health['status']}[/]  {url}  up {uptime}")
+    lines.append(f"[bold {color}]{health['status']}[/]  {url}  up {uptime}")
     pool, queue, breaker = health["connection_pool"], health["queue"], health["circuit_breaker"]
     metrics, system = health["metrics"], health["system"]
-    console.print(
+    lines.append(
         f"  statements   {queue['running']} running, {queue['waiting']} waiting, "
         f"{metrics['total_queries']} since start, {metrics['success_rate']:g} % succeeded"
     )
-    console.print(
+    lines.append(
         f"  connections  {pool['in_use']} of {pool['max_connections']} in use; "
         f"breaker {breaker['state']}"
     )
-    console.print(
+    lines.append(
         f"  memory       {system['process_memory_mb']:.0f} MB "
         f"({system['process_memory_percent']:.1f} %); disk {system['disk_usage_percent']:.0f} % "
         f"full; database {health['database_size_mb']:.1f} MB"
     )
+    console.print(f"  durability   {statistics['replication']['sentence']}", soft_wrap=True)
     healing = health["healing"]
     if healing["count"]:
         last = healing["last_heal"]
-        console.print(f"  healed       {healing['count']} times, last at {last['at']}")
+        lines.append(f"  healed       {healing['count']} times, last at {last['at']}")
     for name, state in health["extensions"].items():
         if state.startswith("unavailable"):
-            console.print(f"  extension    {name} {state}")
-    for sentence in health["errors"]:
-        console.print(f"[{color}]  ! {sentence}[/]", soft_wrap=True)
+            lines.append(f"  extension    {name} {state}")
+    lines += [f"[{color}]  ! {sentence}[/]" for sentence in health["errors"]]
+    replication = statistics["replication"]
+    if replication["enabled"]:
+        lines.append(f"  replica      {replication['sentence']}")
+    return Group(*(Text.from_markup(line, overflow="fold") for line in lines))

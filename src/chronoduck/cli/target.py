@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import typer
 
 from chronoduck.auth.admin_token import read_token
 from chronoduck.cli.remote import RemoteService
+from chronoduck.cli.trust import trust
 from chronoduck.engine.ownership import DatabaseOwnership, current_owner
 from chronoduck.errors import DatabaseLockedError
 from chronoduck.settings import BackupSettings, ReplicaSettings, Settings, load_settings
@@ -39,7 +41,11 @@ UrlOption = Annotated[
 ]
 TokenFileOption = Annotated[
     Path | None,
-    typer.Option("--token-file", help="The token; default: admin.token beside the database."),
+    typer.Option(
+        "--token-file",
+        help="The token; - reads a line from standard input; default: CHRONODUCK_TOKEN, "
+        "else admin.token beside the database.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -81,6 +87,7 @@ def find_target(database: Path | None, url: str | None, token_file: Path | None)
         SettingsError: a setting is invalid.
     """
     settings = settings_for(database)
+    own = settings if url is None else None
     if url is None:
         owner = current_owner(settings.database_path)
         if owner is None:
@@ -91,13 +98,15 @@ def find_target(database: Path | None, url: str | None, token_file: Path | None)
                 hint=f"Wait until it ends, or stop it (kill {owner.pid}).",
             )
         url = owner.url
-    return Target(settings, RemoteService(url, _token(settings, token_file)))
+    return Target(settings, RemoteService(url, _token(settings, token_file), trust(url, own)))
 
 
 def _token(settings: Settings, token_file: Path | None) -> str | None:
     given = os.environ.get("CHRONODUCK_TOKEN")
     if given and token_file is None:
         return given
+    if str(token_file) == "-":
+        return sys.stdin.buffer.readline().decode(errors="replace").strip()
     path = token_file or settings.token_path
     if token_file is None and not path.exists():
         return None  # the public endpoints need none; the others say what is missing
@@ -117,7 +126,8 @@ def require_service(
         return target.service
     # No process owns the file: ask the configured address, which says the rest in its error.
     settings = target.settings
-    return RemoteService(f"http://{settings.host}:{settings.port}", _token(settings, token_file))
+    address = f"{settings.transport.scheme}://{settings.host}:{settings.port}"
+    return RemoteService(address, _token(settings, token_file), trust(address, settings))
 
 
 @contextmanager

@@ -26,6 +26,9 @@ __all__ = ["app"]
 app = typer.Typer(help="List the prepared queries, or run one.", no_args_is_help=True)
 
 
+_MAX_ROWS = 100_000
+
+
 def _library(settings: Settings) -> TemplateLibrary:
     parser = StatementParser()
     try:
@@ -74,12 +77,18 @@ def run_template(
 ) -> None:
     """Run a prepared query on the running service, or on the file when no service owns it."""
     target = find_target(database, url, token_file)
-    template = _library(target.settings).get(name)
     given = single_values(_split(pair) for pair in parameters or [])
-    body = {"query": template.sql, "params": template.bind(given), "max_rows": 100_000}
     chosen = OutputFormat.JSON if as_json else output_format
+    if target.service is not None:
+        # By its name: that is what a viewer may, and the service's templates are not always ours.
+        write_result(
+            target.service, target.settings, {"params": given}, chosen, output, template=name
+        )
+        return
+    template = _library(target.settings).get(name)
+    body = {"query": template.sql, "params": template.bind(given), "max_rows": _MAX_ROWS}
     with template.explained():
-        write_result(target.service, target.settings, body, chosen, output)
+        write_result(None, target.own_settings, body, chosen, output)
     if chosen is OutputFormat.TABLE:
         console.print(f"[dim]{template.description}[/]")
 

@@ -20,6 +20,7 @@ class CancelReason(StrEnum):
     OPERATOR = "operator"
     SHUTDOWN = "shutdown"
     ENGINE_LOST = "engine_lost"
+    QUOTA = "quota"
 
 
 class CancelToken:
@@ -33,14 +34,19 @@ class CancelToken:
     def __init__(self, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
         self.reason: CancelReason | None = None
+        self._error: DuckDBException | None = None
         self._lock = threading.Lock()
         self._connection: Connection | None = None
 
-    def cancel(self, reason: CancelReason) -> None:
-        """Interrupt the statement now, or make it stop before it begins; the first reason stays."""
+    def cancel(self, reason: CancelReason, error: DuckDBException | None = None) -> None:
+        """Interrupt the statement now, or make it stop before it begins; the first reason stays.
+
+        ``error`` is what its caller gets; without one the reason tells.
+        """
         with self._lock:
             if self.reason is None:
                 self.reason = reason
+                self._error = error
             if self._connection is not None:
                 self._connection.interrupt()
 
@@ -73,6 +79,8 @@ class CancelToken:
 
     def error(self) -> DuckDBException:
         """Return the error that the caller gets."""
+        if self._error is not None:
+            return self._error
         if self.reason is CancelReason.ENGINE_LOST:
             return EngineFailure(
                 "the database was reopened after a failure before the end of the result",

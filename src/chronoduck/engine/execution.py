@@ -22,6 +22,7 @@ __all__ = [
     "Rows",
     "RunningResult",
     "SqlSession",
+    "begin",
     "commit",
     "execute",
     "transaction",
@@ -83,14 +84,21 @@ def commit(connection: Connection, token: CancelToken) -> None:
     execute(connection, "COMMIT", None, None)
 
 
+def begin(connection: Connection, token: CancelToken, *, read_only: bool = False) -> None:
+    """Begin a transaction; in a read-only one DuckDB refuses every change of the database."""
+    execute(connection, f"BEGIN TRANSACTION{' READ ONLY' if read_only else ''}", None, token)
+
+
 @contextmanager
-def transaction(connection: Connection, token: CancelToken) -> Iterator[None]:
+def transaction(
+    connection: Connection, token: CancelToken, *, read_only: bool = False
+) -> Iterator[None]:
     """Run the block between BEGIN and COMMIT, or ROLLBACK after any error.
 
     An interrupt inside a transaction makes a later COMMIT report success although the rows are gone,
     so COMMIT is sent only when nothing failed and nobody asked to stop.
     """
-    execute(connection, "BEGIN TRANSACTION", None, token)
+    begin(connection, token, read_only=read_only)
     try:
         yield
         commit(connection, token)
@@ -124,9 +132,13 @@ class RunningResult:
         token: CancelToken,
         *,
         is_read_only: bool = True,
+        in_read_only_transaction: bool = False,
         batch_rows: int = _BATCH_ROWS,
     ) -> None:
         """Execute the statement; blocks until the first rows are there.
+
+        ``in_read_only_transaction``: it gets a transaction of its own, which ``finish`` ends; a
+        connection that is closed instead ends it too.
 
         ``batch_rows``: rows of each Arrow batch, but for the last one. A statement that is not
         ``is_read_only`` has taken effect once it was executed: the token ends only the execution, and
@@ -136,6 +148,9 @@ class RunningResult:
         self._connection = connection
         self._sql = sql
         started = time.perf_counter()
+        self._in_transaction = in_read_only_transaction
+        if in_read_only_transaction:
+            begin(connection, token, read_only=True)
         execute(connection, sql, params, token)
         self._token = token if is_read_only else None
         description = connection.description or []
@@ -196,6 +211,16 @@ class RunningResult:
         """Let go of the engine: no result may be left of an instance that is closed."""
         self._reader = None
 
-    def peak_memory_mb(self) -> float:
-        """Return the instance's peak memory in MB while the statement ran; 0 when not told."""
-        return round(peak_memory_bytes(self._connection) / 1e6, 3)
+    def finish(self) -> float:
+        """End the statement's transaction and return the instance's peak memory in MB while it ran.
+
+        0 when it is not told.
+        """
+        peak_mb = round(peak_memory_bytes(self._connection) / 1e6, 3)
+        if self._in_transaction:
+            self._reader = None
+            self._in_transaction = False
+            in_engine(
+                self._connection, self._sql, None, lambda: self._connection.execute("ROLLBACK")
+            )
+        return peak_mb

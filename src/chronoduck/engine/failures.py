@@ -152,6 +152,7 @@ def _translate_known(
             "the statement may not touch files or networks outside the allowed directories",
             hint="List a directory in DUCKDB_ALLOWED_DIRECTORIES to let statements use it.",
             operator_detail=message,
+            rule="files",
         )
     return _users_fault(facts, message, sql)
 

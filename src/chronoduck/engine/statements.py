@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import duckdb
 
 from chronoduck.engine.failures import translate
-from chronoduck.errors import DuckDBQueryError, StatementRefusedError
+from chronoduck.engine.guard.everybody import judge_for_everybody
+from chronoduck.engine.guard.rules import refuse
+from chronoduck.errors import DuckDBQueryError
 
 __all__ = ["MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
@@ -22,27 +24,10 @@ _CACHED_BYTES = 20_000
 """Only texts up to this length are remembered: the long ones are bulk inserts, never seen twice."""
 
 _READ_ONLY = frozenset({"select", "explain"})
+_WRITING_CTE = re.compile(
+    r"\(\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE
+)
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
-_CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
-_OWN_SETTINGS = re.compile(
-    "profil|tracked_metrics|progress_bar|verif|optimizer|checkpoint_on_shutdown", re.IGNORECASE
-)
-_OWN_FUNCTIONS = re.compile(
-    r"\b(?:(?:en|dis)able_(?:logging|profiling)|truncate_duckdb_logs|duckdb_logs)\b", re.IGNORECASE
-)
-_SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
-_IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
-_WORD = re.compile(rb"\w+")
-_CHECKPOINT = re.compile(r"checkpoint\b", re.IGNORECASE)
-_FORCED = re.compile(r"\bforce(?:\s+|_)checkpoint\b", re.IGNORECASE)
-_CHECKPOINT_FUNCTION = re.compile(r"\b(?:force_)?checkpoint\s*\(", re.IGNORECASE)
-_BEFORE_SECRET = frozenset(b"create drop or replace temp temporary persistent".split())
-_REFUSED = {
-    "transaction": "Send the statements together to POST batch, or use service.transaction().",
-    "attach": "One service serves one file; run another service for another file.",
-    "detach": "One service serves one file; run another service for another file.",
-    "load": "Extensions are loaded when the service starts; see DUCKDB_ENABLE_S3.",
-}
 
 
 @dataclass(frozen=True)
@@ -60,6 +45,8 @@ class Statement:
     query_hash: str
     leaves_state: bool
     is_read_only: bool = False
+    in_read_only_transaction: bool = False
+    """The engine itself is to keep it from writing, whatever was overlooked."""
 
 
 def query_hash(sql: str) -> str:
@@ -115,7 +102,7 @@ class StatementParser:
                 category="too_long",
             )
         try:
-            parts = self._connection.extract_statements(sql)
+            parts = self._connection.extract_statements(sql.rstrip("; \t\r\n"))
             kinds = [part.type.name.lower() for part in parts]
             names = frozenset().union(*(part.named_parameters for part in parts))
         except (duckdb.Error, ValueError, RuntimeError) as error:
@@ -124,36 +111,18 @@ class StatementParser:
             raise DuckDBQueryError(
                 "the text holds no statement", hint="Send one SQL statement.", category="empty"
             )
-        # PIVOT without an IN list is parsed into a temporary type and the SELECT over it, both
-        # without a text of their own; every other text with two parts is two statements.
-        # DuckDB 2.0 calls it one statement of the kind "multi".
-        is_pivot = kinds == ["multi"] or (len(parts) == 2 and not parts[1].query)
+        is_pivot = kinds == ["multi"] or _is_pivot(kinds, [part.query for part in parts])
         if len(parts) > 1 and not is_pivot:
-            raise StatementRefusedError(
+            refuse(
+                "one-statement",
                 f"the text holds {len(parts)} statements; exactly one is run at a time",
-                hint="Send them as a list to POST batch.",
             )
         kind = "select" if is_pivot else kinds[-1]
-        if kind in _REFUSED:
-            raise StatementRefusedError(
-                f"{kind.upper()} statements are not run here", hint=_REFUSED[kind]
-            )
-        if kind == "pragma" and _IMPORT.search(sql):  # DuckDB 1.5 refuses it while it parses
-            raise StatementRefusedError(
-                "IMPORT DATABASE is not run here", hint="Load the files with `chronoduck load`."
-            )
-        if kind in ("call", "pragma") and _CHECKPOINT.search(sql):
-            kind = "checkpoint"
-        _refuse_other_checkpoints(kind, sql)
+        kind = judge_for_everybody(kind, sql)
         # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
         may_run = kind == "explain" and "analyze" in sql.lower()
-        self._refuse_own_settings(kind, sql)
-        _refuse_secrets(kind, sql)
-        if (kind not in _READ_ONLY or may_run) and _SCOPES.search(sql):
-            raise StatementRefusedError(
-                "the catalogues of narrowed keys belong to the service",
-                hint="They follow the tables by themselves.",
-            )
+        # In DuckDB 2.0 a CTE may write.
+        may_run |= kind == "select" and _WRITING_CTE.search(sql) is not None
         return Statement(
             text=sql,
             kind=kind,
@@ -167,58 +136,22 @@ class StatementParser:
             or re.search("setseed", sql, re.IGNORECASE) is not None,
         )
 
-    @staticmethod
-    def _refuse_own_settings(kind: str, sql: str) -> None:
-        """Keep the settings that connections need open for the service out of users' reach.
-
-        RESET custom_profiling_settings makes DuckDB 1.5.5 end the process at the next EXPLAIN ANALYZE.
-        The functions can be called in any SELECT: after enable_profiling(save_location = ...) every
-        statement on the connection ends with an internal error, and the log keeps every user's
-        statements in memory for every other user to read.
-        """
-        if kind in _CHANGES_SETTINGS and _OWN_SETTINGS.search(sql):
-            raise StatementRefusedError(
-                "settings of profiler, optimizer, progress bar and shutdown belong to the service",
-                hint="POST explain with analyze shows a measured plan.",
-            )
-        if _OWN_FUNCTIONS.search(sql):
-            raise StatementRefusedError(
-                "the engine's log and profiler belong to the service",
-                hint="POST explain with analyze shows a measured plan; the service logs statements.",
-            )
-
     def close(self) -> None:
         """Close the parser's own connection."""
         self._connection.close()
 
 
-def _refuse_other_checkpoints(kind: str, sql: str) -> None:
-    """Leave one way to ask for a checkpoint, which the service can run under its own lock.
+def _is_pivot(kinds: list[str], texts: list[str]) -> bool:
+    """Whether the parts are one PIVOT without an IN list.
 
-    A forced one would end other users' transactions.
+    It is parsed into a temporary type for each list and the SELECT over them, all without a text of
+    their own; of two statements the first one has its text. DuckDB 2.0 calls it one statement of
+    the kind "multi".
     """
-    if kind == "checkpoint" and _FORCED.search(sql):
-        raise StatementRefusedError(
-            "a forced checkpoint would end the transactions of others", hint="Send CHECKPOINT."
-        )
-    if kind != "checkpoint" and _CHECKPOINT_FUNCTION.search(sql):
-        raise StatementRefusedError(
-            "checkpoints are not run as a function", hint="Send CHECKPOINT, on its own."
-        )
-
-
-def _refuse_secrets(kind: str, sql: str) -> None:
-    """Keep the service's keys as they are: every user's statements share them."""
-    if kind not in ("create", "drop") or "secret" not in sql.lower():
-        return
-    text = sql.encode(errors="surrogatepass")
-    for start, _ in duckdb.tokenize(sql):
-        match = _WORD.match(text, start)
-        word = match.group().lower() if match else b""  # a comment, in DuckDB 2.0
-        if word == b"secret":
-            raise StatementRefusedError(
-                "secrets belong to the service",
-                hint="Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and DUCKDB_ENABLE_S3.",
-            )
-        if word and word not in _BEFORE_SECRET:
-            return
+    creates = kinds[:-1]
+    return (
+        bool(creates)
+        and not any(texts)
+        and kinds[-1] == "select"
+        and all(kind == "create" for kind in creates)
+    )

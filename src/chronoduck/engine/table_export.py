@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,9 @@ _ENUMS = """
 SELECT type_name, labels FROM duckdb_types()
 WHERE logical_type = 'ENUM' AND NOT internal AND labels IS NOT NULL
 """
-_SEQUENCES = "SELECT sql FROM duckdb_sequences() WHERE NOT temporary"
+_SEQUENCES = "SELECT schema_name, sql FROM duckdb_sequences() WHERE NOT temporary"
+_LOSSY = re.compile(r"('(?:[^']|'')*')|\b(?:U?HUGEINT|INTERVAL|TIME WITH TIME ZONE)\b")
+"""What Parquet rounds (beside an enum's labels): it is written as text, and restored from that."""
 
 
 def export_tables(
@@ -53,19 +56,21 @@ def export_tables(
                 (schema, table): sql
                 for schema, table, sql in connection.execute(_TABLES).fetchall()
             }
-            wanted = [_find(name, list(known)) for name in tables]
+            named = {_find(name, list(known)) for name in tables}
+            wanted = [key for key in known if key in named]  # a table after those it refers to
             facts = []
-            statements = _dependencies(connection)
+            schemas, statements = _dependencies(connection)
             for done, key in enumerate(wanted):
                 on_progress(done, len(wanted))
                 statements.append(known[key])
                 facts.append(read_table(connection, *key, full=True))
                 target = directory / f"{_file_name(key)}.parquet"
                 connection.execute(
-                    f"COPY {_quoted(*key)} TO '{_literal(target)}' ({_parquet_options(settings)})"
+                    f"COPY (SELECT {_columns(connection, key)} FROM {_quoted(*key)}) "
+                    f"TO '{_literal(target)}' ({_parquet_options(settings)})"
                 )
-            schemas = sorted({schema for schema, _ in wanted} - {"main"})
-            made = [f"CREATE SCHEMA {_quoted(schema)};" for schema in schemas]
+            schemas |= {schema for schema, _ in wanted}
+            made = [f"CREATE SCHEMA {_quoted(name)};" for name in sorted(schemas - {"main"})]
             (directory / SCHEMA_NAME).write_text("\n".join([*made, *statements]) + "\n")
             on_progress(len(wanted), len(wanted))
             return tuple(facts)
@@ -96,6 +101,7 @@ def import_tables(
                 )
             connection.execute("CHECKPOINT")
             on_progress(len(found), len(found))
+            database.chmod(0o640)
         finally:
             connection.close()
 
@@ -106,24 +112,61 @@ def _failing(what: str) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         message = str(parse_message(error)["exception_message"]).splitlines()[0]
-        raise DatabaseFailedError(f"{what}: {message}") from error
+        raise DatabaseFailedError(
+            f"{what}: {message}",
+            hint="Name the tables that it refers to as well, or back up the whole database.",
+        ) from error
 
 
-def _dependencies(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return the statements that make what tables may refer to: enums and sequences."""
+def _dependencies(connection: duckdb.DuckDBPyConnection) -> tuple[set[str], list[str]]:
+    """Return the schemas and statements of what tables may refer to: enums and sequences."""
     statements = []
     for name, labels in connection.execute(_ENUMS).fetchall():
         texts = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
         statements.append(f"CREATE TYPE {_quoted(name)} AS ENUM ({texts});")
-    return statements + [row[0] for row in connection.execute(_SEQUENCES).fetchall()]
+    sequences = connection.execute(_SEQUENCES).fetchall()
+    for schema, sql in sequences:
+        # DuckDB's own statement does not name the schema.
+        made = "CREATE SEQUENCE "
+        statements.append(f"{made}{_quoted(schema)}.{sql.removeprefix(made)}")
+    return {schema for schema, _ in sequences}, statements
 
 
 def _find(name: str, known: list[tuple[str, str]]) -> tuple[str, str]:
-    schema, _, table = name.rpartition(".")
+    """Return the table of that name, which is matched as SQL does: in any case."""
     for key in known:
-        if key[1] == table and key[0] == (schema or "main"):
+        if name.casefold() in (key[1].casefold() if key[0] == "main" else "", _dotted(key)):
             return key
     raise NotFoundError(f"there is no table {name}", hint="GET tables lists them.")
+
+
+def _dotted(key: tuple[str, str]) -> str:
+    return ".".join(key).casefold()
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, key: tuple[str, str]) -> str:
+    """Return what to select so that Parquet holds every stored value exactly."""
+    found = connection.execute(
+        "SELECT column_name, data_type, column_default FROM duckdb_columns() "
+        "WHERE schema_name = ? AND table_name = ? ORDER BY column_index",
+        list(key),
+    ).fetchall()
+    texts = []
+    for name, kind, default in found:
+        if default is None or not _is_generated(connection, key, name):
+            exact = _LOSSY.sub(lambda match: match[1] or "VARCHAR", kind)
+            cast = "" if exact == kind else f"::{exact}"
+            texts.append(f"{_quoted(name)}{cast} AS {_quoted(name)}")
+    return ", ".join(texts)
+
+
+def _is_generated(connection: duckdb.DuckDBPyConnection, key: tuple[str, str], column: str) -> bool:
+    """Whether a column is computed, which the catalogue shows as if it were a default."""
+    try:
+        connection.execute(f"EXPLAIN INSERT INTO {_quoted(*key)} ({_quoted(column)}) VALUES (NULL)")
+    except duckdb.BinderException:
+        return True
+    return False
 
 
 def _parquet_options(settings: Settings) -> str:

@@ -58,6 +58,7 @@ def replica_report(
             "share": round(status["scrub_share"], 4),
             "damaged_blocks": status["damaged_blocks"],
         },
+        "retention_error": status["retention_error"],
         "restarts": status["restarts"],
         "drill": {
             "next_at": drills.get("next_at"),
@@ -89,6 +90,13 @@ def replica_finding(status: dict[str, Any]) -> Finding:
             Status.UNHEALTHY if lag is not None and lag > _LAG_BAD_SECONDS else Status.DEGRADED,
             f"The replica {behind}" + (": its store fails" if status["state"] == "failing" else ""),
             "Run `chronoduck replication status`; it catches up by itself once the store answers.",
+        )
+    if status["retention_error"]:
+        return Finding(
+            "replica",
+            Status.DEGRADED,
+            "Old points of the replica are not deleted, and it grows",
+            "`chronoduck replication status` tells why; `chronoduck verify` what is damaged.",
         )
     return Finding("replica", Status.HEALTHY)
 

@@ -133,7 +133,7 @@ class Reports:
             "replication": {
                 name: value
                 for name, value in self.replication().items()
-                if name not in ("error", "hint")
+                if name not in ("error", "hint", "retention_error")
             },
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
@@ -144,6 +144,10 @@ class Reports:
         """Return the report behind ``GET replication``."""
         view = self._view
         return replica_report(view.replica_status(), view.checkpoint_status(), view.drill_status())
+
+    def backups(self) -> dict[str, Any]:
+        """Return how the backups are; empty while the database is closed."""
+        return self._view.backup_status()
 
     def performance_metrics(self) -> dict[str, Any]:
         """Return the short report behind ``templates/performance-metrics``."""

@@ -62,6 +62,7 @@ def main() -> int:
         threading.Thread(target=_read, args=(source, commands), daemon=True).start()
         begin = commands.get()
         if begin["kind"] == "stop":
+            replicator.release()
             return 0
         replicator.run(commands)
         os.close(lock)

@@ -19,7 +19,10 @@ class ReplicaDamagedError(DuckDBException):
     title = "The replica is damaged"
     http_status = 500
     exit_code = 74
-    default_hint = "Restore an earlier point: chronoduck restore --list shows them."
+    default_hint = (
+        "Restore an earlier point: chronoduck restore --list shows them; `chronoduck recover` finds the "
+        "newest one that is whole."
+    )
 
 
 class ReplicaMismatchError(DuckDBConnectionError):

@@ -46,6 +46,13 @@ class GenerationListing:
             position = following.end
         return chain
 
+    def after_gap(self) -> SegmentName | None:
+        """Return the first segment that the chain does not reach, because one before it is missing."""
+        chain = self.chain()
+        end = chain[-1].end if chain else 0
+        beyond = [segment for segment in self.segments if segment.start > end]
+        return min(beyond, key=lambda segment: segment.start, default=None)
+
     def blobs(self) -> list[str]:
         """Return every name, the base first: without it the rest is invisible."""
         names = [base_name(self.name)] if self.has_base else []

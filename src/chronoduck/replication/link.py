@@ -35,6 +35,7 @@ class ReplicatorLink:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
+        self._is_restarting = False
         self._log = get_logger("replication")
         self._said: tuple[str, str] = ("", "")
         self.status = ReplicaStatus()
@@ -102,6 +103,11 @@ class ReplicatorLink:
         self._is_stopping = True
         process = self._process
         if process is None:
+            return
+        if self._is_restarting and self._task is not None:
+            # There is none that could ship the rest, which is in the files.
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
             return
         self._send("stop", seconds=seconds)
         try:
@@ -178,16 +184,20 @@ class ReplicatorLink:
         assert self._process is not None  # noqa: S101 - it has just ended
         await self._process.wait()
         self._log.error("replicator_died", code=self._process.returncode, restarts=self.restarts)
-        wait = _RESTART_SECONDS[min(self.restarts, len(_RESTART_SECONDS) - 1)]
-        self.restarts += 1
         self.status.state = ReplicaState.FAILING
         self.status.error = "the replicator died and is started again"
-        await asyncio.sleep(wait)
-        try:
-            await self.prepare()
-        except DuckDBException as error:
-            self.status.state, self.status.error = ReplicaState.REFUSED, error.detail
-            self.status.hint = error.hint
-            self._log.error("replicator_refused", error=error.operator_detail)
-            return
-        self._send("go")
+        self._is_restarting = True
+        while True:
+            wait = _RESTART_SECONDS[min(self.restarts, len(_RESTART_SECONDS) - 1)]
+            self.restarts += 1
+            await asyncio.sleep(wait)
+            try:
+                await self.prepare()
+            except DuckDBException as error:  # what refuses it may go away
+                self.status.state, self.status.error = ReplicaState.REFUSED, error.detail
+                self.status.hint = error.hint
+                self._log.error("replicator_refused", error=error.operator_detail)
+            else:
+                self._is_restarting = False
+                self._send("go")
+                return

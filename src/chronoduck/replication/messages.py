@@ -58,6 +58,8 @@ class ReplicaStatus:
     """Calls to the store since the process began: what it costs."""
     failures: int = 0
     """Of them."""
+    retention_error: str = ""
+    """Why the last retention deleted nothing; the replica grows meanwhile."""
     scrubbed_us: int = 0
     """When the last round over the whole file ended; 0 before the first."""
     scrub_share: float = 0.0

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from dataclasses import replace as replace_field
 from pathlib import Path
 
 from chronoduck.engine.disk_format import WalCursor, find_damage, read_wal
@@ -20,9 +21,17 @@ from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.restore import restore_files
 from chronoduck.replication.restore_plan import RestorePlan, plan_restore, time_text
+from chronoduck.replication.salvage import find_newest_whole_point
+from chronoduck.storage import BlobNotFoundError
 from chronoduck.units import format_bytes
 
-__all__ = ["LocalTail", "RestoreReport", "Verification", "restore_database"]
+__all__ = [
+    "LocalTail",
+    "RestoreReport",
+    "Verification",
+    "recover_database",
+    "restore_database",
+]
 
 _THREADS = 8
 Progress = Callable[[str, int, int], None]
@@ -53,6 +62,8 @@ class RestoreReport:
     set_aside: tuple[Path, ...]
     inspection: Inspection | None
     """None when it was not verified."""
+    damage: str = ""
+    """What is wrong with newer points of the replica, which therefore were not restored."""
 
     @property
     def transactions(self) -> int:
@@ -106,19 +117,58 @@ def restore_database(
             executor,
             lambda done, total: on_progress("restoring", done, total),
         )
-    local = _graft(plan, output, wal_path(temporary)) if graft else LocalTail()
-    inspection = None
-    if verify != "none" or plan.segments or local.grafted:
-        # The log is folded in, so that one file is the whole database.
-        inspection = inspect_database(
-            temporary,
-            full=verify == "full",
-            fold_log=True,
-            on_progress=lambda done, total: on_progress("verifying", done, total),
-        )
+    try:
+        local = _graft(plan, output, wal_path(temporary)) if graft else LocalTail()
+        inspection = None
+        if verify != "none" or plan.segments or local.grafted:
+            # The log is folded in, so that one file is the whole database.
+            inspection = inspect_database(
+                temporary,
+                full=verify == "full",
+                fold_log=True,
+                on_progress=lambda done, total: on_progress("verifying", done, total),
+            )
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        wal_path(temporary).unlink(missing_ok=True)
+        raise
     moved = set_aside(output, replace) if replace else ()
     _name(archive, plan, temporary, output)
     return RestoreReport(plan, output, time.monotonic() - started, local, moved, inspection)
+
+
+def recover_database(
+    archive: Archive,
+    output: Path,
+    *,
+    verify: Verification = "full",
+    on_progress: Progress = lambda what, done, total: None,
+) -> RestoreReport:
+    """Set the old files aside and restore the newest point that is whole, with the local log's tail.
+
+    Raises:
+        What ``restore_database`` raises; ReplicaDamagedError only when no point is whole.
+    """
+
+    def restore(to_us: int | None) -> RestoreReport:
+        return restore_database(
+            archive,
+            output,
+            to_us=to_us,
+            verify=verify,
+            replace="corrupt",
+            graft=True,
+            on_progress=on_progress,
+        )
+
+    try:
+        return restore(None)
+    except (ReplicaDamagedError, BlobNotFoundError) as error:
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as executor:
+            whole_us = find_newest_whole_point(archive, executor, on_progress)
+        if whole_us is None:
+            raise
+        return replace_field(restore(whole_us), damage=error.detail)
 
 
 def _check_space(directory: Path, plan: RestorePlan) -> None:

@@ -98,6 +98,14 @@ class Replicator:
         except StoreError as error:
             check_local_state(self._database, self._archive.url, error)
             self._note_failure(error)
+        except DuckDBException:
+            self.release()  # a start that is refused must not keep others from starting
+            raise
+
+    def release(self) -> None:
+        """Give the lease back, if it is held."""
+        with contextlib.suppress(StoreError, LeaseHeldError):  # it is free again 30 s from now
+            self._lease.release()
 
     def _resume(self, adopt: bool) -> None:
         self._lease.acquire()
@@ -175,8 +183,7 @@ class Replicator:
     def _leave(self) -> None:
         if self._retention is not None:
             self._background.shutdown(wait=False, cancel_futures=True)
-        with contextlib.suppress(StoreError, LeaseHeldError):  # it is free again 30 s from now
-            self._lease.release()
+        self.release()
         self.status.state = ReplicaState.STOPPED
         self._emit(self.status)
         self._shipper.close()
@@ -295,8 +302,9 @@ class Replicator:
             )
             apply_plan(self._archive, plan)
         except DuckDBException as error:
-            self.status.error = f"retention was not done: {error.detail}"
+            self.status.retention_error = error.detail
             return
+        self.status.retention_error = ""
         self._note_listing(listing.size)
         self.status.generations = len(listing.generations) - plan.generations
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 from chronoduck.engine.disk_format import DatabaseFile, WalCursor, read_header
 from chronoduck.engine.replacing import wal_path
+from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
-from chronoduck.replication.failures import ReplicaMismatchError
+from chronoduck.replication.block_table import BlockTable
+from chronoduck.replication.failures import ReplicaDamagedError, ReplicaMismatchError
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.log_reader import LogReader
 from chronoduck.replication.records import Base, Segment
 from chronoduck.replication.restore_plan import time_text
 from chronoduck.replication.shipper import Generation, Shipper
+from chronoduck.storage import BlobNotFoundError
 
 __all__ = ["check_local_state", "resume"]
 
@@ -37,7 +40,8 @@ def resume(
     """Compare the local files with the replica and have the shipper go on from there.
 
     ``adopt``: take the local files for right, whatever the replica holds; its points stay.
-    ``replica_id``: refuse a file that was never seen with this replica. Returns the replica's listing.
+    ``replica_id``: refuse a file that was never seen with this replica. When the newest generation is
+    damaged, the next one holds everything. Returns the replica's listing.
 
     Raises:
         ReplicaMismatchError: commits that the replica holds are not in the local files.
@@ -47,11 +51,11 @@ def resume(
     if not listing.generations:
         return listing
     newest = listing.generations[-1]
-    base = archive.read_base(newest.name)
-    table, last = base.blocks, None
-    for segment, _ in archive.read_segments(newest.chain(), executor):
-        table.apply(segment.changes)
-        last = segment
+    try:
+        base, table, last = _read_newest(archive, newest, executor)
+    except (ReplicaDamagedError, BlobNotFoundError) as error:
+        _begin_after_damage(shipper, database, newest.number, replica_id, adopt, error, archive.url)
+        return listing
     table.forget_packs(pack for pack in table.blocks_by_pack() if pack not in listing.packs)
     point_us = last.time_us if last else base.time_us
     commits = base.commits + (last.commits if last else 0)
@@ -76,6 +80,44 @@ def resume(
     elif not adopt:
         _check_lineage(database, headers, base, replica_id, (archive.url, time_text(point_us)))
     return listing
+
+
+def _read_newest(
+    archive: Archive, newest: GenerationListing, executor: Executor
+) -> tuple[Base, BlockTable, Segment | None]:
+    base = archive.read_base(newest.name)
+    table, last = base.blocks, None
+    for segment, _ in archive.read_segments(newest.chain(), executor):
+        table.apply(segment.changes)
+        last = segment
+    beyond = newest.after_gap()
+    if beyond is not None:
+        raise ReplicaDamagedError(f"a segment before {beyond.blob} in {archive.url} is missing")
+    return base, table, last
+
+
+def _begin_after_damage(
+    shipper: Shipper,
+    database: Path,
+    last_number: int,
+    replica_id: str,
+    adopt: bool,
+    damage: DuckDBException,
+    url: str,
+) -> None:
+    """Ship everything anew when the replica cannot tell what it holds, but the local files can.
+
+    Raises:
+        ReplicaDamagedError: they cannot either: they were never seen with this replica.
+        ReplicaMismatchError: they lack what this machine noted as shipped.
+    """
+    state = LocalState.read(database)
+    if not adopt:
+        if not database.exists() or state is None or state.replica_id != replica_id:
+            raise ReplicaDamagedError(damage.detail, hint=_RESTORE) from damage
+        check_local_state(database, url, damage)
+    point_us, commits = (state.time_us, state.commits) if state is not None else (0, 0)
+    shipper.follow(BlockTable(), last_number, point_us, commits)
 
 
 def _check_lineage(

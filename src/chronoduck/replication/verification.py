@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.history import GenerationListing
 from chronoduck.storage import BlobNotFoundError
 
-__all__ = ["ReplicaVerification", "verify_replica"]
+__all__ = ["ReplicaVerification", "check_pack", "verify_replica"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -47,23 +48,29 @@ def verify_replica(
     bad_packs = _read_packs(archive, list(listing.packs), executor, on_progress)
     damages: dict[str, str] = {}
     damaged_generations = []
-    known = set(listing.packs)
+    followed = []
     for done, generation in enumerate(listing.generations):
         on_progress("following generations", done, len(listing.generations))
-        needed, failure = _follow(archive, generation, executor)
-        missing = [pack for pack in sorted(needed) if pack not in known]
-        if failure:
-            damages[generation.name] = failure
+        followed.append(_follow(archive, generation, executor))
+    pairs = list(zip(listing.generations, followed, strict=True))
+    for (generation, found), (following, next_) in pairwise(pairs):
+        found.failure = found.failure or _missing_end(generation, found, following, next_)
+    for generation, found in pairs:
+        missing = [pack for pack in sorted(found.packs) if pack not in listing.packs]
+        if found.failure:
+            damages[generation.name] = found.failure
         for pack in missing:
             damages[pack] = f"{pack} is missing; generation {generation.name} needs it"
-        if failure or missing or needed & set(bad_packs):
+        if found.failure or missing or found.packs & set(bad_packs):
             damaged_generations.append(generation.name)
     damages |= bad_packs
     if damages:  # a blob that retention has deleted since was not needed any more
         now = archive.listing()
         names = set(now.packs) | {each.name for each in now.generations}
         damages = {
-            name: text for name, text in damages.items() if name in names or name not in known
+            name: text
+            for name, text in damages.items()
+            if name in names or name not in listing.packs
         }
         damaged_generations = [name for name in damaged_generations if name in names]
     return ReplicaVerification(
@@ -80,7 +87,7 @@ def _read_packs(
 ) -> dict[str, str]:
     """Return what is wrong with packs, by name."""
     bad: dict[str, str] = {}
-    tasks = {executor.submit(_check_pack, archive, name): name for name in names}
+    tasks = {executor.submit(check_pack, archive, name): name for name in names}
     try:
         for done, task in enumerate(as_completed(tasks), start=1):
             failure = task.result()
@@ -93,7 +100,8 @@ def _read_packs(
     return bad
 
 
-def _check_pack(archive: Archive, name: str) -> str:
+def check_pack(archive: Archive, name: str) -> str:
+    """Return what is wrong with a pack, nothing when it is whole."""
     try:
         archive.read_pack(name)
     except (ReplicaDamagedError, BlobNotFoundError) as error:
@@ -101,19 +109,48 @@ def _check_pack(archive: Archive, name: str) -> str:
     return ""
 
 
-def _follow(
-    archive: Archive, generation: GenerationListing, executor: Executor
-) -> tuple[set[str], str]:
-    """Return the packs that a generation needs, and what is wrong with it."""
+@dataclass
+class _Followed:
+    """A generation, read from its base to its end."""
+
+    packs: set[str] = field(default_factory=set)
+    """What it needs, as far as it could be read."""
+    first_commits: int = 0
+    last_commits: int = 0
+    failure: str = ""
+
+
+def _follow(archive: Archive, generation: GenerationListing, executor: Executor) -> _Followed:
+    found = _Followed()
     digest = hashlib.sha256()
-    needed: set[str] = set()
     try:
-        needed |= set(archive.read_base(generation.name).blocks.blocks_by_pack())
+        base = archive.read_base(generation.name)
+        found.packs |= set(base.blocks.blocks_by_pack())
+        found.first_commits = found.last_commits = base.commits
         for segment, log in archive.read_segments(generation.chain(), executor):
             digest.update(log)
             if digest.hexdigest() != segment.log_sha256:
-                return needed, f"{segment.name} does not continue the log that was shipped"
-            needed |= {change.pack for change in segment.changes}
+                found.failure = f"{segment.name} does not continue the log that was shipped"
+                return found
+            found.packs |= {change.pack for change in segment.changes}
+            found.last_commits = base.commits + segment.commits
     except (ReplicaDamagedError, BlobNotFoundError) as error:
-        return needed, error.detail
-    return needed, ""
+        found.failure = error.detail
+    else:
+        beyond = generation.after_gap()
+        if beyond is not None:
+            found.failure = f"a segment before {beyond.blob} is missing"
+    return found
+
+
+def _missing_end(
+    generation: GenerationListing, found: _Followed, following: GenerationListing, next_: _Followed
+) -> str:
+    """Say that a generation once had more segments: the next one begins with more transactions.
+
+    Only of neighbours, for retention deletes whole generations.
+    """
+    lost = next_.first_commits - found.last_commits
+    if found.failure or next_.failure or lost <= 0 or following.number != generation.number + 1:
+        return ""
+    return f"the last segments of generation {generation.name} are missing, {lost:,} transactions"

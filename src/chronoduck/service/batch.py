@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TypeVar
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, transaction
 from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.guard.judge import Pending
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import BatchError, DuckDBException, StatementRefusedError
 from chronoduck.service.records import Caller
@@ -57,9 +59,21 @@ async def run_batch(
         except DuckDBException as error:
             raise BatchError(index, statement.text, error, rolled_back=True) from error
 
+    # Readers' statements get one read-only transaction together, or one each.
+    read_only = all(statement.in_read_only_transaction for statement, _ in parsed)
+    if use_transaction:
+        parsed = [
+            (replace(statement, in_read_only_transaction=False), params)
+            for statement, params in parsed
+        ]
+
     def step(connection: Connection) -> list[R]:
         results = []
-        with transaction(connection, session.token) if use_transaction else nullcontext():
+        with (
+            transaction(connection, session.token, read_only=read_only)
+            if use_transaction
+            else nullcontext()
+        ):
             for index, (statement, params) in enumerate(parsed):
                 try:
                     results.append(run_one(connection, statement, params, session))
@@ -91,10 +105,11 @@ def _parse(
     runner: StatementRunner, queries: Sequence[Query], caller: Caller
 ) -> list[tuple[Statement, Params]]:
     parsed: list[tuple[Statement, Params]] = []
+    pending = Pending()
     for index, query in enumerate(queries):
         sql, params = (query, None) if isinstance(query, str) else query
         try:
-            statement = runner.parse(sql, caller)
+            statement = runner.parse(sql, caller, pending=pending)
             refuse_inside(statement)
             parsed.append((statement, params))
         except DuckDBException as error:

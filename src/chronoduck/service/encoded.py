@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Protocol
-
-import pyarrow as pa
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import (
@@ -21,11 +19,15 @@ from chronoduck.engine.encoding import (
     open_encoder,
 )
 from chronoduck.engine.execution import Params, RunningResult
+from chronoduck.engine.guard.judge import Origin
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, StatementCancelledError
+from chronoduck.principals import Limits
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.records import Caller
+from chronoduck.service.result_caps import ResultCap, lesser
 from chronoduck.service.runner import OpenStatement, StatementRunner
+from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
 
 __all__ = ["ByteStream", "EncodedQueries", "EncodedResult", "ResultRequest"]
@@ -40,7 +42,7 @@ class ResultRequest:
     """What a caller wants of one statement.
 
     ``whole``: nothing may be sent before the last row is known, whatever the size; the result then
-    waits in a spool file.
+    waits in a spool file. ``origin``: whose text it is, the caller's or the operator's.
     """
 
     sql: str
@@ -50,6 +52,7 @@ class ResultRequest:
     max_rows: int | None = None
     timeout: float | None = None
     whole: bool = False
+    origin: Origin = "user"
 
 
 class ByteStream(Protocol):
@@ -83,7 +86,12 @@ class _Encoding:
         self._session = session
         self._result: RunningResult | None = None
         self._encoder: ResultEncoder | None = None
-        self._rows = 0
+        limits = session.limits
+        self._cap = ResultCap(
+            lesser(request.max_rows, limits.max_rows),
+            limits.max_result_bytes,
+            counts_arrow=request.format is ResultFormat.PARQUET,
+        )
         self._tail_sent = False
         self.truncated: bool | None = None
 
@@ -99,12 +107,14 @@ class _Encoding:
     def begin(self, connection: Connection, sink: IO[bytes] | None) -> bytes:
         """Execute, and encode until the end, or until enough is held; returns what is held."""
         request = self._request
+        check_scan(connection, self._statement, request.params, self._session)
         result = self._result = RunningResult(
             connection,
             request.sql,
             request.params,
             self._session.token,
             is_read_only=self._statement.is_read_only,
+            in_read_only_transaction=self._statement.in_read_only_transaction,
             batch_rows=request.format.batch_rows,
         )
         self._session.attach(result)
@@ -113,7 +123,7 @@ class _Encoding:
             request.format, schema, self._statement.query_hash, request.options
         )
         parts = [encoder.head()]
-        held = len(parts[0])
+        held = self._cap.bytes = len(parts[0])
         while not self._tail_sent and (sink is not None or held < _HELD_BYTES):
             piece = self.next()
             held += len(piece)
@@ -136,24 +146,17 @@ class _Encoding:
         assert result is not None and encoder is not None  # noqa: S101, PT018 - set by begin()
         batch = None if self.truncated else result.next_batch()
         if batch is not None:
-            return encoder.rows(self._limited(batch))
+            piece = self._cap.encode(batch, encoder.rows)
+            self.truncated = self._cap.is_reached or None
+            self._session.running.rows = self._cap.rows
+            return piece
         self.truncated = bool(self.truncated)
         self._tail_sent = True
         running = self._session.running
-        running.memory_mb = result.peak_memory_mb()
+        running.memory_mb = result.finish()
         return encoder.tail(
-            ResultSummary(self._rows, self.truncated, result.engine_seconds, running.memory_mb)
+            ResultSummary(self._cap.rows, self.truncated, result.engine_seconds, running.memory_mb)
         )
-
-    def _limited(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        limit = self._request.max_rows
-        if limit is not None and self._rows + batch.num_rows > limit:
-            # One row too many is proof enough; the rest is never computed.
-            self.truncated = True
-            batch = batch.slice(0, limit - self._rows)
-        self._rows += batch.num_rows
-        self._session.running.rows = self._rows
-        return batch
 
     def failure_line(self, error: DuckDBException) -> bytes | None:
         """Return what a format says in band when its stream breaks; None: the stream is cut."""
@@ -173,8 +176,9 @@ class EncodedQueries:
         Errors before the first byte are raised here. One later breaks the stream so that the
         reader notices: NDJSON ends with a line that says so, the others are cut before their end.
         """
-        statement = self._runner.parse(request.sql, caller)
+        statement = self._runner.parse(request.sql, caller, request.origin)
         opened = self._runner.open(statement, caller, request.timeout)
+        request = _held_to(request, opened.account.limits)
         encoding = _Encoding(request, statement, opened.session)
         try:
             if request.whole:
@@ -238,6 +242,13 @@ class EncodedQueries:
         return EncodedResult(
             encoding.media_type, b"", encoding.truncated, _FileStream(spool), length
         )
+
+
+def _held_to(request: ResultRequest, limits: Limits) -> ResultRequest:
+    """Have a result that may be cut short wait for its end where only a header can tell of it."""
+    if limits.max_rows is None and limits.max_result_bytes is None:
+        return request
+    return replace(request, whole=request.whole or not request.format.flags_truncation)
 
 
 def _finish(encoding: _Encoding, opened: OpenStatement, statement: Statement) -> None:

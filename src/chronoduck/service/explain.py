@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from chronoduck.engine.database import Connection
-from chronoduck.engine.execution import Params, SqlSession
+from chronoduck.engine.execution import Params, SqlSession, begin
 from chronoduck.engine.profiling import MEASURE_OPERATORS
 from chronoduck.engine.scopes import has_filters
 from chronoduck.errors import StatementRefusedError
@@ -46,7 +46,7 @@ async def explain_statement(
         raise StatementRefusedError(
             "this key sees only some rows, and a plan's estimates count them all",
             hint="Keys without row filters may ask for plans.",
-            rule="narrowed-explain",
+            rule="scope",
         )
     statement = runner.parse(sql, caller)
     if analyze and not statement.is_read_only:
@@ -61,6 +61,8 @@ async def explain_statement(
         own = SqlSession(connection, session.token)
         own.execute(MEASURE_OPERATORS)
         started = time.perf_counter()
+        if statement.in_read_only_transaction:
+            begin(connection, session.token, read_only=True)
         text = "\n".join(str(row[1]) for row in own.execute(explained, params))
         return Plan(text, round(time.perf_counter() - started, 6), statement.query_hash)
 

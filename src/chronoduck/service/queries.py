@@ -9,10 +9,12 @@ import pyarrow as pa
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params, RunningResult
 from chronoduck.engine.statements import Statement
-from chronoduck.errors import InvalidRequestError
+from chronoduck.errors import InvalidRequestError, LimitExceededError
 from chronoduck.service.records import Caller
+from chronoduck.service.result_caps import lesser
 from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
+from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
 
 __all__ = ["MANY_ROWS", "Queries", "run_and_fetch"]
@@ -32,17 +34,20 @@ def run_and_fetch(
     """Run one statement on the connection and return its result; for a worker thread."""
     if fetch_mode == "many" and max_rows is None:
         max_rows = MANY_ROWS
+    max_rows = lesser(max_rows, session.limits.max_rows)
+    check_scan(connection, statement, params, session)
     result = RunningResult(
         connection,
         statement.text,
         params,
         session.token,
         is_read_only=statement.is_read_only,
+        in_read_only_transaction=statement.in_read_only_transaction,
     )
     rows, truncated = result.fetch(fetch_mode, max_rows)
     running = session.running
     running.rows += len(rows)
-    running.memory_mb = max(running.memory_mb, result.peak_memory_mb())
+    running.memory_mb = max(running.memory_mb, result.finish())
     return QueryResult(
         data=rows,
         columns=list(result.columns),
@@ -100,21 +105,52 @@ class Queries:
 
         The deadline covers the whole stream, the reader's own time included. Leaving the loop early
         interrupts the statement.
+
+        Raises:
+            LimitExceededError: after the last batch that the caller's principal may have.
         """
         caller = caller or Caller()
         statement = self._runner.parse(sql, caller)
         async with self._runner.session(statement, caller, timeout) as session:
-            result = await session.run(
-                lambda connection: RunningResult(
-                    connection, sql, params, session.token, is_read_only=statement.is_read_only
+
+            def begin(connection: Connection) -> RunningResult:
+                check_scan(connection, statement, params, session)
+                return RunningResult(
+                    connection,
+                    sql,
+                    params,
+                    session.token,
+                    is_read_only=statement.is_read_only,
+                    in_read_only_transaction=statement.in_read_only_transaction,
                 )
-            )
+
+            result = await session.run(begin)
             session.attach(result)
+            size_bytes = 0
             session.hold()
             while True:
                 batch = await session.run(lambda _: result.next_batch())
                 if batch is None:
                     break
                 session.running.rows += batch.num_rows
+                size_bytes += batch.nbytes
+                _refuse_beyond(session, size_bytes)
                 yield batch
-            session.running.memory_mb = await session.run(lambda _: result.peak_memory_mb())
+            session.running.memory_mb = await session.run(lambda _: result.finish())
+
+
+def _refuse_beyond(session: Session, size_bytes: int) -> None:
+    """Break a stream off before the batch that passes a limit: batches have no way to say it."""
+    limits, rows = session.limits, session.running.rows
+    if limits.max_rows is not None and rows > limits.max_rows:
+        raise LimitExceededError(
+            f"the result has more than {limits.max_rows:,} rows, which is all that this principal "
+            "may have of one",
+            hint="Narrow the statement, or have max_rows raised.",
+        )
+    if limits.max_result_bytes is not None and size_bytes > limits.max_result_bytes:
+        raise LimitExceededError(
+            f"the result has more than {limits.max_result_bytes:,} bytes, which is all that this "
+            "principal may have of one",
+            hint="Narrow the statement, or have max_result_bytes raised.",
+        )

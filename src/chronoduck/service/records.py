@@ -63,6 +63,8 @@ class StatementRecord:
     queue_time: float
     rows: int
     memory_mb: float
+    engine_seconds: float = 0.0
+    """Time that it held a worker; a cancelled one may still hold it and is charged for that later."""
 
 
 class StatementObserver(Protocol):

@@ -9,6 +9,7 @@ from random import getrandbits
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.guard.judge import Guard, Origin, Pending
 from chronoduck.engine.scopes import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
@@ -19,10 +20,14 @@ from chronoduck.errors import (
     DuckDBResourceError,
     InvalidRequestError,
     NotFoundError,
+    QuotaExceededError,
     StatementCancelledError,
     StatementTimeoutError,
 )
+from chronoduck.principals import LOCAL, Limits
 from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.service.accounts import Account
+from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
     Outcome,
@@ -48,72 +53,84 @@ class StatementRunner:
         access: EngineAccess,
         breaker: CircuitBreaker,
         parser: StatementParser,
+        guard: Guard,
         settings: Settings,
         observers: Sequence[StatementObserver] = (),
         check_write: Callable[[], None] = lambda: None,
+        quotas: Quotas | None = None,
     ) -> None:
-        """``check_write`` raises when nothing may be written now."""
+        """``check_write`` raises when nothing may be written now; without ``quotas`` all is allowed."""
         self.access = access
         self.breaker = breaker
         self.parser = parser
+        self.guard = guard
         self.settings = settings
+        self._guard_of_narrowed = Guard(parser)
         self._observers = tuple(observers)
         self._check_write = check_write
+        self.quotas = quotas or Quotas()
         self._sessions: dict[str, Session] = {}
 
-    def timeout(self, asked: float | None) -> float:
-        """Return the deadline in seconds for what the caller asked for.
+    def timeout(self, asked: float | None, limits: Limits) -> float:
+        """Return the deadline in seconds for what the caller asked for; its limits shorten it.
 
         Raises:
             InvalidRequestError: not above 0 or above ``DUCKDB_MAX_STATEMENT_TIMEOUT``.
         """
+        longest = limits.statement_timeout or float("inf")
         if asked is None:
-            return self.settings.statement_timeout
+            return min(longest, self.settings.statement_timeout)
         limit = self.settings.max_statement_timeout
         if not 0 < asked <= limit:
             raise InvalidRequestError(
                 f"timeout_seconds is {asked:g}; it must be above 0 and at most {limit:g}",
                 hint="The operator sets the limit as DUCKDB_MAX_STATEMENT_TIMEOUT.",
             )
-        return asked
+        return min(longest, asked)
 
-    def parse(self, sql: str, caller: Caller) -> Statement:
+    def parse(
+        self, sql: str, caller: Caller, origin: Origin = "user", pending: Pending | None = None
+    ) -> Statement:
         """Return what the text is; a text that is refused is recorded like a failed statement.
 
+        Code in this process may do what it likes; everybody else's statements go through the guard.
+        ``pending``: what the statements before it in a batch or transaction define.
+
         Raises:
             DuckDBQueryError: it is not one valid statement of a kind that is run here.
+            StatementRefusedError: the caller may not run it.
         """
+        principal = caller.principal
         try:
-            return self.judged(sql, caller)
+            if principal.id == LOCAL.id:
+                statement = self.parser.parse(sql)
+            else:
+                # Definitions that a narrowed principal does not see must not change its verdict.
+                guard = self.guard if principal.scope is None else self._guard_of_narrowed
+                statement = guard.judge(sql, principal.role, origin, pending)
+            self.access.scopes.judge(statement, principal)
+            return statement
         except DuckDBException as error:
-            record = StatementRecord(
-                id=_new_id(),
-                sql=sql,
-                kind="invalid",
-                query_hash=query_hash(sql),
-                caller=caller,
-                outcome=_outcome(error),
-                error_code=error.code,
-                ended_at=time.time(),
-                execution_time=0.0,
-                queue_time=0.0,
-                rows=0,
-                memory_mb=0.0,
-            )
-            self.remove(record)
+            self._record_refusal(sql, "invalid", caller, error)
             raise
 
-    def judged(self, sql: str, caller: Caller) -> Statement:
-        """Return what the text is, if the caller may run it; a refusal is not recorded.
-
-        Raises:
-            DuckDBQueryError: it is not one valid statement of a kind that is run here.
-            PermissionDeniedError: the principal may not send statements at all.
-        """
-        statement = self.parser.parse(sql)
-        if caller.principal.scope is not None:
-            self.access.scopes.judge(statement, caller.principal)
-        return statement
+    def _record_refusal(self, sql: str, kind: str, caller: Caller, error: DuckDBException) -> None:
+        """Tell the observers of a statement that was never begun."""
+        record = StatementRecord(
+            id=_new_id(),
+            sql=sql,
+            kind=kind,
+            query_hash=query_hash(sql),
+            caller=caller,
+            outcome=_outcome(error),
+            error_code=error.code,
+            ended_at=time.time(),
+            execution_time=0.0,
+            queue_time=0.0,
+            rows=0,
+            memory_mb=0.0,
+        )
+        self.remove(record)
 
     @asynccontextmanager
     async def session(
@@ -136,10 +153,22 @@ class StatementRunner:
         Raises:
             CircuitBreakerOpenException: the breaker refuses calls now.
             DiskFullError: it would write, and there is too little space.
+            QuotaExceededError: the principal used what it may use.
         """
         check_reader(caller.principal)
         self.admit(statement)
-        return OpenStatement(self, statement, caller, self.timeout(timeout))
+        account = self.quotas.account(caller.principal)
+        timeout = self.timeout(timeout, account.limits)
+        try:
+            account.open_statement()
+        except QuotaExceededError as error:
+            self._record_refusal(statement.text, statement.kind, caller, error)
+            raise
+        try:
+            return OpenStatement(self, statement, caller, timeout, account)
+        except BaseException:
+            account.close_statement()
+            raise
 
     def admit(self, statement: Statement) -> None:
         """Refuse a statement that writes while nothing may be written; what frees space may.
@@ -157,8 +186,16 @@ class StatementRunner:
     def remove(self, record: StatementRecord) -> None:
         """Take a statement off the list and tell the observers of its end."""
         self._sessions.pop(record.id, None)
+        self.guard.note_statement(record.kind, record.sql)
         for observer in self._observers:
             observer(record)
+
+    def close(self) -> None:
+        """Close the connections that statements are judged on."""
+        self.guard.close()
+        self._guard_of_narrowed.close()
+        self.parser.close()
+        self.access.scopes.close()
 
     def list_running(self) -> list[RunningStatement]:
         """Return the statements that wait, run or stream now, oldest first."""
@@ -194,9 +231,15 @@ class OpenStatement:
     """A statement on its way: its session, and the one call that ends it."""
 
     def __init__(
-        self, runner: StatementRunner, statement: Statement, caller: Caller, timeout: float
+        self,
+        runner: StatementRunner,
+        statement: Statement,
+        caller: Caller,
+        timeout: float,
+        account: Account,
     ) -> None:
         self._runner = runner
+        self.account = account
         self._permit = runner.breaker.before_call()
         running = RunningStatement(
             id=_new_id(),
@@ -210,6 +253,7 @@ class OpenStatement:
             runner.access,
             CancelToken(timeout),
             running,
+            account,
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
         )
         self._ended = False
@@ -221,6 +265,7 @@ class OpenStatement:
             return
         self._ended = True
         self.session.close()
+        self.account.close_statement()
         running = self.session.running
         seconds = time.perf_counter() - running.started
         breaker = self._runner.breaker
@@ -244,6 +289,7 @@ class OpenStatement:
             queue_time=running.queue_seconds,
             rows=running.rows,
             memory_mb=running.memory_mb,
+            engine_seconds=running.engine_seconds,
         )
         self._runner.remove(record)
 
@@ -270,6 +316,6 @@ def _outcome(error: BaseException | None) -> Outcome:
         return "cancelled"
     if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
         return "user_error"
-    if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError):
+    if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError | QuotaExceededError):
         return "refused"
     return "failed" if isinstance(error, DuckDBException) else "aborted"

@@ -19,8 +19,10 @@ from chronoduck.engine.pool import ConnectionPool, PooledConnection
 from chronoduck.engine.scopes import NarrowedConnection, Scopes
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import DuckDBException, EngineBugError, StatementTimeoutError
+from chronoduck.principals import Limits, Role
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.write_gate import WriteGate
+from chronoduck.service.accounts import Account
 from chronoduck.service.records import RunningStatement
 
 __all__ = ["EngineAccess", "Session"]
@@ -67,10 +69,16 @@ class Session:
         access: EngineAccess,
         token: CancelToken,
         running: RunningStatement,
+        account: Account,
         *,
         is_writer: bool,
     ) -> None:
         self._access = access
+        self._account = account
+        self._party_id = account.principal.id
+        self._is_capped = account.principal.role is not Role.ADMIN
+        self._has_seat = False
+        """Whether the gate counts a connection for it."""
         self._is_writer = is_writer
         self._is_inside = False
         """Whether it has passed the gate of writers."""
@@ -86,12 +94,15 @@ class Session:
         scope = running.caller.principal.scope
         self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
 
-    def interrupt(self, reason: CancelReason) -> None:
-        """End the statement from outside: interrupt its worker, or its next step before it begins."""
+    def interrupt(self, reason: CancelReason, error: DuckDBException | None = None) -> None:
+        """End the statement from outside: interrupt its worker, or its next step before it begins.
+
+        ``error`` is what the caller gets; without one the reason tells.
+        """
+        self.token.cancel(reason, error)
         if not self._busy and self._lease is not None:
             self._end_pause(reason)
             return
-        self.token.cancel(reason)
         self._interrupt_until_back(asyncio.get_running_loop(), reason)
 
     def attach(self, result: RunningResult) -> None:
@@ -130,6 +141,11 @@ class Session:
         self._is_clean = True
 
     @property
+    def limits(self) -> Limits:
+        """The limits in force for the principal."""
+        return self._account.limits
+
+    @property
     def remaining_seconds(self) -> float:
         """Time left until the deadline."""
         return self._deadline - time.monotonic()
@@ -141,6 +157,7 @@ class Session:
             StatementTimeoutError: the deadline passed, waiting or running.
             StatementCancelledError: it was interrupted.
             QueueFullError: too many callers wait.
+            QuotaExceededError: the principal's engine time is used up.
             DuckDBException: what the step raised.
         """
         while True:
@@ -181,13 +198,25 @@ class Session:
         if self._is_writer and not self._is_inside:
             await access.gate.enter(max(0.0, self.remaining_seconds))
             self._is_inside = True
-        waited = await access.admission.acquire(max(0.0, self.remaining_seconds))
+        self._account.check_engine_time()
+        had_seat = self._has_seat
+        waited = await access.admission.acquire(
+            max(0.0, self.remaining_seconds),
+            self._party_id,
+            is_capped=self._is_capped,
+            has_seat=had_seat,
+        )
         self.running.queue_seconds += waited
         try:
+            if not had_seat:
+                self._has_seat = True
+            self.token.check()
+            if waited:
+                self._account.check_engine_time()
             if self._lease is None:
                 self._lease = await access.pool.get_connection(max(0.0, self.remaining_seconds))
         except BaseException:
-            access.admission.release()
+            access.admission.release(self._party_id)
             raise
         return await self._run_in_worker(step, self._lease)
 
@@ -203,6 +232,7 @@ class Session:
         def work() -> None:
             result: Any = None
             error: BaseException | None = None
+            began = time.perf_counter()
             try:
                 narrowed, raw = self._narrowed, lease.raw
                 result = step(raw) if narrowed is None else narrowed.run(raw, step)
@@ -210,8 +240,10 @@ class Session:
                 error = self._judge(bug)
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
                 error = raised
-            loop.call_soon_threadsafe(self._finish_step, outcome, result, error)
+            seconds = time.perf_counter() - began
+            loop.call_soon_threadsafe(self._finish_step, outcome, result, error, seconds)
 
+        self._account.begin_step(self)
         self._access.workers.submit(work)
         timer = loop.call_later(
             max(0.0, self.remaining_seconds), self._enforce_deadline, loop, outcome
@@ -235,11 +267,17 @@ class Session:
         )
 
     def _finish_step(
-        self, outcome: asyncio.Future[T], result: T, error: BaseException | None
+        self,
+        outcome: asyncio.Future[T],
+        result: T,
+        error: BaseException | None,
+        seconds: float,
     ) -> None:
-        """Give the place back and wake the caller, on the event loop."""
+        """Give the place back, charge for it and wake the caller, on the event loop."""
         self._busy = False
-        self._access.admission.release()
+        self.running.engine_seconds += seconds
+        self._account.end_step(self, seconds)
+        self._access.admission.release(self._party_id)
         if self._closed:
             self._leave()
         if outcome.done():
@@ -294,8 +332,13 @@ class Session:
         if self._result is not None:
             self._result.release()
         lease, self._lease = self._lease, None
-        if lease is None:
-            return
+        if lease is not None:
+            self._return_connection(lease)
+        if self._has_seat:
+            self._has_seat = False
+            self._access.admission.leave(self._party_id)
+
+    def _return_connection(self, lease: PooledConnection[Connection]) -> None:
         if self._narrowed is None:
             self._access.pool.return_connection(lease, tainted=not self._is_clean)
         elif self._is_clean:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from chronoduck.engine.execution import FetchMode, Params, commit, execute
+from chronoduck.engine.execution import FetchMode, Params, begin, commit
+from chronoduck.engine.guard.judge import Pending
+from chronoduck.engine.guard.kinds import may_write
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, DuckDBQueryError
+from chronoduck.principals import LOCAL
 from chronoduck.service.batch import refuse_inside
 from chronoduck.service.queries import run_and_fetch
 from chronoduck.service.records import Caller
@@ -29,9 +33,11 @@ _LABEL = Statement(
 class Transaction:
     """An open transaction. After one failed statement nothing of it can be committed any more."""
 
-    def __init__(self, runner: StatementRunner, session: Session) -> None:
+    def __init__(self, runner: StatementRunner, session: Session, caller: Caller) -> None:
         self._runner = runner
         self._session = session
+        self._caller = caller
+        self._pending = Pending()
         self._failure: BaseException | None = None
         self._is_open = True
 
@@ -53,7 +59,8 @@ class Transaction:
                 hint="Leave the block; nothing of the transaction is kept. Then run it again.",
                 category="transaction_aborted",
             )
-        statement = self._runner.judged(sql, self._session.running.caller)
+        statement = self._runner.parse(sql, self._caller, pending=self._pending)
+        statement = replace(statement, in_read_only_transaction=False)  # the transaction is
         refuse_inside(statement)
         self._runner.admit(statement)
         try:
@@ -93,11 +100,10 @@ async def open_transaction(
     """
     timeout = runner.settings.max_statement_timeout if timeout is None else timeout
     async with runner.session(_LABEL, caller, timeout) as session:
-        await session.run(
-            lambda connection: execute(connection, "BEGIN TRANSACTION", None, session.token)
-        )
+        reads = caller.principal.id != LOCAL.id and not may_write(caller.principal.role)
+        await session.run(lambda connection: begin(connection, session.token, read_only=reads))
         session.hold()
-        transaction = Transaction(runner, session)
+        transaction = Transaction(runner, session, caller)
         try:
             yield transaction
         except BaseException:

@@ -1,22 +1,31 @@
 """The environment as frozen values: one field per variable, checked at start."""
 
+from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    QuotaSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.limits import parse_limits
 from chronoduck.settings.reveal import reveal
 from chronoduck.settings.service import GROUPS, Settings, load_settings, variable_names
+from chronoduck.settings.transport import TransportSettings
 
 __all__ = [
     "GROUPS",
+    "AuthSettings",
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "JwtSettings",
+    "QuotaSettings",
     "ReplicaSettings",
     "Settings",
+    "TransportSettings",
     "load_settings",
+    "parse_limits",
     "reveal",
     "variable_names",
 ]

@@ -8,9 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chronoduck.principals import Limits, Role
+from chronoduck.settings.limits import LimitLine
 from chronoduck.settings.values import ByteCount, Crontab, Seconds
 
-__all__ = ["BackupSettings", "BreakerSettings", "CheckpointSettings", "ReplicaSettings"]
+__all__ = [
+    "BackupSettings",
+    "BreakerSettings",
+    "CheckpointSettings",
+    "QuotaSettings",
+    "ReplicaSettings",
+]
 
 
 class BreakerSettings(BaseSettings):
@@ -41,6 +49,33 @@ class CheckpointSettings(BaseSettings):
     """Transactions in the log from which on a checkpoint is due: replaying 20,000 takes 3 s."""
     interval: Seconds = 300.0
     """Age of the oldest transaction in the log from which on a checkpoint is due."""
+
+
+class QuotaSettings(BaseSettings):
+    """How much a principal may use (``DUCKDB_QUOTA_*``); admins and this process have no limits."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_QUOTA_", frozen=True, extra="forbid")
+
+    viewer: LimitLine = Limits(
+        requests_per_minute=3000, concurrent_statements=32, engine_seconds_per_hour=7200
+    )
+    """Limits of every viewer that has none of its own: ``requests_per_minute=600, max_rows=10000``."""
+    analyst: LimitLine = Limits(
+        requests_per_minute=3000, concurrent_statements=32, engine_seconds_per_hour=7200
+    )
+    """Limits of every analyst."""
+    writer: LimitLine = Limits()
+    """Limits of every writer."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Workers that one principal may hold at once; default: all but one."""
+    connections: Annotated[int, Field(ge=1)] | None = None
+    """Connections that one principal may hold at once; default: half of them."""
+
+    def of(self, role: Role) -> Limits:
+        """Return the limits of a role."""
+        return {Role.VIEWER: self.viewer, Role.ANALYST: self.analyst, Role.WRITER: self.writer}.get(
+            role, Limits()
+        )
 
 
 class ReplicaSettings(BaseSettings):

@@ -19,12 +19,16 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chronoduck.errors import SettingsError
+from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    QuotaSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.secret_files import read_secret_files, secret_fields
+from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
     ByteCount,
     LogFormat,
@@ -98,6 +102,9 @@ class Settings(BaseSettings):
     templates_directory: Path | None = None
     """A directory of your own query templates."""
 
+    public_monitoring: Literal["basic", "full"] = "basic"
+    """What health, statistics and metrics tell without a token: ``full`` adds paths and versions."""
+
     host: str = "127.0.0.1"
     """Address that ``chronoduck serve`` listens on."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
@@ -156,6 +163,10 @@ class Settings(BaseSettings):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     replica: ReplicaSettings = Field(default_factory=ReplicaSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    jwt: JwtSettings = Field(default_factory=JwtSettings)
+    quota: QuotaSettings = Field(default_factory=QuotaSettings)
+    transport: TransportSettings = Field(default_factory=TransportSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -192,9 +203,24 @@ class Settings(BaseSettings):
         return self.max_connections or self.worker_threads * 2
 
     @property
+    def worker_share(self) -> int:
+        """Workers that one principal may hold at once, unless it is an admin."""
+        return self.quota.workers or max(1, self.worker_threads - 1)
+
+    @property
+    def connection_share(self) -> int:
+        """Connections that one principal may hold at once, unless it is an admin."""
+        return self.quota.connections or max(1, self.pool_size // 2)
+
+    @property
     def token_path(self) -> Path:
         """The file that holds the admin token."""
         return self.database_path.parent / "admin.token"
+
+    @property
+    def keys_path(self) -> Path:
+        """The file that holds the API keys."""
+        return self.database_path.parent / "keys.json"
 
 
 GROUPS: dict[str, type[BaseSettings]] = {
@@ -202,6 +228,10 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "checkpoint": CheckpointSettings,
     "replica": ReplicaSettings,
     "backup": BackupSettings,
+    "auth": AuthSettings,
+    "jwt": JwtSettings,
+    "quota": QuotaSettings,
+    "transport": TransportSettings,
 }
 """Fields of the settings that are settings of their own."""
 
@@ -222,6 +252,9 @@ def variable_names(model: type[BaseSettings]) -> dict[str, str]:
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     models: tuple[type[BaseSettings], ...] = (Settings, *GROUPS.values())
     known = {variable for model in models for variable in variable_names(model).values()}
+    known |= {
+        f"{variable_names(model)[field]}_FILE" for model in models for field in secret_fields(model)
+    }
     for name in sorted(environ):
         if name.startswith("DUCKDB_") and name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
@@ -246,8 +279,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _read(model: type[BaseSettings], given: Mapping[str, Any]) -> BaseSettings:
+    secrets = read_secret_files(model, variable_names(model), os.environ)
     try:
-        return model(**given)
+        return model(**{**secrets, **given})
     except ValidationError as error:
         raise _as_settings_error(error, variable_names(model)) from None
 

@@ -19,6 +19,7 @@ __all__ = [
     "LogLevel",
     "PathList",
     "Seconds",
+    "Skew",
     "SpaceCount",
     "to_bytes",
 ]
@@ -53,6 +54,7 @@ def _path_list(value: Any) -> Any:
 ByteCount = Annotated[int, BeforeValidator(to_bytes), Field(gt=0)]
 SpaceCount = Annotated[int, BeforeValidator(to_bytes), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Skew = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=300)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 Crontab = Annotated[str, AfterValidator(_crontab)]

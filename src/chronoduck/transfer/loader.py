@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import csv
 import io
 import secrets
@@ -19,6 +20,7 @@ from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
 from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
 from chronoduck.transfer.detect import Detected, FileFormat, detect
 from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
+from chronoduck.units import format_bytes
 
 __all__ = [
     "FileLoader",
@@ -32,6 +34,7 @@ __all__ = [
 
 T = TypeVar("T")
 _HEAD_BYTES = 4_000_000
+_BLOCK_BYTES = 1_000_000
 _CAPTURE_FORMATS = (FileFormat.CDX, FileFormat.CDXJ, FileFormat.CDX_JSON)
 _READERS = {
     FileFormat.PARQUET: "read_parquet",
@@ -101,6 +104,12 @@ class FileLoader:
         # Two loads that look for known captures at the same time would both add the same new one.
         self._adding = asyncio.Lock()
 
+    def through(self, transact: Transact) -> FileLoader:
+        """Return this loader with other transactions: those of the principal that loads."""
+        loader = copy.copy(self)
+        loader._transact = transact
+        return loader
+
     async def load(
         self,
         source: IO[bytes],
@@ -108,13 +117,15 @@ class FileLoader:
         name: str,
         table: str = CAPTURES_TABLE,
         file_format: FileFormat = FileFormat.AUTO,
+        largest_bytes: int | None = None,
     ) -> AsyncIterator[LoadEvent]:
         """Yield rejected lines and the progress after each commit; a ``LoadSummary`` is the last.
 
-        ``source`` is read in threads and not closed.
+        ``source`` is read in threads and not closed. ``largest_bytes`` limits what is put on the disk
+        decompressed: Parquet, CSV and JSON are there as a whole, captures chunk by chunk.
 
         Raises:
-            LoadError: the format is not understood, or the file ends in the middle.
+            LoadError: the format is not understood, the file ends in the middle or is too large.
         """
         directory = self._spool_directory / secrets.token_hex(8)
         await asyncio.to_thread(directory.mkdir, mode=0o700)
@@ -130,7 +141,7 @@ class FileLoader:
                     )
                 events = self._load_captures(job, opened)
             else:
-                events = self._load_table(job, opened)
+                events = self._load_table(job, opened, largest_bytes)
             async for event in events:
                 yield event
         finally:
@@ -157,10 +168,12 @@ class FileLoader:
             yield job.progress()
         yield job.summary()
 
-    async def _load_table(self, job: _Job, opened: _Opened) -> AsyncIterator[LoadEvent]:
+    async def _load_table(
+        self, job: _Job, opened: _Opened, largest_bytes: int | None
+    ) -> AsyncIterator[LoadEvent]:
         file_format = opened.detected.format
         path = job.directory / f"file.{file_format.value}"
-        await asyncio.to_thread(_copy, opened, path, job.name)
+        await asyncio.to_thread(_copy, opened, path, job.name, largest_bytes)
         yield job.progress()
         reader = _reader(file_format, opened.head)
         try:
@@ -247,11 +260,19 @@ def _next_chunk(chunks: Iterator[Chunk], name: str) -> Chunk | None:
         ) from error
 
 
-def _copy(opened: _Opened, path: Path, name: str) -> None:
+def _copy(opened: _Opened, path: Path, name: str, largest_bytes: int | None) -> None:
+    total = len(opened.head)
     try:
         with path.open("wb") as file:
             file.write(opened.head)
-            shutil.copyfileobj(opened.plain, file, 1_000_000)
+            while block := opened.plain.read(_BLOCK_BYTES):
+                total += len(block)
+                if largest_bytes is not None and total > largest_bytes:
+                    raise LoadError(
+                        f"{name} has more than {format_bytes(largest_bytes)} when it is decompressed",
+                        hint="Nothing was loaded. Split it, or raise DUCKDB_MAX_UPLOAD_SIZE.",
+                    )
+                file.write(block)
     except (OSError, EOFError) as error:
         raise LoadError(f"{name} cannot be read to its end: {error}") from error
 

@@ -13,7 +13,7 @@ import pytest
 
 from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
-from chronoduck.auth.admin_token import AdminToken
+from chronoduck.assembly.authentication import open_authenticator
 from chronoduck.backup.restore import restore_backup
 from chronoduck.settings import BackupSettings, Settings
 
@@ -28,7 +28,7 @@ async def client(
     async with DuckDBService(settings) as service:
         await service.execute_query("CREATE TABLE t AS SELECT range AS a FROM range(100000)")
         app = create_app(service)
-        app.state.token = AdminToken.load_or_create(settings.token_path)
+        app.state.access.authenticator = open_authenticator(settings)
         token = settings.token_path.read_text().strip()
         async with httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app),

@@ -20,13 +20,13 @@ def path(tmp_path: Path) -> Path:
 def test_the_first_start_makes_a_token_that_only_its_owner_reads(path: Path) -> None:
     token = AdminToken.load_or_create(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    token.check(f"Bearer {read_token(path)}")
+    assert token.matches(read_token(path))
 
 
 def test_later_starts_keep_the_token(path: Path) -> None:
     AdminToken.load_or_create(path)
     text = path.read_text()
-    AdminToken.load_or_create(path).check(f"bearer {text.strip()}")
+    assert AdminToken.load_or_create(path).matches(text.strip())
     assert path.read_text() == text
 
 
@@ -62,7 +62,7 @@ def test_a_directory_that_is_missing_is_told(tmp_path: Path) -> None:
 def test_starts_at_the_same_time_agree(path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         for token in threads.map(lambda _: AdminToken.load_or_create(path), range(50)):
-            token.check(f"Bearer {read_token(path)}")
+            assert token.matches(read_token(path))
     assert [file.name for file in path.parent.iterdir()] == ["admin.token"]
 
 
@@ -77,19 +77,13 @@ def test_a_crash_while_it_is_written_leaves_no_token(
         AdminToken.load_or_create(path)
     assert not path.exists()
     monkeypatch.undo()
-    AdminToken.load_or_create(path).check(f"Bearer {read_token(path)}")
+    assert AdminToken.load_or_create(path).matches(read_token(path))
 
 
-@pytest.mark.parametrize(
-    "header",
-    [None, "", "Bearer", "Bearer ", "Bearer x", "Basic {}", "{}", "Bearer {}x", "Bearer \udcff"],
-)
-def test_anything_but_the_token_is_refused(path: Path, header: str | None) -> None:
+@pytest.mark.parametrize("text", ["", "x", " {}", "{}x", "{}\n", "\udcff"])
+def test_anything_but_the_token_is_refused(path: Path, text: str) -> None:
     token = AdminToken.load_or_create(path)
-    value = header and header.replace("{}", read_token(path))
-    with pytest.raises(AuthenticationError) as caught:
-        token.check(value)
-    assert read_token(path) not in f"{caught.value} {caught.value.hint}"
+    assert not token.matches(text.replace("{}", read_token(path)))
 
 
 def test_a_token_file_that_cannot_be_read_is_told(path: Path) -> None:

@@ -24,7 +24,7 @@ from chronoduck.backup.take import take_backup
 from chronoduck.backup.verification import verify_backup
 from chronoduck.engine.inspection import inspect_database
 from chronoduck.engine.replacing import RestoreRefusedError
-from chronoduck.errors import NotFoundError, SettingsError
+from chronoduck.errors import DatabaseFailedError, NotFoundError, SettingsError
 from chronoduck.settings import BackupSettings, Settings
 
 
@@ -264,3 +264,96 @@ def test_a_copy_of_a_busy_database_holds_a_prefix_of_its_transactions(
         assert len(counts) > seen
         seen = len(counts)
     assert inspect_database(tmp_path / "0.db", full=True).rows
+
+
+_VALUES = {
+    "a HUGEINT": "170141183460469231731687303715884105727",
+    "b UHUGEINT[]": "[340282366920938463463374607431768211455]",
+    "c STRUCT(x INTERVAL)": "{'x': INTERVAL '-1 month 3 days 00:00:00.000123'}",
+    "d TIMETZ": "'12:00:00.123456+05:30'",
+    "e ENUM('INTERVAL', 'HUGEINT')": "'INTERVAL'",
+    "f TIMESTAMP_NS": "'2024-01-01 00:00:00.123456789'",
+    "g UNION(num INTEGER, txt VARCHAR)": "'text'",
+    "h MAP(VARCHAR, HUGEINT)": "MAP {'x': 2::HUGEINT ** 100}",
+    "i DATE": "'-infinity'",
+}
+
+
+def test_tables_come_back_whatever_their_columns_are(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = make_settings(backup=BackupSettings(dir=tmp_path / "backups"))
+    settings.database_path.parent.mkdir()
+    with duckdb.connect(str(settings.database_path)) as connection:
+        connection.execute(
+            "CREATE SCHEMA s; CREATE SEQUENCE s.numbers START 7;"
+            f"CREATE TABLE Kinds ({', '.join(_VALUES)}, z BIGINT DEFAULT nextval('s.numbers'),"
+            " twice HUGEINT GENERATED ALWAYS AS (a - 1));"
+            f"INSERT INTO kinds VALUES ({', '.join(_VALUES.values())}, DEFAULT);"
+            'CREATE TABLE "dotted.name" (id INTEGER PRIMARY KEY);'
+            'INSERT INTO "dotted.name" VALUES (1);'
+            "CREATE TABLE s.child (id INTEGER); INSERT INTO s.child VALUES (1)"
+        )
+        expected = connection.execute("FROM kinds").fetchall()
+    # In any case and order, named twice, and after what they refer to.
+    backup = take_backup(settings, ["s.child", "KINDS", "kinds", "dotted.name"])
+    output = tmp_path / "out.db"
+    restore_backup(backup.path, output, settings.backup, verify="full")
+    assert output.stat().st_mode & 0o777 == 0o640
+    with duckdb.connect(str(output)) as connection:
+        assert connection.execute("FROM kinds").fetchall() == expected
+        assert connection.execute("FROM s.child").fetchall() == [(1,)]
+
+
+def test_tables_that_cannot_come_back_alone_are_refused_when_they_are_backed_up(
+    configure: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = configure()
+    with duckdb.connect(str(settings.database_path)) as connection:
+        connection.execute(
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY); INSERT INTO parent VALUES (1);"
+            "CREATE TABLE child (id INTEGER REFERENCES parent (id)); INSERT INTO child VALUES (1)"
+        )
+    with pytest.raises(DatabaseFailedError, match="parent") as refused:
+        take_backup(settings, ["child"])
+    assert "Name the tables that it refers to" in refused.value.hint
+    assert not list(tmp_path.glob("backups/2*/*"))
+    backup = take_backup(settings, ["child", "parent"])
+    restore_backup(backup.path, tmp_path / "out.db", settings.backup, verify="full")
+
+
+def test_the_link_to_the_newest_is_checked_like_the_file(
+    configure: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = configure()
+    backup = take_backup(settings)
+    latest = tmp_path / "backups" / "latest" / "test.db.zst"
+    report = restore_backup(latest, tmp_path / "out.db", settings.backup)
+    assert backup.manifest is not None
+    assert report.taken_at == backup.manifest.taken_at
+    note = backup.path.with_name(backup.path.name + ".json")
+    note.write_text(note.read_text().replace(backup.manifest.database_sha256, "0" * 64))
+    with pytest.raises(BackupDamagedError):
+        restore_backup(latest, tmp_path / "other.db", settings.backup)
+
+
+def test_damage_of_what_was_noted_is_noticed(
+    configure: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = configure()
+    backup = take_backup(settings)
+    note, line = (backup.path.with_name(backup.path.name + end) for end in (".json", ".sha256"))
+    whole = note.read_bytes()
+    note.write_bytes(whole.replace(b'"tables"', b'"tablis"'))
+    with pytest.raises(BackupDamagedError, match=r"\.json"):
+        restore_backup(backup.path, tmp_path / "out.db", settings.backup)
+    with pytest.raises(BackupDamagedError, match=r"\.json"):
+        verify_backup(backup.path, settings.backup, tmp_path)
+    note.unlink()
+    restore_backup(backup.path, tmp_path / "out.db", settings.backup)
+    line.write_text("0" + line.read_text()[1:] if line.read_text()[0] != "0" else "1" * 64)
+    with pytest.raises(BackupDamagedError):
+        restore_backup(backup.path, tmp_path / "other.db", settings.backup)
+    note.write_bytes(whole)
+    with pytest.raises(BackupDamagedError):
+        verify_backup(backup.path, settings.backup, tmp_path)

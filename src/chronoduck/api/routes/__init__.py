@@ -1,21 +1,24 @@
-"""One file per subject; ``routers`` lists them all."""
+"""One file per subject; ``public_routers`` and ``routers``, which demand a role, list them all."""
 
 from chronoduck.api.routes import (
     backups,
     health,
     jobs,
+    keys,
     load,
     query,
     replication,
     running,
     tables,
     templates,
+    usage,
 )
 
-__all__ = ["routers"]
+__all__ = ["key_router", "public_routers", "routers"]
 
+public_routers = [health.router]
 routers = [
-    health.router,
+    health.control_router,
     query.router,
     tables.router,
     load.router,
@@ -24,4 +27,7 @@ routers = [
     replication.router,
     backups.router,
     jobs.router,
+    usage.router,
 ]
+key_router = keys.router
+"""Not where the host application knows its users itself."""

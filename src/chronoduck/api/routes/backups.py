@@ -7,18 +7,19 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Authenticated, body_schema, read_body, service_of
+from chronoduck.api.access import Admin, body_schema, read_body, service_of
+from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse, job_response
 from chronoduck.api.schemas import BackupRequest
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 _STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow the Location."}}
 
 
 @router.get("/backups", operation_id="list_backups", summary="The backups")
-async def list_backups(request: Request, caller: Authenticated) -> Response:
+async def list_backups(request: Request, caller: Admin) -> Response:
     """List the backups, oldest first, and when the next one is made."""
     backups = await service_of(request).backups()
     found = await asyncio.to_thread(backups.list)
@@ -33,7 +34,7 @@ async def list_backups(request: Request, caller: Authenticated) -> Response:
     responses=_STARTED,
     openapi_extra=body_schema(BackupRequest),
 )
-async def create_backup(request: Request, caller: Authenticated) -> Response:
+async def create_backup(request: Request, caller: Admin) -> Response:
     """Begin a backup of the database, or of some tables as Parquet; writers do not wait."""
     body = await read_body(request, BackupRequest)
     return job_response(request, (await service_of(request).backups()).create(body.tables))
@@ -46,7 +47,7 @@ async def create_backup(request: Request, caller: Authenticated) -> Response:
     status_code=202,
     responses=_STARTED,
 )
-async def verify_backup(backup_id: str, request: Request, caller: Authenticated) -> Response:
+async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Response:
     """Begin to restore it into a scratch directory, to read every column and compare."""
     backups = await service_of(request).backups()
     return job_response(request, backups.verify(backup_id))
@@ -59,7 +60,7 @@ async def verify_backup(backup_id: str, request: Request, caller: Authenticated)
     status_code=202,
     responses=_STARTED,
 )
-async def compact_database(request: Request, caller: Authenticated) -> Response:
+async def compact_database(request: Request, caller: Admin) -> Response:
     """Begin to write the database into a new file; writers wait until that is in place."""
     return job_response(request, (await service_of(request).compaction()).begin())
 
@@ -71,6 +72,6 @@ async def compact_database(request: Request, caller: Authenticated) -> Response:
     status_code=202,
     responses=_STARTED,
 )
-async def verify_database(request: Request, caller: Authenticated) -> Response:
+async def verify_database(request: Request, caller: Admin) -> Response:
     """Begin to copy the database and to read every column of every table in the copy."""
     return job_response(request, (await service_of(request).backups()).verify_database())

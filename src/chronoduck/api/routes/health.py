@@ -6,13 +6,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Authenticated, is_admin, service_of
+from chronoduck.api.access import Admin, service_of, shows_all
+from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import StatusMessage
 
-__all__ = ["router"]
+__all__ = ["control_router", "router"]
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
+control_router = APIRouter(tags=["operations"], route_class=ProblemRoute)
+"""What is not public."""
 _WELL = ("healthy", "degraded")
 _UNWELL_RESPONSE: dict[int | str, dict[str, Any]] = {503: {"description": "Not well."}}
 
@@ -22,7 +25,7 @@ _UNWELL_RESPONSE: dict[int | str, dict[str, Any]] = {503: {"description": "Not w
 async def health(request: Request) -> Response:
     """Public. 200 when healthy or degraded, 503 otherwise; every reason comes with what to do."""
     report = await service_of(request).health_check()
-    if not is_admin(request):
+    if not await shows_all(request):
         del report["database_path"]
     return JsonResponse(report, status_code=200 if report["status"] in _WELL else 503)
 
@@ -67,19 +70,19 @@ async def performance_metrics(request: Request) -> Response:
     return JsonResponse(await service_of(request).get_performance_metrics())
 
 
-@router.post(
+@control_router.post(
     "/circuit-breaker/reset",
     operation_id="reset_circuit_breaker",
     summary="Close the circuit breaker",
 )
-async def reset_circuit_breaker(request: Request, caller: Authenticated) -> StatusMessage:
+async def reset_circuit_breaker(request: Request, caller: Admin) -> StatusMessage:
     """Close the breaker and forget its failures, once their cause is mended."""
     service_of(request).circuit_breaker.reset()
     return StatusMessage(status="success", message="The circuit breaker is closed.")
 
 
-@router.post("/initialize", operation_id="initialize", summary="Open the database")
-async def initialize(request: Request, caller: Authenticated) -> StatusMessage:
+@control_router.post("/initialize", operation_id="initialize", summary="Open the database")
+async def initialize(request: Request, caller: Admin) -> StatusMessage:
     """Open the database if it is not open; does nothing otherwise."""
     await service_of(request).initialize()
     return StatusMessage(status="success", message="The database is open.")

@@ -13,8 +13,9 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from chronoduck.api.access import Authenticated, BodyTooLargeError, service_of
-from chronoduck.api.problems import problem_fields
+from chronoduck.api.access import Writer, service_of
+from chronoduck.api.bodies import BodyTooLargeError, check_encoding
+from chronoduck.api.problems import ProblemRoute, problem_fields
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
 from chronoduck.transfer import FileFormat, FileLoader, LoadSummary, RejectedLine
@@ -22,7 +23,7 @@ from chronoduck.units import format_bytes
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["tables"])
+router = APIRouter(tags=["tables"], route_class=ProblemRoute)
 _SPOOLED_BLOCK_BYTES = 1_000_000
 
 
@@ -50,7 +51,7 @@ _SPOOLED_BLOCK_BYTES = 1_000_000
 async def load_rows(
     name: str,
     request: Request,
-    caller: Authenticated,
+    caller: Writer,
     source: Annotated[str, Query(max_length=255, description="The file's name.")] = "upload",
     format: Annotated[FileFormat, Query(description="What the file is.")] = FileFormat.AUTO,  # noqa: A002
 ) -> Response:
@@ -61,17 +62,22 @@ async def load_rows(
     """
     if not source.isprintable():
         raise InvalidRequestError("source must be a printable file name")
+    check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     service = service_of(request)
-    loader = await service.loader()
+    loader = await service.loader(caller)
     # The whole upload first: a client that sends and does not read yet must not block the load.
     spool = await _spooled(request, service)
     return StreamingResponse(
-        _events(loader, request, spool, name, source, format), media_type="application/x-ndjson"
+        _events(loader, request, spool, name, source, format, service.settings.max_upload_size),
+        media_type="application/x-ndjson",
     )
 
 
 async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
     limit = service.settings.max_upload_size
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
     spool: IO[bytes] = await asyncio.to_thread(
         lambda: tempfile.TemporaryFile(dir=service.spool_directory)  # noqa: SIM115 - closed by _events
     )
@@ -81,14 +87,13 @@ async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
         async for block in request.stream():
             total += len(block)
             if total > limit:
-                raise BodyTooLargeError(
-                    f"the upload has more than {format_bytes(limit)}",
-                    hint="Split the file, or raise DUCKDB_MAX_UPLOAD_SIZE.",
-                )
+                raise _too_large(limit)
             pending += block
             if len(pending) >= _SPOOLED_BLOCK_BYTES:
                 await asyncio.to_thread(spool.write, bytes(pending))
                 pending.clear()
+        if total == 0:
+            raise LoadError("the upload is empty", hint="Nothing was loaded.")
         await asyncio.to_thread(spool.write, bytes(pending))
         await asyncio.to_thread(spool.seek, 0)
     except ClientDisconnect:
@@ -100,6 +105,13 @@ async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
     return spool
 
 
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"the upload has more than {format_bytes(limit)}",
+        hint="Split the file, or raise DUCKDB_MAX_UPLOAD_SIZE.",
+    )
+
+
 async def _events(
     loader: FileLoader,
     request: Request,
@@ -107,11 +119,16 @@ async def _events(
     table: str,
     source: str,
     file_format: FileFormat,
+    largest_bytes: int,
 ) -> AsyncIterator[bytes]:
     with spool:
         try:
             async for event in loader.load(
-                spool, name=source, table=table, file_format=file_format
+                spool,
+                name=source,
+                table=table,
+                file_format=file_format,
+                largest_bytes=largest_bytes,
             ):
                 kind = "progress"
                 if isinstance(event, RejectedLine):

@@ -11,14 +11,16 @@ from fastapi import APIRouter, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chronoduck.api.access import (
-    Authenticated,
+    Access,
+    Analyst,
+    admit,
+    attach,
     body_schema,
-    check_token,
     read_body,
     service_of,
 )
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
-from chronoduck.api.problems import refuse
+from chronoduck.api.problems import ProblemRoute, refuse
 from chronoduck.api.responses import (
     ClientGone,
     DisconnectGuard,
@@ -36,17 +38,17 @@ from chronoduck.api.schemas import (
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import DuckDBException
+from chronoduck.principals import Role
 from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.explain import explain_statement
 from chronoduck.service.queries import MANY_ROWS
 from chronoduck.service.records import Caller
 
-__all__ = ["DirectQuery", "answer", "encoding_options", "router"]
+__all__ = ["RESULT_RESPONSES", "DirectQuery", "answer", "encoding_options", "router"]
 
-router = APIRouter(tags=["queries"])
+router = APIRouter(tags=["queries"], route_class=ProblemRoute)
 
-_FLAGS_TRUNCATION_IN_BAND = (ResultFormat.JSON, ResultFormat.NDJSON, ResultFormat.ARROW)
-_RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
+RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": QueryResponse,
         "description": "The result, in the format of `Accept` or `?format=`.",
@@ -73,10 +75,10 @@ _RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     "/query",
     operation_id="query",
     summary="Run one statement",
-    responses=_RESULT_RESPONSES,
+    responses=RESULT_RESPONSES,
     openapi_extra={**body_schema(QueryRequest), "parameters": [FORMAT_PARAMETER]},
 )
-async def query(request: Request, caller: Authenticated) -> Response:
+async def query(request: Request, caller: Analyst) -> Response:
     """Run one statement and answer its result, streamed when it is large."""
     return await _answer_query(request, caller)
 
@@ -88,18 +90,21 @@ class DirectQuery:
     does the same.
     """
 
-    def __init__(self, app: ASGIApp, *, path: str) -> None:
+    def __init__(self, app: ASGIApp, *, path: str, access: Access) -> None:
         self._app = app
         self._path = path
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
         if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        scope["chronoduck.route"] = "/query"  # as the router calls it
+        attach(scope, self._access)
         request = Request(scope, receive, send)
         try:
-            response = await _answer_query(request, check_token(request))
+            response = await _answer_query(request, await admit(request, Role.ANALYST))
         except DuckDBException as error:
             response = refuse(error, scope["state"]["request_id"])
         await response(scope, receive, send)
@@ -151,7 +156,7 @@ async def answer(request: Request, wanted: ResultRequest, caller: Caller) -> Res
     # A format without a flag for truncation must have it in the header, and HTTP/1.0 cannot tell
     # a cut body from a complete one without a length: both need the end before the beginning.
     whole = request.scope.get("http_version") == "1.0" or (
-        wanted.max_rows is not None and wanted.format not in _FLAGS_TRUNCATION_IN_BAND
+        wanted.max_rows is not None and not wanted.format.flags_truncation
     )
     if whole:
         wanted = ResultRequest(**{**vars(wanted), "whole": True})
@@ -190,7 +195,7 @@ async def _without_rows(
     response_model=BatchResponse,
     openapi_extra=body_schema(BatchRequest),
 )
-async def batch(request: Request, caller: Authenticated) -> Response:
+async def batch(request: Request, caller: Analyst) -> Response:
     """Run statements in order on one connection; the problem names the one that failed."""
     asked = await read_body(request, BatchRequest)
     service = service_of(request)
@@ -231,7 +236,7 @@ async def batch(request: Request, caller: Authenticated) -> Response:
     response_model=ExplainResponse,
     openapi_extra=body_schema(ExplainRequest),
 )
-async def explain(request: Request, caller: Authenticated) -> Response:
+async def explain(request: Request, caller: Analyst) -> Response:
     """Answer the plan; with `analyze` the statement is run and measured."""
     asked = await read_body(request, ExplainRequest)
     service = service_of(request)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.access import Admin, service_of
+from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse, job_response
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 
 
 @router.get("/replication", operation_id="replication", summary="How safe is the data?")
-async def replication(request: Request, caller: Authenticated) -> Response:
+async def replication(request: Request, caller: Admin) -> Response:
     """Show lag, restore points, the store's size and requests, scrub and checkpoints."""
     return JsonResponse(await service_of(request).get_replication_status())
 
@@ -25,6 +26,6 @@ async def replication(request: Request, caller: Authenticated) -> Response:
     status_code=202,
     responses={202: {"description": "Begun; follow the Location."}},
 )
-async def drill(request: Request, caller: Authenticated) -> Response:
+async def drill(request: Request, caller: Admin) -> Response:
     """Begin to restore the newest point elsewhere, to read every column of it and to time that."""
     return job_response(request, (await service_of(request).drills()).begin())

@@ -1,4 +1,7 @@
-"""``GET queries`` and ``DELETE queries/{id}``: what runs now, and ending it."""
+"""``GET queries`` and ``DELETE queries/{id}``: what runs now, and ending it.
+
+An admin sees every statement, everybody else those of their own principal: others do not exist.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,21 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 
-from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.access import Viewer, service_of
+from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.schemas import RunningQuery, StatusMessage
 from chronoduck.errors import NotFoundError
-from chronoduck.service.records import RunningStatement
+from chronoduck.principals import Role
+from chronoduck.service.records import Caller, RunningStatement
+from chronoduck.service.runner import StatementRunner
 
-__all__ = ["router"]
+__all__ = ["describe_running", "router"]
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 
 
-def _describe(running: RunningStatement) -> RunningQuery:
+def describe_running(running: RunningStatement) -> RunningQuery:
+    """Return a running statement as the API shows it."""
     return RunningQuery(
         id=running.id,
         query=running.sql,
@@ -34,30 +41,43 @@ def _describe(running: RunningStatement) -> RunningQuery:
     )
 
 
-@router.get("/queries", operation_id="list_queries", summary="Statements that run now")
-async def list_queries(request: Request, caller: Authenticated) -> list[RunningQuery]:
-    """List waiting, running and streaming statements, oldest first."""
-    runner = await service_of(request).runner()
-    return [_describe(running) for running in runner.list_running()]
+def _visible(runner: StatementRunner, caller: Caller) -> list[RunningStatement]:
+    everything = caller.principal.role is Role.ADMIN
+    return [
+        running
+        for running in runner.list_running()
+        if everything or running.caller.principal.id == caller.principal.id
+    ]
 
 
-@router.get("/queries/{query_id}", operation_id="get_query", summary="One running statement")
-async def get_query(query_id: str, request: Request, caller: Authenticated) -> RunningQuery:
-    """Show one statement that runs now."""
+async def _find(query_id: str, request: Request, caller: Caller) -> RunningStatement:
     runner = await service_of(request).runner()
-    for running in runner.list_running():
+    for running in _visible(runner, caller):
         if running.id == query_id:
-            return _describe(running)
+            return running
     raise NotFoundError(
         f"no statement {query_id} is running", hint="GET queries lists the running ones."
     )
 
 
-@router.delete("/queries/{query_id}", operation_id="cancel_query", summary="End a statement")
-async def cancel_query(query_id: str, request: Request, caller: Authenticated) -> StatusMessage:
-    """Interrupt a statement; its caller gets the problem `statement_cancelled`."""
+@router.get("/queries", operation_id="list_queries", summary="Statements that run now")
+async def list_queries(request: Request, caller: Viewer) -> list[RunningQuery]:
+    """List waiting, running and streaming statements, oldest first; only an admin sees others'."""
     runner = await service_of(request).runner()
-    running = runner.cancel(query_id)
+    return [describe_running(running) for running in _visible(runner, caller)]
+
+
+@router.get("/queries/{query_id}", operation_id="get_query", summary="One running statement")
+async def get_query(query_id: str, request: Request, caller: Viewer) -> RunningQuery:
+    """Show one statement that runs now."""
+    return describe_running(await _find(query_id, request, caller))
+
+
+@router.delete("/queries/{query_id}", operation_id="cancel_query", summary="End a statement")
+async def cancel_query(query_id: str, request: Request, caller: Viewer) -> StatusMessage:
+    """Interrupt a statement; its caller gets the problem `statement_cancelled`."""
+    await _find(query_id, request, caller)
+    running = (await service_of(request).runner()).cancel(query_id)
     return StatusMessage(
         status="success", message=f"The {running.kind} statement {query_id} is being interrupted."
     )

@@ -7,7 +7,8 @@ from dataclasses import asdict
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.access import Analyst, service_of
+from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.routes.query import encoding_options
 from chronoduck.api.schemas import TableDetails, TableSummary
@@ -16,7 +17,7 @@ from chronoduck.service.encoded import ResultRequest
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["tables"])
+router = APIRouter(tags=["tables"], route_class=ProblemRoute)
 _SAMPLE_ROWS = 5
 _DETAIL_ONLY = ("columns", "size_bytes")
 
@@ -27,7 +28,7 @@ _DETAIL_ONLY = ("columns", "size_bytes")
     summary="Tables and views",
     response_model=list[TableSummary],
 )
-async def list_tables(request: Request, caller: Authenticated) -> Response:
+async def list_tables(request: Request, caller: Analyst) -> Response:
     """List tables and views with their estimated rows."""
     catalog = await service_of(request).catalog()
     return JsonResponse(
@@ -44,7 +45,7 @@ async def list_tables(request: Request, caller: Authenticated) -> Response:
     summary="One table",
     response_model=TableDetails,
 )
-async def get_table(name: str, request: Request, caller: Authenticated) -> Response:
+async def get_table(name: str, request: Request, caller: Analyst) -> Response:
     """Show columns, types, rows, size on disk and a few rows; `schema.table` is understood."""
     service = service_of(request)
     table = await (await service.catalog()).table(name, caller.principal.scope)

@@ -6,23 +6,23 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from chronoduck.api.access import Authenticated, service_of
+from chronoduck.api.access import Viewer, service_of
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
+from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
-from chronoduck.api.routes.query import answer, encoding_options
-from chronoduck.api.schemas import QueryResponse
+from chronoduck.api.routes.query import RESULT_RESPONSES, answer, encoding_options
 from chronoduck.engine.encoding import ResultFormat
 from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.templates import TemplateLibrary, single_values
 
 __all__ = ["document_templates", "router"]
 
-router = APIRouter(tags=["templates"])
+router = APIRouter(tags=["templates"], route_class=ProblemRoute)
 _PATH = "/api/v1/duckdb/templates/"
 
 
 @router.get("/templates", operation_id="list_templates", summary="Prepared queries")
-async def list_templates(request: Request, caller: Authenticated) -> Response:
+async def list_templates(request: Request, caller: Viewer) -> Response:
     """List the templates with their parameters."""
     library = await service_of(request).templates()
     return JsonResponse([library.get(name).describe() for name in library.names()])
@@ -32,10 +32,10 @@ async def list_templates(request: Request, caller: Authenticated) -> Response:
     "/templates/{name}",
     operation_id="run_template",
     summary="Run a prepared query",
-    response_model=QueryResponse,
+    responses=RESULT_RESPONSES,
     openapi_extra={"parameters": [FORMAT_PARAMETER]},
 )
-async def run_template(name: str, request: Request, caller: Authenticated) -> Response:
+async def run_template(name: str, request: Request, caller: Viewer) -> Response:
     """Run the template; its parameters are query parameters, checked and bound, never pasted."""
     service = service_of(request)
     template = (await service.templates()).get(name)
@@ -51,6 +51,7 @@ async def run_template(name: str, request: Request, caller: Authenticated) -> Re
         format=format,
         options=encoding_options(service),
         max_rows=max_rows,
+        origin="template",
     )
     with template.explained():
         return await answer(request, wanted, caller)

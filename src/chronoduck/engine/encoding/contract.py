@@ -40,6 +40,11 @@ class ResultFormat(Enum):
         """
         return 16_384 if self is ResultFormat.ARROW else 122_880
 
+    @property
+    def flags_truncation(self) -> bool:
+        """Whether a stream of it says at its end that it was truncated, where every reader looks."""
+        return self in (ResultFormat.JSON, ResultFormat.NDJSON, ResultFormat.ARROW)
+
 
 @dataclass(frozen=True)
 class EncodingOptions:

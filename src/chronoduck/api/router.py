@@ -1,0 +1,112 @@
+"""``create_router``: the API's routes for an application that exists already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
+
+from chronoduck.api.access import PUBLIC, Access, attach, remember, required_role
+from chronoduck.api.problems import ProblemRoute
+from chronoduck.api.routes import key_router, public_routers, routers
+from chronoduck.assembly import DuckDBService
+from chronoduck.assembly.authentication import open_authenticator
+
+__all__ = ["API_PREFIX", "Authenticate", "create_router", "join_public", "join_routes", "opened"]
+
+API_PREFIX = "/api/v1/duckdb"
+Authenticate = Callable[..., Any]
+"""A FastAPI dependency that returns a `Principal`."""
+
+
+def create_router(service: DuckDBService, authenticate: Authenticate | None = None) -> APIRouter:
+    """Return the routes for ``app.include_router(..., prefix="/api/v1/duckdb")``.
+
+    The application opens the service when it starts and closes it when it stops. ``authenticate`` is
+    the application's own dependency; it returns a `Principal` or raises, and is asked for every route
+    that is not public. Without it admin token, keys and the platform's tokens are asked for.
+    """
+    access = Access(service, authenticate)
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        async with opened(access):
+            yield
+
+    router = APIRouter(lifespan=lifespan)
+    router.include_router(join_routes(access))
+    return router
+
+
+@asynccontextmanager
+async def opened(access: Access) -> AsyncIterator[None]:
+    """Open the service and what tells who asks; close both afterwards."""
+    service = access.service
+    await service.initialize()
+    try:
+        if access.authenticate is None:
+            # After the database: its directory exists and belongs to us now.
+            access.authenticator = await asyncio.to_thread(open_authenticator, service.settings)
+            access.authenticator.start()
+        yield
+    finally:
+        closing, access.authenticator = access.authenticator, None
+        if closing is not None:
+            await closing.close()
+        await service.shutdown()
+
+
+def join_routes(access: Access) -> APIRouter:
+    """Return all routes, each knowing the access; every route but the public ones demands a role."""
+    protected = [*routers] if access.authenticate else [*routers, key_router]
+    joined = join_public(access, public_routers)
+    for router in protected:
+        _check(router, is_public=False)
+        joined.include_router(router, dependencies=_of_host(access.authenticate))
+    return joined
+
+
+def join_public(access: Access, routers: Sequence[APIRouter]) -> APIRouter:
+    """Return routes that need no credential, each knowing the access."""
+
+    async def know_access(request: Request) -> None:
+        attach(request.scope, access)
+
+    joined = APIRouter(dependencies=[Depends(know_access)])
+    for router in routers:
+        _check(router, is_public=True)
+        joined.include_router(router)
+    return joined
+
+
+def _of_host(authenticate: Authenticate | None) -> list[Any]:
+    """Return the dependency that asks the host application's one and keeps its answer."""
+    if authenticate is None:
+        return []
+
+    async def ask(request: Request, principal: Any = Depends(authenticate)) -> None:  # noqa: B008
+        remember(request, principal)
+
+    return [Depends(ask)]
+
+
+def _check(router: APIRouter, *, is_public: bool) -> None:
+    """Refuse to serve a route that nobody has thought about.
+
+    Raises:
+        RuntimeError: a route is neither listed as public nor demands a role.
+    """
+    for route in router.routes:
+        if not isinstance(route, APIRoute):
+            raise RuntimeError(f"{route} is no route of the API")
+        names = {(method, route.path) for method in route.methods or ()}
+        is_answered_alike = isinstance(route, ProblemRoute)
+        is_guarded = names <= PUBLIC if is_public else required_role(route.dependant) is not None
+        if not (is_guarded and is_answered_alike):
+            raise RuntimeError(
+                f"{sorted(names)} must be listed as public or demand a role, as a ProblemRoute"
+            )

@@ -1,0 +1,39 @@
+"""``GET me`` and ``GET usage``: what a principal may use, uses and runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from chronoduck.api.access import Admin, Uncounted, service_of
+from chronoduck.api.problems import ProblemRoute
+from chronoduck.api.routes.running import describe_running
+from chronoduck.api.schemas import Me, PrincipalUsage
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
+
+
+@router.get("/me", operation_id="get_me", summary="Who you are and what you may use")
+async def get_me(request: Request, caller: Uncounted) -> Me:
+    """Show your role, your limits, what you use of them, and your running statements.
+
+    It does not count as a request and is answered when nothing is left, too.
+    """
+    service = service_of(request)
+    runner = await service.runner()
+    usage: dict[str, Any] = service.quotas.usage_of(caller.principal)
+    mine = [
+        describe_running(running)
+        for running in runner.list_running()
+        if running.caller.principal.id == caller.principal.id
+    ]
+    return Me(**usage, running=mine)
+
+
+@router.get("/usage", operation_id="get_usage", summary="What every principal uses")
+async def get_usage(request: Request, caller: Admin) -> list[PrincipalUsage]:
+    """Show limits and use of everybody since the start, the one seen last first; for admins."""
+    return [PrincipalUsage(**each) for each in service_of(request).quotas.usage()]

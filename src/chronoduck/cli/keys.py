@@ -1,0 +1,243 @@
+"""``chronoduck keys``: issue, list and revoke API keys."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from chronoduck.auth.key_file import KeyFile
+from chronoduck.auth.keys import KeyWish
+from chronoduck.cli.output import console, errors, print_json, print_table
+from chronoduck.cli.remote import RemoteService
+from chronoduck.cli.target import (
+    DatabaseOption,
+    JsonOption,
+    TokenFileOption,
+    UrlOption,
+    find_target,
+    settings_for,
+)
+from chronoduck.errors import DatabaseLockedError, InvalidRequestError
+from chronoduck.principals import Limits, Role, TableGrant
+from chronoduck.storage.durable_write import make_directories
+from chronoduck.units import parse_bytes, parse_seconds
+
+__all__ = ["app", "parse_table"]
+
+app = typer.Typer(help="Issue, list and revoke API keys.", no_args_is_help=True)
+
+_PART = r'(?:"(?:[^"]|"")+"|[^".=]+)'
+_TABLE = re.compile(rf"(?:({_PART})\.)?({_PART})")
+_FILTER = re.compile(rf"((?:{_PART}\.)?{_PART})=(.+)", re.DOTALL)
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Option(help="What the key is called in lists and logs.")],
+    role: Annotated[Role, typer.Option(help="What it may do.")],
+    expires: Annotated[
+        str | None, typer.Option(help="For how long it is valid: 12h, 30d; default: for ever.")
+    ] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="See only this table; may be given again.")
+    ] = None,
+    schema: Annotated[
+        list[str] | None, typer.Option(help="See every table of this schema; may be given again.")
+    ] = None,
+    row_filter: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="table=condition: see only such rows of a --table."),
+    ] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Statements at a time.")] = None,
+    engine_seconds_per_hour: Annotated[float | None, typer.Option(min=0)] = None,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="Rows of one result.")] = None,
+    max_result_bytes: Annotated[str | None, typer.Option(help="Bytes of one result: 50MB.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="The longest deadline of a statement: 30s.")
+    ] = None,
+    max_scan_rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows that a plan may expect to read.")
+    ] = None,
+    database: DatabaseOption = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Issue a key and print it, once: only its hash is kept."""
+    wish = KeyWish(
+        name=name,
+        role=role,
+        lifetime_seconds=_parsed(parse_seconds, expires, "--expires"),
+        tables=_grants(table or [], row_filter or []),
+        schemas=tuple(_unquoted(each) for each in schema or []),
+        limits=Limits(
+            requests_per_minute=requests_per_minute,
+            concurrent_statements=concurrent,
+            engine_seconds_per_hour=engine_seconds_per_hour,
+            max_rows=max_rows,
+            max_result_bytes=_parsed(parse_bytes, max_result_bytes, "--max-result-bytes"),
+            statement_timeout=_parsed(parse_seconds, timeout, "--timeout"),
+            max_scan_rows=max_scan_rows,
+        ),
+    )
+    store = _store(database, url, token_file)
+    if isinstance(store, RemoteService):
+        facts = store.call("POST", "/keys", json=_body(wish))
+    else:
+        make_directories(store.path.parent)
+        now = time.time()
+        key, token = store.add(wish, now)
+        facts = {"key": token, **key.describe(now)}
+    if as_json:
+        print_json(facts)
+        return
+    until = f", valid until {facts['expires_at']}" if facts["expires_at"] else ""
+    errors.print(f"[dim]The key {facts['name']} ({facts['role']}{until}); it is shown only now:[/]")
+    console.print(facts["key"], soft_wrap=True)
+
+
+@app.command("list")
+def list_keys(
+    database: DatabaseOption = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the keys, oldest first; when each was last used is known to a running service alone."""
+    store = _store(database, url, token_file)
+    if isinstance(store, RemoteService):
+        keys = store.call("GET", "/keys")["keys"]
+    else:
+        now = time.time()
+        keys = [key.describe(now) for key in store.read()]
+    if as_json:
+        print_json(keys)
+        return
+    print_table(
+        ("id", "name", "role", "state", "expires", "last used", "sees", "limits"),
+        [
+            (
+                *(key[part] for part in ("id", "name", "role", "state")),
+                _short(key["expires_at"]),
+                _short(key["last_used_at"]),
+                _sight(key),
+                ", ".join(f"{name} {value:,}" for name, value in key["limits"].items()),
+            )
+            for key in keys
+        ],
+    )
+
+
+@app.command("revoke")
+def revoke(
+    key: Annotated[str, typer.Argument(help="The key's id or name, not the key itself.")],
+    database: DatabaseOption = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Revoke a key; a running service refuses it from the next request on."""
+    store = _store(database, url, token_file)
+    if isinstance(store, RemoteService):
+        facts = store.call("DELETE", f"/keys/{quote(key, safe='')}")
+    else:
+        facts = store.remove(key).describe(time.time())
+    if as_json:
+        print_json(facts)
+    else:
+        console.print(f"The key {facts['name']} ({facts['id']}) is revoked.")
+
+
+def _store(
+    database: Path | None, url: str | None, token_file: Path | None
+) -> RemoteService | KeyFile:
+    """Return the running service, or the file: a process that serves nothing notices its change."""
+    try:
+        target = find_target(database, url, token_file)
+    except DatabaseLockedError:
+        return KeyFile(settings_for(database).keys_path)
+    return target.service or KeyFile(target.settings.keys_path)
+
+
+def _body(wish: KeyWish) -> dict[str, Any]:
+    return {
+        "name": wish.name,
+        "role": wish.role,
+        "expires_in_seconds": wish.lifetime_seconds,
+        "tables": [
+            {"name": grant.name, "schema": grant.schema, "filter": grant.row_filter}
+            for grant in wish.tables
+        ],
+        "schemas": wish.schemas,
+        "limits": asdict(wish.limits),
+    }
+
+
+def _parsed(parse: Any, text: str | None, option: str) -> Any:
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise InvalidRequestError(f"{option}: {error}") from None
+
+
+def parse_table(text: str) -> tuple[str, str]:
+    """Return schema and name of ``name``, ``schema.name`` or either part in double quotes.
+
+    Raises:
+        InvalidRequestError: it is neither.
+    """
+    match = _TABLE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidRequestError(
+            f"{text!r} is not the name of a table", hint='Write it as name, schema.name or "a b".c.'
+        )
+    return _unquoted(match[1] or "main"), _unquoted(match[2])
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') and name.endswith('"') else name
+
+
+def _grants(tables: list[str], filters: list[str]) -> tuple[TableGrant, ...]:
+    conditions: dict[tuple[str, str], str] = {}
+    for text in filters:
+        match = _FILTER.fullmatch(text)
+        if match is None:
+            raise InvalidRequestError(f"--filter {text!r} is not of the form table=condition")
+        where = parse_table(match[1])
+        if where in conditions:
+            raise InvalidRequestError(
+                f"--filter: {match[1]} has two", hint="Join the conditions by AND."
+            )
+        conditions[where] = match[2].strip()
+    grants = []
+    for text in tables:
+        schema, name = parse_table(text)
+        grants.append(TableGrant(name, schema, conditions.pop((schema, name), None)))
+    if conditions:
+        schema, name = next(iter(conditions))
+        raise InvalidRequestError(
+            f"--filter names {schema}.{name}, which is not granted",
+            hint=f"Add --table {schema}.{name}.",
+        )
+    return tuple(grants)
+
+
+def _short(moment: str | None) -> str | None:
+    return None if moment is None else moment[:16].replace("T", " ")
+
+
+def _sight(key: dict[str, Any]) -> str:
+    """Return what a key sees, for a list."""
+    tables = [
+        f"{each['schema']}.{each['name']}" + (" (filtered)" if each["filter"] else "")
+        for each in key["tables"]
+    ]
+    return ", ".join([*(f"{schema}.*" for schema in key["schemas"]), *tables]) or "everything"

@@ -1,0 +1,104 @@
+"""``chronoduck top`` and ``chronoduck kill``: what runs now, live, and ending it."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from chronoduck.cli.output import console, print_json
+from chronoduck.cli.remote import RemoteService
+from chronoduck.cli.target import (
+    DatabaseOption,
+    JsonOption,
+    TokenFileOption,
+    UrlOption,
+    require_service,
+)
+from chronoduck.units import format_seconds
+
+__all__ = ["kill", "top"]
+
+_STATEMENT_WIDTH = 60
+
+
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between pictures.")] = 1.0,
+    database: DatabaseOption = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the statements that run, the longest first, until Ctrl-C."""
+    service = require_service(database, url, token_file)
+    if as_json:
+        print_json(service.call("GET", "/queries"))
+    elif once or not console.is_terminal:
+        console.print(_picture(service))
+    else:
+        _watch(service, interval)
+
+
+def _watch(service: RemoteService, interval: float) -> None:
+    try:
+        with Live(_picture(service), console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                time.sleep(interval)
+                live.update(_picture(service), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _picture(service: RemoteService) -> Group:
+    statistics = service.call("GET", "/statistics")
+    statements = service.call("GET", "/queries")
+    system, queue = statistics["system"], statistics["queue"]
+    head = Text(
+        f"{queue['running']} running, {queue['waiting']} waiting; "
+        f"cpu {system['cpu_percent']:.0f} %, memory {system['process_memory_mb']:.0f} MB; "
+        f"{statistics['metrics']['total_queries']} statements since start"
+    )
+    return Group(head, _table(statements))
+
+
+def _table(statements: list[dict[str, Any]]) -> Table:
+    table = Table(show_edge=False, pad_edge=False, expand=True)
+    # On a narrow terminal the statement gives way: the id must be whole to be used.
+    for name, width in (("id", 16), ("user", 5), ("state", 9)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    for name, width in (("for", 6), ("of", 6), ("rows", 4)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    table.add_column("statement", no_wrap=True, overflow="ellipsis", ratio=1)
+    for each in sorted(statements, key=lambda one: -one["elapsed_seconds"]):
+        table.add_row(
+            each["id"],
+            each["user"],
+            each["state"],
+            format_seconds(each["elapsed_seconds"]),
+            format_seconds(each["timeout_seconds"]),
+            f"{each['rows']:,}",
+            Text(" ".join(each["query"].split())[:_STATEMENT_WIDTH]),
+        )
+    return table
+
+
+def kill(
+    statement_id: Annotated[str, typer.Argument(help="Its id, as `chronoduck top` shows it.")],
+    database: DatabaseOption = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a running statement; its caller is told that it was cancelled."""
+    service = require_service(database, url, token_file)
+    answer = service.call("DELETE", f"/queries/{statement_id}")
+    if as_json:
+        print_json(answer)
+    else:
+        console.print(answer["message"])

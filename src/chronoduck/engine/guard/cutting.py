@@ -1,0 +1,344 @@
+"""Cutting the queries out of statements that have no tree: INSERT, UPDATE, CREATE, EXPLAIN, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from chronoduck.engine.guard.definitions import MacroBody, ViewBody
+from chronoduck.engine.guard.tokens import Token, closing, read_tokens, span_text
+
+__all__ = [
+    "Piece",
+    "created_by",
+    "explained",
+    "pieces_of",
+    "top_level",
+    "view_query",
+    "with_in_lists",
+]
+
+QUERY_WORDS = frozenset(
+    "select with from values table pivot unpivot describe desc summarize show".split()
+)
+_EXPLAIN_OPTIONS = frozenset({"analyze", "analyse", "format", "verbose", "settings"})
+_PIVOT_ENDS = frozenset(
+    "using group order limit offset union intersect except where having qualify on join".split()
+)
+
+
+class Piece(NamedTuple):
+    """A query made of tokens ``first`` up to ``stop`` of a statement.
+
+    ``is_needed``: if it cannot be read, the statement is refused; other pieces may be guesses.
+    """
+
+    sql: str
+    first: int
+    stop: int
+    is_needed: bool
+
+
+def top_level(tokens: Sequence[Token], first: int, stop: int) -> Iterator[tuple[int, Token]]:
+    """Yield the tokens outside all brackets, the opening brackets among them."""
+    depth = 0
+    for index in range(first, stop):
+        token = tokens[index]
+        is_operator = token.kind == "operator"
+        if is_operator and token.text in (")", "]", "}"):
+            depth -= 1
+            continue
+        if depth <= 0:
+            yield index, token
+        if is_operator and token.text in ("(", "[", "{"):
+            depth += 1
+
+
+def explained(sql: str, tokens: Sequence[Token]) -> tuple[str, bool]:
+    """Return the statement behind EXPLAIN, and whether it is run."""
+    index, is_run = 1, False
+    if index < len(tokens) and tokens[index].text == "(":
+        following = tokens[index + 1].text if index + 1 < len(tokens) else ""
+        if following in _EXPLAIN_OPTIONS:
+            stop = closing(tokens, index)
+            is_run = any(token.text in ("analyze", "analyse") for token in tokens[index:stop])
+            index = stop + 1
+    while index < len(tokens) and tokens[index].text in ("analyze", "analyse", "verbose"):
+        is_run |= tokens[index].text != "verbose"
+        index += 1
+    return span_text(sql, tokens, index, len(tokens)), is_run
+
+
+def view_query(sql: str) -> str | None:
+    """Return what a CREATE VIEW selects."""
+    tokens = read_tokens(sql)
+    start = _after_as(tokens, 0)
+    return None if start is None else span_text(sql, tokens, start, _without_end(tokens))
+
+
+def _without_end(tokens: Sequence[Token]) -> int:
+    stop = len(tokens)
+    while stop and tokens[stop - 1].text == ";":
+        stop -= 1
+    return stop
+
+
+def _after_as(tokens: Sequence[Token], first: int) -> int | None:
+    for index, token in top_level(tokens, first, len(tokens)):
+        if token.kind == "word" and token.text == "as":
+            return index + 1
+    return None
+
+
+def pieces_of(kind: str, sql: str, tokens: Sequence[Token]) -> list[Piece]:
+    """Return the queries inside a statement of a kind that has no tree."""
+    stop = _without_end(tokens)
+    if kind == "create":
+        pieces = _create_pieces(sql, tokens, stop)
+    elif kind in ("insert", "update", "delete", "merge_into"):
+        pieces = list(_clauses(kind, sql, tokens, stop))
+    else:
+        pieces = []
+    covered = [False] * (stop + 1)
+    for piece in pieces:
+        covered[piece.first : piece.stop] = [True] * (piece.stop - piece.first)
+    pieces += _bracketed(sql, tokens, stop, covered)
+    return pieces
+
+
+def _bracketed(
+    sql: str, tokens: Sequence[Token], stop: int, covered: list[bool]
+) -> Iterator[Piece]:
+    """Yield the outermost subqueries that no other piece holds."""
+    index = 0
+    while index < stop - 1:
+        token = tokens[index]
+        if token.text == "(" and token.kind == "operator" and not covered[index]:
+            following = tokens[index + 1]
+            if following.kind == "word" and following.text in QUERY_WORDS:
+                end = closing(tokens, index)
+                is_call = index > 0 and tokens[index - 1].is_name and following.text == "from"
+                is_needed = not (is_call or _is_write(tokens, index + 1, end))
+                yield Piece(span_text(sql, tokens, index + 1, end), index + 1, end, is_needed)
+                index = end
+        index += 1
+
+
+def _is_write(tokens: Sequence[Token], first: int, stop: int) -> bool:
+    return any(
+        token.kind == "word" and token.text in ("insert", "update", "delete", "merge")
+        for token in tokens[first:stop]
+    )
+
+
+def _create_pieces(sql: str, tokens: Sequence[Token], stop: int) -> list[Piece]:
+    words = [token.text for token in tokens[:12]]
+    if "macro" in words or "function" in words:
+        return [
+            Piece(_query_of(body), first, end, True) for body, first, end in _macros(sql, tokens)
+        ]
+    start = _after_as(tokens, 0)
+    if start is None or "type" in words[:6]:
+        return []
+    end = stop
+    if end - start > 2 and tokens[end - 1].text == "data":
+        end -= 3 if tokens[end - 2].text == "no" else 2
+    return [Piece(span_text(sql, tokens, start, end), start, end, True)]
+
+
+def _query_of(body: MacroBody) -> str:
+    return body.body if body.is_table else f"SELECT ({body.body}\n)"
+
+
+def created_by(sql: str, tokens: Sequence[Token]) -> tuple[MacroBody | ViewBody, ...]:
+    """Return the view or the macros that a CREATE makes."""
+    words = [token.text for token in tokens[:12] if token.kind == "word"]
+    for position, word in enumerate(words):
+        if word in ("macro", "function"):
+            return tuple(body for body, _, _ in _macros(sql, tokens))
+        if word == "view":
+            start = next(i for i, token in enumerate(tokens) if token.text == "view") + 1
+            return (ViewBody(_object_name(tokens, start)[0], sql),)
+        if position > 4:
+            break
+    return ()
+
+
+def _object_name(tokens: Sequence[Token], index: int) -> tuple[str, int]:
+    """Return the last part of the name at ``index`` and the index behind it."""
+    if tokens[index].text == "if":
+        index += 3
+    while index + 2 < len(tokens) and tokens[index + 1].text == ".":
+        index += 2
+    return tokens[index].text, index + 1
+
+
+def _macros(sql: str, tokens: Sequence[Token]) -> Iterator[tuple[MacroBody, int, int]]:
+    start = next(i for i, token in enumerate(tokens) if token.text in ("macro", "function"))
+    name, index = _object_name(tokens, start + 1)
+    stop = _without_end(tokens)
+    while index < stop and tokens[index].text == "(":
+        close = closing(tokens, index)
+        parameters = tuple(_parameters(tokens, index, close))
+        first = close + 2  # behind AS
+        is_table = first < stop and tokens[first].text == "table"
+        first += is_table
+        end = _overload_end(tokens, first, stop)
+        body = span_text(sql, tokens, first, end)
+        yield MacroBody(name, parameters, body, is_table), first, end
+        index = end + 1
+
+
+def _overload_end(tokens: Sequence[Token], first: int, stop: int) -> int:
+    for index, token in top_level(tokens, first, stop):
+        if token.text == "," and index + 1 < stop and tokens[index + 1].text == "(":
+            close = closing(tokens, index + 1)
+            if close + 1 < stop and tokens[close + 1].text == "as":
+                return index
+    return stop
+
+
+def _parameters(tokens: Sequence[Token], opening: int, close: int) -> Iterator[str]:
+    expects = True
+    for _, token in top_level(tokens, opening + 1, close):
+        if expects and token.is_name:
+            yield token.text
+            expects = False
+        elif token.text == ",":
+            expects = True
+
+
+_CLAUSES = {
+    "insert": frozenset({"returning", "set", "where"}),
+    "update": frozenset({"set", "from", "where", "returning"}),
+    "delete": frozenset({"using", "where", "returning"}),
+    "merge_into": frozenset({"using", "on", "when", "then", "set", "values", "returning"}),
+}
+
+
+def _clauses(kind: str, sql: str, tokens: Sequence[Token], stop: int) -> Iterator[Piece]:
+    """Yield the clauses of a statement that writes, each as a query that can be read."""
+    words = _CLAUSES[kind]
+    marks: list[tuple[str, int]] = []
+    first = 0
+    if kind == "insert":
+        query, first = _insert_query(sql, tokens, stop)
+        if query is not None:
+            yield query
+    for index, token in top_level(tokens, first, stop):
+        if token.kind == "word" and token.text in words:
+            is_join = token.text == "using" and any(word == "using" for word, _ in marks)
+            if not is_join:
+                marks.append((token.text, index))
+    ends = [index for _, index in marks[1:]] + [stop]
+    for (word, index), end in zip(marks, ends, strict=False):
+        piece = _clause(word, sql, tokens, index + 1, end)
+        if piece is not None:
+            yield piece
+
+
+def _clause(word: str, sql: str, tokens: Sequence[Token], first: int, stop: int) -> Piece | None:
+    """Return what follows a clause's word as a query."""
+    if word == "when":  # MATCHED AND condition
+        condition = next(
+            (i for i, token in top_level(tokens, first, stop) if token.text == "and"), stop
+        )
+        first = condition + 1
+    if first >= stop:
+        return None
+    inner = _with_null_defaults(sql, tokens, first, stop)
+    if word in ("from", "using"):
+        return Piece(f"SELECT 1 FROM {inner}", first, stop, True)
+    if word in ("set", "returning"):
+        return Piece(f"SELECT {inner}", first, stop, False)
+    if word in ("where", "on", "when"):
+        return Piece(f"SELECT ({inner}\n)", first, stop, False)
+    return Piece(f"VALUES {inner}", first, stop, False) if word == "values" else None
+
+
+def _insert_query(sql: str, tokens: Sequence[Token], stop: int) -> tuple[Piece | None, int]:
+    """Return the query of an INSERT and where the rest of the statement begins."""
+    into = next((i for i, token in top_level(tokens, 0, stop) if token.text == "into"), None)
+    if into is None:
+        return None, 0
+    _, index = _object_name(tokens, into + 1)
+    start = end = None
+    for position, token in top_level(tokens, index, stop):
+        if start is None:
+            is_query = token.kind == "word" and token.text in QUERY_WORDS
+            if token.text == "(" and token.kind == "operator":
+                inside = position
+                while inside < stop and tokens[inside].text == "(":
+                    inside += 1
+                is_query = inside < stop and tokens[inside].text in QUERY_WORDS
+            if is_query and tokens[position - 1].text != "default":
+                start = position
+        elif token.kind == "word" and (
+            token.text == "returning"
+            or (token.text == "on" and tokens[min(position + 1, stop - 1)].text == "conflict")
+        ):
+            end = position
+            break
+    if start is None:
+        return None, index
+    end = stop if end is None else end
+    return Piece(_with_null_defaults(sql, tokens, start, end), start, end, True), end
+
+
+def _with_null_defaults(sql: str, tokens: Sequence[Token], first: int, stop: int) -> str:
+    """Return the tokens' text with DEFAULT, which no SELECT knows, as NULL."""
+    parts, begin = [], first
+    for index in range(first, stop):
+        if tokens[index].kind == "word" and tokens[index].text == "default":
+            parts.append(span_text(sql, tokens, begin, index))
+            parts.append(" NULL ")
+            begin = index + 1
+    parts.append(span_text(sql, tokens, begin, stop))
+    return "".join(parts)
+
+
+def with_in_lists(sql: str, tokens: Sequence[Token]) -> str:
+    """Return the text with an IN list for every PIVOT without one.
+
+    DuckDB makes two statements of a PIVOT without a list, and no tree.
+    """
+    inserts: list[int] = []
+    for index, token in enumerate(tokens):
+        if token.kind == "word" and token.text in ("pivot", "pivot_wider"):
+            inserts += _missing_lists(tokens, index)
+    data = sql.encode(errors="replace")
+    parts, begin = [], 0
+    for position in sorted(set(inserts)):
+        parts.append(data[begin:position])
+        begin = position
+    parts.append(data[begin:])
+    return b"\n IN (NULL) ".join(parts).decode(errors="replace")
+
+
+def _missing_lists(tokens: Sequence[Token], pivot: int) -> list[int]:
+    depth, end = 0, len(tokens)
+    for index in range(pivot, len(tokens)):
+        if tokens[index].text in ("(", "[", "{") and tokens[index].kind == "operator":
+            depth += 1
+        elif tokens[index].text in (")", "]", "}") and tokens[index].kind == "operator":
+            depth -= 1
+            if depth < 0:
+                end = index
+                break
+    inserts: list[int] = []
+    is_on = has_list = False
+    for index, token in top_level(tokens, pivot + 1, end):
+        is_word = token.kind == "word"
+        if is_on and ((is_word and token.text in _PIVOT_ENDS) or token.text in (",", ";")):
+            if not has_list:
+                inserts.append(tokens[index].start)
+            has_list = False
+            if token.text not in (",",):
+                return inserts
+        elif is_word and token.text == "on" and not is_on:
+            is_on = True
+        elif is_on and is_word and token.text == "in":
+            has_list = True
+    if is_on and not has_list:
+        inserts.append(tokens[end].start if end < len(tokens) else tokens[-1].end)
+    return inserts

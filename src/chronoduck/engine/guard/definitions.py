@@ -1,0 +1,74 @@
+"""Views and macros as the guard sees them: what they stand for, and how large that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chronoduck.errors import StatementRefusedError
+
+__all__ = ["EMPTY", "Definitions", "Expansion", "MacroBody", "Macros", "ViewBody"]
+
+
+@dataclass(frozen=True, slots=True)
+class MacroBody:
+    """One overload of a macro; ``body`` is an expression, or a query of a table macro."""
+
+    name: str
+    parameters: tuple[str, ...]
+    body: str
+    is_table: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ViewBody:
+    """A view; ``sql`` is the CREATE VIEW that makes it."""
+
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What a name stands for once DuckDB has put its definition in its place.
+
+    ``nodes``: size. ``copies``: how often at most an argument is repeated in it. ``depth``: how deep
+    the constructs nest that repeat their operands. ``tables``: relations that are read.
+    """
+
+    nodes: int
+    copies: int
+    depth: int
+    tables: int
+    writes: bool = False
+    refusal: StatementRefusedError | None = None
+
+
+Macros = Mapping[str, tuple[MacroBody, ...]]
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """The macros and views of one moment, by lower-case name whatever their schema.
+
+    Judged when they are referenced for the first time; the outcome is kept in ``expansions``.
+    """
+
+    macros: Macros = field(default_factory=dict)
+    views: Mapping[str, tuple[ViewBody, ...]] = field(default_factory=dict)
+    expansions: dict[str, Expansion] = field(default_factory=dict, compare=False)
+
+    def plus(self, created: tuple[MacroBody | ViewBody, ...]) -> Definitions:
+        """Return these and the ones that a statement creates, for those that follow it in a batch."""
+        if not created:
+            return self
+        macros, views = dict(self.macros), dict(self.views)
+        for item in created:
+            if isinstance(item, MacroBody):
+                macros[item.name] = (*macros.get(item.name, ()), item)
+            else:
+                views[item.name] = (*views.get(item.name, ()), item)
+        return Definitions(macros, views)
+
+
+EMPTY = Definitions()

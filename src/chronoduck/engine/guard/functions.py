@@ -1,0 +1,112 @@
+"""Every function of DuckDB, classified: what may be called, and the rule that refuses the others.
+
+Table functions are allowed by name and everything else is refused. Scalar functions, aggregates and
+macros are refused by name; the harmless ones are listed too (``known_functions``), so that a function
+which a new version of DuckDB brings is refused until somebody has looked at it.
+"""
+
+from __future__ import annotations
+
+from chronoduck.engine.guard.known_functions import KNOWN_FUNCTIONS
+
+__all__ = [
+    "ALLOWED_SETTINGS",
+    "ALLOWED_TABLE_FUNCTIONS",
+    "DENIED_FUNCTIONS",
+    "DENIED_VIEWS",
+    "denial_of",
+    "is_known",
+]
+
+ALLOWED_TABLE_FUNCTIONS = frozenset(
+    # Rows out of nothing, or out of the arguments.
+    "range generate_series unnest repeat repeat_row json_each json_tree summary "
+    "test_all_types test_vector_types icu_calendar_names pg_timezone_names "
+    # What there is in the database: names and definitions, which every reader may know.
+    "duckdb_columns duckdb_constraints duckdb_coordinate_systems duckdb_dependencies "
+    "duckdb_functions duckdb_indexes duckdb_keywords duckdb_optimizers duckdb_schemas "
+    "duckdb_secret_types duckdb_sequences duckdb_tables duckdb_triggers duckdb_types duckdb_views "
+    # Numbers of the instance: no names, no statements, no paths.
+    "duckdb_memory duckdb_connection_count duckdb_approx_database_count".split()
+)
+"""All other table functions are refused, known or not."""
+
+_DENIED: dict[str, str] = {
+    "files": "glob sniff_csv arrow_scan arrow_scan_dumb pandas_scan python_arrow_scan seq_scan "
+    "python_map_function duckdb_external_file_cache duckdb_temporary_files getenv "
+    "duckdb_databases duckdb_extensions",
+    "dynamic-sql": "query query_table json_execute_serialized_sql json_serialize_sql "
+    "json_serialize_plan json_deserialize_sql histogram_values import_database copy_database",
+    "engine-log": "enable_logging disable_logging enable_profiling disable_profiling duckdb_logs "
+    "duckdb_log_contexts duckdb_logs_parsed duckdb_profiling_settings truncate_duckdb_logs write_log "
+    "parse_duckdb_log_message duckdb_prepared_statements duckdb_live_query_metrics",
+    "settings": "duckdb_settings",
+    "secrets": "duckdb_secrets which_secret duckdb_secret_type_parameters",
+    "checkpoint": "checkpoint force_checkpoint",
+    "sleep": "sleep_ms pg_sleep",
+    "session-state": "setseed",
+    "sequence": "nextval setval",
+    # States, blobs and casts that only the engine itself makes well-formed: crafted ones reach
+    # code that trusts them.
+    "engine-internals": "finalize combine combine_aggr to_aggregate_state index_key "
+    "variant_bytes_to_variant variant_normalize __between __cast constant_or_null "
+    "create_sort_key vector_type add_parquet_key",
+}
+DENIED_FUNCTIONS = {name: rule for rule, names in _DENIED.items() for name in names.split()}
+"""Function to the rule that refuses it, wherever it is called."""
+
+_DENIED_PREFIXES = {
+    "read_": "files",
+    "parquet_": "files",
+    "postgres_": "files",
+    "mysql_": "files",
+    "sqlite_": "files",
+    "iceberg_": "files",
+    "delta_": "files",
+    "ducklake_": "files",
+    "quack_": "files",
+    "http_": "files",
+    "s3_": "files",
+    "enable_": "engine-log",
+    "disable_": "engine-log",
+    "__internal_": "engine-internals",
+    "verify_": "engine-internals",
+    "pragma_": "metadata",
+    "duckdb_": "metadata",
+}
+_KNOWN_PREFIXES = ("icu_collate_", "collate_")
+_SCANS = "_scan"
+
+DENIED_VIEWS = {
+    "duckdb_logs": "engine-log",
+    "duckdb_databases": "files",
+    "duckdb_settings": "settings",
+    "duckdb_secrets": "secrets",
+    "pragma_database_list": "files",
+    "pg_settings": "settings",
+    "pg_prepared_statements": "engine-log",
+}
+"""Views that DuckDB brings over denied functions."""
+
+ALLOWED_SETTINGS = frozenset(
+    "memory_limit max_memory threads worker_threads timezone calendar default_order "
+    "default_null_order search_path schema max_expression_depth preserve_insertion_order "
+    "integer_division pivot_limit duckdb_version".split()
+)
+"""What current_setting() may be asked for."""
+
+
+def denial_of(name: str) -> str | None:
+    """Return the rule that refuses a function wherever it is called; ``name`` in lower case."""
+    rule = DENIED_FUNCTIONS.get(name)
+    if rule is not None or name in ALLOWED_TABLE_FUNCTIONS or name in KNOWN_FUNCTIONS:
+        return rule
+    for prefix, refused_by in _DENIED_PREFIXES.items():
+        if name.startswith(prefix):
+            return refused_by
+    return "files" if name.endswith(_SCANS) else None
+
+
+def is_known(name: str) -> bool:
+    """Whether somebody has looked at this scalar, aggregate or macro and found it harmless."""
+    return name in KNOWN_FUNCTIONS or name.startswith(_KNOWN_PREFIXES)

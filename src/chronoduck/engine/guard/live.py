@@ -1,0 +1,67 @@
+"""The macros and views of the open database, read again after statements that may change them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import duckdb
+
+from chronoduck.engine.guard.definitions import EMPTY, Definitions, ViewBody
+from chronoduck.engine.guard.scratch import macros_of
+from chronoduck.errors import DuckDBConnectionError
+
+__all__ = ["LiveDefinitions"]
+
+_VIEWS = (
+    "SELECT lower(view_name), sql FROM duckdb_views() "
+    "WHERE NOT internal AND database_name = current_database()"
+)
+_NO_DEFINITION = frozenset(
+    "select explain insert update delete merge_into invalid set pragma copy checkpoint vacuum".split()
+)
+_DEFINES = re.compile(r"\b(?:macro|function|view|schema|database)\b|^--", re.IGNORECASE)
+_COMES_AND_GOES = re.compile(r"\b(?:create|drop|alter)\b|^--", re.IGNORECASE)
+
+
+class LiveDefinitions:
+    """Reading them takes 1-20 ms, so it is done once after each change."""
+
+    def __init__(
+        self,
+        connect: Callable[[], duckdb.DuckDBPyConnection],
+        generation: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """``generation`` changes when the database was opened anew."""
+        self._connect = connect
+        self._generation = generation
+        self._read_at: int | None = None
+        self._is_stale = True
+        self._known = EMPTY
+
+    def note_statement(self, kind: str, sql: str) -> None:
+        """Take notice of a statement that has ended, whoever sent it."""
+        if kind not in _NO_DEFINITION and _DEFINES.search(sql) and _COMES_AND_GOES.search(sql):
+            self._is_stale = True
+
+    def current(self) -> Definitions:
+        """Return the definitions as of the last statement that may have changed them."""
+        generation = self._generation()
+        if self._is_stale or generation != self._read_at:
+            try:
+                self._known = self._read()
+            except (duckdb.Error, DuckDBConnectionError):
+                return self._known  # it is being reopened: the same file, the same definitions
+            self._is_stale = False
+            self._read_at = generation
+        return self._known
+
+    def _read(self) -> Definitions:
+        connection = self._connect()
+        try:
+            views: dict[str, tuple[ViewBody, ...]] = {}
+            for name, sql in connection.execute(_VIEWS).fetchall():
+                views[name] = (*views.get(name, ()), ViewBody(name, str(sql)))
+            return Definitions(macros_of(connection, internal=False), views)
+        finally:
+            connection.close()

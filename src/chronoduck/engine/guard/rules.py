@@ -1,0 +1,55 @@
+"""The rules by name: what each refuses is told in the error, what to do instead is told here."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from chronoduck.errors import StatementRefusedError
+
+__all__ = ["RULES", "refuse"]
+
+RULES: dict[str, str] = {
+    "role": "Use GET templates, or ask the operator for a key with another role.",
+    "statement-kind": "Ask the operator for a key with another role, if this is your work.",
+    "copy": "Ask for the result in a format: format=parquet, csv, arrow or ndjson of POST query "
+    "streams any size; load files with `chronoduck load` or POST tables/{name}/rows.",
+    "one-statement": "Send them as a list to POST batch.",
+    "transaction": "Send the statements together to POST batch, or use service.transaction().",
+    "attach": "One service serves one file; run another service for another file.",
+    "extension": "Extensions are loaded when the service starts; see DUCKDB_ENABLE_S3.",
+    "settings": "Settings are fixed when the service starts; see docs/configuration.md.",
+    "prepared": "Send the statement with params; the service remembers it by itself.",
+    "checkpoint": "Send CHECKPOINT, on its own.",
+    "secrets": "Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and DUCKDB_ENABLE_S3.",
+    "import": "Load the files with `chronoduck load`.",
+    "files": "Load the file into a table first: `chronoduck load` or POST tables/{name}/rows.",
+    "table-function": "Tables, views, range(), unnest() and the others of docs/security.md are there.",
+    "metadata": "DESCRIBE, SHOW TABLES, information_schema and GET tables tell what there is.",
+    "dynamic-sql": "Send that statement itself.",
+    "engine-log": "POST explain with analyze shows a measured plan; the service logs statements.",
+    "engine-internals": "There is no use for it in a query.",
+    "sleep": "Wait where you send the statement from.",
+    "session-state": "Pass values as params; every statement gets a clean connection.",
+    "sequence": "Only statements that write may take numbers from a sequence.",
+    "unclassified-function": "Ask the operator: this version of DuckDB is newer than the list of "
+    "functions in docs/security.md.",
+    "write-in-query": "Send the INSERT, UPDATE, DELETE or MERGE on its own.",
+    "unreadable": "Write it another way; a PIVOT with an IN list always works.",
+    "too-long": "Load bulk data with `chronoduck load` or POST tables/{name}/rows.",
+    "nesting": "Write the inner parts as CTEs (WITH ...), or as tables.",
+    "expansion": "Keep intermediate results in tables, or use MATERIALIZED CTEs.",
+    "too-many-terms": "Put the values into a table and join it, or use IN (...).",
+    "literal-size": "Use smaller numbers, or range() in FROM, which streams.",
+    "scope": "SHOW TABLES and GET tables list what this key sees.",
+    "builtin-name": "Give it a name of its own.",
+}
+"""Rule to hint. The names are part of the API and are listed in docs/security.md."""
+
+
+def refuse(rule: str, detail: str, hint: str | None = None) -> NoReturn:
+    """Raise the refusal of a rule.
+
+    Raises:
+        StatementRefusedError: always.
+    """
+    raise StatementRefusedError(detail, hint=RULES[rule] if hint is None else hint, rule=rule)

@@ -1,0 +1,367 @@
+"""A walk over a parsed SELECT: what it calls and reads, and how large it becomes when it is bound.
+
+DuckDB's ``json_serialize_sql`` gives the tree. A node that is not known here is refused: what a new
+version of DuckDB adds is judged by somebody first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from chronoduck.engine.guard.bounds import (
+    LIST_FUNCTIONS,
+    MAX_COLUMNS,
+    MAX_DEPTH,
+    MAX_NODES,
+    MAX_SET_OPERATIONS,
+    MAX_STARS,
+    MAX_TABLES,
+    MAX_TERMS,
+    arguments_of,
+    literal_growth,
+    literal_text,
+)
+from chronoduck.engine.guard.definitions import Expansion
+from chronoduck.engine.guard.functions import (
+    ALLOWED_SETTINGS,
+    ALLOWED_TABLE_FUNCTIONS,
+    DENIED_VIEWS,
+    denial_of,
+    is_known,
+)
+from chronoduck.engine.guard.names import is_file_name
+from chronoduck.engine.guard.rules import refuse
+
+__all__ = ["Names", "TreeFacts", "walk"]
+
+_READING_NODES = frozenset(
+    {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE", "VALUES_NODE"}
+)
+_RELATIONS = frozenset(
+    "BASE_TABLE SUBQUERY JOIN TABLE_FUNCTION EXPRESSION_LIST EMPTY EMPTY_FROM PIVOT SHOW_REF "
+    "COLUMN_DATA".split()
+)
+_COUNTED_RELATIONS = _RELATIONS - {"JOIN", "EMPTY", "EMPTY_FROM"}
+_RELATION_KEYS = ("from_table", "source", "left", "right")
+_REPEATING = frozenset({"LAMBDA", "BETWEEN", "SUBQUERY"})
+_LISTS = frozenset({"COMPARE_IN", "COMPARE_NOT_IN"})
+_SHOWN = frozenset(
+    "tables databases schemas variables functions types __show_tables_expanded".split()
+)
+_CLAMP = 10**9
+
+
+class _Place(NamedTuple):
+    """Where a node stands: how deep, and how often it is made."""
+
+    depth: int
+    copies: int
+    """How often it is bound."""
+    plans: int
+    """How often it is planned."""
+    factor: int
+    """How many values of it the literals around it ask for."""
+
+    def inside(self, copies: int, deeper: int, *, is_planned: bool = False) -> _Place:
+        """Return the place of the operands of something that repeats them."""
+        if copies <= 1 and not deeper:
+            return self
+        return _Place(
+            self.depth + deeper,
+            min(self.copies * copies, _CLAMP),
+            min(self.plans * copies, _CLAMP) if is_planned else self.plans,
+            self.factor,
+        )
+
+
+class Names(Protocol):
+    """What names stand for: the macros and views of the database."""
+
+    is_trusted: bool
+    """Whether it is DuckDB's own text, which is measured and not judged."""
+    may_write: bool
+
+    def macro(self, name: str) -> Expansion | None:
+        """Return what a macro stands for, None if there is none of that name."""
+        ...
+
+    def view(self, name: str) -> Expansion | None:
+        """Return what a view stands for, None if there is none of that name."""
+        ...
+
+    def is_builtin(self, name: str) -> bool:
+        """Whether DuckDB brings a function of that name."""
+        ...
+
+
+@dataclass
+class TreeFacts:
+    """What a tree holds, with every macro and view written out; see ``Expansion``."""
+
+    nodes: int = 0
+    depth: int = 0
+    tables: int = 0
+    writes: bool = False
+    columns: Counter[str] = field(default_factory=Counter)
+    """How often a column without a table's name is used, repeated operands counted."""
+
+
+class _Walk:
+    """One walk. A stack, not recursion: trees are as deep as their authors like."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self.facts = TreeFacts()
+        self._terms = 0
+        self._columns = 0
+        self._stars = 0
+        self._unions = 0
+        self._inlined: set[str] = set()
+        self._references: Counter[str] = Counter()
+        self._stack: list[tuple[dict[str, Any], _Place, bool]] = []
+
+    def run(self, document: dict[str, Any]) -> TreeFacts:
+        self._stack.append((document, _Place(0, 1, 1, 1), False))
+        while self._stack:
+            node, place, is_table_call = self._stack.pop()
+            self._visit(node, place, is_table_call)
+        self._check_totals()
+        return self.facts
+
+    def _visit(self, node: dict[str, Any], place: _Place, is_table_call: bool) -> None:
+        kind = node.get("type")
+        call = None
+        if "class" in node:
+            place = self._visit_expression(node["class"], kind, node, place)
+        elif isinstance(kind, str):
+            if kind.endswith("_NODE"):
+                self._visit_query(kind, node)
+            elif kind in _COUNTED_RELATIONS:
+                call = self._visit_relation(kind, node, place)
+        if isinstance(node.get("function_name"), str):
+            place = self._visit_call(node, place, is_table_call)
+        if place.depth > self.facts.depth:
+            self._deepen(place.depth)
+        for key, value in node.items():
+            if value.__class__ is dict:
+                if key in _RELATION_KEYS and "class" not in value:
+                    _check_relation(value)
+                self._stack.append((value, place, value is call))
+            elif value.__class__ is list:
+                self._push_list(value, place)
+
+    def _push_list(self, items: list[Any], place: _Place) -> None:
+        for item in items:
+            if item.__class__ is dict:
+                self._stack.append((item, place, False))
+            elif item.__class__ is list:
+                self._push_list(item, place)
+
+    def _visit_expression(
+        self, expression: str, kind: object, node: dict[str, Any], place: _Place
+    ) -> _Place:
+        self._count(place.copies)
+        if expression in _REPEATING:
+            return place.inside(2, 1)
+        if kind in _LISTS:
+            return place.inside(2, 0)
+        if expression == "CONJUNCTION":
+            self._terms += len(node.get("children", ()))
+        elif expression == "STAR":
+            self._stars += 1
+        elif expression == "COLUMN_REF":
+            path = node.get("column_names", ())
+            if len(path) == 1:
+                self.facts.columns[str(path[0]).lower()] += place.copies
+        return place
+
+    def _visit_call(self, node: dict[str, Any], place: _Place, is_table_call: bool) -> _Place:
+        name = str(node["function_name"]).lower()
+        expansion = self._call(name, node, is_table_call)
+        if expansion is not None:
+            self._count(place.copies * expansion.nodes)
+            self.facts.tables += place.plans * expansion.tables
+            self.facts.writes |= expansion.writes
+            place = place.inside(
+                expansion.copies, expansion.depth + (expansion.copies > 1), is_planned=True
+            )
+        if is_table_call or self._names.is_trusted:
+            return place
+        if name in LIST_FUNCTIONS:
+            return place._replace(factor=place.factor * _longest_list(node))
+        factor = literal_growth(name, node, place.factor)
+        return place if factor == place.factor else place._replace(factor=factor)
+
+    def _count(self, nodes: int) -> None:
+        self.facts.nodes += nodes
+        if self.facts.nodes > MAX_NODES:
+            refuse(
+                "expansion",
+                "the statement becomes too large when its macros, views and repeated operands are "
+                "written out",
+            )
+
+    def _deepen(self, depth: int) -> None:
+        self.facts.depth = depth
+        if depth > MAX_DEPTH:
+            refuse(
+                "nesting",
+                f"more than {MAX_DEPTH} of subqueries, lambdas, ->, BETWEEN, NULLIF and macros are "
+                "inside each other",
+            )
+
+    def _visit_query(self, kind: str, node: dict[str, Any]) -> None:
+        if kind not in _READING_NODES:
+            if not kind.endswith("_QUERY_NODE"):
+                refuse("unreadable", f"the statement holds a part that is not known here: {kind}")
+            if not self._names.may_write:
+                refuse("write-in-query", "the query holds a statement that writes")
+            self.facts.writes = True
+        self._columns += len(node.get("select_list", ()))
+        self._unions += kind == "SET_OPERATION_NODE"
+        self._unions += max(0, len(node.get("children", ())) - 2)
+        for entry in (node.get("cte_map") or {}).get("map", ()):
+            if entry.get("value", {}).get("materialized") == "CTE_MATERIALIZE_NEVER":
+                self._inlined.add(str(entry.get("key")).lower())
+
+    def _check_totals(self) -> None:
+        # Such CTEs are not kept but written out wherever they are read.
+        copies = 1
+        for name in self._inlined:
+            copies *= max(1, self._references[name])
+        if copies > MAX_TABLES:
+            refuse("expansion", "NOT MATERIALIZED would write out the CTEs too often")
+        if (
+            self._terms > MAX_TERMS
+            or self._columns > MAX_COLUMNS
+            or self._stars > MAX_STARS
+            or self._unions > MAX_SET_OPERATIONS
+            or self.facts.tables > MAX_TABLES
+        ):
+            refuse(
+                "too-many-terms",
+                f"at most {MAX_TERMS:,} terms of AND and OR, {MAX_COLUMNS:,} columns, {MAX_STARS} "
+                f"stars, {MAX_SET_OPERATIONS} UNIONs and {MAX_TABLES} tables are planned",
+            )
+
+    def _visit_relation(
+        self, kind: str, node: dict[str, Any], place: _Place
+    ) -> dict[str, Any] | None:
+        """Judge a relation; return the call of a table function."""
+        self._count(place.copies)
+        if kind == "TABLE_FUNCTION":
+            self.facts.tables += place.plans
+            call = node.get("function")
+            if not isinstance(call, dict) or not call.get("function_name"):
+                refuse("unreadable", "the statement calls something in FROM that is not a function")
+            return call
+        if kind == "SHOW_REF":
+            shown = str(node.get("table_name", "")).strip('"').lower()
+            if shown and shown not in _SHOWN:
+                self._table([shown], node, place)
+        elif kind == "PIVOT":
+            made = 1
+            for pivot in node.get("pivots", ()):
+                made *= max(1, len(pivot.get("entries", ())))
+            self._columns += made
+        elif kind == "BASE_TABLE":
+            path = [node.get(part) for part in ("catalog_name", "schema_name", "table_name")]
+            self._table([str(part) for part in path if part], node, place)
+            return None
+        self.facts.tables += place.plans
+        return None
+
+    def _table(self, path: list[str], node: dict[str, Any], place: _Place) -> None:
+        qualified = node.get("qualified_name")
+        if isinstance(qualified, dict) and qualified.get("path"):
+            path = [str(part).strip('"') for part in qualified["path"]]
+        if self._names.is_trusted:
+            return
+        name = path[-1].lower()
+        if is_file_name(path):
+            refuse(
+                "files",
+                f"{'.'.join(path)[:100]!r} in FROM would be read as a file",
+            )
+        if name in DENIED_VIEWS:
+            refuse(DENIED_VIEWS[name], f"{name} is not for statements of users")
+        self._references[name] += 1
+        view = self._names.view(name)
+        if view is None:
+            self.facts.tables += place.plans
+            return
+        if view.refusal is not None:
+            raise view.refusal
+        self._deepen(max(self.facts.depth, view.depth))
+        self._count(place.copies * view.nodes)
+        self.facts.tables += place.plans * view.tables
+
+    def _call(self, name: str, node: dict[str, Any], is_table_call: bool) -> Expansion | None:
+        """Judge a call and return what a macro stands for."""
+        names = self._names
+        expansion = names.macro(name)
+        if names.is_trusted:
+            return expansion
+        if expansion is not None and expansion.refusal is not None:
+            raise expansion.refusal
+        is_macro = expansion is not None
+        rule = denial_of(name)
+        if rule is not None and not (rule == "sequence" and names.may_write):
+            refuse(rule, f"{name}() is not for statements of users")
+        if rule == "sequence":
+            self.facts.writes = True
+        if is_table_call:
+            if name not in ALLOWED_TABLE_FUNCTIONS and not is_macro:
+                refuse("table-function", f"{name}() may not be called in FROM")
+        elif name == "current_setting":
+            self._check_setting(node)
+        elif not is_known(name) and not is_macro and names.is_builtin(name):
+            if name in ALLOWED_TABLE_FUNCTIONS:
+                return None
+            refuse("unclassified-function", f"nobody has judged {name}() yet")
+        return expansion
+
+    @staticmethod
+    def _check_setting(node: dict[str, Any]) -> None:
+        arguments = arguments_of(node)
+        setting = literal_text(arguments[0]) if len(arguments) == 1 else None
+        if setting is None or setting.lower() not in ALLOWED_SETTINGS:
+            refuse(
+                "settings",
+                "current_setting() tells only harmless settings, named by a literal",
+                hint="There are: " + ", ".join(sorted(ALLOWED_SETTINGS)) + ".",
+            )
+
+
+def _check_relation(node: dict[str, Any]) -> None:
+    kind = node.get("type")
+    if kind is not None and kind not in _RELATIONS and not str(kind).endswith("_NODE"):
+        refuse("unreadable", f"the statement reads from something that is not known here: {kind}")
+
+
+def _longest_list(node: dict[str, Any]) -> int:
+    """Return the size of the largest list that a list function's first argument makes."""
+    arguments = arguments_of(node)
+    longest = 1
+    stack: list[Any] = list(arguments[:1])
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            stack.extend(part)
+        elif isinstance(part, dict):
+            name = part.get("function_name")
+            if isinstance(name, str):
+                longest = max(longest, literal_growth(name.lower(), part, 1))
+            stack.extend(value for value in part.values() if isinstance(value, dict | list))
+    return longest
+
+
+def walk(document: dict[str, Any], names: Names) -> TreeFacts:
+    """Return what a tree holds.
+
+    Raises:
+        StatementRefusedError: it holds something that statements of users may not.
+    """
+    return _Walk(names).run(document)

@@ -1,0 +1,78 @@
+"""Refusing a statement whose plan expects to read more rows than its caller may."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from chronoduck.engine.database import Connection
+from chronoduck.engine.execution import Params, SqlSession
+from chronoduck.engine.statements import Statement
+from chronoduck.errors import DuckDBQueryError, LimitExceededError
+from chronoduck.service.session import Session
+
+__all__ = ["check_scan"]
+
+_EXPLAIN = "EXPLAIN (FORMAT JSON) "
+_HAVE_PLANS = frozenset(
+    {"select", "insert", "update", "delete", "merge_into", "create", "copy", "explain"}
+)
+_READ_AGAIN = re.compile(r"CTE_SCAN|DELIM_SCAN")
+"""Leaves that read what another part of the plan has read before."""
+
+
+def check_scan(
+    connection: Connection, statement: Statement, params: Params, session: Session
+) -> None:
+    """Plan the statement if its caller's scans are limited; for the worker thread that runs it.
+
+    What counts is what DuckDB expects each leaf of the plan to give, after the filters that a scan
+    takes over: an estimate, which is why this is a fence against accidents, not a price.
+
+    Raises:
+        LimitExceededError: the plan expects more, or there is none before the statement has run.
+        DuckDBQueryError: the statement is at fault.
+    """
+    limit = session.limits.max_scan_rows
+    if limit is None or statement.kind not in _HAVE_PLANS:
+        return
+    if statement.kind == "explain" and statement.is_read_only:
+        return
+    is_pivot = statement.leaves_state and "pivot" in statement.text.lower()
+    if statement.kind == "explain" or (statement.kind == "select" and is_pivot):
+        raise LimitExceededError(
+            "how much this statement reads is not known before it has run",
+            hint="Name the values of a PIVOT with IN (...); measure by POST explain with analyze.",
+        )
+    rows = _planned_rows(connection, statement.text, params, session)
+    if rows > limit:
+        raise LimitExceededError(
+            f"the plan expects to read {rows:,} rows; this principal may read {limit:,} at once",
+            hint="Narrow the statement (POST explain shows its plan), or have max_scan_rows raised.",
+        )
+
+
+def _planned_rows(connection: Connection, sql: str, params: Params, session: Session) -> int:
+    try:
+        plan = SqlSession(connection, session.token).execute(_EXPLAIN + sql, params)
+    except DuckDBQueryError as error:
+        if error.line == 1 and error.column is not None:
+            error.column = max(1, error.column - len(_EXPLAIN))
+        raise
+    return sum(
+        int(leaf.get("extra_info", {}).get("Estimated Cardinality", 0))
+        for _, text in plan
+        for root in orjson.loads(text)
+        for leaf in _leaves(root)
+        if not _READ_AGAIN.search(str(leaf["name"]))
+    )
+
+
+def _leaves(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not node.get("children"):
+        yield node
+    for child in node.get("children", ()):
+        yield from _leaves(child)

@@ -1,0 +1,123 @@
+"""Settings of who may come in (``DUCKDB_AUTH_*``, ``DUCKDB_JWT_*``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from chronoduck.principals import Role
+from chronoduck.settings.values import Seconds, Skew
+
+__all__ = ["AuthSettings", "JwtSettings"]
+
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+class AuthSettings(BaseSettings):
+    """How guessing is slowed (``DUCKDB_AUTH_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_AUTH_", frozen=True, extra="forbid")
+
+    max_failures: Annotated[int, Field(ge=1)] = 10
+    """Invalid tokens from one address after which it has to wait."""
+    first_wait: Seconds = 1.0
+    """The first wait; each further failure doubles it."""
+    max_wait: Seconds = 30.0
+    """The longest wait."""
+
+
+def _role_map(value: Any) -> Any:
+    """Read ``staff=analyst,editors=writer``."""
+    if not isinstance(value, str):
+        return value
+    roles: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in value.split(","))):
+        name, separator, role = pair.rpartition("=")
+        if not separator or not name.strip():
+            raise ValueError(f"{pair!r} is not of the form value=role")
+        if name.strip() in roles:
+            raise ValueError(f"{name.strip()!r} is given two roles")
+        roles[name.strip()] = role.strip()
+    return roles
+
+
+class JwtSettings(BaseSettings):
+    """Signed tokens of a platform as credentials (``DUCKDB_JWT_*``); off without an algorithm."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_JWT_", frozen=True, extra="forbid")
+
+    algorithm: Literal["HS256", "RS256", "ES256"] | None = None
+    """The only algorithm that is accepted; what a token's header says does not count."""
+    secret: SecretStr | None = None
+    """The shared secret of HS256, 32 bytes at least."""
+    jwks_url: str | None = None
+    """Where the public keys of RS256 or ES256 are, as a JSON Web Key Set."""
+    jwks_file: Path | None = None
+    """A file with the key set; read again as an address is."""
+    issuer: str | None = None
+    """What the claim ``iss`` must be."""
+    audience: str | None = None
+    """What the claim ``aud`` must be or contain."""
+    role_claim: str = "role"
+    """The claim that holds a role's name or a list of them; ``a.b`` is b inside a."""
+    roles: Annotated[dict[str, Role], NoDecode, BeforeValidator(_role_map)] = Field(
+        default_factory=dict
+    )
+    """Which value of the claim means which role: ``staff=analyst,editors=writer``."""
+    clock_skew: Skew = 30.0
+    """How far the clocks of platform and service may differ."""
+    jwks_refresh: Seconds = 600.0
+    """How often the key set is fetched again."""
+    jwks_max_age: Seconds = 86_400.0
+    """How long the last keys are used while the key set cannot be fetched."""
+
+    @field_validator(
+        "algorithm", "secret", "jwks_url", "jwks_file", "issuer", "audience", mode="before"
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> JwtSettings:
+        if self.algorithm is None:
+            if self.secret or self.jwks_url or self.jwks_file:
+                raise ValueError("a key is given, but DUCKDB_JWT_ALGORITHM is not set")
+            return self
+        if not (self.issuer and self.audience and self.roles):
+            raise ValueError(
+                "DUCKDB_JWT_ISSUER, DUCKDB_JWT_AUDIENCE and DUCKDB_JWT_ROLES must be set as well"
+            )
+        self._check_keys()
+        return self
+
+    def _check_keys(self) -> None:
+        if self.algorithm == "HS256":
+            if self.jwks_url or self.jwks_file:
+                raise ValueError("HS256 takes DUCKDB_JWT_SECRET and no key set")
+            secret = self.secret.get_secret_value() if self.secret else ""
+            if len(secret.encode()) < 32:
+                raise ValueError("HS256 needs DUCKDB_JWT_SECRET with at least 32 bytes")
+            if "-----BEGIN" in secret:
+                raise ValueError("DUCKDB_JWT_SECRET is a key pair's key; it belongs to RS256")
+            return
+        if self.secret:
+            raise ValueError(f"{self.algorithm} takes a key set and no DUCKDB_JWT_SECRET")
+        if (self.jwks_url is None) == (self.jwks_file is None):
+            raise ValueError(
+                f"{self.algorithm} needs either DUCKDB_JWT_JWKS_URL or DUCKDB_JWT_JWKS_FILE"
+            )
+        # Who can change what comes from there can make tokens.
+        if self.jwks_url is not None and not _is_safe(self.jwks_url):
+            raise ValueError("DUCKDB_JWT_JWKS_URL must be https://, or http:// on this machine")
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS)

@@ -1,0 +1,94 @@
+"""The service's side of its replicator: started again as often as it takes, ended whenever asked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from chronoduck.replication.failures import ReplicaMismatchError
+from chronoduck.replication.lease import Lease
+from chronoduck.replication.link import ReplicatorLink
+from chronoduck.replication.messages import ReplicaState
+from chronoduck.replication.opening import open_archive
+from chronoduck.settings import ReplicaSettings, Settings
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings, tmp_path: Path) -> Settings:
+    made = make_settings(replica=ReplicaSettings(url=str(tmp_path / "replica"), interval=0.02))
+    made.database_path.parent.mkdir()
+    duckdb.connect(str(made.database_path)).close()
+    return made
+
+
+@pytest.fixture
+async def link(settings: Settings) -> AsyncIterator[ReplicatorLink]:
+    link = ReplicatorLink(settings)
+    await link.prepare()
+    link.begin()
+    await reach(link, ReplicaState.FOLLOWING)
+    yield link
+    await link.stop(1.0)
+
+
+async def reach(link: ReplicatorLink, state: ReplicaState) -> None:
+    async with asyncio.timeout(30):
+        while link.status.state is not state and str(link.status.state) != state:
+            await asyncio.sleep(0.01)
+
+
+def kill(link: ReplicatorLink) -> None:
+    assert link.pid is not None
+    os.kill(link.pid, signal.SIGKILL)
+
+
+async def test_a_replicator_that_was_refused_goes_on_when_the_reason_is_gone(
+    link: ReplicatorLink, settings: Settings, tmp_path: Path
+) -> None:
+    other = Lease(open_archive(settings).store, tmp_path / "other.db")
+    lease = tmp_path / "replica" / "lease"
+    lease.unlink()
+    other.acquire()
+    kill(link)
+    await reach(link, ReplicaState.REFUSED)
+    other.release()
+    await reach(link, ReplicaState.FOLLOWING)
+
+
+async def test_a_replicator_can_be_ended_while_it_is_started_again(link: ReplicatorLink) -> None:
+    link.restarts = 3  # of many: the next start is 15 s away
+    kill(link)
+    async with asyncio.timeout(10):
+        while link.restarts == 3:
+            await asyncio.sleep(0.01)
+        await link.stop(1.0)
+
+
+async def test_a_start_that_is_refused_leaves_the_replica_to_its_owner(
+    link: ReplicatorLink, settings: Settings, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    await link.stop(1.0)
+    foreign = make_settings(database_path=tmp_path / "other" / "test.db", replica=settings.replica)
+    foreign.database_path.parent.mkdir()
+    with duckdb.connect(str(foreign.database_path)) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+    with pytest.raises(ReplicaMismatchError):
+        await ReplicatorLink(foreign).prepare()
+    Lease(open_archive(settings).store, tmp_path / "third.db").acquire()
+
+
+async def test_a_database_that_cannot_be_opened_leaves_the_replica_too(
+    link: ReplicatorLink, settings: Settings, tmp_path: Path
+) -> None:
+    await link.stop(1.0)
+    await link.prepare()
+    await link.stop(0.0)
+    Lease(open_archive(settings).store, tmp_path / "other.db").acquire()
