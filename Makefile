@@ -63,6 +63,10 @@ bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; write
 bench-durability: $(VENV)/bench.stamp ## measure replica, restore and loss; an hour; writes benchmarks/DURABILITY.md
 	$(BIN)/python -m benchmarks.durability $(ARGS)
 
+.PHONY: bench-runaways
+bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost others; writes benchmarks/RUNAWAYS.md
+	$(BIN)/python -m benchmarks.runaways $(ARGS)
+
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-__all__ = ["Server", "free_port", "run_cli"]
+from chronoduck.engine.ownership import current_owner
+
+__all__ = ["Server", "free_port", "run_cli", "watch_end"]
 
 _START_SECONDS = 20
 
@@ -32,6 +36,7 @@ def environment(directory: Path, **settings: Any) -> dict[str, str]:
         "DUCKDB_TEMP_DIRECTORY": directory / "temp",
         "DUCKDB_MEMORY_LIMIT": "500MB",
         "DUCKDB_BALLAST_SIZE": "0",
+        "DUCKDB_STANDBY": "false",  # each would warm one up for a second that tests do not use
         **settings,
     }
     return {
@@ -56,13 +61,33 @@ def run_cli(
     )
 
 
+def watch_end(pid: int) -> Callable[[], None]:
+    """Return what waits for the end of a process that runs now, whoever its parent is."""
+    try:
+        descriptor = os.pidfd_open(pid) if pid else None
+    except ProcessLookupError:
+        descriptor = None
+
+    def wait() -> None:
+        if descriptor is not None:
+            ended, _, _ = select.select([descriptor], [], [], _START_SECONDS)
+            os.close(descriptor)
+            assert ended, f"process {pid} does not end"
+
+    return wait
+
+
 class Server:
-    """``chronoduck serve`` in a process of its own; a context manager."""
+    """``chronoduck serve``: a supervisor and its server; a context manager.
+
+    ``process`` is the supervisor, ``server_pid`` the process that answers and owns the database.
+    """
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.directory = directory
         self.port = free_port()
         self.log = directory / "server.log"
+        self._database = str(settings.get("DUCKDB_DATABASE_PATH", "test.db"))
         self._settings = {"DUCKDB_LOG_FILE": self.log, "DUCKDB_PORT": self.port, **settings}
 
     @property
@@ -111,10 +136,26 @@ class Server:
             assert response.status_code == 200, response.text
             return response.json()["data"]
 
+    @property
+    def server_pid(self) -> int:
+        """The process that owns the database now; 0 while none does."""
+        owner = current_owner(self.directory / self._database)
+        return owner.pid if owner is not None else 0
+
     def kill(self) -> None:
-        """End the process as a crash does."""
+        """End everything at once, as the loss of the machine does."""
+        ends = watch_end(self.server_pid)
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        ends()
+
+    def kill_server(self) -> int:
+        """End only the process that answers, as a crash in it does; returns what its id was."""
+        pid = self.server_pid
+        ends = watch_end(pid)
+        os.kill(pid, signal.SIGKILL)
+        ends()
+        return pid
 
     def stop(self) -> int:
         """Ask it to end and return its exit code."""
@@ -124,7 +165,7 @@ class Server:
         return self.process.returncode
 
     def resident_mb(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        status = Path(f"/proc/{self.server_pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1000
 
     def __enter__(self) -> Server:
@@ -132,7 +173,6 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+            self.kill()
         assert self.process.stderr is not None
         self.process.stderr.close()

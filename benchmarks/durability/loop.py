@@ -43,7 +43,7 @@ class LoopResult:
 
 
 def _replicator(server: Server) -> int:
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    children = Path(f"/proc/{server.server_pid}/task/{server.server_pid}/children").read_text()
     return next(
         int(pid)
         for pid in children.split()
@@ -90,7 +90,7 @@ def run_loop(
                 report = client.get("/replication").json()
                 lags.append((time.time() - began, report["lag_seconds"] or 0.0))
         replicator = _replicator(server)
-        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.kill()  # the kernel ends the server with its supervisor
         os.kill(replicator, signal.SIGKILL)
         lost_at = time.time()
         after()

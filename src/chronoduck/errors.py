@@ -9,7 +9,8 @@
     │   ├── DatabasePermissionError     a path may not be read or written, or is open to others
     │   ├── DatabaseFailedError         I/O error, corruption, FATAL: the service heals itself
     │   ├── ServiceUnavailableError     not initialised, shutting down
-    │   └── EngineRestartedError        the engine process was replaced under this statement
+    │   ├── EngineRestartedError        the engine process was replaced; nothing was answered yet
+    │   └── WriteOutcomeUnknownError    it was replaced while a write ran, which may be applied or not
     ├── DuckDBQueryError                the caller's statement is at fault
     │   ├── StatementRefusedError       this kind of statement is not run here
     │   ├── LimitExceededError          one statement asks for more than its principal may
@@ -78,6 +79,7 @@ __all__ = [
     "TemplateNotFoundError",
     "TooManyAttemptsError",
     "TransactionConflictError",
+    "WriteOutcomeUnknownError",
 ]
 
 
@@ -99,6 +101,8 @@ class DuckDBException(Exception):
         self.hint = self.default_hint if hint is None else hint
         self.operator_detail = operator_detail or detail
         self.retry_after_seconds: float | None = None
+        self.is_recorded = False
+        """Whether a statement's record in log and audit trail tells of it."""
 
     def __str__(self) -> str:
         return self.detail
@@ -160,12 +164,29 @@ class ServiceUnavailableError(DuckDBConnectionError):
 
 
 class EngineRestartedError(DuckDBConnectionError):
-    """The engine process was replaced while this statement waited or ran."""
+    """The server's process was replaced before this statement was answered; it changed nothing."""
 
     code = "engine_restarted"
     title = "The engine was restarted"
     exit_code = 75
-    default_hint = "Send it again: the new engine answers within a second."
+    default_hint = "Send it again at once on a new connection: it waits there for the new engine."
+
+    def __init__(
+        self, detail: str, *, hint: str | None = None, operator_detail: str | None = None
+    ) -> None:
+        super().__init__(detail, hint=hint, operator_detail=operator_detail)
+        self.retry_after_seconds = 0.0
+
+
+class WriteOutcomeUnknownError(DuckDBConnectionError):
+    """The process was replaced while a write ran. Not 503: who repeats those would write twice."""
+
+    code = "write_outcome_unknown"
+    title = "The outcome of a write is unknown"
+    http_status = 500
+    exit_code = 75
+    retryable = False
+    default_hint = "Look whether it was applied before you send it again."
 
 
 class DuckDBQueryError(DuckDBException):

@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from chronoduck.engine.ownership import current_owner
 from tests.docs.documents import REPOSITORY
-from tests.server import free_port, run_cli
+from tests.server import free_port, run_cli, watch_end
 
 pytestmark = pytest.mark.slow
 RUNBOOKS = (REPOSITORY / "docs" / "runbooks.md").read_text()
@@ -106,7 +107,10 @@ class Machine:
     def kill(self) -> None:
         """End the service as a crash does; its replicator ships the rest and follows."""
         pid = int((self.root / "service.pid").read_text())
+        owner = current_owner(self.database)
+        ends = watch_end(owner.pid if owner else 0)
         os.kill(pid, 9)
+        ends()
         (self.root / "service.pid").unlink()
 
     def flip(self, path: Path, where: float) -> None:

@@ -32,7 +32,7 @@ def test_acknowledged_inserts_survive_a_kill(tmp_path: Path) -> None:
     for round_number in range(ROUNDS):
         with Server(tmp_path) as server, server.client() as client:
             client.post("/query", json={"query": "CREATE TABLE IF NOT EXISTS t (a INTEGER)"})
-            timer = threading.Timer(0.3 + 0.2 * round_number, server.process.kill)
+            timer = threading.Timer(0.3 + 0.2 * round_number, server.kill)
             timer.start()
             try:
                 while True:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.engine import healing
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import (
     DatabaseFailedError,
@@ -25,7 +21,6 @@ from chronoduck.errors import (
 from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.records import Caller
 from chronoduck.settings import Settings
-from tests.server import environment
 
 OPTIONS = EncodingOptions()
 
@@ -197,11 +192,17 @@ async def test_an_open_transaction_ends_with_the_failed_instance(
 
 
 async def test_an_instance_that_cannot_be_closed_is_told_and_healed_once_it_can(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_settings: Callable[..., Settings],
 ) -> None:
-    monkeypatch.setattr(healing, "_GIVE_UP_SECONDS", 0.2)
+    settings = make_settings(stuck_seconds=0.2)
+    reasons: list[str] = []
     stuck = asyncio.Event()
-    async with DuckDBService(settings, on_stuck=stuck.set) as service:
+
+    def on_stuck(reason: str) -> None:
+        reasons.append(reason)
+        stuck.set()
+
+    async with DuckDBService(settings, on_stuck=on_stuck) as service:
         await fill_the_log(service)
         assert service._parts is not None
         cursor = service._parts.instance.cursor()
@@ -209,22 +210,11 @@ async def test_an_instance_that_cannot_be_closed_is_told_and_healed_once_it_can(
         await strike(service, settings)
         async with asyncio.timeout(30):
             await stuck.wait()
+        assert "cannot be closed" in reasons[0]
         assert (await service.health_check())["status"] == "unhealthy"
         held.clear()
         assert (await service.execute_query("SELECT 42")).data == [(42,)]
         assert (await service.health_check())["status"] == "healthy"
-
-
-def test_a_served_process_whose_database_cannot_be_closed_ends(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from chronoduck.cli.serve import end_process; end_process()"],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 75
-    assert "start the service again" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def connect(server: Server) -> socket.socket:
 
 
 def open_files(server: Server) -> int:
-    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+    return len(list(Path(f"/proc/{server.server_pid}/fd").iterdir()))
 
 
 def end(connection: socket.socket) -> bytes:

@@ -26,7 +26,7 @@ SEED = int(os.environ.get("CHRONODUCK_CRASH_SEED", "20261124"))
 
 def replicator_of(server: Server) -> int:
     """Return the process id of the service's replicator."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    children = Path(f"/proc/{server.server_pid}/task/{server.server_pid}/children").read_text()
     for pid in children.split():
         if "chronoduck.replication" in Path(f"/proc/{pid}/cmdline").read_text():
             return int(pid)
@@ -99,7 +99,7 @@ def test_kills_of_service_and_replicator_at_any_moment(tmp_path: Path) -> None:
                 if what != "service":
                     os.kill(replicator_of(server), signal.SIGKILL)
                     time.sleep(0.0 if what == "both" else choice.uniform(0.2, 0.8))
-                server.process.kill()
+                server.kill()
 
             timer = threading.Timer(choice.uniform(0.05, 1.2), kill)
             timer.start()
@@ -137,7 +137,7 @@ def test_a_lost_disk_costs_at_most_the_lag(tmp_path: Path) -> None:
     shipped = 0
     with Server(directory, **settings(tmp_path)) as server:
         server.query("CREATE TABLE IF NOT EXISTS t (a INTEGER)")
-        timer = threading.Timer(3.0, server.process.kill)
+        timer = threading.Timer(3.0, server.kill)
 
         def note() -> None:
             nonlocal shipped
@@ -148,6 +148,7 @@ def test_a_lost_disk_costs_at_most_the_lag(tmp_path: Path) -> None:
         noting.start()
         replicator = replicator_of(server)
         attempted = insert_until_killed(server, 0, acknowledged)
+        timer.join()
         os.kill(replicator, signal.SIGKILL)  # it would ship the rest
     shutil.rmtree(directory)
     directory.mkdir()

@@ -83,7 +83,7 @@ def test_half_of_the_requests_fail_and_nothing_is_lost(s3: S3Server, tmp_path: P
                         break
                     assert time.monotonic() < end, report
                     time.sleep(0.2)
-            server.process.kill()
+            server.kill()
         assert proxy.cut > 5
         proxy.failing = 0.0
         assert lose_and_recover(tmp_path, settings) == [[200, 199 * 100]]

@@ -44,7 +44,7 @@ def test_a_second_service_on_the_file_names_the_first(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.query("CREATE TABLE t AS SELECT 1 AS a")
         said = refused(tmp_path, 75)
-        assert str(server.process.pid) in said
+        assert str(server.server_pid) in said
         assert server.url in said
         assert server.query("FROM t") == [[1]]
 

@@ -189,7 +189,7 @@ def test_connections_that_begin_no_handshake_are_counted_and_let_go(
         with httpx2.Client(verify=trusting(certificate)) as client:
             live = f"{server.url}/api/v1/duckdb/health/live"
             assert client.get(live).status_code == 200
-            assert len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) < 100
+            assert len(list(Path(f"/proc/{server.server_pid}/fd").iterdir())) < 100
             for connection in silent:
                 connection.settimeout(30)
                 with contextlib.suppress(ConnectionResetError):

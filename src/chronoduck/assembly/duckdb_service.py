@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +15,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from chronoduck import __version__
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
@@ -21,17 +24,21 @@ from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
+from chronoduck.engine.guard.judge import Guard
+from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
-from chronoduck.engine.statements import StatementParser
-from chronoduck.errors import ServiceUnavailableError
+from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
+from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
+from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
-from chronoduck.principals import Scope
+from chronoduck.principals import LOCAL, Role, Scope
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
@@ -50,6 +57,11 @@ from chronoduck.transfer import FileLoader
 __all__ = ["DuckDBService"]
 
 
+def _check_template(guard: Guard, sql: str) -> Statement:
+    """Return what a template's text is, judged as it will be when a viewer runs it."""
+    return guard.judge(sql, Role.VIEWER, "template")
+
+
 class DuckDBService:
     """One DuckDB file for many users at once. Use from one event loop.
 
@@ -58,14 +70,21 @@ class DuckDBService:
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, on_stuck: Callable[[], None] = lambda: None
+        self,
+        settings: Settings | None = None,
+        *,
+        on_stuck: Callable[[str], None] = lambda reason: None,
+        restarts: RestartHistory | None = None,
     ) -> None:
         """Make a service that is not open yet.
 
-        ``on_stuck`` is called, again and again, when a failed instance cannot be closed in this
-        process, so that only a new process can open the file; health is ``unhealthy`` meanwhile.
+        ``on_stuck`` is called, again and again, with the reason why only a new process helps:
+        statements that do not listen to their interrupt, or a failed instance that cannot be closed.
+        It may begin to replace this process, see ``abandon``; by itself the service only tells it in
+        its health. ``restarts``: what a supervisor knows of the processes before this one.
         """
         self._on_stuck = on_stuck
+        self._restarts = restarts or RestartHistory()
         self.settings = settings or load_settings()
         breaker = self.settings.breaker
         self.circuit_breaker = CircuitBreaker(
@@ -83,12 +102,20 @@ class DuckDBService:
         self._history = QueryHistory()
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
         self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
+        self.audit = AuditTrail(
+            self.settings.audit_path,
+            self.settings.audit,
+            mask_statement=mask_statement,
+            mask_message=mask_message,
+        )
+        """The append-only trail; ``record`` and ``act`` are for every room."""
         self._log = get_logger("service")
         self._parts: Parts | None = None
         self._templates: TemplateLibrary | None = None
         self._starting = asyncio.Lock()
         self._is_stopped = False
         self._is_draining = False
+        self._is_abandoned = False
         self._started_at = time.monotonic()
         self._reports: Reports | None = None
 
@@ -111,9 +138,17 @@ class DuckDBService:
         directories = (
             [self.settings.templates_directory] if self.settings.templates_directory else []
         )
-        self._templates = TemplateLibrary.load(directories, parser.parse)
+        with closing(Guard(parser)) as guard:
+            self._templates = TemplateLibrary.load(directories, partial(_check_template, guard))
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
+        try:
+            await asyncio.to_thread(self.audit.open)
+        except BaseException:
+            await asyncio.to_thread(instance.close)
+            if link is not None:
+                await link.stop(0.0)
+            raise
         self._parts = Parts.build(
             instance,
             parser,
@@ -122,6 +157,7 @@ class DuckDBService:
                 self._history.record,
                 self._statement_log.record,
                 self.metrics.statements.record,
+                self.audit.statement,
             ),
             on_stuck=self._on_stuck,
             link=link,
@@ -137,6 +173,7 @@ class DuckDBService:
             extensions=instance.extensions,
             seconds=round(self._started_at - started, 3),
         )
+        self.audit.record("service_started", LOCAL, chronoduck=__version__, pid=os.getpid())
 
     async def shutdown(self) -> None:
         """Let running statements finish within the grace period, interrupt the rest, close the file.
@@ -153,6 +190,18 @@ class DuckDBService:
             if interrupted:
                 self._log.warning("shutdown_interrupted_statements", count=interrupted)
             self._log.info("service_stopped", graceful=not interrupted)
+            self.audit.record("service_stopped", LOCAL, interrupted_statements=interrupted)
+            await asyncio.to_thread(self.audit.close)
+
+    async def abandon(self, grace_seconds: float) -> None:
+        """Let statements end within the time and answer the rest, because this process ends.
+
+        The database is not closed: what was acknowledged is in the file and its log. Reads, and what
+        has not begun, get EngineRestartedError; a write that runs, WriteOutcomeUnknownError.
+        """
+        self._is_abandoned = True
+        if self._parts is not None:
+            await self._parts.abandon(grace_seconds)
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -172,6 +221,8 @@ class DuckDBService:
         return self._parts is not None and not self._is_draining
 
     async def _started(self) -> Parts:
+        if self._is_abandoned:
+            raise EngineRestartedError("the server's process is being replaced")
         if self._parts is None or self._is_draining:
             if self._is_stopped or self._is_draining:
                 raise ServiceUnavailableError(
@@ -371,7 +422,12 @@ class DuckDBService:
             budget = memory_budget(self.settings)
             self._reports = Reports(
                 StateView(
-                    self.settings, self.circuit_breaker, budget, lambda: self._engine_state()
+                    self.settings,
+                    self.circuit_breaker,
+                    budget,
+                    self._restarts,
+                    lambda: self._engine_state(),
+                    self.audit.get_status,
                 ),
                 self._history,
                 MachineProbe(budget.total_bytes, self.settings.database_path.parent),

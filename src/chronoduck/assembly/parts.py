@@ -26,7 +26,7 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import DiskFullError, ServiceUnavailableError
+from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
 from chronoduck.principals import Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
@@ -40,6 +40,7 @@ from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
+from chronoduck.service.stuck import StuckStatements
 from chronoduck.transfer import FileLoader
 
 __all__ = ["Parts"]
@@ -52,6 +53,7 @@ _LOAD = Statement(
     query_hash="",
     leaves_state=True,
 )
+_LOADER = Caller("load")
 _READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
@@ -86,7 +88,7 @@ class Parts:
         parser: StatementParser,
         breaker: CircuitBreaker,
         observers: Sequence[StatementObserver],
-        on_stuck: Callable[[], None],
+        on_stuck: Callable[[str], None],
         link: ReplicatorLink | None,
         quotas: Quotas,
     ) -> Self:
@@ -103,21 +105,28 @@ class Parts:
         checkpointer = Checkpointer(
             instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
         )
+        admission = Admission(
+            settings.worker_threads,
+            settings.queue_size,
+            seats=settings.pool_size,
+            place_share=settings.worker_share,
+            seat_share=settings.connection_share,
+        )
         access = EngineAccess(
             instance,
             pool,
             healer,
-            Admission(
-                settings.worker_threads,
-                settings.queue_size,
-                seats=settings.pool_size,
-                place_share=settings.worker_share,
-                seat_share=settings.connection_share,
-            ),
+            admission,
             workers,
             gate,
             checkpointer,
             Scopes(instance),
+            StuckStatements(
+                settings.worker_threads,
+                settings.stuck_seconds,
+                lambda: admission.waiting,
+                on_stuck,
+            ),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -165,6 +174,16 @@ class Parts:
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
         )
 
+    async def abandon(self, grace_seconds: float) -> None:
+        """Answer everybody, because this process ends without closing the database."""
+        self.access.admission.close(EngineRestartedError("the server's process is being replaced"))
+        await _wait_until(lambda: self.runner.is_idle_but_for_stuck, grace_seconds)
+        self.runner.abandon_all()
+
+    def loader_for(self, caller: Caller) -> FileLoader:
+        """Return the loader, with what it runs on the caller's account."""
+        return self.loader.through(_Transactions(self.runner, caller))
+
     async def check_scope(self, scope: Scope) -> None:
         """Refuse a scope that could not be kept.
 
@@ -172,10 +191,6 @@ class Parts:
             InvalidRequestError: names everything that is wrong.
         """
         await _in_thread(self.closers, self.access.scopes.check)(scope)
-
-    def loader_for(self, caller: Caller) -> FileLoader:
-        """Return the loader, with what it runs on the caller's account."""
-        return self.loader.through(_Transactions(self.runner, caller))
 
     async def close(self, grace_seconds: float) -> int:
         """Let statements finish within the grace period, interrupt the rest, close the file.
@@ -201,6 +216,8 @@ class Parts:
         self.workers.close()
         self.closers.shutdown(wait=False)
         runner.close()
+        runner.parser.close()
+        self.access.scopes.close()
         return interrupted
 
 

@@ -14,6 +14,7 @@ from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.disk_guard import DiskGuard
 from chronoduck.engine.memory import MemoryBudget
 from chronoduck.engine.ping import EnginePing, PingResult
+from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.session import EngineAccess
@@ -45,11 +46,15 @@ class StateView:
         settings: Settings,
         breaker: CircuitBreaker,
         budget: MemoryBudget,
+        restarts: RestartHistory,
         current: Callable[[], EngineState | None],
+        audit_status: Callable[[], dict[str, Any]],
     ) -> None:
         self._settings = settings
         self._breaker = breaker
+        self._restarts = restarts
         self._current = current
+        self.audit_status = audit_status
         self.memory_limit_bytes = budget.limit_bytes
 
     @property
@@ -77,7 +82,7 @@ class StateView:
     def stuck_workers(self) -> int:
         """Workers whose statement outlived its deadline."""
         state = self._current()
-        return state.access.stuck if state else 0
+        return len(state.access.stuck) if state else 0
 
     def pool_status(self) -> dict[str, Any]:
         """Return the pool's counters."""
@@ -101,12 +106,18 @@ class StateView:
             "waiting": admission.waiting if admission else 0,
             "worker_threads": self._settings.worker_threads,
             "queue_size": self._settings.queue_size,
+            "stuck": self.stuck_workers,
+            "total_stuck": state.access.stuck.total if state else 0,
             "total_refused": admission.total_refused if admission else 0,
         }
 
     def breaker_status(self) -> dict[str, Any]:
         """Return the breaker's state and counters."""
         return self._breaker.get_status()
+
+    def restart_status(self) -> dict[str, Any]:
+        """Return how often this process's predecessors were replaced, and why the last one was."""
+        return self._restarts.as_dict()
 
     def healing_status(self) -> dict[str, Any]:
         """Return whether, how often and when last the instance was reopened."""

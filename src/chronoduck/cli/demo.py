@@ -12,13 +12,8 @@ import typer
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.load import load_file
 from chronoduck.cli.output import console
-from chronoduck.cli.serve import (
-    UMASK,
-    PortInUseError,
-    end_process,
-    run_loop,
-    serve_until_stopped,
-)
+from chronoduck.cli.serve import UMASK, PortInUseError, run_loop, serve_until_stopped, take_over
+from chronoduck.cli.succession import Succession
 from chronoduck.engine.ownership import Owner, current_owner
 from chronoduck.errors import NotFoundError
 from chronoduck.logs import configure_logging
@@ -35,6 +30,7 @@ def demo(
     port: Annotated[int, typer.Option(help="The port to serve on.")] = 8000,
 ) -> None:
     """Load the sample captures once, serve them, and print what to try."""
+    link, handover = take_over()
     settings = load_settings(
         database_path=directory / "chrono_analytics.db",
         temp_directory=directory / "tmp",
@@ -57,7 +53,7 @@ def demo(
     os.umask(UMASK)
     configure_logging(settings)
     try:
-        run_loop(_load_and_serve(settings, files))
+        run_loop(_load_and_serve(settings, files, Succession(link, handover)))
     except PortInUseError as error:
         error.hint = (
             f"Stop the process that has it (ss -ltnp 'sport = :{port}'), "
@@ -66,20 +62,20 @@ def demo(
         raise
 
 
-async def _load_and_serve(settings: Settings, files: list[Path]) -> None:
-    service = DuckDBService(settings, on_stuck=end_process)
-
+async def _load_and_serve(settings: Settings, files: list[Path], succession: Succession) -> None:
     def on_ready(url: str) -> None:
+        if succession.handover.listener is not None:
+            return  # it was printed when the first server began
         _print_tour(settings, Owner(os.getpid(), url))
         console.print("\nCtrl-C stops it; the data stays in " + str(settings.database_path.parent))
 
-    async def prepare() -> None:
+    async def prepare(service: DuckDBService) -> None:
         loaded = await _loaded_sources(service)
         for file in files:
             if file.name not in loaded:
                 await load_file(await service.loader(), file, table="pages_analytics")
 
-    await serve_until_stopped(service, on_ready, prepare)
+    await serve_until_stopped(settings, succession, on_ready, prepare)
 
 
 async def _loaded_sources(service: DuckDBService) -> set[str]:

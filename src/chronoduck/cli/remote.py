@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 import orjson
 
-from chronoduck.errors import DuckDBException, ServiceUnavailableError
+from chronoduck.errors import DuckDBException, EngineRestartedError, ServiceUnavailableError
 
 __all__ = ["RemoteProblem", "RemoteService"]
 
 _PREFIX = "/api/v1/duckdb"
+_ATTEMPTS = 3
+"""While the service's process is replaced it answers that nothing was done: ask the next one."""
 
 
 class RemoteProblem(DuckDBException):
@@ -75,16 +77,35 @@ class RemoteService:
             RemoteProblem: the service answered a problem.
             ServiceUnavailableError: it does not answer.
         """
-        with self._unreachable():
-            response = self._client.request(method, path, **options)
-        if response.headers.get("content-type", "").startswith("application/problem+json"):
-            raise RemoteProblem(orjson.loads(response.content))
+        for left in reversed(range(_ATTEMPTS)):
+            with self._unreachable():
+                response = self._client.request(method, path, **options)
+            problem = _problem(response)
+            if problem is None:
+                break
+            if not (left and _may_be_repeated(problem, options)):
+                raise problem
         return orjson.loads(response.content)
 
     @contextmanager
     def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx2.Response]:
         """Enter a response whose body is read piece by piece."""
-        with self._unreachable(), self._client.stream(method, path, **options) as response:
-            if response.headers.get("content-type", "").startswith("application/problem+json"):
-                raise RemoteProblem(orjson.loads(response.read()))
-            yield response
+        for left in reversed(range(_ATTEMPTS)):
+            with self._unreachable(), self._client.stream(method, path, **options) as response:
+                problem = _problem(response)
+                if problem is None:
+                    yield response
+                    return
+            if not (left and _may_be_repeated(problem, options)):
+                raise problem
+
+
+def _problem(response: httpx2.Response) -> RemoteProblem | None:
+    if response.headers.get("content-type", "").startswith("application/problem+json"):
+        return RemoteProblem(orjson.loads(response.read()))
+    return None
+
+
+def _may_be_repeated(problem: RemoteProblem, options: Mapping[str, Any]) -> bool:
+    """Whether nothing was done; a body that is read while it is sent is gone, though."""
+    return problem.code == EngineRestartedError.code and "content" not in options

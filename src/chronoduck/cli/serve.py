@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
-import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
 
@@ -21,17 +21,22 @@ from chronoduck.api.http_server import server_config
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.authentication import check_credentials
 from chronoduck.cli.exposure import exposures
+from chronoduck.cli.succession import Succession, warm_up
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
+from chronoduck.engine.memory import limit_address_space
 from chronoduck.errors import DuckDBResourceError, SettingsError
 from chronoduck.logs import configure_logging, get_logger
 from chronoduck.settings import Settings, load_settings
+from chronoduck.supervision.link import Handover, SupervisorLink
 
-__all__ = ["UMASK", "PortInUseError", "end_process", "run_loop", "serve", "serve_until_stopped"]
+__all__ = ["UMASK", "PortInUseError", "run_loop", "serve", "serve_until_stopped", "take_over"]
 
 UMASK = 0o027
 """For all files of a service, its log's too: nothing for others, and only reading for its group."""
-_EXIT_TRY_AGAIN = 75
+_BEAT_SECONDS = 0.25
+_STOP_SLACK_SECONDS = 30.0
+"""What closing the database and shipping the rest may take at an orderly end, beyond the grace."""
 
 
 class PortInUseError(DuckDBResourceError):
@@ -48,11 +53,22 @@ def serve(
     as_json: JsonOption = False,
 ) -> None:
     """Serve the database file on a port until SIGTERM or Ctrl-C."""
+    link, handover = take_over()
     overrides = {"host": host, "port": port, "database_path": database}
     settings = load_settings(**{key: value for key, value in overrides.items() if value})
     os.umask(UMASK)
     configure_logging(settings)
-    run_loop(serve_until_stopped(DuckDBService(settings, on_stuck=end_process), lambda url: None))
+    run_loop(serve_until_stopped(settings, Succession(link, handover)))
+
+
+def take_over() -> tuple[SupervisorLink, Handover]:
+    """Wait until this process is to be the server; become the supervisor if nobody supervises it."""
+    link = SupervisorLink.from_environment()
+    if link is None:
+        # Started by another way than `__main__`. A supervisor must not keep what was imported here.
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "chronoduck", *sys.argv[1:]])  # noqa: S606
+    warm_up()
+    return link, link.wait_until_needed()
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -90,19 +106,11 @@ def open_socket(settings: Settings) -> socket.socket:
     return listener
 
 
-def end_process() -> None:
-    """End like a crash: what was acknowledged is in the file and its log, and a restart opens them."""
-    get_logger("service").error(
-        "process_ends", reason="the failed database cannot be closed here; start the service again"
-    )
-    logging.shutdown()
-    os._exit(_EXIT_TRY_AGAIN)
-
-
 async def serve_until_stopped(
-    service: DuckDBService,
-    on_ready: Callable[[str], None],
-    prepare: Callable[[], Awaitable[None]] | None = None,
+    settings: Settings,
+    succession: Succession,
+    on_ready: Callable[[str], None] = lambda url: None,
+    prepare: Callable[[DuckDBService], Awaitable[None]] | None = None,
 ) -> None:
     """Open the service, ``prepare`` it, serve it, call ``on_ready`` with its URL; drain at a signal.
 
@@ -110,44 +118,73 @@ async def serve_until_stopped(
         PortInUseError: the port is taken; the database was not touched.
         DuckDBConnectionError: the database cannot be opened.
     """
-    settings = service.settings
     os.umask(UMASK)
+    service = DuckDBService(
+        settings, on_stuck=succession.begin, restarts=succession.restart_history
+    )
     for exposure in exposures(settings):
         get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
-    listener = open_socket(settings)
+    limit = limit_address_space(settings)
+    listener = succession.handover.listener or _open_and_share(settings, succession.link)
+    succession.log_predecessor()
+    get_logger("service").info("address_space_limited", limit_bytes=limit)
     try:
         # The application does this too; there an error would end in the server's stack trace.
         check_credentials(settings)
         await service.initialize()
         if prepare is not None:
-            await prepare()
+            await prepare(service)
         # What lives from now on lives for ever: the collector need not look at it for each request.
         gc.collect()
         gc.freeze()
         config = server_config(create_app(service), settings)
         server = uvicorn.Server(config)
+        succession.attach(server, service)
         # The server sends itself the signal again once it has stopped; by then we are done.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
         url = f"{settings.transport.scheme}://{_for_url(settings.host)}:{settings.port}"
-        ready = asyncio.create_task(_announce_when_ready(server, service, url, on_ready))
+        ready = asyncio.create_task(
+            _announce_when_ready(server, service, url, succession.link, on_ready)
+        )
         try:
             await server.serve(sockets=[listener])
         finally:
             ready.cancel()
+            succession.link.ending()
     finally:
         listener.close()
         await service.shutdown()
         close_private_engines()
 
 
+def _open_and_share(settings: Settings, link: SupervisorLink) -> socket.socket:
+    listener = open_socket(settings)
+    link.bound(
+        listener,
+        standby=settings.standby,
+        silent_seconds=settings.silent_seconds,
+        stop_seconds=2 * settings.shutdown_grace + _STOP_SLACK_SECONDS,
+    )
+    return listener
+
+
 async def _announce_when_ready(
-    server: uvicorn.Server, service: DuckDBService, url: str, on_ready: Callable[[str], None]
+    server: uvicorn.Server,
+    service: DuckDBService,
+    url: str,
+    link: SupervisorLink,
+    on_ready: Callable[[str], None],
 ) -> None:
+    """Tell others where the service is, and the supervisor again and again that it lives."""
     while not server.started:  # noqa: ASYNC110 - the server has no event to wait for
         await asyncio.sleep(0.01)
     service.announce(url)
+    link.serving()
     on_ready(url)
+    while True:
+        link.beat()
+        await asyncio.sleep(_BEAT_SECONDS)
 
 
 def _for_url(host: str) -> str:

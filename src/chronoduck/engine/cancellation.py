@@ -77,6 +77,11 @@ class CancelToken:
         if self.reason is not None:
             raise self.error()
 
+    @property
+    def has_own_error(self) -> bool:
+        """Whether the error does not follow from the reason alone."""
+        return self._error is not None
+
     def error(self) -> DuckDBException:
         """Return the error that the caller gets."""
         if self._error is not None:

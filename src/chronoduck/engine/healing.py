@@ -20,8 +20,6 @@ __all__ = ["HealRecord", "Healer"]
 _DRAIN_SECONDS = 3.0
 """How long running statements may notice that their instance is gone before it is closed."""
 _LOOK_SECONDS = 0.02
-_GIVE_UP_SECONDS = 30.0
-"""How long what holds the failed instance may take to let go, before only a restart helps."""
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Waits between attempts to open the file; the last one repeats until it opens."""
 
@@ -49,7 +47,7 @@ class Healer:
         pool: ConnectionPool[Connection],
         executor: Executor,
         leave_engine: Callable[[], None],
-        on_stuck: Callable[[], None],
+        on_stuck: Callable[[str], None],
     ) -> None:
         self._instance = instance
         self._pool = pool
@@ -128,9 +126,11 @@ class Healer:
                 self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)
                 if (
                     isinstance(error, InstanceHeldError)
-                    and time.monotonic() - started > _GIVE_UP_SECONDS
+                    and time.monotonic() - started > self._instance.settings.stuck_seconds
                 ):
-                    self._on_stuck()
+                    self._on_stuck(
+                        "the failed database is held by a statement and cannot be closed"
+                    )
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
         seconds = time.monotonic() - started
         self.count += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,21 @@ import psutil
 
 from chronoduck.settings import Settings
 
-__all__ = ["MemoryBudget", "available_cpus", "container_memory_bytes", "memory_budget"]
+__all__ = [
+    "MemoryBudget",
+    "available_cpus",
+    "container_memory_bytes",
+    "lift_address_space_limit",
+    "limit_address_space",
+    "memory_budget",
+]
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _MINIMUM_BYTES = 64_000_000
 """Below this DuckDB cannot even sort a few vectors."""
+_ADDRESS_SPACE_BYTES = 4_000_000_000
+"""What a server takes of the address space beside its budget: 1.1 GB idle, 3.3 GB under mixed load with
+a budget of 0.5 GB. Most of it is reserved by allocators and never touched."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,27 @@ def memory_budget(settings: Settings, root: Path = _CGROUP_ROOT) -> MemoryBudget
         limit = share
         reason = f"DUCKDB_MAX_MEMORY_PERCENTAGE={settings.max_memory_percentage:g} of the {where}"
     return MemoryBudget(max(limit, _MINIMUM_BYTES), total, reason)
+
+
+def limit_address_space(settings: Settings) -> int | None:
+    """Bound what this process may map, so that a single huge value fails alone; return the bound.
+
+    DuckDB's own limit does not count what functions such as ``repeat`` allocate for one value.
+    """
+    limit = settings.address_space_limit
+    if limit is None:
+        limit = 2 * memory_budget(settings).limit_bytes + _ADDRESS_SPACE_BYTES
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == 0 or (hard != resource.RLIM_INFINITY and hard <= limit):
+        return None  # whoever started us has bound it already
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    return limit
+
+
+def lift_address_space_limit() -> None:
+    """Take off the bound that this process inherited from its server; for work beside statements."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def available_cpus() -> int:

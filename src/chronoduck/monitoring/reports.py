@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from chronoduck.monitoring.audit import audit_finding
 from chronoduck.monitoring.durability import (
     backup_finding,
     checkpoint_finding,
@@ -20,6 +21,7 @@ from chronoduck.monitoring.durability import (
 from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.restarts import restart_finding
 from chronoduck.units import format_bytes
 
 __all__ = ["EngineAnswer", "Reports", "ServiceView"]
@@ -61,11 +63,14 @@ class ServiceView(Protocol):
     def queue_status(self) -> dict[str, Any]: ...
     def breaker_status(self) -> dict[str, Any]: ...
     def healing_status(self) -> dict[str, Any]: ...
+    def restart_status(self) -> dict[str, Any]: ...
     def replica_status(self) -> dict[str, Any]: ...
     def checkpoint_status(self) -> dict[str, Any]: ...
     def backup_status(self) -> dict[str, Any]: ...
     def drill_status(self) -> dict[str, Any]: ...
     def disk_status(self) -> dict[str, Any]: ...
+    @property
+    def audit_status(self) -> Callable[[], dict[str, Any]]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -100,6 +105,7 @@ class Reports:
             "queue": view.queue_status(),
             "circuit_breaker": view.breaker_status(),
             "healing": view.healing_status(),
+            "restarts": view.restart_status(),
             "extensions": dict(view.extensions()),
             "metrics": self._metrics(),
             "system": self._machine.read(),
@@ -122,6 +128,7 @@ class Reports:
                 "memory_limit": f"{view.memory_limit_bytes / 1e9:.2f}GB",
                 "memory_limit_bytes": view.memory_limit_bytes,
                 "worker_threads": view.worker_threads,
+                "restarts": view.restart_status(),
             },
             "metrics": self._metrics(),
             "performance": self._history.performance(),
@@ -137,6 +144,7 @@ class Reports:
             },
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
+            "audit": view.audit_status(),
             "query_analysis": self._history.analysis(),
         }
 
@@ -202,7 +210,9 @@ class Reports:
             scrub_finding(self._view.replica_status()),
             checkpoint_finding(self._view.checkpoint_status()),
             backup_finding(self._view.backup_status()),
+            restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),
+            audit_finding(self._view.audit_status()),
         ]
 
     def _engine_finding(self, answer: EngineAnswer | None, silent_seconds: float) -> Finding:
@@ -248,7 +258,7 @@ class Reports:
                 "workers",
                 Status.UNHEALTHY if stuck >= workers else Status.DEGRADED,
                 f"{stuck} of {workers} workers do not listen to their interrupt",
-                "They end by themselves or with a restart of the service.",
+                "The supervisor replaces the process if they do not end; without one, restart it.",
             )
         if queue["waiting"] and queue["waiting"] >= queue["queue_size"]:
             return Finding(

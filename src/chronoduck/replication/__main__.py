@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from chronoduck.engine.memory import lift_address_space_limit
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.messages import ReplicaStatus, to_line
 from chronoduck.replication.replicator import Replicator
@@ -39,6 +40,7 @@ def main() -> int:
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     os.nice(_NICE)
+    lift_address_space_limit()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # nothing but messages may get into the pipe
     # Unbuffered: a thread that waits in a buffered read keeps the interpreter from ending.

@@ -50,9 +50,7 @@ class ReplicatorLink:
             DuckDBConnectionError: the process does not come up.
         """
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "chronoduck.replication",
+            *(sys.executable, "-P", "-m", "chronoduck.replication"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -29,8 +30,13 @@ class WriteGate:
         self._open.set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._single = asyncio.Event()
+        """Nobody is inside, or one."""
+        self._single.set()
         self._inside = 0
         self._closers = 0
+        self._alone = asyncio.Lock()
+        """Held by the one who is alone inside, or waits for that."""
 
     async def enter(self, timeout: float) -> None:
         """Pass the gate; ``leave`` must be called afterwards.
@@ -41,7 +47,9 @@ class WriteGate:
         if not self._open.is_set():
             try:
                 async with asyncio.timeout(timeout):
-                    await self._open.wait()
+                    # It may be closed again before those who waited for it come to run.
+                    while not self._open.is_set():
+                        await self._open.wait()
             except TimeoutError:
                 raise StatementTimeoutError(
                     "the database's files are being worked on; the statement waited in vain",
@@ -49,12 +57,91 @@ class WriteGate:
                 ) from None
         self._inside += 1
         self._idle.clear()
+        if self._inside > 1:
+            self._single.clear()
 
     def leave(self) -> None:
         """Say that the writer has ended."""
         self._inside -= 1
+        if self._inside <= 1:
+            self._single.set()
         if not self._inside:
             self._idle.set()
+
+    async def enter_alone(self, timeout: float) -> None:
+        """Pass the gate and be the only one inside; ``leave_alone`` must be called afterwards.
+
+        Raises:
+            StatementTimeoutError: it stayed closed.
+            WritersBusyError: the others had not left in time.
+        """
+        end = time.monotonic() + timeout
+        try:
+            async with asyncio.timeout(timeout):
+                await self._alone.acquire()
+        except TimeoutError:
+            raise self._busy(timeout) from None
+        try:
+            await self.enter(max(0.0, end - time.monotonic()))
+            try:
+                await self._wait_until_alone(max(0.0, end - time.monotonic()))
+            except BaseException:
+                self.leave()
+                raise
+        except BaseException:
+            self._alone.release()
+            raise
+
+    async def stay_alone(self, timeout: float) -> None:
+        """Having passed the gate, wait until all others have left; then ``leave_alone``.
+
+        Raises:
+            WritersBusyError: they had not in time, or one of them waits for this one to leave.
+        """
+        if self._alone.locked():
+            raise WritersBusyError(
+                "an ALTER of somebody else waits for this transaction to end",
+                hint="Leave the transaction, and run it again.",
+            )
+        await self._alone.acquire()
+        try:
+            await self._wait_until_alone(timeout)
+        except BaseException:
+            self._alone.release()
+            raise
+
+    def leave_alone(self) -> None:
+        """Say that the one who was alone has ended."""
+        self.leave()
+        self._alone.release()
+        self._reopen()
+
+    async def _wait_until_alone(self, timeout: float) -> None:
+        self._shut()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._single.wait()
+        except TimeoutError:
+            self._reopen()
+            raise self._busy(timeout) from None
+        except BaseException:
+            self._reopen()
+            raise
+
+    def _shut(self) -> None:
+        self._closers += 1
+        self._open.clear()
+
+    def _reopen(self) -> None:
+        self._closers -= 1
+        if not self._closers:
+            self._open.set()
+
+    def _busy(self, timeout: float) -> WritersBusyError:
+        return WritersBusyError(
+            f"{self._inside} writing statements had not ended after {timeout:g} s",
+            hint="GET queries shows them; try again when they are done.",
+        )
 
     @asynccontextmanager
     async def closed(self, timeout: float) -> AsyncIterator[None]:
@@ -63,19 +150,13 @@ class WriteGate:
         Raises:
             WritersBusyError: they had not after ``timeout`` seconds.
         """
-        self._closers += 1
-        self._open.clear()
+        self._shut()
         try:
             try:
                 async with asyncio.timeout(timeout):
                     await self._idle.wait()
             except TimeoutError:
-                raise WritersBusyError(
-                    f"{self._inside} writing statements had not ended after {timeout:g} s",
-                    hint="GET queries shows them; try again when they are done.",
-                ) from None
+                raise self._busy(timeout) from None
             yield
         finally:
-            self._closers -= 1
-            if not self._closers:
-                self._open.set()
+            self._reopen()

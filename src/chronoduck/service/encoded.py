@@ -124,6 +124,7 @@ class _Encoding:
         )
         parts = [encoder.head()]
         held = self._cap.bytes = len(parts[0])
+        self._session.running.bytes += held
         while not self._tail_sent and (sink is not None or held < _HELD_BYTES):
             piece = self.next()
             held += len(piece)
@@ -142,6 +143,11 @@ class _Encoding:
 
     def next(self) -> bytes:
         """Return the bytes of the next batch, or the tail."""
+        piece = self._next()
+        self._session.running.bytes += len(piece)
+        return piece
+
+    def _next(self) -> bytes:
         result, encoder = self._result, self._encoder
         assert result is not None and encoder is not None  # noqa: S101, PT018 - set by begin()
         batch = None if self.truncated else result.next_batch()
@@ -176,7 +182,7 @@ class EncodedQueries:
         Errors before the first byte are raised here. One later breaks the stream so that the
         reader notices: NDJSON ends with a line that says so, the others are cut before their end.
         """
-        statement = self._runner.parse(request.sql, caller, request.origin)
+        statement = await self._runner.parse(request.sql, caller, request.origin)
         opened = self._runner.open(statement, caller, request.timeout)
         request = _held_to(request, opened.account.limits)
         encoding = _Encoding(request, statement, opened.session)

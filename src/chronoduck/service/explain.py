@@ -12,6 +12,7 @@ from chronoduck.engine.scopes import has_filters
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
+from chronoduck.service.scan_limit import check_scan
 
 __all__ = ["Plan", "explain_statement"]
 
@@ -48,16 +49,20 @@ async def explain_statement(
             hint="Keys without row filters may ask for plans.",
             rule="scope",
         )
-    statement = runner.parse(sql, caller)
+    statement = await runner.parse(sql, caller)
     if analyze and not statement.is_read_only:
-        raise StatementRefusedError(
+        refusal = StatementRefusedError(
             f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",
             hint="Leave analyze out to see the plan without running it.",
         )
+        runner.record_refusal(statement, caller, refusal)
+        raise refusal
     options = [*(["ANALYZE"] if analyze else []), "FORMAT JSON" if as_json else "FORMAT TEXT"]
     explained = f"EXPLAIN ({', '.join(options)}) {sql}"
 
     def step(connection: Connection) -> Plan:
+        if analyze:
+            check_scan(connection, statement, params, session)
         own = SqlSession(connection, session.token)
         own.execute(MEASURE_OPERATORS)
         started = time.perf_counter()

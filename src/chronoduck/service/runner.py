@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from random import getrandbits
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
@@ -20,8 +22,10 @@ from chronoduck.errors import (
     DuckDBResourceError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     QuotaExceededError,
     StatementCancelledError,
+    StatementRefusedError,
     StatementTimeoutError,
 )
 from chronoduck.principals import LOCAL, Limits
@@ -43,6 +47,12 @@ __all__ = ["OpenStatement", "StatementRunner"]
 
 _FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
 """Of a batch or transaction each statement is looked at."""
+_REFUSALS = (
+    CircuitBreakerOpenException,
+    DuckDBResourceError,
+    PermissionDeniedError,
+    QuotaExceededError,
+)
 
 
 class StatementRunner:
@@ -64,8 +74,8 @@ class StatementRunner:
         self.breaker = breaker
         self.parser = parser
         self.guard = guard
+        self._blind_guard = Guard(parser)
         self.settings = settings
-        self._guard_of_narrowed = Guard(parser)
         self._observers = tuple(observers)
         self._check_write = check_write
         self.quotas = quotas or Quotas()
@@ -88,7 +98,7 @@ class StatementRunner:
             )
         return min(longest, asked)
 
-    def parse(
+    async def parse(
         self, sql: str, caller: Caller, origin: Origin = "user", pending: Pending | None = None
     ) -> Statement:
         """Return what the text is; a text that is refused is recorded like a failed statement.
@@ -102,35 +112,45 @@ class StatementRunner:
         """
         principal = caller.principal
         try:
-            if principal.id == LOCAL.id:
-                statement = self.parser.parse(sql)
-            else:
-                # Definitions that a narrowed principal does not see must not change its verdict.
-                guard = self.guard if principal.scope is None else self._guard_of_narrowed
-                statement = guard.judge(sql, principal.role, origin, pending)
-            self.access.scopes.judge(statement, principal)
+            if principal.id == LOCAL.id and principal.scope is None:
+                return self.parser.parse(sql)
+            # A narrowed one reaches no view or macro: what they are must not show in refusals.
+            guard = self.guard if principal.scope is None else self._blind_guard
+            judge = partial(guard.judge, sql, principal.role, origin, pending)
+            is_quick = guard.is_quick(sql, principal.role, origin)
+            statement = judge() if is_quick else await asyncio.to_thread(judge)
+            if principal.scope is not None:
+                self.access.scopes.judge(statement, principal)
             return statement
         except DuckDBException as error:
-            self._record_refusal(sql, "invalid", caller, error)
+            self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             raise
 
-    def _record_refusal(self, sql: str, kind: str, caller: Caller, error: DuckDBException) -> None:
-        """Tell the observers of a statement that was never begun."""
-        record = StatementRecord(
-            id=_new_id(),
-            sql=sql,
-            kind=kind,
-            query_hash=query_hash(sql),
-            caller=caller,
-            outcome=_outcome(error),
-            error_code=error.code,
-            ended_at=time.time(),
-            execution_time=0.0,
-            queue_time=0.0,
-            rows=0,
-            memory_mb=0.0,
+    def record_refusal(self, statement: Statement, caller: Caller, error: DuckDBException) -> None:
+        """Record a valid statement that never got a session."""
+        self._record_refusal(statement.text, statement.kind, statement.query_hash, caller, error)
+
+    def _record_refusal(
+        self, sql: str, kind: str, sql_hash: str, caller: Caller, error: DuckDBException
+    ) -> None:
+        self.remove(
+            StatementRecord(
+                id=_new_id(),
+                sql=sql,
+                kind=kind,
+                query_hash=sql_hash,
+                caller=caller,
+                outcome=_outcome(error),
+                error_code=_code(error),
+                ended_at=time.time(),
+                execution_time=0.0,
+                queue_time=0.0,
+                rows=0,
+                memory_mb=0.0,
+                rule=_rule(error),
+            )
         )
-        self.remove(record)
+        error.is_recorded = True
 
     @asynccontextmanager
     async def session(
@@ -155,19 +175,21 @@ class StatementRunner:
             DiskFullError: it would write, and there is too little space.
             QuotaExceededError: the principal used what it may use.
         """
-        check_reader(caller.principal)
-        self.admit(statement)
-        account = self.quotas.account(caller.principal)
-        timeout = self.timeout(timeout, account.limits)
         try:
+            check_reader(caller.principal)
+            self.admit(statement)
+            account = self.quotas.account(caller.principal)
+            timeout = self.timeout(timeout, account.limits)
             account.open_statement()
-        except QuotaExceededError as error:
-            self._record_refusal(statement.text, statement.kind, caller, error)
+        except DuckDBException as error:
+            self.record_refusal(statement, caller, error)
             raise
         try:
             return OpenStatement(self, statement, caller, timeout, account)
-        except BaseException:
+        except BaseException as error:
             account.close_statement()
+            if isinstance(error, DuckDBException):
+                self.record_refusal(statement, caller, error)
             raise
 
     def admit(self, statement: Statement) -> None:
@@ -179,6 +201,11 @@ class StatementRunner:
         if not statement.is_read_only and statement.kind not in _FREES_SPACE:
             self._check_write()
 
+    def close(self) -> None:
+        """Close what judges statements."""
+        self.guard.close()
+        self._blind_guard.close()
+
     def add(self, session: Session) -> None:
         """List a statement as running."""
         self._sessions[session.running.id] = session
@@ -189,13 +216,6 @@ class StatementRunner:
         self.guard.note_statement(record.kind, record.sql)
         for observer in self._observers:
             observer(record)
-
-    def close(self) -> None:
-        """Close the connections that statements are judged on."""
-        self.guard.close()
-        self._guard_of_narrowed.close()
-        self.parser.close()
-        self.access.scopes.close()
 
     def list_running(self) -> list[RunningStatement]:
         """Return the statements that wait, run or stream now, oldest first."""
@@ -220,6 +240,16 @@ class StatementRunner:
         """Have every session let go of the engine before its instance is closed."""
         for session in list(self._sessions.values()):
             session.leave_engine()
+
+    @property
+    def is_idle_but_for_stuck(self) -> bool:
+        """Whether all that still runs are statements whose workers do not come back."""
+        return all(session.is_stuck for session in self._sessions.values())
+
+    def abandon_all(self) -> None:
+        """Send every caller away, because this process ends."""
+        for session in list(self._sessions.values()):
+            session.abandon()
 
     def cancel_all(self, reason: CancelReason) -> None:
         """Interrupt every running statement."""
@@ -255,6 +285,7 @@ class OpenStatement:
             running,
             account,
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
+            is_alter=statement.is_alter,
         )
         self._ended = False
         runner.add(self.session)
@@ -280,18 +311,22 @@ class OpenStatement:
             id=running.id,
             sql=running.sql,
             kind=running.kind,
-            query_hash=running.query_hash,
+            query_hash=running.query_hash or query_hash(running.sql),
             caller=running.caller,
             outcome=outcome,
-            error_code=error.code if isinstance(error, DuckDBException) else None,
+            error_code=_code(error),
             ended_at=time.time(),
             execution_time=seconds,
             queue_time=running.queue_seconds,
             rows=running.rows,
             memory_mb=running.memory_mb,
             engine_seconds=running.engine_seconds,
+            bytes=running.bytes,
+            rule=_rule(error),
         )
         self._runner.remove(record)
+        if isinstance(error, DuckDBException):
+            error.is_recorded = True
 
 
 def _new_id() -> str:
@@ -305,9 +340,22 @@ def _is_infrastructure_failure(error: BaseException | None) -> bool:
     return isinstance(error, EngineFailure) and not error.had_no_effect
 
 
+def _cause(error: BaseException | None) -> BaseException | None:
+    return error.cause if isinstance(error, BatchError) else error
+
+
+def _code(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.code if isinstance(cause, DuckDBException) else None
+
+
+def _rule(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.rule if isinstance(cause, StatementRefusedError) else None
+
+
 def _outcome(error: BaseException | None) -> Outcome:
-    if isinstance(error, BatchError):
-        error = error.cause
+    error = _cause(error)
     if error is None:
         return "ok"
     if isinstance(error, StatementTimeoutError):
@@ -316,6 +364,6 @@ def _outcome(error: BaseException | None) -> Outcome:
         return "cancelled"
     if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
         return "user_error"
-    if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError | QuotaExceededError):
+    if isinstance(error, _REFUSALS):
         return "refused"
     return "failed" if isinstance(error, DuckDBException) else "aborted"

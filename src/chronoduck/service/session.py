@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
@@ -18,20 +17,31 @@ from chronoduck.engine.healing import Healer
 from chronoduck.engine.pool import ConnectionPool, PooledConnection
 from chronoduck.engine.scopes import NarrowedConnection, Scopes
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import DuckDBException, EngineBugError, StatementTimeoutError
+from chronoduck.errors import (
+    DuckDBException,
+    EngineBugError,
+    EngineRestartedError,
+    StatementCancelledError,
+    StatementTimeoutError,
+    WriteOutcomeUnknownError,
+)
 from chronoduck.principals import Limits, Role
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.accounts import Account
 from chronoduck.service.records import RunningStatement
+from chronoduck.service.stuck import StuckStatements
+from chronoduck.service.widening import return_widened
 
 __all__ = ["EngineAccess", "Session"]
 
 T = TypeVar("T")
 _INTERRUPT_EVERY_SECONDS = 0.05
 """An interrupt that arrives before DuckDB begins is lost: it is repeated until the worker is back."""
+_ALTER_PATIENCE_SECONDS = 10.0
+"""How long an ALTER waits for the writers before it; those after it wait for it."""
 _GRACE_SECONDS = 1.0
-"""How long after its deadline a caller waits for the engine to listen to the interrupt."""
+"""How long after an interrupt a caller waits for the engine to listen to it."""
 
 
 class Checkpoints(Protocol):
@@ -52,8 +62,7 @@ class EngineAccess:
     gate: WriteGate
     checkpoints: Checkpoints
     scopes: Scopes
-    stuck: int = field(default=0)
-    """Workers whose statement did not listen to its interrupt and whose caller was sent away."""
+    stuck: StuckStatements
 
 
 class Session:
@@ -72,6 +81,7 @@ class Session:
         account: Account,
         *,
         is_writer: bool,
+        is_alter: bool = False,
     ) -> None:
         self._access = access
         self._account = account
@@ -82,6 +92,9 @@ class Session:
         self._is_writer = is_writer
         self._is_inside = False
         """Whether it has passed the gate of writers."""
+        self._is_alter = is_alter
+        self._is_alone = False
+        """Whether it is the only writer, as an ALTER has to be."""
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
         self._lease: PooledConnection[Connection] | None = None
@@ -90,6 +103,13 @@ class Session:
         self._is_clean = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._result: RunningResult | None = None
+        self._outcome: asyncio.Future[Any] | None = None
+        """Of the step that runs."""
+        self._is_interrupting = False
+        self._is_stuck = False
+        self._task: asyncio.Task[Any] | None = None
+        """The one that waits in ``run``."""
+        self._abandoned: DuckDBException | None = None
         self.token = token
         scope = running.caller.principal.scope
         self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
@@ -103,7 +123,33 @@ class Session:
         if not self._busy and self._lease is not None:
             self._end_pause(reason)
             return
-        self._interrupt_until_back(asyncio.get_running_loop(), reason)
+        self._begin_interrupt(asyncio.get_running_loop(), reason)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its worker did not come back after an interrupt."""
+        return self._is_stuck
+
+    def abandon(self) -> None:
+        """Send the caller away because this process ends: whatever it waits for, it waits in vain."""
+        has_begun = self.running.state != "waiting"
+        if self.token.reason is not None:
+            # Not "send it again": it may be the statement for which the process ends.
+            self._abandoned = self._unheard(self.token.reason)
+        elif self._is_writer and has_begun:
+            self._abandoned = WriteOutcomeUnknownError(
+                "the server's process was replaced while this statement wrote; "
+                "it may or may not have been applied"
+            )
+        else:
+            self._abandoned = EngineRestartedError(
+                "the server's process is being replaced; nothing of this statement was "
+                + ("answered" if has_begun else "run")
+            )
+        if self._task is not None:
+            self._task.cancel()
+        elif self._lease is not None:
+            self._end_pause(CancelReason.ENGINE_LOST)
 
     def attach(self, result: RunningResult) -> None:
         """Have a result that is read in several steps end with the connection it is read from."""
@@ -158,8 +204,23 @@ class Session:
             StatementCancelledError: it was interrupted.
             QueueFullError: too many callers wait.
             QuotaExceededError: the principal's engine time is used up.
+            EngineRestartedError: this process ends; the next one answers.
             DuckDBException: what the step raised.
         """
+        if self._abandoned is not None:
+            raise self._abandoned
+        self._task = asyncio.current_task()
+        try:
+            return await self._run(step)
+        except asyncio.CancelledError:
+            if self._abandoned is None or self._task is None:
+                raise
+            self._task.uncancel()
+            raise self._abandoned from None
+        finally:
+            self._task = None
+
+    async def _run(self, step: Callable[[Connection], T]) -> T:
         while True:
             generation = self._access.instance.generation
             try:
@@ -179,6 +240,21 @@ class Session:
                 if self.remaining_seconds <= 0:
                     raise
 
+    @property
+    def _patience(self) -> float:
+        """How long to wait for being alone, in seconds."""
+        return min(_ALTER_PATIENCE_SECONDS, max(0.0, self.remaining_seconds))
+
+    async def stay_alone(self) -> None:
+        """Wait until this transaction is the only one that writes, and let no other begin.
+
+        Raises:
+            WritersBusyError: the others do not end in time.
+        """
+        if self._is_inside and not self._is_alone:
+            await self._access.gate.stay_alone(self._patience)
+            self._is_alone = True
+
     async def _run_once(self, step: Callable[[Connection], T]) -> T:
         if self.running.kind != "checkpoint":
             return await self._run_admitted(step)
@@ -196,7 +272,11 @@ class Session:
                 hint="GET health tells why; the service keeps trying.",
             )
         if self._is_writer and not self._is_inside:
-            await access.gate.enter(max(0.0, self.remaining_seconds))
+            if self._is_alter:
+                await access.gate.enter_alone(self._patience)
+                self._is_alone = True
+            else:
+                await access.gate.enter(max(0.0, self.remaining_seconds))
             self._is_inside = True
         self._account.check_engine_time()
         had_seat = self._has_seat
@@ -226,6 +306,7 @@ class Session:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         self._busy = True
+        self._outcome = outcome
         if self.running.state == "waiting":
             self.running.state = "running"
 
@@ -246,12 +327,12 @@ class Session:
         self._account.begin_step(self)
         self._access.workers.submit(work)
         timer = loop.call_later(
-            max(0.0, self.remaining_seconds), self._enforce_deadline, loop, outcome
+            max(0.0, self.remaining_seconds), self._begin_interrupt, loop, CancelReason.DEADLINE
         )
         try:
             return await outcome
         except asyncio.CancelledError:
-            self._interrupt_until_back(loop, CancelReason.CALLER_LEFT)
+            self._begin_interrupt(loop, CancelReason.CALLER_LEFT)
             raise
         finally:
             timer.cancel()
@@ -274,27 +355,30 @@ class Session:
         seconds: float,
     ) -> None:
         """Give the place back, charge for it and wake the caller, on the event loop."""
-        self._busy = False
+        self._busy = self._is_interrupting = False
+        self._outcome = None
+        if self._is_stuck:
+            self._is_stuck = False
+            self._access.stuck.remove(self.running)
         self.running.engine_seconds += seconds
         self._account.end_step(self, seconds)
         self._access.admission.release(self._party_id)
         if self._closed:
             self._leave()
         if outcome.done():
-            if not outcome.cancelled():
-                self._access.stuck -= 1
-        elif error is not None:
+            return
+        if error is not None:
             outcome.set_exception(error)
         else:
             outcome.set_result(result)
 
-    def _enforce_deadline(
-        self, loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any]
-    ) -> None:
-        if not self._busy:
+    def _begin_interrupt(self, loop: asyncio.AbstractEventLoop, reason: CancelReason) -> None:
+        if not self._busy or self._is_interrupting:
             return
-        self._interrupt_until_back(loop, CancelReason.DEADLINE)
-        loop.call_later(_GRACE_SECONDS, self._give_up, outcome)
+        assert self._outcome is not None  # noqa: S101 - there is one while it is busy
+        self._is_interrupting = True
+        self._interrupt_until_back(loop, reason)
+        loop.call_later(_GRACE_SECONDS, self._give_up, self._outcome, reason)
 
     def _interrupt_until_back(self, loop: asyncio.AbstractEventLoop, reason: CancelReason) -> None:
         if self._busy:
@@ -302,17 +386,24 @@ class Session:
             self.token.cancel(reason)
             loop.call_later(_INTERRUPT_EVERY_SECONDS, self._interrupt_until_back, loop, reason)
 
-    def _give_up(self, outcome: asyncio.Future[Any]) -> None:
+    def _give_up(self, outcome: asyncio.Future[Any], reason: CancelReason) -> None:
         """Send the caller away although the engine still works: some loops cannot be interrupted."""
-        if self._busy and not outcome.done():
-            self._access.stuck += 1
-            outcome.set_exception(
-                StatementTimeoutError(
-                    f"the statement passed its deadline of {self.token.timeout_seconds:g} s and "
-                    "has not listened to its interrupt yet; a write may still be applied",
-                    hint="Look at GET queries before you send a write again.",
-                )
-            )
+        if self._outcome is not outcome:
+            return
+        self._is_stuck = True
+        if not outcome.done():
+            outcome.set_exception(self._unheard(reason))
+        self._access.stuck.add(self.running)
+
+    def _unheard(self, reason: CancelReason) -> DuckDBException:
+        if self.token.has_own_error:
+            return self.token.error()
+        fate = "and has not listened to its interrupt yet; a write may still be applied"
+        hint = "Look at GET queries before you send a write again."
+        if reason is CancelReason.DEADLINE:
+            passed = f"the statement passed its deadline of {self.token.timeout_seconds:g} s"
+            return StatementTimeoutError(f"{passed} {fate}", hint=hint)
+        return StatementCancelledError(f"the statement was cancelled {fate}", hint=hint)
 
     def close(self) -> None:
         """Give the connection back: now, or when the worker that still uses it comes back."""
@@ -324,8 +415,13 @@ class Session:
 
     def _leave(self) -> None:
         self._return_lease()
-        if self._is_inside:
-            self._is_inside = False
+        if not self._is_inside:
+            return
+        self._is_inside = False
+        if self._is_alone:
+            self._is_alone = False
+            self._access.gate.leave_alone()
+        else:
             self._access.gate.leave()
 
     def _return_lease(self) -> None:
@@ -333,34 +429,16 @@ class Session:
             self._result.release()
         lease, self._lease = self._lease, None
         if lease is not None:
-            self._return_connection(lease)
+            self._give_back(lease)
         if self._has_seat:
             self._has_seat = False
             self._access.admission.leave(self._party_id)
 
-    def _return_connection(self, lease: PooledConnection[Connection]) -> None:
+    def _give_back(self, lease: PooledConnection[Connection]) -> None:
         if self._narrowed is None:
             self._access.pool.return_connection(lease, tainted=not self._is_clean)
         elif self._is_clean:
-            self._return_widened(lease, self._narrowed)
+            return_widened(self._access.pool, self._access.workers, lease, self._narrowed)
         else:
             self._access.pool.return_connection(lease, tainted=True)
             self._narrowed.abandon()
-
-    def _return_widened(
-        self, lease: PooledConnection[Connection], narrowed: NarrowedConnection
-    ) -> None:
-        """Give the connection back once it sees the whole database again; a worker does that."""
-        loop = asyncio.get_running_loop()
-
-        def widen() -> None:
-            try:
-                tainted = not narrowed.leave(lease.raw)
-            except DuckDBException:  # the instance was lost meanwhile
-                tainted = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed and counts no more
-                loop.call_soon_threadsafe(
-                    lambda: self._access.pool.return_connection(lease, tainted=tainted)
-                )
-
-        self._access.workers.submit(widen)

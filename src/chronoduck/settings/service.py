@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from chronoduck.errors import SettingsError
 from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
+    AuditSettings,
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
@@ -90,6 +91,14 @@ class Settings(BaseSettings):
     """The largest file that can be uploaded for loading."""
     shutdown_grace: Seconds = 10.0
     """How long running statements may finish at shutdown before they are interrupted."""
+    stuck_seconds: Seconds = 5.0
+    """How long a statement may not listen to its interrupt before the server's process is replaced."""
+    silent_seconds: Seconds = 5.0
+    """How long the server's event loop may hang before the supervisor ends the process."""
+    standby: bool = True
+    """Keep a second process ready to take over; it costs 150 MB, a restart without it a second more."""
+    address_space_limit: SpaceCount | None = None
+    """Bound of the server's address space; default: twice the memory limit and 4 GB; 0 is off."""
     slow_query_seconds: Seconds = 5.0
     """Statements from this duration on are logged as warnings."""
 
@@ -167,6 +176,7 @@ class Settings(BaseSettings):
     jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -222,6 +232,13 @@ class Settings(BaseSettings):
         """The file that holds the API keys."""
         return self.database_path.parent / "keys.json"
 
+    @property
+    def audit_path(self) -> Path:
+        """The file that the audit trail is appended to."""
+        return self.audit.file or self.database_path.with_name(
+            self.database_path.name + ".audit.jsonl"
+        )
+
 
 GROUPS: dict[str, type[BaseSettings]] = {
     "breaker": BreakerSettings,
@@ -232,6 +249,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "jwt": JwtSettings,
     "quota": QuotaSettings,
     "transport": TransportSettings,
+    "audit": AuditSettings,
 }
 """Fields of the settings that are settings of their own."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from chronoduck.engine.memory import lift_address_space_limit
 from chronoduck.errors import DuckDBException
 from chronoduck.settings import Settings
 from chronoduck.tasks.work import TASKS
@@ -26,6 +27,7 @@ _NICE = 10
 def main() -> int:
     """Do the task."""
     os.nice(_NICE)
+    lift_address_space_limit()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # nothing but messages may get into the pipe
     source = io.FileIO(0, closefd=False)

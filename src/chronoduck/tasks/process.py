@@ -32,7 +32,7 @@ async def run_task(settings: Settings, task: str, relay: Relay, **arguments: Any
         TaskFailedError: what the task raised.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "chronoduck.tasks"),
+        *(sys.executable, "-P", "-m", "chronoduck.tasks"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,5 +49,24 @@ def test_the_newest_stays_and_deciding_again_changes_nothing(
     assert expired <= set(times)
     if times:
         assert max(times) in kept
-    assert all(time >= NOW - timedelta(days=rules.keep_days) for time in sorted(kept)[:-1])
+    silences = [b - a for a, b in pairwise(sorted([*times, NOW]))]
+    if max(silences, default=NOW - NOW) <= timedelta(days=rules.keep_days) / 2:
+        assert all(time >= NOW - timedelta(days=rules.keep_days) for time in sorted(kept)[:-1])
     assert select_expired(kept, NOW, rules) == set()
+
+
+def test_a_clock_that_jumps_deletes_little() -> None:
+    times = [NOW - timedelta(hours=age) for age in range(30 * 24)]
+    before = set(times) - select_expired(times, NOW, BackupSettings())
+    for jump in (timedelta(days=45), timedelta(days=3650), -timedelta(days=45)):
+        then = NOW + jump
+        later = [*before, then, then + timedelta(hours=1)]
+        gone = select_expired(later, then + timedelta(hours=1), BackupSettings())
+        left = before - gone
+        assert len({time.date() for time in left}) >= 14, jump
+
+
+def test_a_machine_that_was_off_catches_up_with_the_rules() -> None:
+    old = [NOW - timedelta(days=90 + age) for age in range(30)]
+    new = [NOW - timedelta(days=age) for age in range(17)]
+    assert select_expired([*old, *new], NOW, BackupSettings()) == set(old)

@@ -49,6 +49,7 @@ async def create_key(request: Request, caller: Admin) -> Response:
         await service_of(request).check_scope(Scope(wish.tables, wish.schemas))
     now = time.time()
     key, token = await asyncio.to_thread(authenticator_of(request).keys.file.add, wish, now)
+    service_of(request).audit.act("key_created", caller, key=key.id, name=key.name, role=key.role)
     return JsonResponse(
         {"key": token, **key.describe(now)}, status_code=201, headers={"Cache-Control": "no-store"}
     )
@@ -58,4 +59,5 @@ async def create_key(request: Request, caller: Admin) -> Response:
 async def revoke_key(id_or_name: str, request: Request, caller: Admin) -> Response:
     """Revoke a key; it is refused from the next request on."""
     key = await asyncio.to_thread(authenticator_of(request).keys.file.remove, id_or_name)
+    service_of(request).audit.act("key_revoked", caller, key=key.id, name=key.name)
     return JsonResponse(key.describe(time.time()))

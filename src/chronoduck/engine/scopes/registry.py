@@ -277,7 +277,7 @@ class NarrowedConnection:
         except DuckDBException as error:
             if is_first and is_about_names(error) and self._scopes.refresh(self._scope):
                 self.abandon()
-                with suppress(duckdb.Error):  # the step may have begun a transaction, or not
+                with suppress(duckdb.Error):  # the read-only transaction that it may have begun
                     connection.execute("ROLLBACK")
                 return self.run_again(connection, step)
             raise scrubbed(error) from None

@@ -1,0 +1,105 @@
+"""Statements that do not listen to their interrupt, and when to give the whole process up for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from chronoduck.logs import get_logger
+from chronoduck.service.records import RunningStatement
+
+__all__ = ["StuckStatements"]
+
+_LOOK_SECONDS = 0.1
+_STARVING_SECONDS = 1.0
+
+
+class StuckStatements:
+    """Knows which workers did not come back. Use from the event loop.
+
+    Some of DuckDB's loops never look whether they are interrupted, and a thread cannot be ended: only
+    a new process frees such a worker. ``give_up`` is called with the reason
+
+    - at once when every worker is stuck,
+    - when callers have waited for a place for a second while one is,
+    - when one has been stuck for ``patience_seconds``.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        patience_seconds: float,
+        waiting: Callable[[], int],
+        give_up: Callable[[str], None],
+    ) -> None:
+        """``waiting`` returns how many callers wait for a place."""
+        self._workers = workers
+        self._patience_seconds = patience_seconds
+        self._waiting = waiting
+        self._give_up = give_up
+        self._since: dict[str, tuple[RunningStatement, float]] = {}
+        self._is_watching = False
+        self._log = get_logger("service")
+        self.total = 0
+        """Since the database was opened."""
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def add(self, running: RunningStatement) -> None:
+        """Note a statement whose worker has not come back after its interrupt."""
+        self._since[running.id] = (running, time.monotonic())
+        self.total += 1
+        self._log.warning(
+            "statement_stuck",
+            statement_id=running.id,
+            request_id=running.caller.request_id,
+            query_hash=running.query_hash,
+            kind=running.kind,
+            user=running.caller.name,
+            elapsed_seconds=round(time.perf_counter() - running.started, 3),
+        )
+        if len(self._since) >= self._workers:
+            self._give_up(
+                f"every worker is held by a statement that does not listen to its interrupt, "
+                f"the last one by {_name(running)}"
+            )
+        if not self._is_watching:
+            self._is_watching = True
+            self._watch(time.monotonic())
+
+    def remove(self, running: RunningStatement) -> None:
+        """Note that the worker came back after all."""
+        _, since = self._since.pop(running.id)
+        self._log.info(
+            "statement_unstuck",
+            statement_id=running.id,
+            query_hash=running.query_hash,
+            stuck_seconds=round(time.monotonic() - since, 3),
+        )
+
+    def _watch(self, nobody_waited: float) -> None:
+        """Look again and again while a worker is stuck; somebody has waited since ``nobody_waited``."""
+        if not self._since:
+            self._is_watching = False
+            return
+        now = time.monotonic()
+        oldest, since = min(self._since.values(), key=lambda entry: entry[1])
+        if not self._waiting():
+            nobody_waited = now
+        if now - since >= self._patience_seconds:
+            self._give_up(
+                f"{_name(oldest)} has not listened to its interrupt for {now - since:.1f} s"
+            )
+        elif now - nobody_waited >= _STARVING_SECONDS:
+            self._give_up(
+                f"callers wait for workers, of which {len(self._since)} do not listen to their "
+                f"interrupt, the first one since {now - since:.1f} s with {_name(oldest)}"
+            )
+        asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._watch, nobody_waited)
+
+
+def _name(running: RunningStatement) -> str:
+    """Name a statement in a report that everybody may read: not by its text, not by its user."""
+    return f"statement {running.query_hash}"

@@ -1,0 +1,276 @@
+"""The supervisor's loop: one server, one standby, a socket that stays open whatever happens to them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from chronoduck.supervision.channel import VARIABLE, Message
+from chronoduck.supervision.policy import Finish, RestartPolicy, ServerEnd, shell_code
+from chronoduck.supervision.process import ServerProcess
+
+__all__ = ["Supervisor", "is_supervised", "supervise"]
+
+_TICK_SECONDS = 0.25
+_WARM_AFTER_SECONDS = 0.5
+"""The standby is not warmed while the callers who waited for the new server are answered."""
+_STANDBY_RETRY_SECONDS = 10.0
+_REPLACEMENT_SECONDS = 3.0
+"""How long a server that wants to be replaced may take to end."""
+_SAME_WISH_SECONDS = 1.0
+"""Signals so close together are one: Ctrl-C reaches us from the terminal, and again from `make`."""
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def is_supervised() -> bool:
+    """Whether this process was started by a supervisor."""
+    return VARIABLE in os.environ
+
+
+def supervise(arguments: Sequence[str]) -> int:
+    """Run a command that serves, again and again, until it ends well; return its exit code."""
+    return Supervisor(arguments).run()
+
+
+class Supervisor:
+    """Lives in the main thread of a process that does nothing else.
+
+    A death is noticed by SIGCHLD. A server whose event loop hangs says nothing any more: silence is
+    counted in our own ticks, so that a machine on which nothing runs, us included, is not taken for a
+    hanging server.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = list(arguments)
+        self._policy = RestartPolicy(random.random)
+        self._selector = selectors.DefaultSelector()
+        self._server: ServerProcess | None = None
+        self._standby: ServerProcess | None = None
+        self._listener: socket.socket | None = None
+        self._keeps_standby = False
+        self._silent_limit_seconds = 0.0
+        self._stop_seconds = 0.0
+        self._start_at: float | None = 0.0
+        self._warm_at: float | None = None
+        self._has_served = False
+        self._stopping_since: float | None = None
+        self._restarts = 0
+        self._last_restart: dict[str, Any] | None = None
+
+    def run(self) -> int:
+        """Return the exit code once there is nothing more to do."""
+        wakeup, signalled = socket.socketpair()
+        with wakeup, signalled:
+            wakeup.setblocking(False)
+            signalled.setblocking(False)
+            signal.set_wakeup_fd(signalled.fileno())
+            for number in (*_ENDING, signal.SIGCHLD):
+                signal.signal(number, lambda *_: None)
+            self._selector.register(wakeup, selectors.EVENT_READ)
+            try:
+                return self._loop(wakeup)
+            finally:
+                signal.set_wakeup_fd(-1)
+                self._end_all()
+
+    def _loop(self, wakeup: socket.socket) -> int:
+        next_tick = time.monotonic() + _TICK_SECONDS
+        while True:
+            now = time.monotonic()
+            if self._server is None and self._start_at is not None and now >= self._start_at:
+                self._start()
+            if self._standby is None and self._warm_at is not None and now >= self._warm_at:
+                self._warm()
+            if now >= next_tick:
+                self._tick(now)
+                next_tick = now + _TICK_SECONDS
+            due = [at for at in (next_tick, self._start_at, self._warm_at) if at is not None]
+            for key, _ in self._selector.select(max(0.0, min(due) - time.monotonic())):
+                if key.fileobj is wakeup:
+                    with contextlib.suppress(BlockingIOError):
+                        self._handle_signals(wakeup.recv(64))
+                elif isinstance(key.data, ServerProcess):
+                    self._hear(key.data)
+            code = self._look_for_the_dead()
+            if code is not None:
+                return code
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stopping_since is not None
+
+    # --- processes ----------------------------------------------------------------------------
+
+    def _spawn(self) -> ServerProcess:
+        process = ServerProcess(self._arguments)
+        self._selector.register(process.channel, selectors.EVENT_READ, process)
+        return process
+
+    def _start(self) -> None:
+        self._start_at = None
+        self._server, self._standby = self._standby or self._spawn(), None
+        self._server.go(self._listener, restarts=self._restarts, last_restart=self._last_restart)
+
+    def _warm(self) -> None:
+        self._warm_at = None
+        if self._server is not None and not self._is_stopping:
+            self._standby = self._spawn()
+
+    def _forget(self, process: ServerProcess) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(process.channel)
+        process.channel.close()
+
+    def _end_all(self) -> None:
+        for process in (self._server, self._standby):
+            if process is not None:
+                process.kill()
+                process.wait()
+        if self._listener is not None:
+            self._listener.close()
+
+    # --- what is heard ------------------------------------------------------------------------
+
+    def _hear(self, process: ServerProcess) -> None:
+        messages = process.hear()
+        if not messages:
+            # It closed its end: its death is told by SIGCHLD.
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(process.channel)
+        for message in messages:
+            process.silent_ticks = 0
+            if process is self._server:
+                self._take(process, message)
+
+    def _take(self, server: ServerProcess, message: Message) -> None:
+        if message.kind == "bound":
+            self._listener = message.listener
+            self._keeps_standby = message.fields["standby"]
+            self._silent_limit_seconds = message.fields["silent_seconds"]
+            self._stop_seconds = message.fields["stop_seconds"]
+        elif message.kind == "serving":
+            server.serving_since = time.monotonic()
+            self._has_served = True
+            if self._keeps_standby:
+                self._warm_at = time.monotonic() + _WARM_AFTER_SECONDS
+        elif message.kind == "ending":
+            server.ends_by = server.ends_by or time.monotonic() + self._stop_seconds
+        elif message.kind == "replace":
+            server.last_words = message.fields
+            server.ends_by = time.monotonic() + _REPLACEMENT_SECONDS
+
+    def _handle_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number in _ENDING:
+                self._stop()
+
+    def _stop(self) -> None:
+        """Pass the first signal on; a second one, later, ends everything at once."""
+        server, now = self._server, time.monotonic()
+        if self._stopping_since is not None and now - self._stopping_since < _SAME_WISH_SECONDS:
+            return
+        if server is None or self._stopping_since is not None:
+            self._stopping_since = now
+            self._start_at = None
+            if server is not None:
+                server.kill()
+            return
+        self._stopping_since = now
+        if server.serving_since is not None:
+            server.ends_by = now + self._stop_seconds
+        server.terminate()
+        if self._listener is not None:
+            # From now on it is the server's alone: nobody may wait for an answer that never comes.
+            self._listener.close()
+            self._listener = None
+
+    def _tick(self, now: float) -> None:
+        server = self._server
+        if server is None:
+            return
+        if server.ends_by is not None:
+            if now > server.ends_by:
+                _log("error", "server_killed", reason="it did not end in time", pid=server.pid)
+                server.kill()
+        elif server.serving_since is not None:
+            server.silent_ticks += 1
+            seconds = server.silent_ticks * _TICK_SECONDS
+            if seconds > self._silent_limit_seconds:
+                server.last_words = {"reason": f"its event loop was silent for {seconds:g} s"}
+                server.ends_by = now + _REPLACEMENT_SECONDS
+                server.kill()
+
+    # --- deaths -------------------------------------------------------------------------------
+
+    def _look_for_the_dead(self) -> int | None:
+        """Return the exit code to end with, if it is over."""
+        standby, server = self._standby, self._server
+        if standby is not None and (code := standby.poll()) is not None:
+            self._standby = None
+            self._forget(standby)
+            self._warm_at = time.monotonic() + _STANDBY_RETRY_SECONDS
+            _log("warning", "standby_died", code=shell_code(code))
+        if server is None:
+            return shell_code(-signal.SIGTERM) if self._is_stopping else None
+        code = server.poll()
+        if code is None:
+            return None
+        self._hear(server)
+        self._server = None
+        self._forget(server)
+        end = ServerEnd(code, server.served_seconds, not self._has_served, self._is_stopping)
+        verdict = self._policy.decide(end)
+        if isinstance(verdict, Finish):
+            if end.served_seconds is not None and verdict.code != 0:
+                _log("error", "server_ended", code=verdict.code)
+            return verdict.code
+        self._note_restart(server, code, verdict.wait_seconds)
+        self._start_at = time.monotonic() + verdict.wait_seconds
+        return None
+
+    def _note_restart(self, server: ServerProcess, code: int, wait_seconds: float) -> None:
+        self._restarts += 1
+        served = server.served_seconds
+        self._last_restart = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "reason": _describe(code),
+            "code": shell_code(code),
+            "served_seconds": None if served is None else round(served, 3),
+            **server.last_words,
+        }
+        _log(
+            "error",
+            "server_ended",
+            pid=server.pid,
+            restarts=self._restarts,
+            next_in_seconds=round(wait_seconds, 3),
+            **{name: value for name, value in self._last_restart.items() if name != "at"},
+        )
+
+
+def _describe(code: int) -> str:
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    try:
+        return f"it was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was ended by signal {-code}"
+
+
+def _log(level: str, event: str, **fields: Any) -> None:
+    """Write a line in the form of the service's log, which the supervisor must not import."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = json.dumps({"timestamp": now, "level": level, "event": event, **fields})
+    with contextlib.suppress(OSError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

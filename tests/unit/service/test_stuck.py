@@ -1,0 +1,234 @@
+"""Statements that do not listen: told, counted, and given up for at the right moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from chronoduck.assembly import DuckDBService
+from chronoduck.errors import (
+    DuckDBException,
+    EngineRestartedError,
+    StatementCancelledError,
+    StatementTimeoutError,
+    WriteOutcomeUnknownError,
+)
+from chronoduck.service.records import Caller, RunningStatement
+from chronoduck.service.stuck import StuckStatements
+from chronoduck.settings import Settings
+
+# Quadratic, two seconds or so, and without a look at the interrupt.
+DEAF = "SELECT levenshtein(a, b) FROM words"
+WORDS = (
+    "CREATE TABLE words AS SELECT string_agg('ab', '') AS a, string_agg('ba', '') AS b "
+    "FROM range(20000)"
+)
+ENDLESS = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
+
+
+def statement(name: str) -> RunningStatement:
+    return RunningStatement(name, "SELECT secret", "select", f"hash-{name}", Caller("ann"), 1.0)
+
+
+class Watched:
+    """A ``StuckStatements`` with what it said."""
+
+    def __init__(self, workers: int, patience: float) -> None:
+        self.waiting = 0
+        self.reasons: list[str] = []
+        self.given_up = asyncio.Event()
+        self.stuck = StuckStatements(workers, patience, lambda: self.waiting, self._note)
+
+    def _note(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self.given_up.set()
+
+
+async def test_the_last_free_worker_is_not_waited_for() -> None:
+    watched = Watched(2, patience=3600)
+    watched.stuck.add(statement("a"))
+    assert watched.reasons == []
+    watched.stuck.add(statement("b"))
+    assert "every worker" in watched.reasons[0]
+    assert "hash-b" in watched.reasons[0]
+
+
+async def test_one_stuck_worker_is_given_up_when_patience_ends() -> None:
+    watched = Watched(4, patience=0.1)
+    watched.stuck.add(statement("a"))
+    async with asyncio.timeout(20):
+        await watched.given_up.wait()
+    assert "hash-a" in watched.reasons[0]
+    assert "secret" not in watched.reasons[0]
+    assert "ann" not in watched.reasons[0]
+
+
+async def test_callers_who_wait_shorten_the_patience() -> None:
+    watched = Watched(4, patience=3600)
+    watched.waiting = 1
+    watched.stuck.add(statement("a"))
+    async with asyncio.timeout(20):
+        await watched.given_up.wait()
+    assert "callers wait" in watched.reasons[0]
+
+
+async def test_a_worker_that_comes_back_in_time_is_forgotten() -> None:
+    watched = Watched(2, patience=0.3)
+    running = statement("a")
+    watched.stuck.add(running)
+    watched.stuck.remove(running)
+    other = statement("b")
+    watched.stuck.add(other)  # alone again: the first one counts no more
+    assert len(watched.stuck) == 1
+    assert watched.stuck.total == 2
+    assert watched.reasons == []
+    watched.stuck.remove(other)
+
+
+@pytest.fixture
+async def words(
+    make_settings: Callable[..., Settings],
+) -> AsyncIterator[tuple[DuckDBService, list[str]]]:
+    """A service with big values, and the reasons why it would have its process replaced."""
+    reasons: list[str] = []
+    async with DuckDBService(make_settings(stuck_seconds=0.1), on_stuck=reasons.append) as opened:
+        await opened.execute_query(WORDS)
+        yield opened, reasons
+
+
+async def until_back(service: DuckDBService) -> None:
+    async with asyncio.timeout(60):
+        while (await service.health_check())["queue"]["stuck"]:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.slow
+async def test_the_caller_is_sent_away_and_health_tells_until_the_worker_is_back(
+    words: tuple[DuckDBService, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    service, reasons = words
+    with pytest.raises(StatementTimeoutError, match="has not listened"):
+        await service.execute_query(DEAF, timeout=0.1, caller=Caller("ann"))
+    health = await service.health_check()
+    assert health["queue"]["stuck"] == 1
+    assert health["components"]["workers"]["status"] == "degraded"
+    assert (await service.execute_query("SELECT 42")).data == [(42,)]
+    await until_back(service)
+    health = await service.health_check()
+    assert health["components"]["workers"]["status"] == "healthy"
+    assert health["queue"]["total_stuck"] == 1
+    assert reasons, "it was not said that only a new process helps"
+    line = next(record.message for record in caplog.records if "statement_stuck" in record.message)
+    assert '"user":"ann"' in line
+    assert "levenshtein" not in line
+
+
+@pytest.mark.slow
+async def test_a_caller_who_left_leaves_a_worker_that_is_counted(
+    words: tuple[DuckDBService, list[str]],
+) -> None:
+    service, reasons = words
+    task = asyncio.create_task(service.execute_query(DEAF))
+    await until_running(service, 1)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(60):
+        while not reasons:
+            await asyncio.sleep(0.02)
+    await until_back(service)
+
+
+@pytest.mark.slow
+async def test_a_statement_that_an_operator_ends_in_vain_lets_its_caller_go(
+    words: tuple[DuckDBService, list[str]],
+) -> None:
+    service, _ = words
+    task = asyncio.create_task(service.execute_query(DEAF))
+    await until_running(service, 1)
+    runner = await service.runner()
+    runner.cancel(runner.list_running()[0].id)
+    with pytest.raises(StatementCancelledError, match="has not listened"):
+        await task
+    await until_back(service)
+
+
+async def until_running(service: DuckDBService, count: int) -> None:
+    runner = await service.runner()
+    async with asyncio.timeout(20):
+        while sum(each.state == "running" for each in runner.list_running()) < count:
+            await asyncio.sleep(0.01)
+
+
+async def outcome(task: asyncio.Task[object]) -> DuckDBException:
+    with pytest.raises(DuckDBException) as caught:
+        await task
+    return caught.value
+
+
+async def test_everybody_is_answered_when_the_process_is_given_up(
+    settings: Settings,
+) -> None:
+    """Whoever reads or waits may send it again, whoever wrote must look first."""
+    async with DuckDBService(settings) as service:
+        await service.execute_query("CREATE TABLE t (a BIGINT)")
+        reading = asyncio.create_task(service.execute_query(ENDLESS))
+        writing = asyncio.create_task(service.execute_query(f"INSERT INTO t {ENDLESS}"))
+        await until_running(service, 2)
+        waiting = asyncio.create_task(service.execute_query("INSERT INTO t VALUES (1)"))
+        await asyncio.sleep(0)
+        await service.abandon(0.1)
+        read = await outcome(reading)
+        assert isinstance(read, EngineRestartedError)
+        assert read.retry_after_seconds == 0
+        wrote = await outcome(writing)
+        assert isinstance(wrote, WriteOutcomeUnknownError)
+        assert not wrote.retryable
+        waited = await outcome(waiting)
+        assert isinstance(waited, EngineRestartedError)
+        late = asyncio.create_task(service.execute_query("SELECT 1"))
+        assert isinstance(await outcome(late), EngineRestartedError)
+
+
+async def test_a_short_write_ends_well_before_the_process_does(settings: Settings) -> None:
+    async with DuckDBService(settings) as service:
+        await service.execute_query("CREATE TABLE t (a BIGINT)")
+        writing = asyncio.create_task(
+            service.execute_query("INSERT INTO t SELECT sum(range) FROM range(20000000)")
+        )
+        await until_running(service, 1)
+        await service.abandon(30.0)
+        assert (await writing).data == [(1,)]
+
+
+@pytest.mark.slow
+async def test_a_statement_past_its_deadline_is_not_told_to_come_again(
+    words: tuple[DuckDBService, list[str]],
+) -> None:
+    """It may be the very statement for which the process ends."""
+    service, _ = words
+    task = asyncio.create_task(service.execute_query(DEAF, timeout=0.05))
+    await until_running(service, 1)
+    runner = await service.runner()
+    session = next(iter(runner._sessions.values()))
+    async with asyncio.timeout(20):
+        while session.token.reason is None:
+            await asyncio.sleep(0.01)
+    await service.abandon(0.0)
+    assert isinstance(await outcome(task), StatementTimeoutError)
+    async with asyncio.timeout(60):
+        while session._busy:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_stream_is_cut_when_the_process_is_given_up(settings: Settings) -> None:
+    async with DuckDBService(settings) as service:
+        batches = service.stream("FROM range(100000000)")
+        await anext(batches)
+        await service.abandon(0.0)
+        with pytest.raises(DuckDBException):
+            async for _ in batches:
+                pass
