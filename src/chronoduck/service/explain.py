@@ -47,7 +47,7 @@ async def explain_statement(
         raise StatementRefusedError(
             "this key sees only some rows, and a plan's estimates count them all",
             hint="Keys without row filters may ask for plans.",
-            rule="narrowed-explain",
+            rule="scope",
         )
     statement = await runner.parse(sql, caller)
     if analyze and not statement.is_read_only:

@@ -14,7 +14,10 @@ from chronoduck.errors import DuckDBConnectionError
 
 __all__ = ["LiveDefinitions"]
 
-_VIEWS = "SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal"
+_VIEWS = (
+    "SELECT lower(view_name), sql FROM duckdb_views() "
+    "WHERE NOT internal AND database_name = current_database()"
+)
 _NO_DEFINITION = frozenset(
     "select explain insert update delete merge_into invalid set pragma copy checkpoint vacuum".split()
 )
