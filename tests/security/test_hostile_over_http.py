@@ -39,7 +39,7 @@ def server(stage: Stage) -> Iterator[Server]:
         yield started
 
 
-def client_of(server: Server, stage: Stage, role: Role) -> httpx2.Client:
+def client_of(server: Server, role: Role) -> httpx2.Client:
     return httpx2.Client(
         base_url=f"{server.url}/api/v1/duckdb",
         headers={"Authorization": f"Bearer {token_of(server, role)}"},
@@ -69,10 +69,11 @@ def refused(response: httpx2.Response, stage: Stage, sql: str) -> bool:
 def test_hostile_statements_are_refused(
     server: Server, stage: Stage, role: Role, path: str
 ) -> None:
+    # Each way sees other spellings.
     corpus = hostile() + list(mutated(hostile(), 2, seed=len(path)))
     assert len(corpus) >= 2_000
-    with client_of(server, stage, role) as client:
-        before = snapshot(client)
+    with client_of(server, role) as client, server.client() as admin:
+        before = snapshot(admin)
         ran = []
         for statement in corpus:
             sql = filled(statement, stage.places)
@@ -81,20 +82,20 @@ def test_hostile_statements_are_refused(
             if not refused(response, stage, sql):
                 ran.append(sql)
         assert ran == []
-        assert snapshot(client) == before
-        assert client.get("/health").json()["status"] == "healthy"
+        assert snapshot(admin) == before
+        assert admin.get("/health").json()["status"] == "healthy"
     stage.check()
     spilled = [path for path in stage.temp.rglob("*") if path.is_file() and path.stat().st_size]
     assert [path for path in spilled if path.suffix in (".csv", ".parquet", ".db")] == []
 
 
-@pytest.mark.parametrize("role", ROLES_OVER_HTTP)
+@pytest.mark.parametrize("role", [Role.WRITER, Role.ADMIN])
 def test_a_batch_cannot_use_what_it_defines_to_get_around_a_rule(
     server: Server, stage: Stage, role: Role
 ) -> None:
     chain = ["CREATE MACRO z0(a) AS a + a + a + a"]
     chain += [f"CREATE MACRO z{i}(a) AS z{i - 1}(a) + z{i - 1}(a)" for i in range(1, 20)]
-    with client_of(server, stage, role) as client:
+    with client_of(server, role) as client:
         response = client.post("/batch", json={"queries": [*chain, "SELECT z19(1)"]})
         assert response.status_code in (400, 403)
         assert response.json()["rule"] in ("expansion", "nesting")

@@ -7,6 +7,7 @@ import re
 import duckdb
 
 from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.guard.tokens import normalized, read_tokens
 
 __all__ = ["judge_for_everybody"]
 
@@ -23,6 +24,12 @@ _OWN_SETTINGS = re.compile(
 _OWN_FUNCTIONS = re.compile(
     r"\b(?:(?:en|dis)able_(?:logging|profiling)|truncate_duckdb_logs|duckdb_logs)\b", re.IGNORECASE
 )
+_OWN_NAMES = frozenset(
+    "enable_logging disable_logging enable_profiling disable_profiling truncate_duckdb_logs "
+    "duckdb_logs".split()
+)
+_RUN_TEXT = frozenset("query query_table json_execute_serialized_sql prepare execute".split())
+"""Words of statements in which a string may be run."""
 _IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
 _WORD = re.compile(rb"\w+")
 _CHECKPOINT = re.compile(r"checkpoint\b", re.IGNORECASE)
@@ -63,8 +70,14 @@ def _refuse_own_settings(kind: str, sql: str) -> None:
             "settings of profiler, optimizer, progress bar and shutdown belong to the service",
             hint="POST explain with analyze shows a measured plan.",
         )
-    if _OWN_FUNCTIONS.search(sql):
+    if _OWN_FUNCTIONS.search(sql) and _names_own_function(sql):
         refuse("engine-log", "the engine's log and profiler belong to the service")
+
+
+def _names_own_function(sql: str) -> bool:
+    """Tell a function from a word of a text, unless the statement may run its texts."""
+    names = {token.text for token in read_tokens(normalized(sql)) if token.is_name}
+    return bool(names & (_OWN_NAMES | _RUN_TEXT))
 
 
 def _refuse_other_checkpoints(kind: str, sql: str) -> None:
