@@ -35,7 +35,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def server(stage: Stage) -> Iterator[Server]:
-    with Server(stage.database.parent, DUCKDB_TEMP_DIRECTORY=stage.temp) as started:
+    # A refusal by quota would prove nothing.
+    no_quota = "requests_per_minute=1000000"
+    with Server(
+        stage.database.parent,
+        DUCKDB_TEMP_DIRECTORY=stage.temp,
+        DUCKDB_QUOTA_VIEWER=no_quota,
+        DUCKDB_QUOTA_ANALYST=no_quota,
+    ) as started:
         yield started
 
 
