@@ -315,6 +315,8 @@ class _Walk:
             path = [str(part).strip('"') for part in qualified["path"]]
         if self._names.is_trusted:
             return
+        if not path:
+            refuse("unreadable", "a table without a name")
         name = path[-1].lower()
         if is_file_name(path):
             refuse(
