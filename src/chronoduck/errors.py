@@ -101,6 +101,8 @@ class DuckDBException(Exception):
         self.hint = self.default_hint if hint is None else hint
         self.operator_detail = operator_detail or detail
         self.retry_after_seconds: float | None = None
+        self.is_recorded = False
+        """Whether a statement's record in log and audit trail tells of it."""
 
     def __str__(self) -> str:
         return self.detail
@@ -177,10 +179,7 @@ class EngineRestartedError(DuckDBConnectionError):
 
 
 class WriteOutcomeUnknownError(DuckDBConnectionError):
-    """The server's process was replaced while a write ran: it may be applied or not.
-
-    Not 503: who repeats what is answered 503 would write twice.
-    """
+    """The process was replaced while a write ran. Not 503: who repeats those would write twice."""
 
     code = "write_outcome_unknown"
     title = "The outcome of a write is unknown"

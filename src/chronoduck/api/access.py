@@ -21,11 +21,14 @@ from chronoduck.errors import (
     InvalidRequestError,
     PermissionDeniedError,
     ServiceUnavailableError,
+    TooManyAttemptsError,
 )
 from chronoduck.principals import Principal, Role
 from chronoduck.service.records import Caller
 
 __all__ = [
+    "ACCESS",
+    "CALLER",
     "PUBLIC",
     "Access",
     "Admin",
@@ -46,8 +49,10 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=BaseModel)
-_ACCESS = "chronoduck.access"
+ACCESS = "chronoduck.access"
 _PRINCIPAL = "chronoduck.principal"
+CALLER = "chronoduck.caller"
+"""Where a request keeps who asked, for whatever happens to it later."""
 
 PUBLIC = frozenset(
     {
@@ -89,7 +94,7 @@ class Access:
 def attach(scope: Any, access: Access) -> None:
     """Let the request of this ASGI scope know its application's access; and give it an id."""
     state = scope.setdefault("state", {})
-    state[_ACCESS] = access
+    state[ACCESS] = access
     if "request_id" not in state:
         state["request_id"] = f"{getrandbits(128):032x}"
 
@@ -106,7 +111,7 @@ def remember(request: Request, principal: Any) -> None:
 
 
 def _access_of(request: Request) -> Access:
-    access: Access = request.scope["state"][_ACCESS]
+    access: Access = request.scope["state"][ACCESS]
     return access
 
 
@@ -151,7 +156,16 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
         PermissionDeniedError: the principal's role is too small.
         QuotaExceededError: the principal sent as many requests as it may.
     """
-    principal = await _identify(request)
+    state = request.scope["state"]
+    try:
+        principal = await _identify(request)
+    except (AuthenticationError, TooManyAttemptsError) as error:
+        service_of(request).audit.authentication_failed(
+            error.detail, _address(request), state["request_id"]
+        )
+        raise
+    caller = Caller(principal.name, state["request_id"], principal, _address(request))
+    state[CALLER] = caller
     note = count_request if is_counted else show_quota
     note(request, service_of(request).quotas, principal)
     if not principal.role.includes(role):
@@ -159,9 +173,7 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
             f"this needs the role {role}; {principal.name} is {principal.role}",
             hint="Ask an admin for a key with that role.",
         )
-    return Caller(
-        principal.name, request.scope["state"]["request_id"], principal, _address(request)
-    )
+    return caller
 
 
 class Requires:

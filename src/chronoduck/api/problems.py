@@ -15,15 +15,20 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from chronoduck.api.secure_headers import secured
+from chronoduck.engine.masking import mask_message
 from chronoduck.errors import (
     AuthenticationError,
     BatchError,
     DuckDBException,
     DuckDBQueryError,
     InvalidRequestError,
+    PermissionDeniedError,
+    QuotaExceededError,
     StatementRefusedError,
 )
 from chronoduck.logs import get_logger
+from chronoduck.monitoring.audit import AuditTrail, verdict_of
+from chronoduck.service.records import Caller
 
 __all__ = [
     "MEDIA_TYPE",
@@ -90,13 +95,16 @@ def problem_response(error: DuckDBException, request_id: str | None) -> Response
     )
 
 
-def refuse(error: DuckDBException, request_id: str | None) -> Response:
+def refuse(error: DuckDBException, request: Request) -> Response:
     """Return the error as a response; what only the operator may know goes into the log."""
+    request_id = _request_id(request)
+    if isinstance(error, PermissionDeniedError | QuotaExceededError) and not error.is_recorded:
+        _audit_refusal(error, request)
     if error.http_status >= 500 and error.operator_detail != error.detail:
         _log.error(
             "request_failed",
             code=error.code,
-            reason=error.operator_detail,
+            reason=mask_message(error.operator_detail),
             request_id=request_id,
         )
     return problem_response(error, request_id)
@@ -108,6 +116,24 @@ class MethodNotAllowedError(DuckDBException):
     code = "method_not_allowed"
     title = "Method Not Allowed"
     http_status = 405
+
+
+def _audit_refusal(error: DuckDBException, request: Request) -> None:
+    """Record a request that was refused before it became a statement."""
+    state = request.scope.get("state", {})
+    access = state.get("chronoduck.access")
+    if access is None:  # refused before it had reached a route
+        return
+    caller: Caller | None = state.get("chronoduck.caller")
+    audit: AuditTrail = access.service.audit
+    audit.act(
+        "request_refused",
+        caller or Caller("unknown", _request_id(request)),
+        verdict=verdict_of("refused", error.code),
+        code=error.code,
+        method=request.method,
+        path=request.url.path,
+    )
 
 
 class _FrameworkProblem(DuckDBException):
@@ -155,7 +181,7 @@ class ProblemRoute(APIRoute):
             try:
                 return await handle(request)
             except DuckDBException as error:
-                return refuse(error, _request_id(request))
+                return refuse(error, request)
             except RequestValidationError as error:
                 return _invalid(request, error)
 
@@ -167,7 +193,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, DuckDBException)  # noqa: S101 - registered for it
-        return refuse(error, _request_id(request))
+        return refuse(error, request)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it

@@ -13,8 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
+from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.service.encoded import EncodedResult
 from chronoduck.service.jobs import Job
+from chronoduck.service.records import Caller
 
 __all__ = ["ClientGone", "DisconnectGuard", "JsonResponse", "ResultResponse", "job_response"]
 
@@ -33,8 +35,10 @@ class JsonResponse(Response):
         return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
-def job_response(request: Request, job: Job) -> Response:
-    """Answer that a job has begun, and where to follow it."""
+def job_response(request: Request, job: Job, caller: Caller) -> Response:
+    """Answer that a job has begun, and where to follow it; the audit trail knows who began it."""
+    audit: AuditTrail = request.scope["state"]["chronoduck.access"].service.audit
+    audit.act(f"{job.kind}_started", caller, job=job.id)
     where = request.app.url_path_for("get_job", job_id=job.id)
     return JsonResponse(job.as_dict(), status_code=202, headers={"Location": str(where)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from chronoduck import __version__
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
@@ -21,17 +23,20 @@ from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
+from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
+from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
+from chronoduck.principals import LOCAL, Scope
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
@@ -90,6 +95,13 @@ class DuckDBService:
         self._history = QueryHistory()
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
         self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
+        self.audit = AuditTrail(
+            self.settings.audit_path,
+            self.settings.audit,
+            mask_statement=mask_statement,
+            mask_message=mask_message,
+        )
+        """The append-only trail; ``record`` and ``act`` are for every room."""
         self._log = get_logger("service")
         self._parts: Parts | None = None
         self._templates: TemplateLibrary | None = None
@@ -122,6 +134,13 @@ class DuckDBService:
         self._templates = TemplateLibrary.load(directories, parser.parse)
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
+        try:
+            await asyncio.to_thread(self.audit.open)
+        except BaseException:
+            await asyncio.to_thread(instance.close)
+            if link is not None:
+                await link.stop(0.0)
+            raise
         self._parts = Parts.build(
             instance,
             parser,
@@ -130,6 +149,7 @@ class DuckDBService:
                 self._history.record,
                 self._statement_log.record,
                 self.metrics.statements.record,
+                self.audit.statement,
             ),
             on_stuck=self._on_stuck,
             link=link,
@@ -145,6 +165,7 @@ class DuckDBService:
             extensions=instance.extensions,
             seconds=round(self._started_at - started, 3),
         )
+        self.audit.record("service_started", LOCAL, chronoduck=__version__, pid=os.getpid())
 
     async def shutdown(self) -> None:
         """Let running statements finish within the grace period, interrupt the rest, close the file.
@@ -161,6 +182,8 @@ class DuckDBService:
             if interrupted:
                 self._log.warning("shutdown_interrupted_statements", count=interrupted)
             self._log.info("service_stopped", graceful=not interrupted)
+            self.audit.record("service_stopped", LOCAL, interrupted_statements=interrupted)
+            await asyncio.to_thread(self.audit.close)
 
     async def abandon(self, grace_seconds: float) -> None:
         """Let statements end within the time and answer the rest, because this process ends.
@@ -290,6 +313,14 @@ class DuckDBService:
         """Return what runs statements into bytes of a format."""
         return (await self._started()).encoded
 
+    async def check_scope(self, scope: Scope) -> None:
+        """Refuse a scope that names what is not there, or filters by what is not a condition.
+
+        Raises:
+            InvalidRequestError: names everything that is wrong.
+        """
+        await (await self._started()).check_scope(scope)
+
     async def catalog(self) -> Catalog:
         """Return what knows the tables."""
         return (await self._started()).catalog
@@ -388,6 +419,7 @@ class DuckDBService:
                     budget,
                     self._restarts,
                     lambda: self._engine_state(),
+                    self.audit.get_status,
                 ),
                 self._history,
                 MachineProbe(budget.total_bytes, self.settings.database_path.parent),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
@@ -23,9 +23,11 @@ from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
+from chronoduck.principals import Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -51,6 +53,7 @@ _LOAD = Statement(
     query_hash="",
     leaves_state=True,
 )
+_LOADER = Caller("load")
 _READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
@@ -117,6 +120,7 @@ class Parts:
             workers,
             gate,
             checkpointer,
+            Scopes(instance),
             StuckStatements(
                 settings.worker_threads,
                 settings.stuck_seconds,
@@ -131,7 +135,12 @@ class Parts:
             parser,
             Guard(parser, LiveDefinitions(instance.cursor, lambda: instance.generation)),
             settings,
-            (*observers, _commit_counter(checkpointer), _full_disk_teller(guard)),
+            (
+                *observers,
+                _commit_counter(checkpointer),
+                _change_teller(access.scopes),
+                _full_disk_teller(guard),
+            ),
             guard.check_write,
             quotas,
         )
@@ -154,7 +163,7 @@ class Parts:
             ping=EnginePing(instance),
             queries=queries,
             encoded=EncodedQueries(runner, instance.spool_directory),
-            catalog=Catalog(queries.execute),
+            catalog=Catalog(queries.execute, _in_thread(closers, access.scopes.plan)),
             loader=FileLoader(_Transactions(runner, Caller("load")), instance.spool_directory),
             checkpointer=checkpointer,
             link=link,
@@ -174,6 +183,14 @@ class Parts:
     def loader_for(self, caller: Caller) -> FileLoader:
         """Return the loader, with what it runs on the caller's account."""
         return self.loader.through(_Transactions(self.runner, caller))
+
+    async def check_scope(self, scope: Scope) -> None:
+        """Refuse a scope that could not be kept.
+
+        Raises:
+            InvalidRequestError: names everything that is wrong.
+        """
+        await _in_thread(self.closers, self.access.scopes.check)(scope)
 
     async def close(self, grace_seconds: float) -> int:
         """Let statements finish within the grace period, interrupt the rest, close the file.
@@ -198,8 +215,9 @@ class Parts:
             await self.link.stop(grace_seconds)
         self.workers.close()
         self.closers.shutdown(wait=False)
-        runner.guard.close()
+        runner.close()
         runner.parser.close()
+        self.access.scopes.close()
         return interrupted
 
 
@@ -211,6 +229,26 @@ def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
             checkpointer.note_commit()
 
     return count
+
+
+def _change_teller(scopes: Scopes) -> StatementObserver:
+    """Return what tells the scopes of statements that may have changed tables and views."""
+
+    def tell(record: StatementRecord) -> None:
+        scopes.note(record.kind)
+
+    return tell
+
+
+def _in_thread(
+    executor: ThreadPoolExecutor, call: Callable[[Scope], T]
+) -> Callable[[Scope], Awaitable[T]]:
+    """Return the call as one that does not block the event loop."""
+
+    async def run(scope: Scope) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call, scope)
+
+    return run
 
 
 def _full_disk_teller(guard: DiskGuard) -> StatementObserver:

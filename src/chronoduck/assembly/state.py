@@ -48,11 +48,13 @@ class StateView:
         budget: MemoryBudget,
         restarts: RestartHistory,
         current: Callable[[], EngineState | None],
+        audit_status: Callable[[], dict[str, Any]],
     ) -> None:
         self._settings = settings
         self._breaker = breaker
         self._restarts = restarts
         self._current = current
+        self.audit_status = audit_status
         self.memory_limit_bytes = budget.limit_bytes
 
     @property

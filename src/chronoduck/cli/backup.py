@@ -12,6 +12,7 @@ from chronoduck.backup.records import Backup
 from chronoduck.backup.shelf import Shelf
 from chronoduck.backup.take import take_backup
 from chronoduck.backup.verification import verify_backup
+from chronoduck.cli.auditing import record_locally
 from chronoduck.cli.jobs import follow_job
 from chronoduck.cli.output import console, print_json, print_table
 from chronoduck.cli.progress import progress_bar
@@ -44,6 +45,7 @@ def create(
                 show,
             )
         else:
+            record_locally(target.own_settings, "backup_started", tables=names or None)
             facts = take_backup(target.settings, names, show).as_dict()
     if as_json:
         print_json(facts)

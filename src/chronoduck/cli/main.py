@@ -9,6 +9,7 @@ import typer
 
 from chronoduck import __version__
 from chronoduck.cli import (
+    audit,
     backup,
     breaker,
     capacity,
@@ -83,6 +84,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
 app.add_typer(templates.app, name="templates")
+app.add_typer(audit.app, name="audit")
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(maintenance.app, name="maintenance")
 

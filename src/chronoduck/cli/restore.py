@@ -11,9 +11,10 @@ import typer
 
 from chronoduck.backup.failures import BackupNotFoundError
 from chronoduck.backup.restore import BackupRestoreReport, restore_backup
+from chronoduck.cli.auditing import record_locally
 from chronoduck.cli.output import console, errors, print_json, print_table
 from chronoduck.cli.progress import progress_bar
-from chronoduck.cli.target import DatabaseOption, JsonOption, owned, settings_for
+from chronoduck.cli.target import DatabaseOption, JsonOption, Target, owned, settings_for
 from chronoduck.engine.replacing import refuse_existing
 from chronoduck.errors import InvalidRequestError
 from chronoduck.replication.archive import Archive
@@ -64,6 +65,7 @@ def restore(
             )
         refuse_existing(target)
         with owned(target), progress_bar() as show:
+            _record(settings, target, "restore", backup.name)
             report = restore_backup(
                 backup, target, settings.backup, verify=verify, on_progress=show
             )
@@ -79,6 +81,7 @@ def restore(
         return
     refuse_existing(target)
     with owned(target), progress_bar() as show:
+        _record(settings, target, "restore", f"the replica at {to}")
         result = restore_database(archive, target, to_us=to_us, verify=verify, on_progress=show)
     _print_replica(result, as_json)
 
@@ -94,6 +97,7 @@ def recover(
     target = settings.database_path
     backup = _as_backup(source)
     with owned(target), progress_bar() as show:
+        _record(settings, target, "recover", backup.name if backup else "the replica")
         if backup is not None:
             report = restore_backup(
                 backup,
@@ -112,6 +116,12 @@ def recover(
         _print_backup(report, as_json)
     else:
         _print_replica(result, as_json, is_recovery=True)
+
+
+def _record(settings: Settings, target: Path, kind: str, origin: str) -> None:
+    """Tell the audit trail of the database when it is this one that is restored."""
+    if target.absolute() == settings.database_path:
+        record_locally(Target(settings, None).own_settings, f"{kind}_started", source=origin)
 
 
 def _as_backup(source: str | None) -> Path | None:

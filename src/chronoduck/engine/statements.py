@@ -13,7 +13,7 @@ import duckdb
 from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.errors import DuckDBQueryError
+from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 
 __all__ = ["MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
@@ -28,6 +28,7 @@ _WRITING_CTE = re.compile(
     r"\(\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE
 )
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
+_SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,12 @@ class StatementParser:
         may_run = kind == "explain" and "analyze" in sql.lower()
         # In DuckDB 2.0 a CTE may write.
         may_run |= kind == "select" and _WRITING_CTE.search(sql) is not None
+        if (kind not in _READ_ONLY or may_run) and _SCOPES.search(sql):
+            raise StatementRefusedError(
+                "the catalogues of narrowed keys belong to the service",
+                hint="They follow the tables by themselves.",
+                rule="attach",
+            )
         return Statement(
             text=sql,
             kind=kind,

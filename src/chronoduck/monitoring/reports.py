@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from chronoduck.monitoring.audit import audit_finding
 from chronoduck.monitoring.durability import (
     backup_finding,
     checkpoint_finding,
@@ -68,6 +69,8 @@ class ServiceView(Protocol):
     def backup_status(self) -> dict[str, Any]: ...
     def drill_status(self) -> dict[str, Any]: ...
     def disk_status(self) -> dict[str, Any]: ...
+    @property
+    def audit_status(self) -> Callable[[], dict[str, Any]]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -141,6 +144,7 @@ class Reports:
             },
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
+            "audit": view.audit_status(),
             "query_analysis": self._history.analysis(),
         }
 
@@ -208,6 +212,7 @@ class Reports:
             backup_finding(self._view.backup_status()),
             restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),
+            audit_finding(self._view.audit_status()),
         ]
 
     def _engine_finding(self, answer: EngineAnswer | None, silent_seconds: float) -> Finding:

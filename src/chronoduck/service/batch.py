@@ -11,7 +11,7 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, transaction
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.guard.judge import Pending
-from chronoduck.engine.statements import Statement
+from chronoduck.engine.statements import Statement, query_hash
 from chronoduck.errors import BatchError, DuckDBException, StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
@@ -45,11 +45,12 @@ async def run_batch(
     parsed = _parse(runner, queries, caller)
     if not parsed:
         return []
+    text = ";\n".join(statement.text for statement, _ in parsed)
     label = Statement(
-        text=";\n".join(statement.text for statement, _ in parsed),
+        text=text,
         kind="batch",
         parameter_names=frozenset(),
-        query_hash=parsed[0][0].query_hash,
+        query_hash=query_hash(text),
         leaves_state=True,
         is_read_only=all(statement.is_read_only for statement, _ in parsed),
         is_alter=any(statement.is_alter for statement, _ in parsed),
@@ -58,6 +59,7 @@ async def run_batch(
         try:
             runner.admit(statement)
         except DuckDBException as error:
+            runner.record_refusal(label, caller, error)
             raise BatchError(index, statement.text, error, rolled_back=True) from error
 
     # Readers' statements get one read-only transaction together, or one each.
@@ -111,7 +113,11 @@ def _parse(
         sql, params = (query, None) if isinstance(query, str) else query
         try:
             statement = runner.parse(sql, caller, pending=pending)
-            refuse_inside(statement)
+            try:
+                refuse_inside(statement)
+            except DuckDBException as error:
+                runner.record_refusal(statement, caller, error)
+                raise
             parsed.append((statement, params))
         except DuckDBException as error:
             raise BatchError(index, sql, error, rolled_back=True) from error

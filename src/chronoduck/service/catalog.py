@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from chronoduck.engine.execution import Params
+from chronoduck.engine.scopes import ScopePlan, ScopeView
 from chronoduck.errors import NotFoundError
+from chronoduck.principals import Scope
 from chronoduck.service.results import QueryResult
 
 __all__ = ["Catalog", "Column", "Table", "quote_identifier"]
 
 _TABLES = """
 SELECT t.schema_name, t.table_name, 'table' AS kind, t.estimated_size, t.column_count
-FROM duckdb_tables() t WHERE NOT t.internal AND NOT t.temporary
+FROM duckdb_tables() t
+WHERE t.database_name = current_database() AND NOT t.internal AND NOT t.temporary
 UNION ALL
 SELECT v.schema_name, v.view_name, 'view', NULL, v.column_count
-FROM duckdb_views() v WHERE NOT v.internal AND NOT v.temporary
+FROM duckdb_views() v
+WHERE v.database_name = current_database() AND NOT v.internal AND NOT v.temporary
 ORDER BY 1, 2
 """
 _COLUMNS = """
 SELECT column_name, data_type, is_nullable, column_default
-FROM duckdb_columns() WHERE schema_name = $schema AND table_name = $table
+FROM duckdb_columns()
+WHERE database_name = current_database() AND schema_name = $schema AND table_name = $table
 ORDER BY column_index
 """
 # Segments of one block share it, so blocks are counted once; 262144 is DuckDB's block size.
@@ -30,6 +36,9 @@ SELECT count(DISTINCT block_id) * 262144
 FROM pragma_storage_info($name) WHERE persistent AND block_id >= 0
 """
 _SAMPLE_ROWS = 5
+
+
+_Plan = Callable[[Scope], Awaitable[ScopePlan]]
 
 
 class _Execute(Protocol):
@@ -74,24 +83,42 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _as_seen(table: Table, view: ScopeView) -> Table:
+    """Return the table without what counts hidden rows."""
+    return table if view.is_whole else replace(table, row_estimate=None)
+
+
 class Catalog:
     """Answers ``GET tables`` and ``GET tables/{name}`` through the same door as users' statements."""
 
-    def __init__(self, execute: _Execute) -> None:
+    def __init__(self, execute: _Execute, plan: _Plan) -> None:
         self._execute = execute
+        self._plan = plan
 
-    async def tables(self) -> list[Table]:
-        """Return all tables and views, by schema and name."""
+    async def tables(self, scope: Scope | None = None) -> list[Table]:
+        """Return all tables and views, by schema and name; with ``scope`` only what it sees."""
         result = await self._execute(_TABLES)
-        return [Table(*row) for row in result.data]
+        tables = [Table(*row) for row in result.data]
+        if scope is None:
+            return tables
+        plan = await self._plan(scope)
+        return [
+            _as_seen(table, view)
+            for table in tables
+            if (view := plan.find(table.schema, table.name)) is not None
+        ]
 
-    async def table(self, name: str) -> Table:
+    async def table(self, name: str, scope: Scope | None = None) -> Table:
         """Return one table with columns and size on disk; ``schema.table`` is understood.
 
         Raises:
             NotFoundError: no table or view of that name.
         """
-        found = self._find(await self.tables(), name)
+        found = self._find(await self.tables(scope), name)
+        view = None if scope is None else (await self._plan(scope)).find(found.schema, found.name)
+        if view is not None and not view.is_whole:
+            # Sizes, defaults and constraints tell of rows that are hidden.
+            return replace(found, columns=[Column(*each, True, None) for each in view.columns])
         params: dict[str, Any] = {"schema": found.schema, "table": found.name}
         columns = [Column(*row) for row in (await self._execute(_COLUMNS, params)).data]
         size = None

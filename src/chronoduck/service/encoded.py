@@ -124,6 +124,7 @@ class _Encoding:
         )
         parts = [encoder.head()]
         held = self._cap.bytes = len(parts[0])
+        self._session.running.bytes += held
         while not self._tail_sent and (sink is not None or held < _HELD_BYTES):
             piece = self.next()
             held += len(piece)
@@ -142,6 +143,11 @@ class _Encoding:
 
     def next(self) -> bytes:
         """Return the bytes of the next batch, or the tail."""
+        piece = self._next()
+        self._session.running.bytes += len(piece)
+        return piece
+
+    def _next(self) -> bytes:
         result, encoder = self._result, self._encoder
         assert result is not None and encoder is not None  # noqa: S101, PT018 - set by begin()
         batch = None if self.truncated else result.next_batch()

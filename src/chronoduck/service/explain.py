@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession, begin
 from chronoduck.engine.profiling import MEASURE_OPERATORS
+from chronoduck.engine.scopes import has_filters
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
@@ -40,12 +41,21 @@ async def explain_statement(
         StatementRefusedError: ``analyze`` would run a write.
         DuckDBQueryError: the statement is at fault.
     """
+    scope = caller.principal.scope
+    if scope is not None and has_filters(scope):
+        raise StatementRefusedError(
+            "this key sees only some rows, and a plan's estimates count them all",
+            hint="Keys without row filters may ask for plans.",
+            rule="narrowed-explain",
+        )
     statement = runner.parse(sql, caller)
     if analyze and not statement.is_read_only:
-        raise StatementRefusedError(
+        refusal = StatementRefusedError(
             f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",
             hint="Leave analyze out to see the plan without running it.",
         )
+        runner.record_refusal(statement, caller, refusal)
+        raise refusal
     options = [*(["ANALYZE"] if analyze else []), "FORMAT JSON" if as_json else "FORMAT TEXT"]
     explained = f"EXPLAIN ({', '.join(options)}) {sql}"
 

@@ -42,6 +42,7 @@ class RunningStatement:
     queue_seconds: float = 0.0
     engine_seconds: float = 0.0
     rows: int = 0
+    bytes: int = 0
     memory_mb: float = 0.0
 
 
@@ -65,6 +66,10 @@ class StatementRecord:
     memory_mb: float
     engine_seconds: float = 0.0
     """Time that it held a worker; a cancelled one may still hold it and is charged for that later."""
+    bytes: int = 0
+    """Of the encoded result; 0 when its rows were handed over as Python values or Arrow batches."""
+    rule: str | None = None
+    """Why it was refused."""
 
 
 class StatementObserver(Protocol):

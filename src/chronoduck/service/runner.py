@@ -10,6 +10,7 @@ from random import getrandbits
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.guard.judge import Guard, Origin, Pending
+from chronoduck.engine.scopes import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     BatchError,
@@ -19,8 +20,10 @@ from chronoduck.errors import (
     DuckDBResourceError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     QuotaExceededError,
     StatementCancelledError,
+    StatementRefusedError,
     StatementTimeoutError,
 )
 from chronoduck.principals import LOCAL, Limits
@@ -42,6 +45,12 @@ __all__ = ["OpenStatement", "StatementRunner"]
 
 _FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
 """Of a batch or transaction each statement is looked at."""
+_REFUSALS = (
+    CircuitBreakerOpenException,
+    DuckDBResourceError,
+    PermissionDeniedError,
+    QuotaExceededError,
+)
 
 
 class StatementRunner:
@@ -63,6 +72,7 @@ class StatementRunner:
         self.breaker = breaker
         self.parser = parser
         self.guard = guard
+        self._blind_guard = Guard(parser)
         self.settings = settings
         self._observers = tuple(observers)
         self._check_write = check_write
@@ -100,30 +110,43 @@ class StatementRunner:
         """
         principal = caller.principal
         try:
-            if principal.id == LOCAL.id:
+            if principal.id == LOCAL.id and principal.scope is None:
                 return self.parser.parse(sql)
-            return self.guard.judge(sql, principal.role, origin, pending)
+            if principal.scope is None:
+                return self.guard.judge(sql, principal.role, origin, pending)
+            # It reaches no view or macro of the database: what they are must not show in refusals.
+            statement = self._blind_guard.judge(sql, principal.role, origin)
+            self.access.scopes.judge(statement, principal)
+            return statement
         except DuckDBException as error:
-            self._record_refusal(sql, "invalid", caller, error)
+            self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             raise
 
-    def _record_refusal(self, sql: str, kind: str, caller: Caller, error: DuckDBException) -> None:
-        """Tell the observers of a statement that was never begun."""
-        record = StatementRecord(
-            id=_new_id(),
-            sql=sql,
-            kind=kind,
-            query_hash=query_hash(sql),
-            caller=caller,
-            outcome=_outcome(error),
-            error_code=error.code,
-            ended_at=time.time(),
-            execution_time=0.0,
-            queue_time=0.0,
-            rows=0,
-            memory_mb=0.0,
+    def record_refusal(self, statement: Statement, caller: Caller, error: DuckDBException) -> None:
+        """Record a valid statement that never got a session."""
+        self._record_refusal(statement.text, statement.kind, statement.query_hash, caller, error)
+
+    def _record_refusal(
+        self, sql: str, kind: str, sql_hash: str, caller: Caller, error: DuckDBException
+    ) -> None:
+        self.remove(
+            StatementRecord(
+                id=_new_id(),
+                sql=sql,
+                kind=kind,
+                query_hash=sql_hash,
+                caller=caller,
+                outcome=_outcome(error),
+                error_code=_code(error),
+                ended_at=time.time(),
+                execution_time=0.0,
+                queue_time=0.0,
+                rows=0,
+                memory_mb=0.0,
+                rule=_rule(error),
+            )
         )
-        self.remove(record)
+        error.is_recorded = True
 
     @asynccontextmanager
     async def session(
@@ -148,18 +171,21 @@ class StatementRunner:
             DiskFullError: it would write, and there is too little space.
             QuotaExceededError: the principal used what it may use.
         """
-        self.admit(statement)
-        account = self.quotas.account(caller.principal)
-        timeout = self.timeout(timeout, account.limits)
         try:
+            check_reader(caller.principal)
+            self.admit(statement)
+            account = self.quotas.account(caller.principal)
+            timeout = self.timeout(timeout, account.limits)
             account.open_statement()
-        except QuotaExceededError as error:
-            self._record_refusal(statement.text, statement.kind, caller, error)
+        except DuckDBException as error:
+            self.record_refusal(statement, caller, error)
             raise
         try:
             return OpenStatement(self, statement, caller, timeout, account)
-        except BaseException:
+        except BaseException as error:
             account.close_statement()
+            if isinstance(error, DuckDBException):
+                self.record_refusal(statement, caller, error)
             raise
 
     def admit(self, statement: Statement) -> None:
@@ -170,6 +196,11 @@ class StatementRunner:
         """
         if not statement.is_read_only and statement.kind not in _FREES_SPACE:
             self._check_write()
+
+    def close(self) -> None:
+        """Close what judges statements."""
+        self.guard.close()
+        self._blind_guard.close()
 
     def add(self, session: Session) -> None:
         """List a statement as running."""
@@ -276,18 +307,22 @@ class OpenStatement:
             id=running.id,
             sql=running.sql,
             kind=running.kind,
-            query_hash=running.query_hash,
+            query_hash=running.query_hash or query_hash(running.sql),
             caller=running.caller,
             outcome=outcome,
-            error_code=error.code if isinstance(error, DuckDBException) else None,
+            error_code=_code(error),
             ended_at=time.time(),
             execution_time=seconds,
             queue_time=running.queue_seconds,
             rows=running.rows,
             memory_mb=running.memory_mb,
             engine_seconds=running.engine_seconds,
+            bytes=running.bytes,
+            rule=_rule(error),
         )
         self._runner.remove(record)
+        if isinstance(error, DuckDBException):
+            error.is_recorded = True
 
 
 def _new_id() -> str:
@@ -301,9 +336,22 @@ def _is_infrastructure_failure(error: BaseException | None) -> bool:
     return isinstance(error, EngineFailure) and not error.had_no_effect
 
 
+def _cause(error: BaseException | None) -> BaseException | None:
+    return error.cause if isinstance(error, BatchError) else error
+
+
+def _code(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.code if isinstance(cause, DuckDBException) else None
+
+
+def _rule(error: BaseException | None) -> str | None:
+    cause = _cause(error)
+    return cause.rule if isinstance(cause, StatementRefusedError) else None
+
+
 def _outcome(error: BaseException | None) -> Outcome:
-    if isinstance(error, BatchError):
-        error = error.cause
+    error = _cause(error)
     if error is None:
         return "ok"
     if isinstance(error, StatementTimeoutError):
@@ -312,6 +360,6 @@ def _outcome(error: BaseException | None) -> Outcome:
         return "cancelled"
     if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
         return "user_error"
-    if isinstance(error, CircuitBreakerOpenException | DuckDBResourceError | QuotaExceededError):
+    if isinstance(error, _REFUSALS):
         return "refused"
     return "failed" if isinstance(error, DuckDBException) else "aborted"

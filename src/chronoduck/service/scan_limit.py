@@ -39,7 +39,7 @@ def check_scan(
     limit = session.limits.max_scan_rows
     if limit is None or statement.kind not in _HAVE_PLANS:
         return
-    if statement.kind == "explain" and statement.is_read_only:
+    if statement.kind == "explain" and "analyze" not in statement.text.lower():
         return
     is_pivot = statement.leaves_state and "pivot" in statement.text.lower()
     if statement.kind == "explain" or (statement.kind == "select" and is_pivot):

@@ -15,6 +15,7 @@ from chronoduck.engine.execution import RunningResult
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.pool import ConnectionPool, PooledConnection
+from chronoduck.engine.scopes import NarrowedConnection, Scopes
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import (
     DuckDBException,
@@ -30,6 +31,7 @@ from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.accounts import Account
 from chronoduck.service.records import RunningStatement
 from chronoduck.service.stuck import StuckStatements
+from chronoduck.service.widening import return_widened
 
 __all__ = ["EngineAccess", "Session"]
 
@@ -59,6 +61,7 @@ class EngineAccess:
     workers: Workers
     gate: WriteGate
     checkpoints: Checkpoints
+    scopes: Scopes
     stuck: StuckStatements
 
 
@@ -108,6 +111,8 @@ class Session:
         """The one that waits in ``run``."""
         self._abandoned: DuckDBException | None = None
         self.token = token
+        scope = running.caller.principal.scope
+        self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
 
     def interrupt(self, reason: CancelReason, error: DuckDBException | None = None) -> None:
         """End the statement from outside: interrupt its worker, or its next step before it begins.
@@ -310,7 +315,8 @@ class Session:
             error: BaseException | None = None
             began = time.perf_counter()
             try:
-                result = step(lease.raw)
+                narrowed, raw = self._narrowed, lease.raw
+                result = step(raw) if narrowed is None else narrowed.run(raw, step)
             except EngineBugError as bug:
                 error = self._judge(bug)
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
@@ -423,7 +429,16 @@ class Session:
             self._result.release()
         lease, self._lease = self._lease, None
         if lease is not None:
-            self._access.pool.return_connection(lease, tainted=not self._is_clean)
+            self._give_back(lease)
         if self._has_seat:
             self._has_seat = False
             self._access.admission.leave(self._party_id)
+
+    def _give_back(self, lease: PooledConnection[Connection]) -> None:
+        if self._narrowed is None:
+            self._access.pool.return_connection(lease, tainted=not self._is_clean)
+        elif self._is_clean:
+            return_widened(self._access.pool, self._access.workers, lease, self._narrowed)
+        else:
+            self._access.pool.return_connection(lease, tainted=True)
+            self._narrowed.abandon()

@@ -21,6 +21,7 @@ from chronoduck.service.session import Session
 
 __all__ = ["Transaction", "open_transaction"]
 
+_NOTED_CHARACTERS = 20_000
 _LABEL = Statement(
     text="-- transaction",
     kind="transaction",
@@ -63,6 +64,7 @@ class Transaction:
         statement = replace(statement, in_read_only_transaction=False)  # the transaction is
         refuse_inside(statement)
         self._runner.admit(statement)
+        self._note(statement.text)
         try:
             if statement.is_alter:
                 await self._session.stay_alone()
@@ -74,6 +76,12 @@ class Transaction:
         except BaseException as error:
             self._failure = error
             raise
+
+    def _note(self, sql: str) -> None:
+        """Have the listing and the record of the transaction show what was run in it."""
+        running = self._session.running
+        if len(running.sql) < _NOTED_CHARACTERS:
+            running.sql += f";\n{sql[:_NOTED_CHARACTERS]}"
 
     async def finish(self) -> None:
         """Commit; raise when an earlier statement failed, even if its error was swallowed."""

@@ -2,6 +2,7 @@
 
 from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
+    AuditSettings,
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
@@ -15,6 +16,7 @@ from chronoduck.settings.transport import TransportSettings
 
 __all__ = [
     "GROUPS",
+    "AuditSettings",
     "AuthSettings",
     "BackupSettings",
     "BreakerSettings",

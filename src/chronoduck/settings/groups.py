@@ -13,6 +13,7 @@ from chronoduck.settings.limits import LimitLine
 from chronoduck.settings.values import ByteCount, Crontab, Seconds
 
 __all__ = [
+    "AuditSettings",
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
@@ -106,6 +107,37 @@ class ReplicaSettings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return value or None
+
+
+class AuditSettings(BaseSettings):
+    """The append-only trail of who asked what (``DUCKDB_AUDIT_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_AUDIT_", frozen=True, extra="forbid")
+
+    enabled: bool = True
+    """Whether there is one."""
+    file: Path | None = None
+    """Where it is; default: ``DATABASE.audit.jsonl`` beside the database."""
+    text: bool = False
+    """Also record the statements' texts, their secrets masked; without it only their hashes."""
+    max_size: ByteCount = 32_000_000
+    """Size at which the file is rotated and compressed."""
+    keep_files: Annotated[int, Field(ge=1)] = 100
+    """Rotated files that are kept."""
+    keep_days: Annotated[int, Field(ge=1)] = 365
+    """Days after which a rotated file is deleted."""
+    queue_size: ByteCount = 16_000_000
+    """Events that wait in memory for a slow or full disk, in bytes; more are dropped and counted."""
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
 
 class BackupSettings(BaseSettings):

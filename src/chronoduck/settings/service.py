@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from chronoduck.errors import SettingsError
 from chronoduck.settings.access import AuthSettings, JwtSettings
 from chronoduck.settings.groups import (
+    AuditSettings,
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
@@ -175,6 +176,7 @@ class Settings(BaseSettings):
     jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -230,6 +232,13 @@ class Settings(BaseSettings):
         """The file that holds the API keys."""
         return self.database_path.parent / "keys.json"
 
+    @property
+    def audit_path(self) -> Path:
+        """The file that the audit trail is appended to."""
+        return self.audit.file or self.database_path.with_name(
+            self.database_path.name + ".audit.jsonl"
+        )
+
 
 GROUPS: dict[str, type[BaseSettings]] = {
     "breaker": BreakerSettings,
@@ -240,6 +249,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "jwt": JwtSettings,
     "quota": QuotaSettings,
     "transport": TransportSettings,
+    "audit": AuditSettings,
 }
 """Fields of the settings that are settings of their own."""
 

@@ -27,6 +27,7 @@ NOT_OF_THE_API = {
 ROLES = {
     "GET /me": Role.VIEWER,
     "GET /usage": Role.ADMIN,
+    "GET /audit": Role.ADMIN,
     "GET /templates": Role.VIEWER,
     "GET /templates/{name}": Role.VIEWER,
     "GET /queries": Role.VIEWER,

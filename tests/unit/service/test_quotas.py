@@ -24,7 +24,7 @@ from chronoduck.service.quotas import effective_limits
 from chronoduck.service.records import Caller
 from chronoduck.settings import Settings
 
-SLOW = "SELECT sleep_ms(20)"
+SLOW = "SELECT max(md5(range::VARCHAR)) FROM range(60000)"
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
 
 

@@ -1,6 +1,7 @@
 """One file per subject; ``public_routers`` and ``routers``, which demand a role, list them all."""
 
 from chronoduck.api.routes import (
+    audit,
     backups,
     health,
     jobs,
@@ -27,6 +28,7 @@ routers = [
     replication.router,
     backups.router,
     jobs.router,
+    audit.router,
     usage.router,
 ]
 key_router = keys.router

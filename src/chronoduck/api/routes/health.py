@@ -77,12 +77,16 @@ async def performance_metrics(request: Request) -> Response:
 )
 async def reset_circuit_breaker(request: Request, caller: Admin) -> StatusMessage:
     """Close the breaker and forget its failures, once their cause is mended."""
-    service_of(request).circuit_breaker.reset()
+    service = service_of(request)
+    service.circuit_breaker.reset()
+    service.audit.act("breaker_reset", caller)
     return StatusMessage(status="success", message="The circuit breaker is closed.")
 
 
 @control_router.post("/initialize", operation_id="initialize", summary="Open the database")
 async def initialize(request: Request, caller: Admin) -> StatusMessage:
     """Open the database if it is not open; does nothing otherwise."""
-    await service_of(request).initialize()
+    service = service_of(request)
+    await service.initialize()
+    service.audit.act("initialized", caller)
     return StatusMessage(status="success", message="The database is open.")

@@ -29,4 +29,7 @@ async def get_job(job_id: str, request: Request, caller: Admin) -> Response:
 @router.delete("/jobs/{job_id}", operation_id="cancel_job", summary="End a job")
 async def cancel_job(job_id: str, request: Request, caller: Admin) -> Response:
     """End a job; what it had begun to write is removed."""
-    return JsonResponse((await (await service_of(request).jobs()).cancel(job_id)).as_dict())
+    service = service_of(request)
+    job = await (await service.jobs()).cancel(job_id)
+    service.audit.act("job_cancelled", caller, job=job.id, kind=job.kind)
+    return JsonResponse(job.as_dict())

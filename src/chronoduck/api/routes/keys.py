@@ -7,7 +7,7 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Admin, authenticator_of, body_schema, read_body
+from chronoduck.api.access import Admin, authenticator_of, body_schema, read_body, service_of
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import KeyRequest
@@ -47,6 +47,7 @@ async def create_key(request: Request, caller: Admin) -> Response:
     )
     now = time.time()
     key, token = await asyncio.to_thread(authenticator_of(request).keys.file.add, wish, now)
+    service_of(request).audit.act("key_created", caller, key=key.id, name=key.name, role=key.role)
     return JsonResponse(
         {"key": token, **key.describe(now)}, status_code=201, headers={"Cache-Control": "no-store"}
     )
@@ -56,4 +57,5 @@ async def create_key(request: Request, caller: Admin) -> Response:
 async def revoke_key(id_or_name: str, request: Request, caller: Admin) -> Response:
     """Revoke a key; it is refused from the next request on."""
     key = await asyncio.to_thread(authenticator_of(request).keys.file.remove, id_or_name)
+    service_of(request).audit.act("key_revoked", caller, key=key.id, name=key.name)
     return JsonResponse(key.describe(time.time()))

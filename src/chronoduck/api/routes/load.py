@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
+import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import IO, Annotated, Any
 
 import orjson
@@ -18,7 +20,16 @@ from chronoduck.api.bodies import BodyTooLargeError, check_encoding
 from chronoduck.api.problems import ProblemRoute, problem_fields
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
-from chronoduck.transfer import FileFormat, FileLoader, LoadSummary, RejectedLine
+from chronoduck.monitoring.audit import AuditTrail, verdict_of
+from chronoduck.service.records import Caller
+from chronoduck.transfer import (
+    FileFormat,
+    FileLoader,
+    LoadEvent,
+    LoadProgress,
+    LoadSummary,
+    RejectedLine,
+)
 from chronoduck.units import format_bytes
 
 __all__ = ["router"]
@@ -67,10 +78,48 @@ async def load_rows(
     loader = await service.loader(caller)
     # The whole upload first: a client that sends and does not read yet must not block the load.
     spool = await _spooled(request, service)
+    record = _LoadRecord(service.audit, caller, name, source, os.fstat(spool.fileno()).st_size)
     return StreamingResponse(
-        _events(loader, request, spool, name, source, format, service.settings.max_upload_size),
+        _events(loader, request, spool, name, format, record, service.settings.max_upload_size),
         media_type="application/x-ndjson",
     )
+
+
+@dataclass
+class _LoadRecord:
+    """What the audit trail gets to know of a load."""
+
+    audit: AuditTrail
+    caller: Caller
+    table: str
+    source: str
+    size: int
+    started: float = field(default_factory=time.perf_counter)
+    rows: int = 0
+    verdict: str = "cancelled"
+    """Unless it comes to its end: then its client has left."""
+    code: str | None = None
+
+    def note(self, event: LoadEvent) -> None:
+        """Take in what a load tells."""
+        if isinstance(event, LoadProgress):
+            self.rows = event.rows_added
+        if isinstance(event, LoadSummary):
+            self.verdict = "ok"
+
+    def write(self) -> None:
+        """Record the end of the load."""
+        self.audit.act(
+            "load",
+            self.caller,
+            verdict=self.verdict,
+            code=self.code,
+            table=self.table,
+            source=self.source,
+            rows=self.rows,
+            bytes=self.size,
+            duration_ms=round((time.perf_counter() - self.started) * 1000, 3),
+        )
 
 
 async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
@@ -117,19 +166,20 @@ async def _events(
     request: Request,
     spool: IO[bytes],
     table: str,
-    source: str,
     file_format: FileFormat,
+    record: _LoadRecord,
     largest_bytes: int,
 ) -> AsyncIterator[bytes]:
     with spool:
         try:
             async for event in loader.load(
                 spool,
-                name=source,
+                name=record.source,
                 table=table,
                 file_format=file_format,
                 largest_bytes=largest_bytes,
             ):
+                record.note(event)
                 kind = "progress"
                 if isinstance(event, RejectedLine):
                     kind = "reject"
@@ -137,8 +187,11 @@ async def _events(
                     kind = "done"
                 yield _line({"event": kind, **asdict(event)})
         except DuckDBException as error:
+            record.verdict, record.code = verdict_of("user_error", error.code), error.code
             problem = problem_fields(error, request.scope["state"]["request_id"])
             yield _line({"event": "error", "error": problem})
+        finally:
+            record.write()
 
 
 def _line(fields: dict[str, Any]) -> bytes:

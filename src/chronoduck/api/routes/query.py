@@ -106,7 +106,7 @@ class DirectQuery:
         try:
             response = await _answer_query(request, await admit(request, Role.ANALYST))
         except DuckDBException as error:
-            response = refuse(error, scope["state"]["request_id"])
+            response = refuse(error, request)
         await response(scope, receive, send)
 
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from chronoduck.api.access import Viewer, service_of
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.schemas import RunningQuery, StatusMessage
+from chronoduck.engine.masking import mask_statement
 from chronoduck.errors import NotFoundError
 from chronoduck.principals import Role
 from chronoduck.service.records import Caller, RunningStatement
@@ -27,7 +28,7 @@ def describe_running(running: RunningStatement) -> RunningQuery:
     """Return a running statement as the API shows it."""
     return RunningQuery(
         id=running.id,
-        query=running.sql,
+        query=mask_statement(running.sql),
         kind=running.kind,
         query_hash=running.query_hash,
         user=running.caller.name,
@@ -77,7 +78,16 @@ async def get_query(query_id: str, request: Request, caller: Viewer) -> RunningQ
 async def cancel_query(query_id: str, request: Request, caller: Viewer) -> StatusMessage:
     """Interrupt a statement; its caller gets the problem `statement_cancelled`."""
     await _find(query_id, request, caller)
-    running = (await service_of(request).runner()).cancel(query_id)
+    service = service_of(request)
+    running = (await service.runner()).cancel(query_id)
+    service.audit.act(
+        "statement_killed",
+        caller,
+        kind=running.kind,
+        query_hash=running.query_hash,
+        owner=running.caller.principal.id,
+        owner_request_id=running.caller.request_id,
+    )
     return StatusMessage(
         status="success", message=f"The {running.kind} statement {query_id} is being interrupted."
     )

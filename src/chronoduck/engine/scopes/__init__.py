@@ -1,0 +1,25 @@
+"""Narrowing: what of the database a principal with a scope can see.
+
+For each scope there is a catalogue in memory with a view for each table or view that was granted, of
+the same schema and name; a narrowed statement runs on a connection that sees this catalogue instead
+of the database. What could lead out of it is refused by a walk of the parsed statement. It knows
+nothing of keys, sessions and HTTP.
+"""
+
+from chronoduck.engine.scopes.plan import CATALOG_PREFIX, ScopePlan, ScopeView
+from chronoduck.engine.scopes.registry import (
+    NarrowedConnection,
+    Scopes,
+    check_reader,
+    has_filters,
+)
+
+__all__ = [
+    "CATALOG_PREFIX",
+    "NarrowedConnection",
+    "ScopePlan",
+    "ScopeView",
+    "Scopes",
+    "check_reader",
+    "has_filters",
+]

@@ -1,0 +1,41 @@
+"""Errors of narrowed statements without a word about what is outside their scope."""
+
+from __future__ import annotations
+
+import re
+
+from chronoduck.errors import BatchError, DuckDBException, DuckDBQueryError, StatementRefusedError
+
+__all__ = ["is_about_names", "scrubbed"]
+
+_GUESSES = re.compile(
+    r"\s*(?:Did you mean|Candidate|Possible solution|Hint:|- use a fully qualified|because schema)"
+    r".*",
+    re.DOTALL,
+)
+
+
+def scrubbed(error: DuckDBException) -> DuckDBException:
+    """Return the error without DuckDB's guesses at what was meant: they search every catalogue."""
+    if isinstance(error, BatchError):
+        return BatchError(
+            error.index, error.sql, scrubbed(error.cause), rolled_back=error.rolled_back
+        )
+    if not isinstance(error, DuckDBQueryError) or isinstance(error, StatementRefusedError):
+        return error
+    if error.category not in ("binder", "catalog"):
+        return error
+    return type(error)(
+        _GUESSES.sub("", error.detail),
+        hint="SHOW TABLES and GET tables list what this key sees.",
+        operator_detail=error.operator_detail,
+        category=error.category,
+        line=error.line,
+        column=error.column,
+    )
+
+
+def is_about_names(error: DuckDBException) -> bool:
+    """Whether a catalogue that is behind the database's could be the reason for the error."""
+    cause = error.cause if isinstance(error, BatchError) else error
+    return isinstance(cause, DuckDBQueryError) and cause.category in ("binder", "catalog")

@@ -1,0 +1,215 @@
+"""What a scope's catalogue holds: decided from the scope and a listing of the database's catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from chronoduck.engine.scopes.filters import condition
+from chronoduck.engine.scopes.names import SYSTEM_SCHEMAS, Syntax, check_names, folded
+from chronoduck.engine.scopes.views import body_of
+from chronoduck.errors import DuckDBException, InvalidRequestError
+from chronoduck.principals import Scope, TableGrant
+
+__all__ = ["CATALOG_PREFIX", "Relation", "ScopePlan", "ScopeView", "plan_scope", "quoted"]
+
+CATALOG_PREFIX = "chronoduck_scope_"
+_ENUM = re.compile(r"ENUM\((?:'(?:[^']|'')*'(?:,\s*)?)*\)")
+Key = tuple[str, str]
+"""Schema and name, folded."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or view of the database. ``sql``: a view's text. ``columns``: names and types."""
+
+    schema: str
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    sql: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """By what it is found."""
+        return (folded(self.schema), folded(self.name))
+
+
+@dataclass(frozen=True)
+class ScopeView:
+    """A view in the scope's catalogue that stands for a table or view of the database."""
+
+    schema: str
+    name: str
+    select: str
+    columns: tuple[tuple[str, str], ...]
+    """Names and types as the principal sees them."""
+    is_whole: bool
+    """Whether every row is seen."""
+
+    def create(self, catalog: str) -> str:
+        """Return the statement that makes it."""
+        names = ", ".join(quoted(name) for name, _ in self.columns)
+        return (
+            f"CREATE VIEW {quoted(catalog)}.{quoted(self.schema)}.{quoted(self.name)} ({names}) "
+            f"AS {self.select}"
+        )
+
+
+@dataclass(frozen=True)
+class ScopePlan:
+    """All views of a scope, each after those it reads, and what could not be granted and why."""
+
+    views: tuple[ScopeView, ...] = ()
+    schemas: tuple[str, ...] = ()
+    """All that the scope names, empty ones too: a name of no schema may be one of a database, and
+    a name of both is refused by DuckDB."""
+    problems: tuple[str, ...] = field(default=(), compare=False)
+
+    def find(self, schema: str, name: str) -> ScopeView | None:
+        """Return the view that stands for a table or view, if it is seen."""
+        key = (folded(schema), folded(name))
+        return next((v for v in self.views if (folded(v.schema), folded(v.name)) == key), None)
+
+
+def quoted(name: str) -> str:
+    """Return the name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def plan_scope(
+    scope: Scope, database: str, relations: Iterable[Relation], syntax: Syntax
+) -> ScopePlan:
+    """Decide what the scope holds. A grant that cannot be kept is left out and told in ``problems``."""
+    known = {relation.key: relation for relation in relations}
+    grants, problems = _grants(scope, known)
+    done: dict[Key, ScopeView] = {}
+    waiting: dict[Key, TableGrant] = {}
+    for key, grant in grants.items():
+        relation = known[key]
+        if relation.sql is not None:
+            waiting[key] = grant
+            continue
+        name = quoted(relation.name)
+        source = f"{quoted(database)}.{quoted(relation.schema)}.{name} AS {name}"
+        _add(done, problems, relation, grant, source, syntax)
+    _add_views(done, problems, waiting, known, syntax)
+    schemas = {folded(name) for name in (*scope.schemas, *(each.schema for each in scope.tables))}
+    return ScopePlan(tuple(done.values()), tuple(sorted(schemas - {"main"})), tuple(problems))
+
+
+def _grants(scope: Scope, known: Mapping[Key, Relation]) -> tuple[dict[Key, TableGrant], list[str]]:
+    """Return one grant per relation; a filter on a table wins over the grant of its whole schema."""
+    schemas = {folded(name) for name in scope.schemas}
+    grants = {
+        key: TableGrant(relation.name, relation.schema)
+        for key, relation in known.items()
+        if key[0] in schemas
+    }
+    present = {key[0] for key in known} | {"main"}
+    problems = [
+        f"there is no schema {name} with a table or view"
+        for name in scope.schemas
+        if folded(name) not in present
+    ]
+    twice: set[Key] = set()
+    seen: set[Key] = set()
+    for grant in scope.tables:
+        key = (folded(grant.schema), folded(grant.name))
+        (twice if key in seen else seen).add(key)
+        if key in known:
+            grants[key] = grant
+        else:
+            problems.append(f"there is no table or view {grant.schema}.{grant.name}")
+    for key in twice:
+        problems.append(f"{'.'.join(key)} is granted twice; which of its filters counts?")
+        grants.pop(key, None)
+    for schema in {key[0] for key in grants} & SYSTEM_SCHEMAS:
+        problems.append(f"{schema} is DuckDB's own schema")
+        grants = {key: grant for key, grant in grants.items() if key[0] != schema}
+    return grants, problems
+
+
+def _add(
+    done: dict[Key, ScopeView],
+    problems: list[str],
+    relation: Relation,
+    grant: TableGrant,
+    source: str,
+    syntax: Syntax,
+) -> None:
+    try:
+        done[relation.key] = _view(relation, grant, source, syntax)
+    except DuckDBException as error:
+        problems.append(f"{relation.schema}.{relation.name}: {error}")
+
+
+def _view(relation: Relation, grant: TableGrant, source: str, syntax: Syntax) -> ScopeView:
+    """Return the view over ``source`` that shows what the grant says."""
+    if grant.row_filter is None:
+        names = ", ".join(quoted(name) for name, _ in relation.columns)
+        select = f"SELECT {names} FROM {source}"
+        return ScopeView(relation.schema, relation.name, select, relation.columns, is_whole=True)
+    types = {folded(name): kind for name, kind in relation.columns}
+    where = condition(grant.row_filter, types, relation.name, syntax)
+    # An ENUM's type lists the values of all rows, the hidden ones too: its columns become texts.
+    columns = tuple((name, _ENUM.sub("VARCHAR", kind)) for name, kind in relation.columns)
+    items = ", ".join(
+        quoted(name) if kind == shown else f"CAST({quoted(name)} AS {shown}) AS {quoted(name)}"
+        for (name, kind), (_, shown) in zip(relation.columns, columns, strict=True)
+    )
+    # The sample takes every row and keeps the optimizer from moving anything of the user's statement
+    # below it: an expression that fails on a hidden row would tell of it.
+    select = (
+        f"SELECT * FROM (SELECT {items} FROM {source} WHERE {where}) USING SAMPLE 100% (system)"
+    )
+    return ScopeView(relation.schema, relation.name, select, columns, is_whole=False)
+
+
+def _add_views(
+    done: dict[Key, ScopeView],
+    problems: list[str],
+    waiting: dict[Key, TableGrant],
+    known: Mapping[Key, Relation],
+    syntax: Syntax,
+) -> None:
+    """Add the users' views whose bodies reach nothing but what is in the scope already."""
+    bodies: dict[Key, str] = {}
+    reached: dict[Key, frozenset[Key]] = {}
+    for key in list(waiting):
+        relation = known[key]
+        try:
+            bodies[key], reached[key] = _body(relation, known, syntax)
+        except DuckDBException as error:
+            problems.append(f"the view {relation.schema}.{relation.name}: {error}")
+            del waiting[key]
+    while ready := [key for key in waiting if reached[key] <= done.keys()]:
+        for key in ready:
+            relation = known[key]
+            names = ", ".join(quoted(name) for name, _ in relation.columns)
+            source = f"({bodies[key]}) AS {quoted(relation.name)} ({names})"
+            _add(done, problems, relation, waiting.pop(key), source, syntax)
+    for key in waiting:
+        missing = ", ".join(sorted(".".join(each) for each in reached[key] - done.keys()))
+        problems.append(f"the view {'.'.join(key)} reads {missing}, which is not granted")
+
+
+def _body(
+    relation: Relation, known: Mapping[Key, Relation], syntax: Syntax
+) -> tuple[str, frozenset[Key]]:
+    """Return a view's SELECT and which relations of the database it names."""
+    body = body_of(relation.sql or "")
+    if body is None:
+        raise InvalidRequestError("its text is not understood")
+    names = syntax.names(body)
+    own = folded(relation.schema)
+    check_names(names, syntax, {schema for schema, _ in known} | {"main"})
+    reached: set[Key] = set()
+    for _, schema, name in names.tables:
+        if schema:
+            reached.add((schema, name))
+        elif name not in names.ctes:
+            reached.add((own, name) if (own, name) in known else ("main", name))
+        elif (own, name) in known or ("main", name) in known:
+            raise InvalidRequestError(f"{name} is a table and a name of its WITH clause")
+    return body, frozenset(reached)

@@ -1,0 +1,34 @@
+"""A connection's way back from a scope to the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from chronoduck.engine.database import Connection
+from chronoduck.engine.pool import ConnectionPool, PooledConnection
+from chronoduck.engine.scopes import NarrowedConnection
+from chronoduck.engine.workers import Workers
+from chronoduck.errors import DuckDBException
+
+__all__ = ["return_widened"]
+
+
+def return_widened(
+    pool: ConnectionPool[Connection],
+    workers: Workers,
+    lease: PooledConnection[Connection],
+    narrowed: NarrowedConnection,
+) -> None:
+    """Give the connection back once it sees the whole database again; a worker does that."""
+    loop = asyncio.get_running_loop()
+
+    def widen() -> None:
+        try:
+            tainted = not narrowed.leave(lease.raw)
+        except DuckDBException:  # the instance was lost meanwhile
+            tainted = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed and counts no more
+            loop.call_soon_threadsafe(lambda: pool.return_connection(lease, tainted=tainted))
+
+    workers.submit(widen)
