@@ -17,7 +17,7 @@ import httpx2
 
 from chronoduck.engine.ownership import current_owner
 
-__all__ = ["Server", "free_port", "run_cli", "watch_end"]
+__all__ = ["Server", "free_port", "is_alive", "run_cli", "watch_end"]
 
 _START_SECONDS = 20
 
@@ -27,6 +27,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def environment(directory: Path, **settings: Any) -> dict[str, str]:

@@ -140,7 +140,8 @@ def test_a_thousand_clients_at_once_are_served_or_told_to_come_again(tmp_path: P
     refused = [response for response in responses if response.status_code == 503]
     assert refused
     assert all(1 <= int(response.headers["retry-after"]) <= 30 for response in refused)
-    assert all(response.json()["code"] == "queue_full" for response in refused)
+    codes = {response.json()["code"] for response in refused}
+    assert codes <= {"queue_full", "too_many_connections"}
     assert after - before < 150
 
 
@@ -165,5 +166,5 @@ def test_sigterm_lets_a_running_statement_finish(tmp_path: Path) -> None:
 
         response = asyncio.run(ask_and_stop())
         assert response.status_code == 200
-        assert server.stop() == 0
+        assert server.process.wait(60) == 0  # a second signal would end it at once
     assert not (tmp_path / "test.db.wal").exists()

@@ -23,6 +23,7 @@ import pytest
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import restore_database
 from tests.fault.crash_writer import rows_of, settings_for, write_until_killed
+from tests.server import is_alive
 
 pytestmark = pytest.mark.slow
 ROUNDS = int(os.environ.get("CHRONODUCK_CRASH_ROUNDS", "300"))
@@ -111,7 +112,7 @@ class Lane:
     def lose_the_disk(self, replicator: int) -> None:
         """Let the replicator ship the rest; delete the database; restore it."""
         started = time.monotonic()
-        while _is_alive(replicator):
+        while is_alive(replicator):
             assert time.monotonic() < started + 20, "the replicator does not end"
             time.sleep(0.02)
         if time.monotonic() - started > _SHIPS_REST_SECONDS:
@@ -133,13 +134,6 @@ class Lane:
 
 def _child(directory: str, fifo: str, verified: int, first: int) -> None:
     write_until_killed(directory, os.open(fifo, os.O_WRONLY), verified, first)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_nothing_acknowledged_is_lost_however_often_it_is_killed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.server import Server, run_cli
+from tests.server import Server, is_alive, run_cli
 
 pytestmark = pytest.mark.slow
 
@@ -186,7 +186,11 @@ def test_a_flipped_bit_in_the_log_stops_the_start_and_recover_mends_it(tmp_path:
         for number in range(200):
             server.query(f"INSERT INTO t VALUES ({number})")
         wait_for_the_replica(server)
+        replicator = replicator_of(server)
         server.kill()
+        # It ships the rest before it ends.
+        while is_alive(replicator):
+            time.sleep(0.02)
     log = directory / "test.db.wal"
     data = bytearray(log.read_bytes())
     data[len(data) // 2] ^= 1

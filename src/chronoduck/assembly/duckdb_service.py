@@ -6,7 +6,8 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -23,10 +24,11 @@ from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
+from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
-from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
@@ -36,7 +38,7 @@ from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
-from chronoduck.principals import LOCAL, Scope
+from chronoduck.principals import LOCAL, Role, Scope
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
@@ -53,6 +55,11 @@ from chronoduck.settings import Settings, load_settings
 from chronoduck.transfer import FileLoader
 
 __all__ = ["DuckDBService"]
+
+
+def _check_template(guard: Guard, sql: str) -> Statement:
+    """Return what a template's text is, judged as it will be when a viewer runs it."""
+    return guard.judge(sql, Role.VIEWER, "template")
 
 
 class DuckDBService:
@@ -131,7 +138,8 @@ class DuckDBService:
         directories = (
             [self.settings.templates_directory] if self.settings.templates_directory else []
         )
-        self._templates = TemplateLibrary.load(directories, parser.parse)
+        with closing(Guard(parser)) as guard:
+            self._templates = TemplateLibrary.load(directories, partial(_check_template, guard))
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
         try:

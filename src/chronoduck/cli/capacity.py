@@ -23,7 +23,6 @@ from chronoduck.units import format_bytes
 
 __all__ = ["capacity", "forecast"]
 
-_SIZE = "SELECT block_size * used_blocks FROM pragma_database_size() LIMIT 1"
 _MANY_ROWS = 10_000
 """Smaller tables say nothing of what a million rows take: a block holds them all."""
 
@@ -80,8 +79,8 @@ def _or_none(count: float | None) -> str:
 def forecast(settings: Settings, service: RemoteService) -> dict[str, Any]:
     """Return the figures behind the table; sizes in bytes."""
     rows = sum(table["row_estimate"] or 0 for table in service.call("GET", "/tables"))
-    file_bytes = service.call("POST", "/query", json={"query": _SIZE})["data"][0][0]
     statistics = service.call("GET", "/statistics")
+    file_bytes = round(statistics["database_file"]["size_mb"] * 1e6)
     disk = shutil.disk_usage(settings.database_path.parent)
     backups = [] if (shelf := Shelf.of(settings)) is None else shelf.list()
     growth = _growth_per_day(

@@ -59,9 +59,9 @@ def weekly(
     token_file: TokenFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Slow statements, space that deletes left in the file, backups."""
+    """Slow statements and backups."""
     settings, service = _both(database, url, token_file)
-    report([*_slow(service), *_free_space(service), *_backups(settings)], as_json)
+    report([*_slow(service), *_backups(settings)], as_json)
 
 
 @app.command("monthly")
@@ -167,20 +167,6 @@ def _slow(service: RemoteService) -> Iterator[Check]:
         f"median {format_seconds(analysis['median_time'])}, "
         f"longest {format_seconds(analysis['max_time'])}",
         "POST explain with analyze shows where the time goes." if over else "",
-    )
-
-
-def _free_space(service: RemoteService) -> Iterator[Check]:
-    sql = "SELECT total_blocks, free_blocks, block_size FROM pragma_database_size() LIMIT 1"
-    rows = service.call("POST", "/query", json={"query": sql})["data"]
-    total, free, size = rows[0]
-    share = free / total if total else 0.0
-    is_much = share > 0.3 and free * size > 1e9
-    yield Check(
-        "space",
-        Severity.WARNING if is_much else Severity.OK,
-        f"{format_bytes(free * size)} of the file ({100 * share:.0f} %) hold nothing",
-        "`chronoduck compact` gives them back to the disk." if is_much else "",
     )
 
 

@@ -83,7 +83,7 @@ def _picture(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> Gr
         f"({system['process_memory_percent']:.1f} %); disk {system['disk_usage_percent']:.0f} % "
         f"full; database {health['database_size_mb']:.1f} MB"
     )
-    console.print(f"  durability   {statistics['replication']['sentence']}", soft_wrap=True)
+    lines.append(f"  durability   {statistics['replication']['sentence']}")
     healing = health["healing"]
     if healing["count"]:
         last = healing["last_heal"]
@@ -92,7 +92,4 @@ def _picture(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> Gr
         if state.startswith("unavailable"):
             lines.append(f"  extension    {name} {state}")
     lines += [f"[{color}]  ! {sentence}[/]" for sentence in health["errors"]]
-    replication = statistics["replication"]
-    if replication["enabled"]:
-        lines.append(f"  replica      {replication['sentence']}")
     return Group(*(Text.from_markup(line, overflow="fold") for line in lines))

@@ -33,11 +33,11 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 _SHAPES = re.compile(
-    r"dak_[\w-]{6,}|\bcd_[\w-]{40,}"  # our own keys and admin tokens
-    r"|\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}"
-    r"|\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?"  # JWT
+    r"dak_[\w-]{6,}|cd_[\w-]{40,}"  # our own keys and admin tokens
+    r"|(?<![A-Z])(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}"
+    r"|(?<![A-Z])eyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?"  # JWT
     r"|AGE-SECRET-KEY-1[A-Z0-9]+"
-    r"|\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-)[\w-]{16,}"
+    r"|(?<![A-Z])(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-)[\w-]{16,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
     r"|(?<=://)[^\s/@:'\"]*:[^\s'\"]+(?=@)",  # user and password of a URL
     re.IGNORECASE | re.DOTALL,
@@ -48,6 +48,7 @@ _PIECES = re.compile(r"'\s*\n\s*'")
 """Literals on lines of their own are one literal."""
 _PLAIN = re.compile(rb"(?:(?!--|/\*)[^\s'\"])+")
 _GIVES = ("=", ":=", "=>", ":", "==")
+_OPERATORS = ("", *"=:,;().[]{}*<>")
 
 
 def mask_statement(sql: str) -> str:
@@ -93,11 +94,11 @@ def _tokens(sql: str) -> Iterator[_Token]:
     for (start, kind), end in zip(found, ends[1:], strict=True):
         span = text[start:end]
         is_literal = kind == duckdb.token_type.string_const
-        body = span
         if is_literal or span.startswith(b'"'):
             body = span.rstrip()  # a comment behind it belongs to it: it is masked with it
-        elif plain := _PLAIN.match(span):
-            body = plain.group()
+        else:
+            plain = _PLAIN.match(span)
+            body = plain.group() if plain else b""  # a comment, in DuckDB 2.0
         yield _Token(
             body.decode(errors="replace"),
             span[len(body) :].decode(errors="replace"),
@@ -122,7 +123,7 @@ def _is_suspect(literal: str) -> bool:
 
 def _without_telling(tokens: Iterator[_Token]) -> Iterator[str]:
     """Leave keywords, names and numbers, but no bare word that a telling word is given."""
-    is_expected = is_inside = False
+    is_expected = is_inside = is_given = False
     for token in tokens:
         text = token.text
         if token.is_literal:
@@ -131,14 +132,15 @@ def _without_telling(tokens: Iterator[_Token]) -> Iterator[str]:
             yield f'"{MASK}"'
         elif is_inside and text not in (",", ";", ")"):
             pass  # hunter2!x is three tokens
-        elif is_expected and text and not token.is_keyword and text[0] not in "=:,;().[]{}*<>":
+        elif is_expected and (is_given or not token.is_keyword) and text[:1] not in _OPERATORS:
             yield MASK
             is_inside = True
         else:
             yield text
         is_space = token.rest.isspace()
         is_inside = is_inside and not token.rest
-        is_expected = _TELLING.search(text + "=") is not None or (is_expected and text in _GIVES)
+        is_given = is_expected and text in _GIVES
+        is_expected = is_given or _TELLING.search(text + "=") is not None
         yield token.rest if is_space or not token.rest else f" {MASK} "
 
 

@@ -172,6 +172,7 @@ class Replicator:
         return _BUSY_SECONDS if step is Step.BUSY else 0.0
 
     def _ship_rest(self, seconds: float) -> None:
+        self._shipper.may_start_over = False  # the database is closed, or its service is dead
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._last_step = None

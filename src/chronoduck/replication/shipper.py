@@ -15,6 +15,7 @@ from chronoduck.errors import DatabaseFormatError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_shipper import BlockShipper
 from chronoduck.replication.block_table import BlockChange, BlockTable
+from chronoduck.replication.failures import ReplicaMismatchError
 from chronoduck.replication.log_reader import LogReader
 from chronoduck.replication.records import Base, Segment, generation_number, new_generation
 
@@ -72,6 +73,8 @@ class Shipper:
         self.number = 0
         """Of the newest generation, begun or complete."""
         self._stalled = 0
+        self.may_start_over = True
+        """Whether the log may lose what was shipped: DuckDB takes a commit back whose sync failed."""
         self.blocks = BlockShipper(archive, executor, on_progress)
         self.generation: Generation | None = None
         self.last_point_us = 0
@@ -117,6 +120,7 @@ class Shipper:
 
         Raises:
             StoreError: the store failed; call again, nothing is lost and nothing shipped twice.
+            ReplicaMismatchError: the log was changed, and ``may_start_over`` is off.
             DatabaseFormatError: the file's headers are damaged.
         """
         file = self._current_file()
@@ -163,7 +167,16 @@ class Shipper:
         return self._log.open()
 
     def _start_over(self) -> None:
-        """Give this generation up: the local log is not the one that it holds."""
+        """Give this generation up: the local log is not the one that it holds.
+
+        Raises:
+            ReplicaMismatchError: nobody has the database open who could have changed it.
+        """
+        if not self.may_start_over:
+            raise ReplicaMismatchError(
+                f"{wal_path(self._database)} was changed after the service died; it is not shipped",
+                hint="Run `chronoduck recover`, which restores what was shipped before.",
+            )
         self._log.close()
         self.generation = None
         self._stalled = 0

@@ -42,7 +42,7 @@ async def run_batch(
     Raises:
         BatchError: names the failing statement by index and text, and says what was kept.
     """
-    parsed = _parse(runner, queries, caller)
+    parsed = await _parse(runner, queries, caller)
     if not parsed:
         return []
     text = ";\n".join(statement.text for statement, _ in parsed)
@@ -104,7 +104,7 @@ def refuse_inside(statement: Statement) -> None:
         )
 
 
-def _parse(
+async def _parse(
     runner: StatementRunner, queries: Sequence[Query], caller: Caller
 ) -> list[tuple[Statement, Params]]:
     parsed: list[tuple[Statement, Params]] = []
@@ -112,7 +112,7 @@ def _parse(
     for index, query in enumerate(queries):
         sql, params = (query, None) if isinstance(query, str) else query
         try:
-            statement = runner.parse(sql, caller, pending=pending)
+            statement = await runner.parse(sql, caller, pending=pending)
             try:
                 refuse_inside(statement)
             except DuckDBException as error:

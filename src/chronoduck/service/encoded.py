@@ -182,7 +182,7 @@ class EncodedQueries:
         Errors before the first byte are raised here. One later breaks the stream so that the
         reader notices: NDJSON ends with a line that says so, the others are cut before their end.
         """
-        statement = self._runner.parse(request.sql, caller, request.origin)
+        statement = await self._runner.parse(request.sql, caller, request.origin)
         opened = self._runner.open(statement, caller, request.timeout)
         request = _held_to(request, opened.account.limits)
         encoding = _Encoding(request, statement, opened.session)

@@ -12,6 +12,7 @@ from chronoduck.engine.scopes import has_filters
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
+from chronoduck.service.scan_limit import check_scan
 
 __all__ = ["Plan", "explain_statement"]
 
@@ -46,9 +47,9 @@ async def explain_statement(
         raise StatementRefusedError(
             "this key sees only some rows, and a plan's estimates count them all",
             hint="Keys without row filters may ask for plans.",
-            rule="narrowed-explain",
+            rule="scope",
         )
-    statement = runner.parse(sql, caller)
+    statement = await runner.parse(sql, caller)
     if analyze and not statement.is_read_only:
         refusal = StatementRefusedError(
             f"EXPLAIN ANALYZE would run this {statement.kind.upper()}",
@@ -60,6 +61,8 @@ async def explain_statement(
     explained = f"EXPLAIN ({', '.join(options)}) {sql}"
 
     def step(connection: Connection) -> Plan:
+        if analyze:
+            check_scan(connection, statement, params, session)
         own = SqlSession(connection, session.token)
         own.execute(MEASURE_OPERATORS)
         started = time.perf_counter()

@@ -82,7 +82,7 @@ class Queries:
                 f"fetch_mode is {fetch_mode!r}; it must be all, one, many or none"
             )
         caller = caller or Caller()
-        statement = self._runner.parse(sql, caller)
+        statement = await self._runner.parse(sql, caller)
         async with self._runner.session(statement, caller, timeout) as session:
             result = await session.run(
                 lambda connection: run_and_fetch(
@@ -110,7 +110,7 @@ class Queries:
             LimitExceededError: after the last batch that the caller's principal may have.
         """
         caller = caller or Caller()
-        statement = self._runner.parse(sql, caller)
+        statement = await self._runner.parse(sql, caller)
         async with self._runner.session(statement, caller, timeout) as session:
 
             def begin(connection: Connection) -> RunningResult:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from random import getrandbits
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
@@ -96,7 +98,7 @@ class StatementRunner:
             )
         return min(longest, asked)
 
-    def parse(
+    async def parse(
         self, sql: str, caller: Caller, origin: Origin = "user", pending: Pending | None = None
     ) -> Statement:
         """Return what the text is; a text that is refused is recorded like a failed statement.
@@ -112,11 +114,13 @@ class StatementRunner:
         try:
             if principal.id == LOCAL.id and principal.scope is None:
                 return self.parser.parse(sql)
-            if principal.scope is None:
-                return self.guard.judge(sql, principal.role, origin, pending)
-            # It reaches no view or macro of the database: what they are must not show in refusals.
-            statement = self._blind_guard.judge(sql, principal.role, origin)
-            self.access.scopes.judge(statement, principal)
+            # A narrowed one reaches no view or macro: what they are must not show in refusals.
+            guard = self.guard if principal.scope is None else self._blind_guard
+            judge = partial(guard.judge, sql, principal.role, origin, pending)
+            is_quick = guard.is_quick(sql, principal.role, origin)
+            statement = judge() if is_quick else await asyncio.to_thread(judge)
+            if principal.scope is not None:
+                self.access.scopes.judge(statement, principal)
             return statement
         except DuckDBException as error:
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)

@@ -60,7 +60,7 @@ class Transaction:
                 hint="Leave the block; nothing of the transaction is kept. Then run it again.",
                 category="transaction_aborted",
             )
-        statement = self._runner.parse(sql, self._caller, pending=self._pending)
+        statement = await self._runner.parse(sql, self._caller, pending=self._pending)
         statement = replace(statement, in_read_only_transaction=False)  # the transaction is
         refuse_inside(statement)
         self._runner.admit(statement)

@@ -109,6 +109,12 @@ async def test_a_batch_and_a_limit_of_one_statement(log_in: LogIn) -> None:
     assert "1,000 rows" in refused.json()["detail"]
     assert "100 at once" in refused.json()["detail"]
     assert refused.json()["retryable"] is False
+    plan = await ann.post("/explain", json={"query": "FROM range(1000)"})
+    assert plan.status_code == 200
+    measured = await ann.post("/explain", json={"query": "FROM range(1000)", "analyze": True})
+    assert (measured.status_code, measured.json()["code"]) == (422, "limit_exceeded")
+    measured = await ann.post("/explain", json={"query": "FROM range(10)", "analyze": True})
+    assert measured.status_code == 200
     batch = await ann.post("/batch", json={"queries": ["FROM range(10)"]})
     assert batch.json()["results"][0]["row_count"] == 5
     assert batch.json()["results"][0]["truncated"] is True

@@ -179,17 +179,28 @@ def test_no_statement_fails_on_a_hidden_row(
 
 
 def test_bare_filters_do_fail_on_hidden_rows(instance: DuckDBInstance) -> None:
-    failures = []
     connection = instance.cursor()
-    for row_filter in [*_FILTERS, "coalesce(TRY(title::INTEGER), -1) >= 0"]:
-        connection.execute(f"CREATE OR REPLACE VIEW bare AS FROM pages WHERE {row_filter}")
-        for sql in _ALL:
-            try:
-                connection.execute(re.sub(r"\bpages\b", "bare", sql)).fetchall()
-            except duckdb.Error as error:
-                failures.append(str(error))
+    connection.execute("CREATE VIEW bare AS FROM pages WHERE CAST(title AS INTEGER) >= 0")
+    failures = 0
+    for sql in _ALL:
+        try:
+            connection.execute(re.sub(r"\bpages\b", "bare", sql)).fetchall()
+        except duckdb.Error as error:
+            failures += _HIDDEN_FAILS in str(error)
     connection.close()
-    assert any(_HIDDEN_FAILS in failure for failure in failures)
+    assert failures > 100
+
+
+@pytest.mark.skipif(duckdb.__version__ >= "2", reason="DuckDB 2.0 keeps this filter in front")
+def test_without_the_sample_predicates_are_evaluated_on_hidden_rows(
+    instance: DuckDBInstance,
+) -> None:
+    connection = instance.cursor()
+    connection.execute("CREATE VIEW bare AS FROM pages WHERE TRY_CAST(title AS INTEGER) >= 0")
+    with pytest.raises(duckdb.ConversionException, match=_HIDDEN_FAILS):
+        for sql in _ALL:
+            connection.execute(re.sub(r"\bpages\b", "bare", sql)).fetchall()
+    connection.close()
 
 
 async def test_every_row_of_the_scope_comes_back_at_every_size(

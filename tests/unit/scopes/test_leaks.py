@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -13,7 +14,8 @@ from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.keys import KeyWish
-from chronoduck.principals import Role
+from chronoduck.principals import Limits, Role
+from chronoduck.service.records import Caller
 from tests.leak_attempts import ATTEMPTS, CHANCE
 from tests.narrowed import (
     CALLER,
@@ -37,7 +39,7 @@ async def client(
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client whose every request comes from the narrowed principal."""
 
-    wish = KeyWish("tenant a", Role.ANALYST, tables=SCOPE.tables, schemas=SCOPE.schemas)
+    wish = KeyWish("tenant-a", Role.ANALYST, tables=SCOPE.tables, schemas=SCOPE.schemas)
     async with service_of_part(tmp_path, is_whole=True) as service:
         app = create_app(service)
         async with app.router.lifespan_context(app):
@@ -167,3 +169,40 @@ async def test_templates_run_inside_the_scope(client: httpx2.AsyncClient) -> Non
     answer = await client.get("/templates/top-domains")
     assert answer.status_code == 400
     assert not found(answer.text, "")
+
+
+async def test_the_limit_of_scans_does_not_tell_how_many_rows_are_hidden(tmp_path: Path) -> None:
+    limits = Limits(max_scan_rows=10)
+    caller = Caller("a", principal=replace(CALLER.principal, limits=limits))
+    async with narrowed_and_twin(tmp_path) as (whole, twin):
+        told = [
+            await outcome(lambda: each.execute_query("FROM pages, owners", caller=caller))  # noqa: B023
+            for each in (whole, twin)
+        ]
+    assert "LimitExceededError" in told[0]
+    assert told[0] == told[1]
+
+
+async def test_a_key_is_only_issued_for_what_can_be_kept(tmp_path: Path) -> None:
+    async with service_of_part(tmp_path, is_whole=True) as service:
+        app = create_app(service)
+        async with app.router.lifespan_context(app):
+            transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+            token = service.settings.token_path.read_text().strip()
+            async with httpx2.AsyncClient(
+                transport=transport,
+                base_url="http://test/api/v1/duckdb",
+                headers={"Authorization": f"Bearer {token}"},
+            ) as admin:
+                for tables, reason in (
+                    ([{"name": "nothing"}], "main.nothing"),
+                    ([{"name": "pages", "filter": "tenant = (SELECT 1)"}], "a subquery"),
+                    ([{"name": "leaky"}], "vault_q7x, which is not granted"),
+                ):
+                    asked = {"name": "k", "role": "analyst", "tables": tables}
+                    answer = await admin.post("/keys", json=asked)
+                    assert answer.status_code == 422, answer.text
+                    assert reason in answer.json()["detail"]
+                granted = [{"name": "pages", "filter": "tenant = 'a'"}]
+                asked = {"name": "k", "role": "viewer", "tables": granted}
+                assert (await admin.post("/keys", json=asked)).status_code == 201

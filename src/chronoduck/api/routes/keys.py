@@ -12,7 +12,7 @@ from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import KeyRequest
 from chronoduck.auth.keys import KeyWish
-from chronoduck.principals import Limits, TableGrant
+from chronoduck.principals import Limits, Scope, TableGrant
 
 __all__ = ["router"]
 
@@ -45,6 +45,8 @@ async def create_key(request: Request, caller: Admin) -> Response:
         schemas=tuple(asked.schemas),
         limits=Limits(**asked.limits.model_dump()),
     )
+    if wish.tables or wish.schemas:
+        await service_of(request).check_scope(Scope(wish.tables, wish.schemas))
     now = time.time()
     key, token = await asyncio.to_thread(authenticator_of(request).keys.file.add, wish, now)
     service_of(request).audit.act("key_created", caller, key=key.id, name=key.name, role=key.role)

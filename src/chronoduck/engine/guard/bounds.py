@@ -16,12 +16,16 @@ __all__ = [
     "LIST_FUNCTIONS",
     "MAX_COLUMNS",
     "MAX_DEPTH",
+    "MAX_DISTINCT",
+    "MAX_JOINS",
     "MAX_NODES",
     "MAX_SET_OPERATIONS",
     "MAX_STARS",
     "MAX_STATEMENT_BYTES",
     "MAX_TABLES",
     "MAX_TERMS",
+    "MAX_WIDTH",
+    "MAX_WINDOWS",
     "arguments_of",
     "literal_growth",
     "literal_text",
@@ -38,7 +42,13 @@ MAX_TERMS = 1_000
 MAX_COLUMNS = 5_000
 """Expressions in SELECT lists, and columns that a PIVOT makes."""
 MAX_STARS = 50
+MAX_WIDTH = 1_024
+"""How often stars inside each other may repeat the columns of a table."""
 MAX_SET_OPERATIONS = 500
+MAX_JOINS = 60
+MAX_WINDOWS = 500
+MAX_DISTINCT = 100
+"""Aggregates over DISTINCT values: DuckDB 2.0 plans a thousand of them for minutes."""
 _MAX_TEXT = 100_000
 _MAX_LIST = 1_000_000
 
@@ -83,10 +93,11 @@ def literal_text(node: Any) -> str | None:
     return None if text is None or isinstance(text, dict | list) else str(text)
 
 
-def literal_growth(name: str, node: dict[str, Any], factor: int) -> int:
+def literal_growth(name: str, node: dict[str, Any], factor: int, trusts_parameters: bool) -> int:
     """Return ``factor`` times the size that a call's literal asks for, 1 of a call that asks none.
 
-    ``factor``: how many such values the calls around it make.
+    ``factor``: how many such values the calls around it make. ``trusts_parameters``: a size may be
+    a parameter.
 
     Raises:
         StatementRefusedError: it is too large, or a constant that is computed.
@@ -97,7 +108,7 @@ def literal_growth(name: str, node: dict[str, Any], factor: int) -> int:
             refuse("literal-size", f"{name}() may not pad to more than 9,999 characters")
         return factor
     if name in _SERIES:
-        return factor * _checked(name, arguments_of(node), _MAX_LIST, factor)
+        return factor * _checked(name, arguments_of(node), _MAX_LIST, factor, trusts_parameters)
     position = _TEXT_SIZES.get(name)
     limit = _MAX_TEXT
     if position is None:
@@ -105,13 +116,19 @@ def literal_growth(name: str, node: dict[str, Any], factor: int) -> int:
         limit = _MAX_LIST
         if position is None:
             return factor
-    return factor * _checked(name, arguments_of(node)[position : position + 1], limit, factor)
+    return factor * _checked(
+        name, arguments_of(node)[position : position + 1], limit, factor, trusts_parameters
+    )
 
 
-def _checked(name: str, arguments: list[Any], limit: int, factor: int) -> int:
+def _checked(
+    name: str, arguments: list[Any], limit: int, factor: int, trusts_parameters: bool
+) -> int:
     size = 1.0
     for argument in arguments:
-        numbers, is_computed = _numbers_in(argument)
+        numbers, is_computed, has_parameter = _numbers_in(argument)
+        if has_parameter and not trusts_parameters:
+            refuse("literal-size", f"the size given to {name}() is a parameter")
         size = max([size, *numbers])
         if is_computed:
             refuse("literal-size", f"the size given to {name}() is computed from constants")
@@ -120,10 +137,10 @@ def _checked(name: str, arguments: list[Any], limit: int, factor: int) -> int:
     return int(size)
 
 
-def _numbers_in(argument: Any) -> tuple[list[float], bool]:
-    """Return the constants of an expression, and whether it multiplies constants alone."""
+def _numbers_in(argument: Any) -> tuple[list[float], bool, bool]:
+    """Return an expression's constants, whether it multiplies only those, whether it has parameters."""
     numbers: list[float] = []
-    grows = has_column = False
+    grows = has_column = has_parameter = False
     stack = [argument]
     while stack:
         node = stack.pop()
@@ -134,6 +151,8 @@ def _numbers_in(argument: Any) -> tuple[list[float], bool]:
                 has_column = True
             elif node.get("function_name") in _GROWING:
                 grows = True
+            elif node.get("class") == "PARAMETER":
+                has_parameter = True
             text = literal_text(node)
             if text is None:
                 stack.extend(value for value in node.values() if isinstance(value, dict | list))
@@ -143,4 +162,4 @@ def _numbers_in(argument: Any) -> tuple[list[float], bool]:
                 except ValueError:
                     continue
                 numbers.append(min(number, 1e300) if number == number else 0.0)
-    return numbers, grows and not has_column
+    return numbers, grows and not has_column, has_parameter

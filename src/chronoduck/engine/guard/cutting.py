@@ -15,16 +15,12 @@ __all__ = [
     "pieces_of",
     "top_level",
     "view_query",
-    "with_in_lists",
 ]
 
 QUERY_WORDS = frozenset(
     "select with from values table pivot unpivot describe desc summarize show".split()
 )
 _EXPLAIN_OPTIONS = frozenset({"analyze", "analyse", "format", "verbose", "settings"})
-_PIVOT_ENDS = frozenset(
-    "using group order limit offset union intersect except where having qualify on join".split()
-)
 
 
 class Piece(NamedTuple):
@@ -227,9 +223,10 @@ def _clauses(kind: str, sql: str, tokens: Sequence[Token], stop: int) -> Iterato
             yield query
     for index, token in top_level(tokens, first, stop):
         if token.kind == "word" and token.text in words:
-            is_join = token.text == "using" and any(word == "using" for word, _ in marks)
-            if not is_join:
+            if token.text != "using" or all(word != "using" for word, _ in marks):
                 marks.append((token.text, index))
+            elif kind == "merge_into":  # USING (columns), where others have ON
+                marks.append(("columns", index))
     ends = [index for _, index in marks[1:]] + [stop]
     for (word, index), end in zip(marks, ends, strict=False):
         piece = _clause(word, sql, tokens, index + 1, end)
@@ -295,50 +292,3 @@ def _with_null_defaults(sql: str, tokens: Sequence[Token], first: int, stop: int
             begin = index + 1
     parts.append(span_text(sql, tokens, begin, stop))
     return "".join(parts)
-
-
-def with_in_lists(sql: str, tokens: Sequence[Token]) -> str:
-    """Return the text with an IN list for every PIVOT without one.
-
-    DuckDB makes two statements of a PIVOT without a list, and no tree.
-    """
-    inserts: list[int] = []
-    for index, token in enumerate(tokens):
-        if token.kind == "word" and token.text in ("pivot", "pivot_wider"):
-            inserts += _missing_lists(tokens, index)
-    data = sql.encode(errors="replace")
-    parts, begin = [], 0
-    for position in sorted(set(inserts)):
-        parts.append(data[begin:position])
-        begin = position
-    parts.append(data[begin:])
-    return b"\n IN (NULL) ".join(parts).decode(errors="replace")
-
-
-def _missing_lists(tokens: Sequence[Token], pivot: int) -> list[int]:
-    depth, end = 0, len(tokens)
-    for index in range(pivot, len(tokens)):
-        if tokens[index].text in ("(", "[", "{") and tokens[index].kind == "operator":
-            depth += 1
-        elif tokens[index].text in (")", "]", "}") and tokens[index].kind == "operator":
-            depth -= 1
-            if depth < 0:
-                end = index
-                break
-    inserts: list[int] = []
-    is_on = has_list = False
-    for index, token in top_level(tokens, pivot + 1, end):
-        is_word = token.kind == "word"
-        if is_on and ((is_word and token.text in _PIVOT_ENDS) or token.text in (",", ";")):
-            if not has_list:
-                inserts.append(tokens[index].start)
-            has_list = False
-            if token.text not in (",",):
-                return inserts
-        elif is_word and token.text == "on" and not is_on:
-            is_on = True
-        elif is_on and is_word and token.text == "in":
-            has_list = True
-    if is_on and not has_list:
-        inserts.append(tokens[end].start if end < len(tokens) else tokens[-1].end)
-    return inserts

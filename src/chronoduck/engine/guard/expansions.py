@@ -5,7 +5,7 @@ from __future__ import annotations
 from chronoduck.engine.guard.cutting import view_query
 from chronoduck.engine.guard.definitions import Definitions, Expansion, MacroBody, ViewBody
 from chronoduck.engine.guard.rules import RULES, refuse
-from chronoduck.engine.guard.scratch import Scratch
+from chronoduck.engine.guard.scratch import Scratch, builtins
 from chronoduck.engine.guard.tree import Names, TreeFacts, walk
 from chronoduck.errors import StatementRefusedError
 
@@ -26,26 +26,33 @@ class Expander(Names):
         *,
         may_write: bool,
         is_trusted: bool = False,
+        trusts_parameters: bool = False,
     ) -> None:
         self._scratch = scratch
         self._definitions = definitions
         self.may_write = may_write
         self.is_trusted = is_trusted
+        self.trusts_parameters = trusts_parameters
         self._underway: set[str] = set()
+        self._found: dict[str, Expansion] = {}
 
     def is_builtin(self, name: str) -> bool:
         """Whether DuckDB brings a function of that name."""
-        return name in self._scratch.builtin_names
+        return name in builtins().names
 
     def macro(self, name: str) -> Expansion | None:
         """Return what a macro stands for; one of the database hides DuckDB's own."""
         bodies = self._definitions.macros.get(name)
         if bodies is not None:
             return self._remembered(f"macro {name}", bodies)
-        if name in self._scratch.builtin.macros and not self.is_trusted:
-            own = Expander(self._scratch, self._scratch.builtin, may_write=False, is_trusted=True)
-            return own.macro(name)
+        own = builtins().definitions
+        if name in own.macros and not self.is_trusted:
+            return Expander(self._scratch, own, may_write=False, is_trusted=True).macro(name)
         return None
+
+    def has_macro(self, name: str) -> bool:
+        """Whether the database itself, not DuckDB, has a macro of that name."""
+        return name in self._definitions.macros
 
     def view(self, name: str) -> Expansion | None:
         """Return what a view stands for, the largest of those with that name."""
@@ -56,11 +63,13 @@ class Expander(Names):
         self, label: str, bodies: tuple[MacroBody, ...] | tuple[ViewBody, ...]
     ) -> Expansion:
         key = f"{label} {self.may_write:d}"
-        known = self._definitions.expansions.get(key)
+        known = self._definitions.expansions.get(key) or self._found.get(label)
         if known is not None:
             return known
         if label in self._underway:
-            return _UNDERWAY  # an overload that calls another one
+            if self.is_trusted:
+                return _UNDERWAY
+            refuse("nesting", f"{label} calls another one of its own name")
         if len(self._underway) >= _MAX_CHAIN:
             refuse("nesting", f"more than {_MAX_CHAIN} views and macros refer to each other")
         self._underway.add(label)
@@ -68,7 +77,8 @@ class Expander(Names):
             expansion = self._largest(label, bodies)
         finally:
             self._underway.discard(label)
-        if not self._underway:  # inside a chain it may have met an unfinished one
+        self._found[label] = expansion
+        if not self._underway:  # inside a chain it may have been refused for the chain's length
             self._definitions.expansions[key] = expansion
         return expansion
 
@@ -100,10 +110,10 @@ class Expander(Names):
         else:
             query = body.body if body.is_table else f"SELECT ({body.body}\n)"
         tree = None if query is None else self._scratch.tree(query)
-        if tree is None:
+        if query is None or tree is None:
             if self.is_trusted:
                 return TreeFacts(nodes=1)
             raise StatementRefusedError(
                 "its definition cannot be read", hint=RULES["unreadable"], rule="unreadable"
             )
-        return walk(tree, self)
+        return walk(tree, query, self)

@@ -13,6 +13,7 @@ __all__ = [
     "ALLOWED_SETTINGS",
     "ALLOWED_TABLE_FUNCTIONS",
     "DENIED_FUNCTIONS",
+    "DENIED_IN_FROM",
     "DENIED_VIEWS",
     "denial_of",
     "is_known",
@@ -41,6 +42,14 @@ _DENIED: dict[str, str] = {
     "duckdb_log_contexts duckdb_logs_parsed duckdb_profiling_settings truncate_duckdb_logs write_log "
     "parse_duckdb_log_message duckdb_prepared_statements duckdb_live_query_metrics",
     "settings": "duckdb_settings",
+    "metadata": "duckdb_table_sample duckdb_variables duckdb_available_metrics duckdb_dialects "
+    "duckdb_eviction_queues duckdb_extension_repositories duckdb_external_resource_types "
+    "duckdb_external_resources duckdb_grammar_extensions pragma_collations pragma_database_size "
+    "pragma_metadata_info pragma_platform pragma_show pragma_storage_info pragma_table_info "
+    "pragma_user_agent pragma_version",
+    "extension": "add_grammar_extension remove_grammar_extension create_external_resource "
+    "destroy_external_resource register_external_resource deregister_external_resource "
+    "register_external_resource_type",
     "secrets": "duckdb_secrets which_secret duckdb_secret_type_parameters",
     "checkpoint": "checkpoint force_checkpoint",
     "sleep": "sleep_ms pg_sleep",
@@ -74,6 +83,12 @@ _DENIED_PREFIXES = {
     "pragma_": "metadata",
     "duckdb_": "metadata",
 }
+# An aggregate of the same name is harmless; the table macro takes a table's name as a value.
+DENIED_IN_FROM = {"histogram": "dynamic-sql"}
+"""Functions that are refused in FROM alone."""
+
+# Operators that DuckDB 2.0 lists as functions.
+_OPERATORS = frozenset({"is distinct from", "is not distinct from"})
 _KNOWN_PREFIXES = ("icu_collate_", "collate_")
 _SCANS = "_scan"
 
@@ -109,4 +124,4 @@ def denial_of(name: str) -> str | None:
 
 def is_known(name: str) -> bool:
     """Whether somebody has looked at this scalar, aggregate or macro and found it harmless."""
-    return name in KNOWN_FUNCTIONS or name.startswith(_KNOWN_PREFIXES)
+    return name in KNOWN_FUNCTIONS or name in _OPERATORS or name.startswith(_KNOWN_PREFIXES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 
 import duckdb
@@ -13,7 +14,10 @@ from chronoduck.errors import DuckDBConnectionError
 
 __all__ = ["LiveDefinitions"]
 
-_VIEWS = "SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal"
+_VIEWS = (
+    "SELECT lower(view_name), sql FROM duckdb_views() "
+    "WHERE NOT internal AND database_name = current_database()"
+)
 _NO_DEFINITION = frozenset(
     "select explain insert update delete merge_into invalid set pragma copy checkpoint vacuum".split()
 )
@@ -35,6 +39,12 @@ class LiveDefinitions:
         self._read_at: int | None = None
         self._is_stale = True
         self._known = EMPTY
+        self._lock = threading.Lock()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether ``current`` will read them again."""
+        return self._is_stale or self._generation() != self._read_at
 
     def note_statement(self, kind: str, sql: str) -> None:
         """Take notice of a statement that has ended, whoever sent it."""
@@ -43,15 +53,20 @@ class LiveDefinitions:
 
     def current(self) -> Definitions:
         """Return the definitions as of the last statement that may have changed them."""
-        generation = self._generation()
-        if self._is_stale or generation != self._read_at:
-            try:
-                self._known = self._read()
-            except (duckdb.Error, DuckDBConnectionError):
-                return self._known  # it is being reopened: the same file, the same definitions
-            self._is_stale = False
-            self._read_at = generation
-        return self._known
+        if not self.is_stale:
+            return self._known
+        with self._lock:
+            generation = self._generation()
+            if self._is_stale or generation != self._read_at:
+                self._is_stale = False  # before it is read: a change meanwhile sets it again
+                try:
+                    self._known = self._read()
+                except (duckdb.Error, DuckDBConnectionError):
+                    # It is being reopened: the same file, the same definitions.
+                    self._is_stale = True
+                else:
+                    self._read_at = generation
+            return self._known
 
     def _read(self) -> Definitions:
         connection = self._connect()

@@ -14,11 +14,15 @@ from chronoduck.engine.guard.bounds import (
     LIST_FUNCTIONS,
     MAX_COLUMNS,
     MAX_DEPTH,
+    MAX_DISTINCT,
+    MAX_JOINS,
     MAX_NODES,
     MAX_SET_OPERATIONS,
     MAX_STARS,
     MAX_TABLES,
     MAX_TERMS,
+    MAX_WIDTH,
+    MAX_WINDOWS,
     arguments_of,
     literal_growth,
     literal_text,
@@ -27,6 +31,7 @@ from chronoduck.engine.guard.definitions import Expansion
 from chronoduck.engine.guard.functions import (
     ALLOWED_SETTINGS,
     ALLOWED_TABLE_FUNCTIONS,
+    DENIED_IN_FROM,
     DENIED_VIEWS,
     denial_of,
     is_known,
@@ -63,6 +68,8 @@ class _Place(NamedTuple):
     """How often it is planned."""
     factor: int
     """How many values of it the literals around it ask for."""
+    width: int = 1
+    """How often the stars around it repeat its columns."""
 
     def inside(self, copies: int, deeper: int, *, is_planned: bool = False) -> _Place:
         """Return the place of the operands of something that repeats them."""
@@ -73,6 +80,7 @@ class _Place(NamedTuple):
             min(self.copies * copies, _CLAMP),
             min(self.plans * copies, _CLAMP) if is_planned else self.plans,
             self.factor,
+            self.width,
         )
 
 
@@ -82,9 +90,15 @@ class Names(Protocol):
     is_trusted: bool
     """Whether it is DuckDB's own text, which is measured and not judged."""
     may_write: bool
+    trusts_parameters: bool
+    """Whether parameters are checked before they are bound, as those of templates are."""
 
     def macro(self, name: str) -> Expansion | None:
         """Return what a macro stands for, None if there is none of that name."""
+        ...
+
+    def has_macro(self, name: str) -> bool:
+        """Whether the database itself, not DuckDB, has a macro of that name."""
         ...
 
     def view(self, name: str) -> Expansion | None:
@@ -111,15 +125,20 @@ class TreeFacts:
 class _Walk:
     """One walk. A stack, not recursion: trees are as deep as their authors like."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, inlines: bool) -> None:
         self._names = names
+        self._inlines = inlines
         self.facts = TreeFacts()
         self._terms = 0
         self._columns = 0
         self._stars = 0
         self._unions = 0
-        self._inlined: set[str] = set()
+        self._joins = 0
+        self._windows = 0
+        self._distinct = 0
+        self._ctes: set[str] = set()
         self._references: Counter[str] = Counter()
+        self._star_references: Counter[str] = Counter()
         self._stack: list[tuple[dict[str, Any], _Place, bool]] = []
 
     def run(self, document: dict[str, Any]) -> TreeFacts:
@@ -137,7 +156,9 @@ class _Walk:
             place = self._visit_expression(node["class"], kind, node, place)
         elif isinstance(kind, str):
             if kind.endswith("_NODE"):
-                self._visit_query(kind, node)
+                place = self._visit_query(kind, node, place)
+            elif kind == "JOIN":
+                self._joins += 1
             elif kind in _COUNTED_RELATIONS:
                 call = self._visit_relation(kind, node, place)
         if isinstance(node.get("function_name"), str):
@@ -171,6 +192,10 @@ class _Walk:
             self._terms += len(node.get("children", ()))
         elif expression == "STAR":
             self._stars += 1
+        elif expression == "WINDOW":
+            self._windows += 1
+        elif expression == "FUNCTION":
+            self._distinct += bool(node.get("distinct"))
         elif expression == "COLUMN_REF":
             path = node.get("column_names", ())
             if len(path) == 1:
@@ -191,7 +216,7 @@ class _Walk:
             return place
         if name in LIST_FUNCTIONS:
             return place._replace(factor=place.factor * _longest_list(node))
-        factor = literal_growth(name, node, place.factor)
+        factor = literal_growth(name, node, place.factor, self._names.trusts_parameters)
         return place if factor == place.factor else place._replace(factor=factor)
 
     def _count(self, nodes: int) -> None:
@@ -212,29 +237,50 @@ class _Walk:
                 "inside each other",
             )
 
-    def _visit_query(self, kind: str, node: dict[str, Any]) -> None:
+    def _visit_query(self, kind: str, node: dict[str, Any], place: _Place) -> _Place:
         if kind not in _READING_NODES:
             if not kind.endswith("_QUERY_NODE"):
                 refuse("unreadable", f"the statement holds a part that is not known here: {kind}")
             if not self._names.may_write:
                 refuse("write-in-query", "the query holds a statement that writes")
             self.facts.writes = True
-        self._columns += len(node.get("select_list", ()))
+        selected = node.get("select_list", ())
+        self._columns += len(selected)
         self._unions += kind == "SET_OPERATION_NODE"
         self._unions += max(0, len(node.get("children", ())) - 2)
         for entry in (node.get("cte_map") or {}).get("map", ()):
-            if entry.get("value", {}).get("materialized") == "CTE_MATERIALIZE_NEVER":
-                self._inlined.add(str(entry.get("key")).lower())
+            self._ctes.add(str(entry.get("key")).lower())
+        return self._widened(selected, node.get("from_table"), place)
+
+    def _widened(self, selected: list[Any], source: Any, place: _Place) -> _Place:
+        """Return the place of what a query reads: every star repeats the columns of all of it."""
+        stars = sum(item.get("class") == "STAR" for item in selected if isinstance(item, dict))
+        if not stars or not isinstance(source, dict):
+            return place
+        leaves = _leaves(source)
+        for leaf in leaves:
+            if leaf.get("type") == "BASE_TABLE":
+                self._star_references[str(leaf.get("table_name")).lower()] += stars
+        width = place.width * stars * max(1, len(leaves))
+        if width > MAX_WIDTH:
+            refuse("expansion", "the stars inside each other make too many columns")
+        return place if width == place.width else place._replace(width=width)
 
     def _check_totals(self) -> None:
-        # Such CTEs are not kept but written out wherever they are read.
-        copies = 1
-        for name in self._inlined:
+        # CTEs that are NOT MATERIALIZED are written out wherever they are read.
+        copies = width = 1
+        for name in self._ctes:
             copies *= max(1, self._references[name])
-        if copies > MAX_TABLES:
+            width *= max(1, self._star_references[name])
+        if self._inlines and copies > MAX_TABLES:
             refuse("expansion", "NOT MATERIALIZED would write out the CTEs too often")
+        if width > MAX_WIDTH:
+            refuse("expansion", "the stars of CTEs that read each other make too many columns")
         if (
             self._terms > MAX_TERMS
+            or self._joins > MAX_JOINS
+            or self._windows > MAX_WINDOWS
+            or self._distinct > MAX_DISTINCT
             or self._columns > MAX_COLUMNS
             or self._stars > MAX_STARS
             or self._unions > MAX_SET_OPERATIONS
@@ -243,7 +289,8 @@ class _Walk:
             refuse(
                 "too-many-terms",
                 f"at most {MAX_TERMS:,} terms of AND and OR, {MAX_COLUMNS:,} columns, {MAX_STARS} "
-                f"stars, {MAX_SET_OPERATIONS} UNIONs and {MAX_TABLES} tables are planned",
+                f"stars, {MAX_WINDOWS} window functions, {MAX_DISTINCT} DISTINCT aggregates, "
+                f"{MAX_SET_OPERATIONS} UNIONs, {MAX_JOINS} joins and {MAX_TABLES} tables are planned",
             )
 
     def _visit_relation(
@@ -259,6 +306,8 @@ class _Walk:
             return call
         if kind == "SHOW_REF":
             shown = str(node.get("table_name", "")).strip('"').lower()
+            if node.get("show_type") == "SHOW" and shown not in ALLOWED_SETTINGS:
+                refuse("settings", "SHOW tells only harmless settings", "DESCRIBE shows a table.")
             if shown and shown not in _SHOWN:
                 self._table([shown], node, place)
         elif kind == "PIVOT":
@@ -312,9 +361,12 @@ class _Walk:
             refuse(rule, f"{name}() is not for statements of users")
         if rule == "sequence":
             self.facts.writes = True
-        if is_table_call:
-            if name not in ALLOWED_TABLE_FUNCTIONS and not is_macro:
-                refuse("table-function", f"{name}() may not be called in FROM")
+        elif is_table_call:
+            if name not in ALLOWED_TABLE_FUNCTIONS and not names.has_macro(name):
+                refuse(
+                    DENIED_IN_FROM.get(name, "table-function"),
+                    f"{name}() may not be called in FROM",
+                )
         elif name == "current_setting":
             self._check_setting(node)
         elif not is_known(name) and not is_macro and names.is_builtin(name):
@@ -341,6 +393,18 @@ def _check_relation(node: dict[str, Any]) -> None:
         refuse("unreadable", f"the statement reads from something that is not known here: {kind}")
 
 
+def _leaves(source: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the relations that a tree of joins is made of."""
+    leaves, stack = [], [source]
+    while stack:
+        relation = stack.pop()
+        if relation.get("type") == "JOIN":
+            stack += [relation[side] for side in ("left", "right") if side in relation]
+        else:
+            leaves.append(relation)
+    return leaves
+
+
 def _longest_list(node: dict[str, Any]) -> int:
     """Return the size of the largest list that a list function's first argument makes."""
     arguments = arguments_of(node)
@@ -353,15 +417,17 @@ def _longest_list(node: dict[str, Any]) -> int:
         elif isinstance(part, dict):
             name = part.get("function_name")
             if isinstance(name, str):
-                longest = max(longest, literal_growth(name.lower(), part, 1))
+                longest = max(longest, literal_growth(name.lower(), part, 1, True))
             stack.extend(value for value in part.values() if isinstance(value, dict | list))
     return longest
 
 
-def walk(document: dict[str, Any], names: Names) -> TreeFacts:
-    """Return what a tree holds.
+def walk(document: dict[str, Any], sql: str, names: Names) -> TreeFacts:
+    """Return what a tree holds; ``sql`` is its text.
 
     Raises:
         StatementRefusedError: it holds something that statements of users may not.
     """
-    return _Walk(names).run(document)
+    # The trees of DuckDB 1.5 do not tell a CTE that is NOT MATERIALIZED.
+    words = sql.lower()
+    return _Walk(names, "materialized" in words and "not" in words).run(document)

@@ -17,6 +17,7 @@ import duckdb
 import orjson
 
 from chronoduck.engine.failures import translate
+from chronoduck.engine.guard.rules import RULES
 from chronoduck.engine.scopes.functions import (
     PLAIN_TABLE_FUNCTIONS,
     WORD_FUNCTIONS,
@@ -305,7 +306,5 @@ def check_names(names: Names, syntax: Syntax, schemas: Set[str]) -> None:
 
 def _refused(reason: str) -> StatementRefusedError:
     return StatementRefusedError(
-        f"this key sees a part of the database, and {reason}",
-        hint="SHOW TABLES and GET tables list what it sees.",
-        rule="outside-scope",
+        f"this key sees a part of the database, and {reason}", hint=RULES["scope"], rule="scope"
     )

@@ -37,7 +37,7 @@ __all__ = ["Attached", "NarrowedConnection", "Scopes", "check_reader", "has_filt
 
 T = TypeVar("T")
 _MAX_ATTACHED = 64
-"""Scopes that stay attached while nobody uses them: 30 KB each and 5 KB for each table."""
+"""Scopes that stay attached while nobody uses them: 100 KB each and 3 KB for each table."""
 _LEAVES_CATALOG = frozenset(
     ["select", "insert", "update", "delete", "merge_into", "copy", "checkpoint", "invalid"]
 )
@@ -106,7 +106,7 @@ class Scopes:
                 f"this key sees a part of the database and only runs SELECT, not "
                 f"{statement.kind.upper()}",
                 hint="SHOW TABLES, DESCRIBE and SUMMARIZE are run too.",
-                rule="narrowed-select-only",
+                rule="scope",
             )
         names = self.syntax.names(statement.text)
         schemas = {folded(name) for name in scope.schemas}

@@ -174,7 +174,9 @@ class AuditTrail:
         if thread.is_alive() or self._failure is not None:
             self._log.error("audit_events_lost", waiting_bytes=self._waiting_bytes())
         else:
-            self._log.info("audit_closed", seq=self._writer.seq, head=self._writer.head)
+            self._log.info(
+                "audit_closed", seq=self._writer.kept_head[0], head=self._writer.kept_head[1]
+            )
 
     # --- writing, in the thread ---------------------------------------------------------------
 
@@ -224,7 +226,7 @@ class AuditTrail:
             count, self._gap = self._gap, 0
         if count:
             since, until = time_text(self._gap_since), time_text(self._gap_until)
-            facts = {"count": count, "since": since, "until": until}
+            facts = {"verdict": "failed", "count": count, "since": since, "until": until}
             self._writer.add(act_fields(Act("events_dropped", time.time(), facts=facts), str))
             self._writer.flush()
 
@@ -248,7 +250,7 @@ class AuditTrail:
             or is_stalled
             or (thread is not None and not thread.is_alive()),
             "error": "" if self._failure is None else self._failure.strerror or "I/O error",
-            "head": {"seq": self._writer.seq, "hash": self._writer.head},
+            "head": dict(zip(("seq", "hash"), self._writer.kept_head, strict=True)),
         }
 
 

@@ -56,6 +56,9 @@ class AuditWriter:
         self._compressing: threading.Thread | None = None
         self.seq = 0
         self.head = FIRST
+        self._written_head = (0, FIRST)
+        self.kept_head = (0, FIRST)
+        """Number and hash of the last event that the disk surely has."""
         self.written = 0
         self.waiting_bytes = 0
 
@@ -94,6 +97,7 @@ class AuditWriter:
         if found := last_event(self._path):
             event, text = found
             self.seq, self.head = event["seq"], hashlib.sha256(text).hexdigest()
+            self._written_head = self.kept_head = (self.seq, self.head)
         elif rotated := rotated_files(self._path):
             self.seq = rotated[-1].first_seq  # unreadable; no file may take its name
         with self._path.open("rb") as file:
@@ -152,7 +156,10 @@ class AuditWriter:
             count = self._fitting()
             data = b"".join(self._lines[:count])
             self._append(data)
+            last = self._lines[count - 1].rstrip(b"\n")
             del self._lines[:count]
+            seq = self.seq - len(self._lines)
+            self._written_head = (seq, hashlib.sha256(last).hexdigest())
             self.waiting_bytes -= len(data)
             self.written += count
             if self._size >= self._settings.max_size:
@@ -190,6 +197,7 @@ class AuditWriter:
         if self._file is not None and self._is_dirty:
             os.fdatasync(self._file)
             self._is_dirty = False
+            self.kept_head = self._written_head
             self._synced_at = time.monotonic()
 
     # --- rotation -----------------------------------------------------------------------------

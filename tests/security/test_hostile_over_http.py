@@ -1,0 +1,108 @@
+"""Hostile statements over real HTTP to a real server: each is refused, nothing happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from chronoduck.principals import Role
+from tests.security.corpus import filled, hostile, mutated
+from tests.security.roles import ROLES_OVER_HTTP, token_of
+from tests.security.stage import Stage, stage_in
+from tests.server import Server
+
+pytestmark = pytest.mark.slow
+
+SNAPSHOT = (
+    "FROM users ORDER BY id",
+    "SHOW DATABASES",
+    "SELECT table_name FROM duckdb_tables() ORDER BY 1",
+    "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY 1",
+    "SELECT function_name FROM duckdb_functions() WHERE NOT internal ORDER BY 1",
+    "SELECT sequence_name, last_value FROM duckdb_sequences()",
+    "SELECT current_setting('memory_limit'), current_setting('threads')",
+    "SELECT current_setting('TimeZone'), current_setting('search_path')",
+)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage_in(tmp_path_factory.mktemp("stage")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def server(stage: Stage) -> Iterator[Server]:
+    with Server(stage.database.parent, DUCKDB_TEMP_DIRECTORY=stage.temp) as started:
+        yield started
+
+
+def client_of(server: Server, stage: Stage, role: Role) -> httpx2.Client:
+    return httpx2.Client(
+        base_url=f"{server.url}/api/v1/duckdb",
+        headers={"Authorization": f"Bearer {token_of(server, role)}"},
+        timeout=30,
+    )
+
+
+def snapshot(client: httpx2.Client) -> list[object]:
+    answers = []
+    for sql in SNAPSHOT:
+        response = client.post("/query", json={"query": sql})
+        assert response.status_code == 200, response.text
+        answers.append(response.json()["data"])
+    return answers
+
+
+def refused(response: httpx2.Response, stage: Stage, sql: str) -> bool:
+    """Whether the answer is a refusal or a fault of the statement, and tells nothing."""
+    assert stage.words not in response.text, sql
+    assert "hunter2" not in response.text
+    assert response.status_code < 500, (response.text, sql)
+    return response.status_code in (400, 403, 413, 422)
+
+
+@pytest.mark.parametrize("role", ROLES_OVER_HTTP)
+@pytest.mark.parametrize("path", ["query", "batch", "explain"])
+def test_hostile_statements_are_refused(
+    server: Server, stage: Stage, role: Role, path: str
+) -> None:
+    corpus = hostile() + list(mutated(hostile(), 2, seed=len(path)))
+    assert len(corpus) >= 2_000
+    with client_of(server, stage, role) as client:
+        before = snapshot(client)
+        ran = []
+        for statement in corpus:
+            sql = filled(statement, stage.places)
+            body: dict[str, object] = {"queries": [sql]} if path == "batch" else {"query": sql}
+            response = client.post(f"/{path}", json={**body, "timeout_seconds": 20})
+            if not refused(response, stage, sql):
+                ran.append(sql)
+        assert ran == []
+        assert snapshot(client) == before
+        assert client.get("/health").json()["status"] == "healthy"
+    stage.check()
+    spilled = [path for path in stage.temp.rglob("*") if path.is_file() and path.stat().st_size]
+    assert [path for path in spilled if path.suffix in (".csv", ".parquet", ".db")] == []
+
+
+@pytest.mark.parametrize("role", ROLES_OVER_HTTP)
+def test_a_batch_cannot_use_what_it_defines_to_get_around_a_rule(
+    server: Server, stage: Stage, role: Role
+) -> None:
+    chain = ["CREATE MACRO z0(a) AS a + a + a + a"]
+    chain += [f"CREATE MACRO z{i}(a) AS z{i - 1}(a) + z{i - 1}(a)" for i in range(1, 20)]
+    with client_of(server, stage, role) as client:
+        response = client.post("/batch", json={"queries": [*chain, "SELECT z19(1)"]})
+        assert response.status_code in (400, 403)
+        assert response.json()["rule"] in ("expansion", "nesting")
+        views = ["CREATE VIEW w0 AS FROM users"]
+        views += [
+            f"CREATE VIEW w{i} AS SELECT a.id FROM w{i - 1} a JOIN w{i - 1} USING (id)"
+            for i in range(1, 20)
+        ]
+        response = client.post("/batch", json={"queries": [*views, "FROM w19"]})
+        assert response.status_code in (400, 403)
+        assert client.post("/query", json={"query": "FROM z0"}).status_code == 400
