@@ -103,6 +103,8 @@ def test_a_statement_that_hears_nothing_ends_with_its_process(deaf: Server) -> N
     assert stuck["query_hash"] in found["last_reason"]
     assert "levenshtein" not in json.dumps([stuck, found])
     assert any(line["event"] == "server_replaced" for line in log)
+    trail = (deaf.directory / "test.db.audit.jsonl").read_text()
+    assert stuck["query_hash"] in trail, "the trail lost the statement that did it"
 
 
 def test_neighbours_are_answered_while_every_worker_hears_nothing(deaf: Server) -> None:
