@@ -45,6 +45,12 @@ class BlockShipper:
         """Blocks that did not agree with their checksum when they were looked at last."""
         self.shipped_bytes = 0
 
+    def reset(self) -> None:
+        """Forget what the replica holds."""
+        self.table = BlockTable()
+        self.pending.clear()
+        self._scanned_at = None
+
     def name_packs(self, generation: str, first: int) -> None:
         """Give new packs this generation's name, counting from ``first``."""
         self._generation, self._next_pack = generation, first

@@ -16,7 +16,7 @@ import orjson
 from chronoduck.replication.failures import LeaseHeldError
 from chronoduck.replication.records import LEASE_NAME
 from chronoduck.replication.restore_plan import time_text
-from chronoduck.storage import BlobConflictError, BlobStore
+from chronoduck.storage import BlobConflictError, BlobStore, StoreError
 
 __all__ = ["Lease", "LeaseRecord"]
 
@@ -90,9 +90,11 @@ class Lease:
 
         Raises:
             LeaseHeldError: somebody took the lease; nothing more may be shipped.
-            StoreError: the store failed; try again.
+            StoreError: the store failed, or the replica is not there any more; try again.
         """
         current, version = self._read()
+        if version is None:
+            raise StoreError(f"the lease in {self._store.url} is gone")
         if current is not None and current.session != self._me.session:
             self._is_held = False
             raise _held(current, self._store.url)

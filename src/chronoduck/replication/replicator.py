@@ -16,7 +16,11 @@ from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.counting_store import CountingBlobStore
 from chronoduck.replication.envelope import Envelope
-from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError
+from chronoduck.replication.failures import (
+    LeaseHeldError,
+    ReplicaDamagedError,
+    ReplicaMismatchError,
+)
 from chronoduck.replication.lease import Lease
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.messages import ReplicaState, ReplicaStatus
@@ -68,6 +72,8 @@ class Replicator:
             bytes_per_second=replica.scrub_rate * 1e6,
         )
         self._replica_id = ""
+        self._is_gone = False
+        """Whether the replica was not where it is, when the lease was renewed last."""
         self._bytes_before = 0
         self._is_resumed = False
         self._failures = 0
@@ -108,6 +114,8 @@ class Replicator:
             self._lease.release()
 
     def _resume(self, adopt: bool) -> None:
+        if self._replica_id:
+            self._check_place()
         self._lease.acquire()
         self._replica_id = self._archive.create()
         finish_plan(self._archive)
@@ -158,6 +166,9 @@ class Replicator:
                 self._resume(adopt=False)
             began_us = _now_us()
             step = self._last_step = self._shipper.step()
+            # After the writes: what was written to a place that is not the replica does not count.
+            if self._is_gone or "://" not in self._archive.url:
+                self._check_place()
         except StoreError as error:
             return self._note_failure(error)
         except (LeaseHeldError, ReplicaMismatchError) as error:
@@ -170,6 +181,24 @@ class Replicator:
         if step is Step.IDLE:
             return self._settings.replica.interval
         return _BUSY_SECONDS if step is Step.BUSY else 0.0
+
+    def _check_place(self) -> None:
+        """Look whether the replica is where it is: a directory may have been unmounted.
+
+        Raises:
+            StoreError: it is not; once it is back, it is compared anew, as at a start.
+        """
+        if self._archive.identity() == self._replica_id:
+            self._is_gone = False
+            return
+        if self._is_resumed:
+            self._is_resumed = False
+            self._shipper.reset()
+        raise StoreError(
+            f"the replica is not in {self._archive.url} any more",
+            hint="Mount it again; it then catches up. If it was removed on purpose, restart the service, "
+            "which begins a new one.",
+        )
 
     def _ship_rest(self, seconds: float) -> None:
         self._shipper.may_start_over = False  # the database is closed, or its service is dead
@@ -274,10 +303,11 @@ class Replicator:
         while not self._stopping.wait(_RENEW_SECONDS):
             if self._is_resumed:
                 try:
+                    self._is_gone = self._archive.identity() != self._replica_id
                     self._lease.renew()
                 except LeaseHeldError as error:
                     self._lost_lease = error
-                except StoreError:
+                except (StoreError, ReplicaDamagedError):
                     continue  # the next step says so; the lease lasts some more seconds
 
     def _prune_when_due(self) -> None:

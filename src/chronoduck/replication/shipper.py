@@ -113,6 +113,13 @@ class Shipper:
             self._file.close()
             self._file = None
 
+    def reset(self) -> None:
+        """Forget what the replica holds: it is to be compared anew."""
+        self.close()
+        self.generation = None
+        self._stalled = 0
+        self.blocks.reset()
+
     # --- a step -------------------------------------------------------------------------------
 
     def step(self) -> Step:

@@ -204,3 +204,35 @@ async def test_a_file_that_a_damaged_replica_cannot_judge_is_not_opened(settings
         async with DuckDBService(settings):
             raise AssertionError("it was opened")
     assert "chronoduck recover" in refused.value.hint
+
+
+@pytest.mark.parametrize("is_checkpointed", [False, True])
+async def test_a_replica_that_was_unmounted_is_compared_anew(
+    settings: Settings, tmp_path: Path, is_checkpointed: bool
+) -> None:
+    replica, away = tmp_path / "replica", tmp_path / "away"
+    before = {path.name for path in blobs(settings, "generations/*")}
+    async with DuckDBService(settings) as service:
+        await service.execute_query("INSERT INTO t VALUES (-2)")
+        await shipped(service, 2 * INSERTS + 2)
+        replica.rename(away)
+        replica.mkdir()  # the empty directory under a volume
+        await service.execute_query("INSERT INTO t VALUES (-3)")
+        async with asyncio.timeout(20):
+            while (await service.get_replication_status())["state"] != "failing":
+                await asyncio.sleep(0.01)
+        report = await service.get_replication_status()
+        assert "is not in" in report["error"]
+        assert not list(replica.glob("replica"))
+        if is_checkpointed:
+            await service.execute_query("CHECKPOINT")
+        await service.execute_query("INSERT INTO t VALUES (-4)")
+        replica.rename(tmp_path / "beneath")
+        away.rename(replica)
+        async with asyncio.timeout(60):
+            while (await service.get_replication_status())["state"] != "following":
+                await asyncio.sleep(0.01)
+    assert damages(settings) == ()
+    assert before <= {path.name for path in blobs(settings, "generations/*")}
+    restore_database(open_archive(settings), tmp_path / "out.db", verify="full")
+    assert count(tmp_path / "out.db") == 100_000 + 2 * INSERTS + 3
