@@ -160,6 +160,7 @@ class Server:
     def kill_server(self) -> int:
         """End only the process that answers, as a crash in it does; returns what its id was."""
         pid = self.server_pid
+        assert pid, "no process owns the database"  # 0 would be our own process group
         ends = watch_end(pid)
         os.kill(pid, signal.SIGKILL)
         ends()

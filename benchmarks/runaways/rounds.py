@@ -15,10 +15,12 @@ from benchmarks.runaways.neighbours import Answer, Latencies, Neighbours, ask
 from benchmarks.runaways.statements import ONE_DEADLINE_SECONDS
 from tests.server import Server
 
-__all__ = ["Kill", "Round", "kill_under_load", "measure_memory", "run_round"]
+__all__ = ["Kill", "Round", "kill_under_load", "make_key", "measure_memory", "run_round"]
 
 CLIENTS = 8
 _READY_SECONDS = 30.0
+_GROWN_UP_SECONDS = 10.5
+"""A server that dies younger is not replaced at once."""
 
 
 @dataclass
@@ -41,16 +43,22 @@ class Kill:
     neighbours: Latencies
 
 
-def run_round(server: Server, name: str, sql: str, *, times: int = 1) -> Round:
-    """Send the statement ``times`` at once with a deadline of 1 s while neighbours ask."""
+def run_round(
+    server: Server, name: str, sql: str, *, times: int = 1, token: str | None = None
+) -> Round:
+    """Send the statement ``times`` at once with a deadline of 1 s while neighbours ask.
+
+    ``token`` is the offender's; without one it is the admin.
+    """
     before = server.server_pid
+    offenders_token = token or server.token
     answers: list[Answer] = []
 
     def offend() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         began = time.monotonic()
         try:
-            answers.append(ask(connection, server.token, sql, ONE_DEADLINE_SECONDS))
+            answers.append(ask(connection, offenders_token, sql, ONE_DEADLINE_SECONDS))
         except (OSError, http.client.HTTPException):
             answers.append(Answer(0, "connection cut", time.monotonic() - began))
 
@@ -65,6 +73,14 @@ def run_round(server: Server, name: str, sql: str, *, times: int = 1) -> Round:
         time.sleep(0.5)
     worst = max(answers, key=lambda answer: answer.seconds)
     return Round(name, worst, server.server_pid != before, seen)
+
+
+def make_key(server: Server) -> str:
+    """Return the key of an analyst."""
+    with server.client() as client:
+        answer = client.post("/keys", json={"name": "offender", "role": "analyst"})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["key"])
 
 
 def _wait_until_settled(server: Server, before: int) -> None:
@@ -94,10 +110,10 @@ def wait_for_standby(server: Server) -> None:
 
 def kill_under_load(server: Server, *, with_standby: bool) -> Kill:
     """Kill the server's process while clients read and one inserts; compare what was acknowledged."""
+    began = time.monotonic()
     if with_standby:
         wait_for_standby(server)
-    else:
-        time.sleep(2.0)
+    time.sleep(max(0.0, began + _GROWN_UP_SECONDS - time.monotonic()))
     server.query("DELETE FROM counted")
     acknowledged: list[int] = []
     is_over = threading.Event()

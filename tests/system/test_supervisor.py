@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +103,8 @@ def test_a_statement_that_hears_nothing_ends_with_its_process(deaf: Server) -> N
     assert stuck["query_hash"] in found["last_reason"]
     assert "levenshtein" not in json.dumps([stuck, found])
     assert any(line["event"] == "server_replaced" for line in log)
+    trail = (deaf.directory / "test.db.audit.jsonl").read_text()
+    assert stuck["query_hash"] in trail, "the trail lost the statement that did it"
 
 
 def test_neighbours_are_answered_while_every_worker_hears_nothing(deaf: Server) -> None:
@@ -369,6 +372,30 @@ def _is_draining(client: httpx2.Client) -> bool:
     except httpx2.TransportError:
         return True
     return False
+
+
+def test_systemd_is_told_of_start_life_and_end(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+
+        def listen() -> None:
+            while b"over" not in heard:
+                heard.append(systemd.recv(1000))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        with Server(tmp_path, NOTIFY_SOCKET=tmp_path / "notify") as server:
+            until(lambda: any(b"READY=1" in each for each in heard), "it is not ready")
+            before = len(heard)
+            until(lambda: b"WATCHDOG=1" in heard[before:], "it does not tell that it lives")
+            assert server.stop() == 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"over", str(tmp_path / "notify"))
+        thread.join()
+    ready = next(n for n, each in enumerate(heard) if b"READY=1" in each)
+    assert any(each.startswith(b"EXTEND_TIMEOUT_USEC=") for each in heard[:ready])
+    assert b"STOPPING=1" in heard[ready:]
 
 
 # --- limits -------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ __all__ = ["UMASK", "PortInUseError", "run_loop", "serve", "serve_until_stopped"
 UMASK = 0o027
 """For all files of a service, its log's too: nothing for others, and only reading for its group."""
 _BEAT_SECONDS = 0.25
-_STOP_SLACK_SECONDS = 30.0
+_STOP_SLACK_SECONDS = 20.0
 """What closing the database and shipping the rest may take at an orderly end, beyond the grace."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -25,6 +26,8 @@ _ENDING_SECONDS = 0.25
 """How long statements that run well may end by themselves before the process does."""
 _FLUSH_SECONDS = 0.3
 """How long the last answers may take to leave."""
+_AUDIT_SECONDS = 0.5
+"""How long the audit trail may take for its last lines: they tell of the statement that did this."""
 _LOOK_SECONDS = 0.01
 
 
@@ -92,6 +95,9 @@ class Succession:
             connection.shutdown()  # at once when idle, else after its answer
         await service.abandon(_ENDING_SECONDS)
         await _wait_until(lambda: not connections, _FLUSH_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_AUDIT_SECONDS):
+                await asyncio.to_thread(service.audit.close)
         _end()
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chronoduck.supervision.channel import VARIABLE, Message
+from chronoduck.supervision.notify import ServiceManager
 from chronoduck.supervision.policy import Finish, RestartPolicy, ServerEnd, shell_code
 from chronoduck.supervision.process import ServerProcess
 
@@ -25,6 +26,8 @@ _TICK_SECONDS = 0.25
 _WARM_AFTER_SECONDS = 0.5
 """The standby is not warmed while the callers who waited for the new server are answered."""
 _STANDBY_RETRY_SECONDS = 10.0
+_STARTING_SECONDS = 30.0
+"""What we ask the service manager for again and again while a log is replayed."""
 _REPLACEMENT_SECONDS = 3.0
 """How long a server that wants to be replaced may take to end."""
 _SAME_WISH_SECONDS = 1.0
@@ -53,6 +56,7 @@ class Supervisor:
     def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = list(arguments)
         self._policy = RestartPolicy(random.random)
+        self._manager = ServiceManager()
         self._selector = selectors.DefaultSelector()
         self._server: ServerProcess | None = None
         self._standby: ServerProcess | None = None
@@ -138,6 +142,7 @@ class Supervisor:
                 process.wait()
         if self._listener is not None:
             self._listener.close()
+        self._manager.close()
 
     # --- what is heard ------------------------------------------------------------------------
 
@@ -161,6 +166,7 @@ class Supervisor:
         elif message.kind == "serving":
             server.serving_since = time.monotonic()
             self._has_served = True
+            self._manager.tell("READY=1", f"STATUS=served by process {server.pid}")
             if self._keeps_standby:
                 self._warm_at = time.monotonic() + _WARM_AFTER_SECONDS
         elif message.kind == "ending":
@@ -186,6 +192,7 @@ class Supervisor:
                 server.kill()
             return
         self._stopping_since = now
+        self._manager.tell("STOPPING=1")
         if server.serving_since is not None:
             server.ends_by = now + self._stop_seconds
         server.terminate()
@@ -195,6 +202,7 @@ class Supervisor:
             self._listener = None
 
     def _tick(self, now: float) -> None:
+        self._manager.tell("WATCHDOG=1")
         server = self._server
         if server is None:
             return
@@ -202,7 +210,9 @@ class Supervisor:
             if now > server.ends_by:
                 _log("error", "server_killed", reason="it did not end in time", pid=server.pid)
                 server.kill()
-        elif server.serving_since is not None:
+        elif server.serving_since is None:
+            self._manager.tell(f"EXTEND_TIMEOUT_USEC={int(_STARTING_SECONDS * 1e6)}")
+        else:
             server.silent_ticks += 1
             seconds = server.silent_ticks * _TICK_SECONDS
             if seconds > self._silent_limit_seconds:
@@ -219,7 +229,8 @@ class Supervisor:
             self._standby = None
             self._forget(standby)
             self._warm_at = time.monotonic() + _STANDBY_RETRY_SECONDS
-            _log("warning", "standby_died", code=shell_code(code))
+            if not self._is_stopping:
+                _log("warning", "standby_died", code=shell_code(code))
         if server is None:
             return shell_code(-signal.SIGTERM) if self._is_stopping else None
         code = server.poll()
