@@ -118,6 +118,7 @@ def test_every_kind_of_event_is_in_the_trail(tmp_path: Path) -> None:
         drive(server)
         # The last one of all: what was answered before is written by then.
         wait(lambda: "health" in {event.get("request_id") for event in events(server)})
+        wait(lambda: "audit_read" in {event["event"] for event in events(server)})
         found = events(server)
         assert [event["seq"] for event in found] == [*range(found[0]["seq"], 0, -1)]
         assert {event["event"] for event in found} == {

@@ -47,6 +47,9 @@ def test_keys_are_issued_listed_and_revoked_through_the_running_service(server: 
         *("--timeout", "2s", "--concurrent", "2", "--requests-per-minute", "60"),
         *("--engine-seconds-per-hour", "9.5", "--max-scan-rows", "1000"),
     )
+    for sql in ("CREATE TABLE pages (tld VARCHAR)", "CREATE SCHEMA open"):
+        server.query(sql)
+    server.query("CREATE TABLE open.t (i INTEGER)")
     made = create(here, "narrow", *options)
     (listed,) = json.loads(run_cli(here, "keys", "list", "--json").stdout)
     assert {k: v for k, v in made.items() if k != "key"} == listed

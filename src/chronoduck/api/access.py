@@ -133,13 +133,25 @@ def authenticator_of(request: Request) -> Authenticator:
 
 
 async def _identify(request: Request) -> Principal:
-    if _access_of(request).authenticate is not None:
-        principal = request.scope["state"].get(_PRINCIPAL)
+    """Return whom the credential stands for; a failure is recorded."""
+    state = request.scope["state"]
+    try:
+        if _access_of(request).authenticate is None:
+            return await authenticator_of(request).authenticate(
+                _credentials(request), _address(request)
+            )
+        principal = state.get(_PRINCIPAL)
         if isinstance(principal, Principal):
             return principal
         raise AuthenticationError("the application's authentication named no principal")
-    credentials = [value for name, value in request.scope["headers"] if name == b"authorization"]
-    return await authenticator_of(request).authenticate(credentials, _address(request))
+    except (AuthenticationError, TooManyAttemptsError) as error:
+        audit = service_of(request).audit
+        audit.authentication_failed(error.detail, _address(request), state["request_id"])
+        raise
+
+
+def _credentials(request: Request) -> list[bytes]:
+    return [value for name, value in request.scope["headers"] if name == b"authorization"]
 
 
 def _address(request: Request) -> str | None:
@@ -157,13 +169,7 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
         QuotaExceededError: the principal sent as many requests as it may.
     """
     state = request.scope["state"]
-    try:
-        principal = await _identify(request)
-    except (AuthenticationError, TooManyAttemptsError) as error:
-        service_of(request).audit.authentication_failed(
-            error.detail, _address(request), state["request_id"]
-        )
-        raise
+    principal = await _identify(request)
     caller = Caller(principal.name, state["request_id"], principal, _address(request))
     state[CALLER] = caller
     note = count_request if is_counted else show_quota
@@ -205,8 +211,9 @@ def required_role(dependant: Any) -> Role | None:
 
 async def is_admin(request: Request) -> bool:
     """Whether an admin's valid credential came with a request that needs none."""
+    is_given = _PRINCIPAL in request.scope["state"] or _credentials(request)
     try:
-        return (await _identify(request)).role is Role.ADMIN
+        return bool(is_given) and (await _identify(request)).role is Role.ADMIN
     except DuckDBException:
         return False
 
