@@ -217,8 +217,9 @@ class RunningResult:
         0 when it is not told.
         """
         peak_mb = round(peak_memory_bytes(self._connection) / 1e6, 3)
+        # DuckDB 2.0 refuses the connection's next statement while a result is half read.
+        self.release()
         if self._in_transaction:
-            self._reader = None
             self._in_transaction = False
             in_engine(
                 self._connection, self._sql, None, lambda: self._connection.execute("ROLLBACK")

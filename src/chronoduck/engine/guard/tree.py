@@ -312,7 +312,7 @@ class _Walk:
     def _table(self, path: list[str], node: dict[str, Any], place: _Place) -> None:
         qualified = node.get("qualified_name")
         if isinstance(qualified, dict) and qualified.get("path"):
-            path = [str(part).strip('"') for part in qualified["path"]]
+            path = [named for part in qualified["path"] if (named := str(part).strip('"'))]
         if self._names.is_trusted:
             return
         if not path:
