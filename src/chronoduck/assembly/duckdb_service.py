@@ -37,6 +37,7 @@ from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
+from chronoduck.monitoring.tracing import open_tracing
 from chronoduck.principals import LOCAL, Scope
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
@@ -103,6 +104,7 @@ class DuckDBService:
             mask_message=mask_message,
         )
         """The append-only trail; ``record`` and ``act`` are for every room."""
+        self.tracing = open_tracing(__version__) if self.settings.tracing else None
         self._log = get_logger("service")
         self._parts: Parts | None = None
         self._templates: TemplateLibrary | None = None
@@ -148,6 +150,7 @@ class DuckDBService:
                 self._statement_log.record,
                 self.metrics.statements.record,
                 self.audit.statement,
+                *([self.tracing.statement] if self.tracing else []),
             ),
             on_stuck=self._on_stuck,
             link=link,
@@ -182,6 +185,8 @@ class DuckDBService:
             self._log.info("service_stopped", graceful=not interrupted)
             self.audit.record("service_stopped", LOCAL, interrupted_statements=interrupted)
             await asyncio.to_thread(self.audit.close)
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.flush)
 
     async def abandon(self, grace_seconds: float) -> None:
         """Let statements end within the time and answer the rest, because this process ends.

@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     public_monitoring: Literal["basic", "full"] = "basic"
     """What health, statistics and metrics tell without a token: ``full`` adds paths and versions."""
 
+    tracing: bool = False
+    """Send OpenTelemetry traces; ``OTEL_EXPORTER_OTLP_ENDPOINT`` and its like tell where to."""
+
     host: str = "127.0.0.1"
     """Address that ``chronoduck serve`` listens on."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
