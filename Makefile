@@ -67,6 +67,10 @@ bench-durability: $(VENV)/bench.stamp ## measure replica, restore and loss; an h
 bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost others; writes benchmarks/RUNAWAYS.md
 	$(BIN)/python -m benchmarks.runaways $(ARGS)
 
+.PHONY: bench-operations
+bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's soak; writes benchmarks/OPERATIONS.md
+	$(BIN)/python -m benchmarks.operations $(ARGS)
+
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
