@@ -58,6 +58,17 @@ class QueryRequest(_Request):
     ] = "exact"
 
 
+class JobRequest(_Request):
+    """A statement that is run while nobody waits for it."""
+
+    query: Sql
+    params: Params = None
+    timeout_seconds: Annotated[
+        float | None, Field(gt=0, description="Deadline; default and limit DUCKDB_JOB_TIMEOUT.")
+    ] = None
+    max_rows: Annotated[int | None, Field(ge=1, description="Default: no limit.")] = None
+
+
 class QueryResponse(BaseModel):
     """A result; rows are arrays in the order of `columns`."""
 

@@ -49,6 +49,7 @@ from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
+from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.service.transactions import Transaction, open_transaction
 from chronoduck.settings import Settings, load_settings
@@ -156,6 +157,7 @@ class DuckDBService:
             link=link,
             quotas=self.quotas,
         )
+        await self._parts.jobs.open()
         self._is_stopped = self._is_draining = False
         self._started_at = time.monotonic()
         self._log.info(
@@ -336,6 +338,10 @@ class DuckDBService:
     async def jobs(self) -> JobRegistry:
         """Return the work that outlives its request."""
         return (await self._started()).jobs
+
+    async def statement_jobs(self) -> StatementJobs:
+        """Return what runs statements that nobody waits for."""
+        return (await self._started()).statement_jobs
 
     async def backups(self) -> Backups:
         """Return what makes, lists and verifies backups."""

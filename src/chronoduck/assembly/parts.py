@@ -34,12 +34,14 @@ from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
+from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.transfer import FileLoader
 
@@ -76,6 +78,7 @@ class Parts:
     checkpointer: Checkpointer
     link: ReplicatorLink | None
     jobs: JobRegistry
+    statement_jobs: StatementJobs
     backups: Backups
     drills: Drills
     guard: DiskGuard
@@ -145,7 +148,9 @@ class Parts:
             quotas,
         )
         queries = Queries(runner)
-        jobs = JobRegistry()
+        encoded = EncodedQueries(runner, instance.spool_directory)
+        store = JobStore(settings.jobs_path, settings.job.result_ttl, settings.job.space)
+        jobs = JobRegistry(store)
         backups = Backups(settings, checkpointer, jobs)
         drills = Drills(settings, jobs)
         checkpointer.start()
@@ -162,12 +167,13 @@ class Parts:
             runner=runner,
             ping=EnginePing(instance),
             queries=queries,
-            encoded=EncodedQueries(runner, instance.spool_directory),
+            encoded=encoded,
             catalog=Catalog(queries.execute, _in_thread(closers, access.scopes.plan)),
             loader=FileLoader(_Transactions(runner, Caller("load")), instance.spool_directory),
             checkpointer=checkpointer,
             link=link,
             jobs=jobs,
+            statement_jobs=StatementJobs(encoded, jobs, store),
             backups=backups,
             drills=drills,
             guard=guard,

@@ -181,7 +181,11 @@ class DuckDBInstance:
         for name in _CREDENTIALS if self.extensions["httpfs"] == "loaded" else ():
             root.execute(f"SET GLOBAL {name} = ''")  # RESET would bring them back
         root.execute("SET allow_persistent_secrets = false")
-        directories = [str(self.spool_directory), *settings.allowed_directories]
+        directories = [
+            str(self.spool_directory),
+            str(settings.jobs_path),
+            *settings.allowed_directories,
+        ]
         if settings.enable_s3 and self.extensions.get("httpfs") == "loaded":
             self._create_s3_secret(root)
             directories.append("s3://")

@@ -81,20 +81,22 @@ class StatementRunner:
         self.quotas = quotas or Quotas()
         self._sessions: dict[str, Session] = {}
 
-    def timeout(self, asked: float | None, limits: Limits) -> float:
+    def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
         """Return the deadline in seconds for what the caller asked for; its limits shorten it.
 
         Raises:
             InvalidRequestError: not above 0 or above ``DUCKDB_MAX_STATEMENT_TIMEOUT``.
         """
+        settings = self.settings
         longest = limits.statement_timeout or float("inf")
+        limit = settings.job.timeout if is_job else settings.max_statement_timeout
         if asked is None:
-            return min(longest, self.settings.statement_timeout)
-        limit = self.settings.max_statement_timeout
+            return min(longest, limit if is_job else settings.statement_timeout)
         if not 0 < asked <= limit:
+            variable = "DUCKDB_JOB_TIMEOUT" if is_job else "DUCKDB_MAX_STATEMENT_TIMEOUT"
             raise InvalidRequestError(
                 f"timeout_seconds is {asked:g}; it must be above 0 and at most {limit:g}",
-                hint="The operator sets the limit as DUCKDB_MAX_STATEMENT_TIMEOUT.",
+                hint=f"The operator sets the limit as {variable}.",
             )
         return min(longest, asked)
 
@@ -166,7 +168,12 @@ class StatementRunner:
         session.end(None)
 
     def open(
-        self, statement: Statement, caller: Caller, timeout: float | None = None
+        self,
+        statement: Statement,
+        caller: Caller,
+        timeout: float | None = None,
+        *,
+        is_job: bool = False,
     ) -> OpenStatement:
         """Begin a statement whose end the caller tells by ``end``, exactly once.
 
@@ -179,7 +186,7 @@ class StatementRunner:
             check_reader(caller.principal)
             self.admit(statement)
             account = self.quotas.account(caller.principal)
-            timeout = self.timeout(timeout, account.limits)
+            timeout = self.timeout(timeout, account.limits, is_job=is_job)
             account.open_statement()
         except DuckDBException as error:
             self.record_refusal(statement, caller, error)

@@ -6,6 +6,7 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    JobSettings,
     QuotaSettings,
     ReplicaSettings,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "JobSettings",
     "JwtSettings",
     "QuotaSettings",
     "ReplicaSettings",

@@ -17,6 +17,7 @@ __all__ = [
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "JobSettings",
     "QuotaSettings",
     "ReplicaSettings",
 ]
@@ -138,6 +139,19 @@ class AuditSettings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+
+class JobSettings(BaseSettings):
+    """Statements that outlive their request (``DUCKDB_JOB_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_JOB_", frozen=True, extra="forbid")
+
+    timeout: Seconds = 3600.0
+    """The longest deadline of a statement that runs as a job, and its default."""
+    result_ttl: Seconds = 86_400.0
+    """How long a job and its result are kept after its end."""
+    space: ByteCount = 10_000_000_000
+    """What all stored results may take together; beyond it jobs are refused."""
 
 
 class BackupSettings(BaseSettings):

@@ -25,6 +25,7 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    JobSettings,
     QuotaSettings,
     ReplicaSettings,
 )
@@ -182,6 +183,7 @@ class Settings(BaseSettings):
     jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
+    job: JobSettings = Field(default_factory=JobSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
 
     @field_validator("parquet_compression", mode="before")
@@ -239,6 +241,11 @@ class Settings(BaseSettings):
         return self.database_path.parent / "keys.json"
 
     @property
+    def jobs_path(self) -> Path:
+        """The directory of jobs and their results."""
+        return self.database_path.with_name(self.database_path.name + ".jobs")
+
+    @property
     def audit_path(self) -> Path:
         """The file that the audit trail is appended to."""
         return self.audit.file or self.database_path.with_name(
@@ -255,6 +262,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "jwt": JwtSettings,
     "quota": QuotaSettings,
     "transport": TransportSettings,
+    "job": JobSettings,
     "audit": AuditSettings,
 }
 """Fields of the settings that are settings of their own."""
