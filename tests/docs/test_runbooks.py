@@ -66,6 +66,13 @@ def test_there_is_a_disaster_for_every_runbook_and_no_other() -> None:
     assert set(DISASTERS) == set(PAGES)
 
 
+def test_every_component_of_health_leads_to_a_runbook() -> None:
+    keys = (REPOSITORY / "tests" / "golden" / "health.keys").read_text()
+    components = set(re.findall(r"^\.components\.(\w+)\.component$", keys, re.MULTILINE))
+    table = set(re.findall(r"^\| `(\w+)` \|", sections("service-degraded")["See"], re.MULTILINE))
+    assert components | {"service"} == table
+
+
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as stack:
