@@ -269,7 +269,9 @@ DISASTERS: dict[str, list[Disaster]] = {
     "service-down": [Disaster(_open_the_breaker, "unhealthy\nThe circuit breaker", BREAKER)],
     "service-missing": [Disaster(Machine.kill, "failed")],
     "service-degraded": [Disaster(_fail_a_backup, "backup: The last backup was not made")],
-    "circuit-breaker-open": [Disaster(_open_the_breaker, r"^open: [\s\S]*instance_failed", BREAKER)],
+    "circuit-breaker-open": [
+        Disaster(_open_the_breaker, r"^open: [\s\S]*instance_failed", BREAKER)
+    ],
     "engine-failing": [Disaster(_make_the_engine_fail, "File too large")],
     "errors": [Disaster(_time_out, r"^ +3 statement_timeout", SMALL)],
     "slow-queries": [Disaster(_one_long, r"range\(100000000\)", SMALL, is_broken=False)],
@@ -292,9 +294,7 @@ DISASTERS: dict[str, list[Disaster]] = {
         Disaster(_damage_a_block, "1 blocks of the database file are damaged"),
         Disaster(_damage_the_header, "recover"),
     ],
-    "scrub-overdue": [
-        Disaster(seen="scrub +0 %", settings={"DUCKDB_REPLICA_SCRUB_RATE": "0"})
-    ],
+    "scrub-overdue": [Disaster(seen="scrub +0 %", settings={"DUCKDB_REPLICA_SCRUB_RATE": "0"})],
     "drill": [Disaster(_damage_the_replica, "^$")],
     "does-not-start": [Disaster(_open_the_token, "fix: .*chmod 600")],
     "restarted-by-itself": [Disaster(_kill_the_server, '"count":1.*\n.*server_replaced')],
