@@ -133,3 +133,17 @@ def test_a_runbook_mends_what_it_is_for(
         until(is_well, 30)
     assert disaster.rows[0] <= machine.rows() <= disaster.rows[1]
     assert machine.health()["service_initialized"]
+
+
+@pytest.mark.slow
+def test_what_the_index_begins_with_names_what_is_wrong(tmp_path: Path, stack: ExitStack) -> None:
+    machine = _prepare(tmp_path, Disaster(), stack)
+    first = commands(INDEX)
+    assert "ok      service" in machine.run(first)
+    machine.kill()
+    (machine.data / "admin.token").chmod(0o644)
+    found = machine.run(first)
+    assert re.search(r"error +token .*\n.*fix: chmod 600", found), found
+    assert "chronoduck runbook" in found
+    shown = machine.run("chronoduck runbook DuckDBServiceMissing")  # no service runs
+    assert shown == PAGES["service-missing"]
