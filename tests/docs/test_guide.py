@@ -49,7 +49,9 @@ def _cells(row: Row) -> str:
 
 def _code(line: str) -> str:
     line = line.rstrip().replace("|", "\\|")
-    if line.startswith(("- ", "1. ", "2. ", "3. ", "4. ", "5. ")) and "alert: " not in line:
+    if line.startswith(("- ", "1. ", "2. ", "3. ", "4. ", "5. ")) and not line.startswith(
+        "- alert: "
+    ):
         return line.partition(" ")[2] if line.startswith("- ") else line
     indent = "&nbsp;" * (len(line) - len(line.lstrip()))
     return f"{indent}`{line.lstrip()}`"
