@@ -22,6 +22,8 @@ NOT_OF_THE_API = {
     "/openapi.json",
     "/static-offline-docs",
     "/docs/api/duckdb",
+    "/docs/api/duckdb/runbooks",
+    "/docs/api/duckdb/runbooks/{name}",
     "/docs/oauth2-redirect",
 }
 ROLES = {
