@@ -21,19 +21,17 @@ from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
-from chronoduck.assembly.state import EngineState, StateView
+from chronoduck.assembly.state import EngineState, make_reports
+from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.masking import mask_message, mask_statement
-from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
-from chronoduck.monitoring.history import QueryHistory
-from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
@@ -99,7 +97,7 @@ class DuckDBService:
         )
         self.quotas = Quotas(self.settings.quota.of)
         """What every principal may use and uses."""
-        self._history = QueryHistory()
+        self._statistics = StatementStatistics(self.settings)
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
         self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
         self.audit = AuditTrail(
@@ -135,15 +133,16 @@ class DuckDBService:
     async def _start(self) -> None:
         started = time.monotonic()
         parser = StatementParser()
-        directories = (
-            [self.settings.templates_directory] if self.settings.templates_directory else []
-        )
+        own = self.settings.templates_directory
         with closing(Guard(parser)) as guard:
-            self._templates = TemplateLibrary.load(directories, partial(_check_template, guard))
+            self._templates = TemplateLibrary.load(
+                [own] if own else [], partial(_check_template, guard)
+            )
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
         try:
             await asyncio.to_thread(self.audit.open)
+            await self._statistics.open()
         except BaseException:
             await asyncio.to_thread(instance.close)
             if link is not None:
@@ -154,7 +153,7 @@ class DuckDBService:
             parser,
             self.circuit_breaker,
             observers=(
-                self._history.record,
+                self._statistics.record,
                 self._statement_log.record,
                 self.metrics.statements.record,
                 self.audit.statement,
@@ -162,6 +161,7 @@ class DuckDBService:
             on_stuck=self._on_stuck,
             link=link,
             quotas=self.quotas,
+            statistics=self._statistics,
         )
         self._is_stopped = self._is_draining = False
         self._started_at = time.monotonic()
@@ -397,6 +397,12 @@ class DuckDBService:
         """Return counters, durations and the machine's load."""
         return self._report().statistics()
 
+    async def get_statement_statistics(
+        self, order: str = "total_time", limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """Return the most expensive statements by normalised text, first by ``order``; times in s."""
+        return await self._statistics.top(order, limit)
+
     async def get_performance_metrics(self) -> dict[str, Any]:
         """Return the short performance report."""
         return self._report().performance_metrics()
@@ -419,18 +425,13 @@ class DuckDBService:
 
     def _report(self) -> Reports:
         if self._reports is None:
-            budget = memory_budget(self.settings)
-            self._reports = Reports(
-                StateView(
-                    self.settings,
-                    self.circuit_breaker,
-                    budget,
-                    self._restarts,
-                    lambda: self._engine_state(),
-                    self.audit.get_status,
-                ),
-                self._history,
-                MachineProbe(budget.total_bytes, self.settings.database_path.parent),
+            self._reports = make_reports(
+                self.settings,
+                self.circuit_breaker,
+                self._restarts,
+                self._engine_state,
+                self.audit.get_status,
+                self._statistics,
             )
         return self._reports
 
@@ -438,13 +439,4 @@ class DuckDBService:
         parts = self._parts
         if parts is None or self._is_draining:
             return None
-        return EngineState(
-            parts.access,
-            parts.ping,
-            parts.checkpointer,
-            parts.link,
-            parts.backups,
-            parts.drills,
-            parts.guard,
-            self._started_at,
-        )
+        return EngineState.of(parts, self._started_at)

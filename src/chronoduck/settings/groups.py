@@ -17,6 +17,7 @@ __all__ = [
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "QueryLogSettings",
     "QuotaSettings",
     "ReplicaSettings",
 ]
@@ -128,6 +129,37 @@ class AuditSettings(BaseSettings):
     """Days after which a rotated file is deleted."""
     queue_size: ByteCount = 16_000_000
     """Events that wait in memory for a slow or full disk, in bytes; more are dropped and counted."""
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+
+class QueryLogSettings(BaseSettings):
+    """``chronoduck.query_log``, which admins query with SQL (``DUCKDB_QUERY_LOG_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_QUERY_LOG_", frozen=True, extra="forbid")
+
+    enabled: bool = True
+    """Whether there is one; without it the windows of the statistics do not outlive a restart."""
+    file: Path | None = None
+    """Where it is; default: ``DATABASE.query_log/query_log.duckdb`` beside the database."""
+    text: Literal["normalized", "masked", "none"] = "normalized"
+    """Texts without their literals, texts with their secrets masked, or no texts."""
+    keep_rows: Annotated[int, Field(ge=1_000)] = 1_000_000
+    """Newest statements that are kept; about 100 MB a million."""
+    keep_days: Annotated[int, Field(ge=1)] = 30
+    """Days after which a statement is deleted."""
+    interval: Seconds = 1.0
+    """How often statements are written; what a killed process loses of the log."""
+    queue_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Statements that wait in memory for a slow or full disk; more are dropped and counted."""
 
     @field_validator("file", mode="before")
     @classmethod

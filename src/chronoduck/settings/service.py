@@ -25,6 +25,7 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    QueryLogSettings,
     QuotaSettings,
     ReplicaSettings,
 )
@@ -177,6 +178,7 @@ class Settings(BaseSettings):
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    query_log: QueryLogSettings = Field(default_factory=QueryLogSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -239,6 +241,14 @@ class Settings(BaseSettings):
             self.database_path.name + ".audit.jsonl"
         )
 
+    @property
+    def query_log_path(self) -> Path:
+        """The file of the query log, in a directory that is nobody else's."""
+        return self.query_log.file or (
+            self.database_path.with_name(self.database_path.name + ".query_log")
+            / "query_log.duckdb"
+        )
+
 
 GROUPS: dict[str, type[BaseSettings]] = {
     "breaker": BreakerSettings,
@@ -250,6 +260,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "quota": QuotaSettings,
     "transport": TransportSettings,
     "audit": AuditSettings,
+    "query_log": QueryLogSettings,
 }
 """Fields of the settings that are settings of their own."""
 

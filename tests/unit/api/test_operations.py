@@ -173,7 +173,7 @@ async def test_statistics_have_the_keys_of_the_guide_and_no_sql(
     assert {"initialized", "uptime_seconds", "memory_limit", "worker_threads"} <= set(
         report["service"]
     )
-    assert set(report["performance"]) == {"avg_query_time", "recent_query_times", "success_rate"}
+    assert {"avg_query_time", "recent_query_times", "success_rate"} <= set(report["performance"])
     assert set(report["query_analysis"]) == {
         "total_queries",
         "min_time",
