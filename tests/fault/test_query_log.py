@@ -79,7 +79,7 @@ def test_a_log_from_a_server_that_runs_is_not_taken_by_another(tmp_path: Path) -
     """A copy of the database beside it has a log of its own."""
     with Server(tmp_path) as server:
         server.query("SELECT 1 AS mine")
-        shared = tmp_path / "test.db.query_log" / "query_log.duckdb"
+        shared = tmp_path / "test.query_log" / "query_log.duckdb"
         other = tmp_path / "other"
         other.mkdir()
         with Server(other, DUCKDB_QUERY_LOG_FILE=shared) as second:

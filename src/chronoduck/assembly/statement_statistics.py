@@ -15,6 +15,7 @@ from chronoduck.engine.masking import mask_statement
 from chronoduck.engine.normalizing import NORMALIZED_CHARACTERS, fingerprint, normalize_statement
 from chronoduck.engine.query_log import QUERY_LOG_COLUMNS, QueryLogStore
 from chronoduck.errors import InvalidRequestError
+from chronoduck.logs import get_logger
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.statements import (
     ORDERS,
@@ -30,6 +31,8 @@ from chronoduck.settings import Settings
 __all__ = ["StatementStatistics"]
 
 _LAST_WORDS_SECONDS = 1.0
+_LAST_WRITES_SECONDS = 5.0
+"""How long a disk that hangs may hold up the end."""
 
 
 class StatementStatistics:
@@ -65,11 +68,10 @@ class StatementStatistics:
             return
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="chronoduck-statistics")
         if self._store is not None:
-            now = time.time()
-            saved = await asyncio.get_running_loop().run_in_executor(
-                self._executor, _open_store, self._store, StatementWindows.oldest(now)
+            # No statement is run yet: the windows are this thread's for the moment.
+            await asyncio.get_running_loop().run_in_executor(
+                self._executor, _open_store, self._store, self._windows
             )
-            self._windows.load(saved, now)
         self._feed.start(self._executor)
 
     async def close(self) -> None:
@@ -77,10 +79,16 @@ class StatementStatistics:
         executor, self._executor = self._executor, None
         if executor is None:
             return
+        stopping = asyncio.ensure_future(self._stop(executor))
+        await asyncio.wait([stopping], timeout=_LAST_WRITES_SECONDS)
+        if not stopping.done():
+            get_logger("query_log").warning("query_log_not_closed", waiting=self._feed.waiting)
+        executor.shutdown(wait=False)
+
+    async def _stop(self, executor: ThreadPoolExecutor) -> None:
         await self._feed.stop()
         if self._store is not None:
             await asyncio.get_running_loop().run_in_executor(executor, self._store.close)
-        executor.shutdown(wait=False)
 
     async def flush(self) -> None:
         """Return when everything that was observed before is in the ranking and the query log."""
@@ -159,9 +167,10 @@ class StatementStatistics:
         return [_describe(each) for each in self._ranking.top(order, limit)]
 
 
-def _open_store(store: QueryLogStore, since: int) -> list[tuple[int, str]]:
+def _open_store(store: QueryLogStore, windows: StatementWindows) -> None:
+    now = time.time()
     store.open()
-    return store.read_windows(since)
+    windows.load(store.read_windows(windows.oldest(now)), now)
 
 
 def _row(record: StatementRecord, text: str | None, digest: str) -> tuple[Any, ...]:

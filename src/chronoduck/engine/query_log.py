@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +53,10 @@ QUERY_LOG_COLUMNS: dict[str, str] = {
 }
 """Columns of ``chronoduck.query_log`` and their types; ``time`` is the end, in UTC."""
 
-_MEMORY_LIMIT = "256MB"
+_MEMORY_LIMIT = "128MB"
+_SPILL_LIMIT = "1GB"
+_CHECKPOINT_SIZE = "4MB"
+"""Of the write-ahead log: what is not in the file yet is in memory, and a checkpoint needs some, too."""
 _MEMORY_ROWS = 50_000
 """Rows that are kept while there is no file to keep them in."""
 _KEPT_WINDOWS_SECONDS = 8 * 86_400
@@ -75,8 +79,13 @@ DELETE FROM chronoduck.query_log WHERE time < greatest(
     (SELECT time FROM chronoduck.query_log ORDER BY time DESC LIMIT 1 OFFSET ?)
 )
 """
-_HELD = ("Could not set lock", "Conflicting lock", "Permission denied")
-"""Words of failures that are not the file's fault."""
+_NOT_ITS_FAULT = re.compile(
+    r"Could not set lock|Conflicting lock|Permission denied|No space left|quota exceeded"
+    r"|Too many open files|Out of Memory|failed to allocate",
+    re.IGNORECASE,
+)
+"""Failures that a new file would meet, too."""
+_RETRY_SECONDS = 60.0
 
 _log = get_logger("query_log")
 
@@ -91,6 +100,8 @@ class QueryLogStore:
         self._root: Connection | None = None
         self._lock = threading.Lock()
         self._unpruned = 0
+        self._retry_at = 0.0
+        """``time.monotonic()``: when to look for the file again."""
         self.is_persistent = False
         self.error: str | None = None
         """Why it is not in its file, or not open at all."""
@@ -112,16 +123,34 @@ class QueryLogStore:
             self._root = self._open_file()
             self.is_persistent = True
         except (OSError, duckdb.Error) as error:
-            self._root = _connect(":memory:")
+            self._root = _connect(None)
             self.is_persistent = False
             self.error = _reason(error)
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
             _log.warning("query_log_in_memory", reason=self.error)
+
+    def _return_to_file(self) -> None:
+        """Go on in the file, now that it can be opened, with what was kept in memory meanwhile."""
+        self._retry_at = time.monotonic() + _RETRY_SECONDS
+        memory = self._root
+        if memory is None or is_open_here(self._path):
+            return
+        try:
+            with contextlib.closing(memory.cursor()) as cursor:
+                kept = cursor.execute("FROM chronoduck.query_log").to_arrow_table()
+            self._root = self._open_file()
+        except (OSError, duckdb.Error):
+            return
+        self.is_persistent = True
+        memory.close()
+        self._insert(kept, ())
+        _log.info("query_log_in_file_again", rows=kept.num_rows)
 
     def _open_file(self) -> Connection:
         try:
-            return _connect(str(self._path))
+            return _connect(self._path)
         except duckdb.Error as error:
-            if any(words in str(error) for words in _HELD):
+            if _NOT_ITS_FAULT.search(str(error)):
                 raise
             reason = _reason(error)
         aside = self._path.with_name(self._path.name + ".damaged")
@@ -129,7 +158,7 @@ class QueryLogStore:
         with contextlib.suppress(FileNotFoundError):
             _wal_of(self._path).replace(_wal_of(aside))
         _log.warning("query_log_set_aside", reason=reason, file=str(aside))
-        return _connect(str(self._path))
+        return _connect(self._path)
 
     def append(
         self, columns: Mapping[str, Sequence[Any]], windows: Sequence[tuple[int, str]]
@@ -138,24 +167,14 @@ class QueryLogStore:
 
         Returns whether they were kept; a log that failed is opened anew by the next call.
         """
-        self.open()
-        root = self._root
-        if root is None:
-            return False
         incoming = pa.table(dict(columns), schema=_SCHEMA)
+        self.open()
+        if self._root is None:
+            return False
         try:
-            with contextlib.closing(root.cursor()) as cursor:
-                cursor.execute("BEGIN").fetchall()
-                cursor.register("incoming", incoming)
-                _run(cursor, "INSERT INTO chronoduck.query_log SELECT * FROM incoming")
-                for start, counts in windows:
-                    _run(cursor, "DELETE FROM chronoduck.query_windows WHERE start = ?", [start])
-                    _run(
-                        cursor,
-                        "INSERT INTO chronoduck.query_windows VALUES (?, ?)",
-                        [start, counts],
-                    )
-                _run(cursor, "COMMIT")
+            if not self.is_persistent and time.monotonic() >= self._retry_at:
+                self._return_to_file()
+            self._insert(incoming, windows)
             self._unpruned += incoming.num_rows
             if self._unpruned >= max(1_000, self._kept_rows // 20):
                 self.prune()
@@ -168,6 +187,17 @@ class QueryLogStore:
         if self.is_persistent:
             self.error = None
         return True
+
+    def _insert(self, incoming: pa.Table, windows: Sequence[tuple[int, str]]) -> None:
+        assert self._root is not None  # noqa: S101 - the log is open
+        with contextlib.closing(self._root.cursor()) as cursor:
+            _run(cursor, "BEGIN")
+            cursor.register("incoming", incoming)
+            _run(cursor, "INSERT INTO chronoduck.query_log SELECT * FROM incoming")
+            for window in windows:
+                _run(cursor, "DELETE FROM chronoduck.query_windows WHERE start = ?", window[:1])
+                _run(cursor, "INSERT INTO chronoduck.query_windows VALUES (?, ?)", window)
+            _run(cursor, "COMMIT")
 
     @property
     def _kept_rows(self) -> int:
@@ -250,8 +280,10 @@ def reading_query_log() -> Iterator[None]:
         raise
 
 
-def _connect(path: str) -> Connection:
-    """Open an instance in which the file is the catalogue ``chronoduck`` and nothing else is."""
+def _connect(path: Path | None) -> Connection:
+    """Open an instance in which the file is the catalogue ``chronoduck``, and nothing else is."""
+    file = ":memory:" if path is None else str(path)
+    spill = "" if path is None else f"{path}.tmp"
     previous = os.umask(0o077)
     try:
         root = duckdb.connect(
@@ -264,16 +296,17 @@ def _connect(path: str) -> Connection:
                 "allow_community_extensions": "false",
                 "errors_as_json": "true",
                 "threads": "1",
+                "wal_autocheckpoint": _CHECKPOINT_SIZE,
                 "memory_limit": _MEMORY_LIMIT,
             },
         )
         try:
-            quoted = path.replace("'", "''")
             for statement in (
-                f"ATTACH '{quoted}' AS chronoduck",
+                f"ATTACH {_quoted(file)} AS chronoduck",
                 *_TABLES,
                 "SET allow_persistent_secrets = false",
-                "SET temp_directory = ''",
+                f"SET temp_directory = {_quoted(spill)}",
+                f"SET max_temp_directory_size = '{_SPILL_LIMIT}'",
                 "SET GLOBAL TimeZone = 'UTC'",
                 "SET GLOBAL arrow_lossless_conversion = true",
                 f"SET allowed_configs = {sorted(CURSOR_SETTINGS)}",
@@ -287,6 +320,10 @@ def _connect(path: str) -> Connection:
     finally:
         os.umask(previous)
     return root
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _run(connection: Connection, sql: str, params: Sequence[Any] = ()) -> None:

@@ -149,11 +149,11 @@ class QueryLogSettings(BaseSettings):
     enabled: bool = True
     """Whether there is one; without it the windows of the statistics do not outlive a restart."""
     file: Path | None = None
-    """Where it is; default: ``DATABASE.query_log/query_log.duckdb`` beside the database."""
+    """Where it is; default: ``NAME.query_log/query_log.duckdb`` beside ``NAME.db``."""
     text: Literal["normalized", "masked", "none"] = "normalized"
     """Texts without their literals, texts with their secrets masked, or no texts."""
     keep_rows: Annotated[int, Field(ge=1_000)] = 1_000_000
-    """Newest statements that are kept; about 100 MB a million."""
+    """Newest statements that are kept; about 50 MB a million."""
     keep_days: Annotated[int, Field(ge=1)] = 30
     """Days after which a statement is deleted."""
     interval: Seconds = 1.0

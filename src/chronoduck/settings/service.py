@@ -244,10 +244,9 @@ class Settings(BaseSettings):
     @property
     def query_log_path(self) -> Path:
         """The file of the query log, in a directory that is nobody else's."""
-        return self.query_log.file or (
-            self.database_path.with_name(self.database_path.name + ".query_log")
-            / "query_log.duckdb"
-        )
+        # Not NAME.db.query_log: people write NAME.db* when they move a database.
+        directory = self.database_path.with_name(self.database_path.stem + ".query_log")
+        return self.query_log.file or directory / "query_log.duckdb"
 
 
 GROUPS: dict[str, type[BaseSettings]] = {

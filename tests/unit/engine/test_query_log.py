@@ -121,8 +121,14 @@ def test_a_file_that_another_process_holds_is_left_to_it(path: Path) -> None:
         assert "lock" in store.error
         assert store.append(columns(2), [])
         assert count_rows(store) == 2
-        store.close()
         holder.stdin.close()
+        holder.wait()
+    store._retry_at = 0.0  # a minute later
+    assert store.append(columns(1), [])
+    assert store.is_persistent
+    assert store.error is None
+    assert count_rows(store) == 3
+    store.close()
     assert not path.with_name("query_log.duckdb.damaged").exists()
 
 
