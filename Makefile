@@ -71,16 +71,20 @@ bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost ot
 bench-overhead: $(VENV)/bench.stamp ## measure what statistics, metrics and query log cost; writes benchmarks/OVERHEAD.md
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 
+.PHONY: bench-operations
+bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's soak; writes benchmarks/OPERATIONS.md
+	$(BIN)/python -m benchmarks.operations $(ARGS)
+
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --group build \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --group build \
 		pyproject.toml --output-file requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --group build --group test --group lint \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --group build --group test --group lint \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --group build --group bench \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --group build --group bench \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/bench.txt
 
 .PHONY: clean

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import httpx2
 import pytest
 
@@ -85,6 +86,35 @@ def test_a_running_service_follows_the_file_that_another_process_changes(server:
         assert status(server, token) == 200
         file.remove(key.id)
         assert status(server, token) in (401, 429)
+
+
+def test_a_scope_that_cannot_be_kept_is_refused_without_a_service_too(tmp_path: Path) -> None:
+    def refused(*options: str) -> str:
+        command = ("keys", "create", "--name", "narrow", "--role", "analyst", "--json")
+        done = run_cli(tmp_path, *command, *options)
+        assert done.returncode != 0
+        assert done.stdout == ""
+        return done.stderr
+
+    pages = ("--table", "pages", "--filter")
+    # There is no database yet: only what is no condition for any table is known.
+    assert "syntax error" in refused(*pages, "pages=tld = = 'org'")
+    assert "a subquery" in refused(*pages, "pages=tld IN (SELECT 'org')")
+    early = run_cli(tmp_path, "keys", "create", "--name", "early", "--role", "viewer", *pages[:2])
+    assert early.returncode == 0
+    assert "There is no database" in early.stderr
+    with duckdb.connect(str(tmp_path / "test.db")) as connection:
+        connection.execute("CREATE SCHEMA s; CREATE TABLE s.base (tld VARCHAR, n INTEGER)")
+        connection.execute("CREATE VIEW s.shown AS FROM s.base; CREATE TABLE pages AS FROM s.base")
+    assert "there is no table or view main.nothing" in refused("--table", "nothing")
+    assert "no column tdl" in refused(*pages, "pages=tdl = 'org'")
+    assert "date_trunc" in refused(*pages, "pages=date_trunc(n) = n")
+    assert "reads s.base" in refused("--table", "s.shown")
+    before = (tmp_path / "test.db").read_bytes()
+    create(tmp_path, "fits", "--role", "analyst", *pages, "pages=tld = 'org'", "--schema", "s")
+    assert (tmp_path / "test.db").read_bytes() == before
+    names = [key["name"] for key in json.loads(run_cli(tmp_path, "keys", "list", "--json").stdout)]
+    assert names == ["early", "fits"]
 
 
 def test_keys_outlive_a_crash_of_the_service(tmp_path: Path) -> None:

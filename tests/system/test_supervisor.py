@@ -327,7 +327,7 @@ def test_a_successor_waits_for_who_took_the_file_in_between(server: Server) -> N
 # --- ends ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
     with Server(tmp_path, DUCKDB_STANDBY="true") as server:
         server.query("CREATE TABLE t AS SELECT 1 AS a")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chronoduck import logs
 from chronoduck.assembly import DuckDBService
-from chronoduck.logs import configure_logging, get_logger, line_writer
+from chronoduck.logs import configure_logging, get_logger, line_writer, lines, reopen_log
 from chronoduck.settings import Settings
 
 
@@ -23,7 +24,7 @@ from chronoduck.settings import Settings
 def _restored_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    monkeypatch.setattr(logs, "_json_lines", None)
+    monkeypatch.setattr(lines, "_json_lines", None)
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -42,12 +43,12 @@ def test_lines_are_json_with_time_level_and_event_first(
     get_logger("test").info("opened", path=Path("/x"), rows=3)
     line_writer("test")(logging.INFO, "statement", {"rows": 1, "execution_time": 0.5})
     logging.getLogger("uvicorn").warning("from a %s", "library")
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [list(line)[:3] for line in lines] == [["timestamp", "level", "event"]] * 3
-    assert [line["event"] for line in lines] == ["opened", "statement", "from a library"]
-    assert lines[0]["path"] == "/x"
-    assert list(lines[1])[-1] == "execution_time"
-    assert lines[2]["level"] == "warning"
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [list(line)[:3] for line in written] == [["timestamp", "level", "event"]] * 3
+    assert [line["event"] for line in written] == ["opened", "statement", "from a library"]
+    assert written[0]["path"] == "/x"
+    assert list(written[1])[-1] == "execution_time"
+    assert written[2]["level"] == "warning"
 
 
 def test_lines_from_many_threads_are_all_there_and_whole(
@@ -68,9 +69,9 @@ def test_lines_from_many_threads_are_all_there_and_whole(
     for thread in threads:
         thread.join()
     flush()
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    written = [json.loads(line) for line in file.read_text().splitlines()]
     for worker in range(8):
-        assert [x["number"] for x in lines if x["worker"] == worker] == list(range(500))
+        assert [x["number"] for x in written if x["worker"] == worker] == list(range(500))
 
 
 def test_a_full_file_is_rotated_and_old_ones_are_bounded(
@@ -81,10 +82,53 @@ def test_a_full_file_is_rotated_and_old_ones_are_bounded(
     log = get_logger("test")
     for number in range(100):
         log.warning("line", number=number)
-    names = sorted(path.name for path in tmp_path.glob("service.log*"))
-    assert names == ["service.log", "service.log.1", "service.log.2"]
+    names = until_compressed(tmp_path)
+    assert names == ["service.log", "service.log.1.gz", "service.log.2.gz"]
+    text = "".join(unpacked(tmp_path / name) for name in reversed(names[1:]))
+    numbers = [json.loads(line)["number"] for line in (text + file.read_text()).splitlines()]
+    assert numbers == list(range(numbers[0], 100))
     assert all(path.stat().st_size <= 2048 for path in tmp_path.glob("service.log*"))
-    assert json.loads(file.read_text().splitlines()[-1])["number"] == 99
+
+
+def unpacked(file: Path) -> str:
+    return gzip.decompress(file.read_bytes()).decode()
+
+
+def until_compressed(directory: Path) -> list[str]:
+    for _ in range(500):
+        names = sorted(path.name for path in directory.glob("service.log*"))
+        if "service.log.1" not in names and "service.log.1.gz.part" not in names:
+            return names
+        time.sleep(0.01)
+    raise AssertionError(names)
+
+
+def test_what_a_killed_process_did_not_compress_is_compressed_at_the_start(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    (tmp_path / "service.log.1").write_text("old lines\n")
+    configure_logging(make_settings(log_file=tmp_path / "service.log"))
+    assert until_compressed(tmp_path) == ["service.log", "service.log.1.gz"]
+    assert unpacked(tmp_path / "service.log.1.gz") == "old lines\n"
+
+
+def test_a_file_that_was_moved_away_is_opened_anew(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    file = tmp_path / "service.log"
+    configure_logging(make_settings(log_file=file))
+    log = get_logger("test")
+    log.warning("before")
+    file.rename(tmp_path / "moved")
+    assert reopen_log()
+    log.warning("after")
+    assert json.loads(file.read_text())["event"] == "after"
+    assert json.loads((tmp_path / "moved").read_text())["event"] == "before"
+
+
+def test_there_is_nothing_to_reopen_without_a_file(make_settings: Callable[..., Settings]) -> None:
+    configure_logging(make_settings())
+    assert not reopen_log()
 
 
 def test_the_form_for_people(
@@ -116,13 +160,13 @@ async def test_a_program_with_its_own_logging_gets_records(
     async with DuckDBService(settings) as service:
         await service.execute_query("SELECT 'a secret'")
         await asyncio.sleep(0)
-    lines: list[dict[str, Any]] = [
+    written: list[dict[str, Any]] = [
         json.loads(record.message)
         for record in caplog.records
         if record.name.endswith("statements")
     ]
-    assert [line["kind"] for line in lines] == ["select"]
-    assert lines[0]["outcome"] == "ok"
+    assert [line["kind"] for line in written] == ["select"]
+    assert written[0]["outcome"] == "ok"
     assert "a secret" not in caplog.text
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "authenticator_of",
     "body_schema",
     "is_admin",
+    "is_leaving",
     "read_body",
     "remember",
     "required_role",
@@ -84,6 +85,8 @@ class Access:
     """The host application's own dependency; it alone tells who asks, then."""
     authenticator: Authenticator | None = None
     """``None`` until the service has started, and where the host tells who asks."""
+    is_leaving: bool = False
+    """Whether this process will soon accept nobody any more."""
     body_memory: BodyMemory = field(init=False)
     """What large JSON bodies may take together."""
 
@@ -113,6 +116,12 @@ def remember(request: Request, principal: Any) -> None:
 def _access_of(request: Request) -> Access:
     access: Access = request.scope["state"][ACCESS]
     return access
+
+
+def is_leaving(request: Request) -> bool:
+    """Whether this process will soon accept nobody any more."""
+    access: Access = request.scope["state"][ACCESS]
+    return access.is_leaving
 
 
 def service_of(request: Request) -> DuckDBService:

@@ -17,6 +17,7 @@ from chronoduck.api.middleware import EnvelopeMiddleware
 from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
 from chronoduck.api.proxies import ForwardedMiddleware, TrustedProxies
 from chronoduck.api.request_metrics import RequestMetricsMiddleware
+from chronoduck.api.request_traces import RequestTracesMiddleware
 from chronoduck.api.router import API_PREFIX, Authenticate, join_public, join_routes, opened
 from chronoduck.api.routes import metrics
 from chronoduck.api.routes.query import DirectQuery
@@ -98,6 +99,8 @@ def _add_outer_middleware(app: FastAPI, service: DuckDBService) -> None:
             expose_headers=("X-Request-ID", "X-Result-Truncated", "Retry-After", "Location"),
         )
     app.add_middleware(EnvelopeMiddleware)
+    if service.tracing is not None:
+        app.add_middleware(RequestTracesMiddleware, tracing=service.tracing)
     app.add_middleware(RequestMetricsMiddleware, metrics=service.metrics.requests)
     if transport.trusted_proxies:
         app.add_middleware(ForwardedMiddleware, proxies=TrustedProxies(transport.trusted_proxies))

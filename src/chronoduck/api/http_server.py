@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import resource
+import ssl
 
 import uvicorn
 from fastapi import FastAPI
 
 from chronoduck.api.http_protocol import guarded_protocol
-from chronoduck.api.tls import tls_context
 from chronoduck.logs import get_logger
 from chronoduck.settings import Settings, TransportSettings
 
@@ -19,18 +19,15 @@ _OTHER_FILES = 512
 """Descriptors for the database, its replica, spill files and backups."""
 
 
-def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """Return the server's configuration: the guarded protocol, and TLS if there is a certificate.
+def server_config(app: FastAPI, settings: Settings, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    """Return the server's configuration: the guarded protocol, and TLS if there is a context.
 
     Raises this process's limit of open files to what the connections need.
-
-    Raises:
-        SettingsError: the certificate or its key cannot be used.
     """
     limits = _within_file_limit(settings.transport)
     return uvicorn.Config(
         app,
-        http=guarded_protocol(limits, tls_context(limits)),  # type: ignore[arg-type] # only called
+        http=guarded_protocol(limits, tls),  # type: ignore[arg-type] # only called
         ws="none",
         log_config=None,
         access_log=False,

@@ -8,7 +8,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chronoduck.monitoring.metrics import RequestMetrics
 
-__all__ = ["RequestMetricsMiddleware"]
+__all__ = ["RequestMetricsMiddleware", "route_of"]
+
+
+def route_of(scope: Scope) -> str | None:
+    """Return the path that the request was routed by, as it is declared; None: there is none."""
+    path: str | None = getattr(scope.get("route"), "path", None) or scope.get("chronoduck.route")
+    return path
 
 
 class RequestMetricsMiddleware:
@@ -34,6 +40,5 @@ class RequestMetricsMiddleware:
         try:
             await self._app(scope, receive, watch)
         finally:
-            route = scope.get("route")
-            path = getattr(route, "path", None) or scope.get("chronoduck.route")
-            self._metrics.record(scope["method"], path, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.record(scope["method"], route_of(scope), status, seconds)

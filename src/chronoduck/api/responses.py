@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +17,7 @@ from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.service.encoded import EncodedResult
 from chronoduck.service.jobs import Job
-from chronoduck.service.records import Caller
+from chronoduck.service.records import Caller, RunningStatement
 
 __all__ = ["ClientGone", "DisconnectGuard", "JsonResponse", "ResultResponse", "job_response"]
 
@@ -94,6 +95,16 @@ class DisconnectGuard:
             self._task.cancel()
 
 
+def _server_timing(running: RunningStatement) -> str:
+    """Return the times until the first byte in ms, as browsers and curl users read them."""
+    execute = running.engine_seconds - running.encode_seconds
+    total = time.perf_counter() - running.started
+    return (
+        f"queue;dur={1e3 * running.queue_seconds:.2f}, execute;dur={1e3 * execute:.2f}, "
+        f"encode;dur={1e3 * running.encode_seconds:.2f}, total;dur={1e3 * total:.2f}"
+    )
+
+
 class ResultResponse(Response):
     """A result in its format. A failure after the first byte cuts the connection before its end.
 
@@ -103,7 +114,12 @@ class ResultResponse(Response):
 
     def __init__(self, result: EncodedResult) -> None:
         truncated = {True: "true", False: "false", None: "pending"}[result.truncated]
-        headers = {"X-Result-Truncated": truncated, "Vary": "Accept", "Cache-Control": "no-store"}
+        headers = {
+            "X-Result-Truncated": truncated,
+            "Vary": "Accept",
+            "Cache-Control": "no-store",
+            "Server-Timing": _server_timing(result.running),
+        }
         if result.length is not None:
             headers["Content-Length"] = str(result.length)
         self._result = result

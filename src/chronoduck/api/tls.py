@@ -9,7 +9,7 @@ from pathlib import Path
 from chronoduck.errors import SettingsError
 from chronoduck.settings import TransportSettings
 
-__all__ = ["tls_context"]
+__all__ = ["reload_certificate", "tls_context"]
 
 
 def tls_context(transport: TransportSettings) -> ssl.SSLContext | None:
@@ -41,6 +41,17 @@ def tls_context(transport: TransportSettings) -> ssl.SSLContext | None:
             hint="Both must be PEM and belong together; the key must have no passphrase.",
         ) from error
     return context
+
+
+def reload_certificate(context: ssl.SSLContext, transport: TransportSettings) -> None:
+    """Have connections from now on get what is in the files now; the present ones go on.
+
+    Raises:
+        SettingsError: the files are unusable; the context is as it was.
+    """
+    tls_context(transport)  # a pair that does not belong together would stay half loaded
+    assert transport.tls_cert_file is not None  # noqa: S101 - there is a context
+    context.load_cert_chain(transport.tls_cert_file, transport.tls_key_file, lambda: b"")
 
 
 def _check_readable(variable: str, path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chronoduck.assembly.schedule import Schedule
@@ -31,6 +31,7 @@ class Backups:
         self._jobs = jobs
         self._last: Job | None = None
         self._last_success: datetime | None = None
+        self._since = datetime.now(UTC)
         self._looking: asyncio.Task[None] | None = None
         is_on = settings.backup.dir is not None
         self._schedule = Schedule(settings.backup.schedule if is_on else "", self.create)
@@ -128,8 +129,18 @@ class Backups:
             "last_success_at": self._last_success.isoformat(timespec="seconds")
             if self._last_success
             else None,
+            "is_overdue": self._is_overdue,
             "last_error": last.error["code"] if last and last.error and failed else "",
         }
+
+    @property
+    def _is_overdue(self) -> bool:
+        """Whether two of the schedule's times have passed without a backup, however that came."""
+        interval = self._schedule.interval_seconds
+        if interval is None:
+            return False
+        last = max(self._last_success or self._since, self._since)
+        return datetime.now(UTC) - last > timedelta(seconds=2 * interval)
 
     def _shelf(self) -> Shelf:
         shelf = Shelf.of(self._settings)

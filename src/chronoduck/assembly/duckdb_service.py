@@ -6,8 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -23,12 +22,12 @@ from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, make_reports
 from chronoduck.assembly.statement_statistics import StatementStatistics
+from chronoduck.assembly.templates import load_templates
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
-from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.pool import ConnectionPool
-from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
@@ -36,7 +35,8 @@ from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
-from chronoduck.principals import LOCAL, Role, Scope
+from chronoduck.monitoring.tracing import open_tracing
+from chronoduck.principals import LOCAL, Scope
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
@@ -53,11 +53,6 @@ from chronoduck.settings import Settings, load_settings
 from chronoduck.transfer import FileLoader
 
 __all__ = ["DuckDBService"]
-
-
-def _check_template(guard: Guard, sql: str) -> Statement:
-    """Return what a template's text is, judged as it will be when a viewer runs it."""
-    return guard.judge(sql, Role.VIEWER, "template")
 
 
 class DuckDBService:
@@ -107,6 +102,7 @@ class DuckDBService:
             mask_message=mask_message,
         )
         """The append-only trail; ``record`` and ``act`` are for every room."""
+        self.tracing = open_tracing(__version__) if self.settings.tracing else None
         self._log = get_logger("service")
         self._parts: Parts | None = None
         self._templates: TemplateLibrary | None = None
@@ -133,11 +129,7 @@ class DuckDBService:
     async def _start(self) -> None:
         started = time.monotonic()
         parser = StatementParser()
-        own = self.settings.templates_directory
-        with closing(Guard(parser)) as guard:
-            self._templates = TemplateLibrary.load(
-                [own] if own else [], partial(_check_template, guard)
-            )
+        self._templates = load_templates(self.settings, parser)
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
         try:
@@ -157,6 +149,7 @@ class DuckDBService:
                 self._statement_log.record,
                 self.metrics.statements.record,
                 self.audit.statement,
+                *([self.tracing.statement] if self.tracing else []),
             ),
             on_stuck=self._on_stuck,
             link=link,
@@ -192,6 +185,8 @@ class DuckDBService:
             self._log.info("service_stopped", graceful=not interrupted)
             self.audit.record("service_stopped", LOCAL, interrupted_statements=interrupted)
             await asyncio.to_thread(self.audit.close)
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.flush)
 
     async def abandon(self, grace_seconds: float) -> None:
         """Let statements end within the time and answer the rest, because this process ends.

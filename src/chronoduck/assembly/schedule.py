@@ -25,6 +25,15 @@ class Schedule:
         self._log = get_logger("schedule")
         self.next_at: datetime | None = None
 
+    @property
+    def interval_seconds(self) -> float | None:
+        """Time between the next two of its times; None: never."""
+        if not self._crontab:
+            return None
+        times = CronSim(self._crontab, datetime.now(UTC))
+        first = next(times)
+        return (next(times) - first).total_seconds()
+
     def start(self) -> None:
         """Begin to follow the schedule."""
         if self._crontab:

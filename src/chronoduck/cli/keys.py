@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
+from rich.markup import escape
 
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.keys import KeyWish
@@ -23,8 +24,9 @@ from chronoduck.cli.target import (
     find_target,
     settings_for,
 )
+from chronoduck.engine.scopes import check_unserved
 from chronoduck.errors import DatabaseLockedError, InvalidRequestError
-from chronoduck.principals import Limits, Role, TableGrant
+from chronoduck.principals import Limits, Role, Scope, TableGrant
 from chronoduck.storage.durable_write import make_directories
 from chronoduck.units import parse_bytes, parse_seconds
 
@@ -91,16 +93,29 @@ def create(
     if isinstance(store, RemoteService):
         facts = store.call("POST", "/keys", json=_body(wish))
     else:
-        make_directories(store.path.parent)
-        now = time.time()
-        key, token = store.add(wish, now)
-        facts = {"key": token, **key.describe(now)}
+        facts = _add(store, wish, settings_for(database).database_path)
     if as_json:
         print_json(facts)
         return
     until = f", valid until {facts['expires_at']}" if facts["expires_at"] else ""
     errors.print(f"[dim]The key {facts['name']} ({facts['role']}{until}); it is shown only now:[/]")
     console.print(facts["key"], soft_wrap=True)
+
+
+def _add(store: KeyFile, wish: KeyWish, database: Path) -> dict[str, Any]:
+    """Issue a key while no service runs, and return its facts."""
+    if wish.tables or wish.schemas:
+        check_unserved(database, Scope(wish.tables, wish.schemas))
+    make_directories(store.path.parent)
+    now = time.time()
+    key, token = store.add(wish, now)
+    if not database.exists():
+        # Somebody who forgot --database would wonder why the service does not know the key.
+        errors.print(
+            f"[dim]There is no database {escape(str(database))} yet: only a service that is "
+            "started with it knows this key.[/]"
+        )
+    return {"key": token, **key.describe(now)}
 
 
 @app.command("list")

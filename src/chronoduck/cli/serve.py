@@ -18,9 +18,12 @@ import uvloop
 
 from chronoduck.api import create_app
 from chronoduck.api.http_server import server_config
+from chronoduck.api.tls import tls_context
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.authentication import check_credentials
 from chronoduck.cli.exposure import exposures
+from chronoduck.cli.leaving import LeavingServer
+from chronoduck.cli.reloading import Reloading
 from chronoduck.cli.succession import Succession, warm_up
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
@@ -137,8 +140,11 @@ async def serve_until_stopped(
         # What lives from now on lives for ever: the collector need not look at it for each request.
         gc.collect()
         gc.freeze()
-        config = server_config(create_app(service), settings)
-        server = uvicorn.Server(config)
+        app, tls = create_app(service), tls_context(settings.transport)
+        config = server_config(app, settings, tls)
+        server = LeavingServer(config, app.state.access, settings.shutdown_delay)
+        reloading = Reloading(service, app, tls)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.begin)
         succession.attach(server, service)
         # The server sends itself the signal again once it has stopped; by then we are done.
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -164,7 +170,7 @@ def _open_and_share(settings: Settings, link: SupervisorLink) -> socket.socket:
         listener,
         standby=settings.standby,
         silent_seconds=settings.silent_seconds,
-        stop_seconds=2 * settings.shutdown_grace + _STOP_SLACK_SECONDS,
+        stop_seconds=settings.shutdown_delay + 2 * settings.shutdown_grace + _STOP_SLACK_SECONDS,
     )
     return listener
 

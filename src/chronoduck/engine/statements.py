@@ -29,6 +29,7 @@ _WRITING_CTE = re.compile(
     r"\(\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE
 )
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
+_ALTER = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*+ALTER\b", re.IGNORECASE | re.DOTALL)
 _SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
 _QUERY_LOG = re.compile("query_log", re.IGNORECASE)
 
@@ -118,7 +119,15 @@ class StatementParser:
             raise DuckDBQueryError(
                 "the text holds no statement", hint="Send one SQL statement.", category="empty"
             )
-        is_pivot = kinds == ["multi"] or _is_pivot(kinds, [part.query for part in parts])
+        texts = [part.query for part in parts]
+        if _ALTER.match(sql) and (kinds == ["multi"] or (len(parts) > 1 and not any(texts))):
+            # DuckDB makes a transaction of its own of it: ALTER, UPDATE, ALTER.
+            refuse(
+                "one-statement",
+                "ADD COLUMN with a DEFAULT that is computed is several statements",
+                "Add the column without it, ALTER it to SET DEFAULT, and UPDATE the rows there are.",
+            )
+        is_pivot = kinds == ["multi"] or _is_pivot(kinds, texts)
         if len(parts) > 1 and not is_pivot:
             refuse(
                 "one-statement",

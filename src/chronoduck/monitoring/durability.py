@@ -105,7 +105,10 @@ def scrub_finding(status: dict[str, Any]) -> Finding:
     """Judge what the background check of the file's blocks found."""
     damaged = status["damaged_blocks"] if status else 0
     if not damaged:
-        return Finding("file", Status.HEALTHY)
+        last = _time(status["scrubbed_us"]) if status else None
+        return Finding(
+            "file", Status.HEALTHY, f"All blocks were read last at {last}" if last else ""
+        )
     return Finding(
         "file",
         Status.UNHEALTHY,
@@ -127,13 +130,21 @@ def checkpoint_finding(checkpoints: dict[str, Any]) -> Finding:
 
 
 def backup_finding(backups: dict[str, Any]) -> Finding:
-    """Judge whether the last backup was made."""
-    if not backups or not backups["last_error"]:
-        return Finding("backup", Status.HEALTHY)
+    """Judge whether the last backup was made, and when it should have been."""
+    if not backups or not backups["enabled"]:
+        return Finding("backup", Status.HEALTHY, "No backups are made by this service")
+    last = backups["last_success_at"]
+    reason = f"The last backup is of {last}" if last else "No backup was made yet"
+    if backups["last_error"]:
+        reason = f"The last backup was not made ({backups['last_error']})"
+    elif backups["is_overdue"]:
+        reason = f"{reason}; two of the schedule's times have passed since"
+    else:
+        return Finding("backup", Status.HEALTHY, reason)
     return Finding(
         "backup",
         Status.DEGRADED,
-        f"The last backup was not made ({backups['last_error']})",
+        reason,
         "GET jobs tells why; `chronoduck backup create` makes one now.",
     )
 

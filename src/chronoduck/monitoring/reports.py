@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chronoduck.monitoring.audit import audit_finding
+from chronoduck.monitoring.clock import ClockProbe
 from chronoduck.monitoring.durability import (
     backup_finding,
     checkpoint_finding,
@@ -91,6 +92,7 @@ class Reports:
         self._statements = statements
         self._history = statements.history
         self._machine = machine
+        self._clock = ClockProbe()
 
     async def health(self) -> dict[str, Any]:
         """Return the health report; ``database_path`` is in it and must be dropped for the public."""
@@ -229,6 +231,7 @@ class Reports:
             restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),
             audit_finding(self._view.audit_status()),
+            self._clock.finding(),
         ]
 
     def _engine_finding(self, answer: EngineAnswer | None, silent_seconds: float) -> Finding:

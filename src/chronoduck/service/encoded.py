@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, StatementCancelledError
 from chronoduck.principals import Limits
 from chronoduck.service.batch import Query, run_batch
-from chronoduck.service.records import Caller
+from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.result_caps import ResultCap, lesser
 from chronoduck.service.runner import OpenStatement, StatementRunner
 from chronoduck.service.scan_limit import check_scan
@@ -72,6 +73,8 @@ class EncodedResult:
     media_type: str
     body: bytes
     truncated: bool | None
+    running: RunningStatement
+    """The times it took so far."""
     rest: ByteStream | None = None
     length: int | None = None
     """Total length in bytes, when it is known."""
@@ -152,7 +155,9 @@ class _Encoding:
         assert result is not None and encoder is not None  # noqa: S101, PT018 - set by begin()
         batch = None if self.truncated else result.next_batch()
         if batch is not None:
+            began = time.perf_counter()
             piece = self._cap.encode(batch, encoder.rows)
+            self._session.running.encode_seconds += time.perf_counter() - began
             self.truncated = self._cap.is_reached or None
             self._session.running.rows = self._cap.rows
             return piece
@@ -186,6 +191,7 @@ class EncodedQueries:
         opened = self._runner.open(statement, caller, request.timeout)
         request = _held_to(request, opened.account.limits)
         encoding = _Encoding(request, statement, opened.session)
+        running = opened.session.running
         try:
             if request.whole:
                 return await self._spooled(encoding, opened, statement)
@@ -195,11 +201,11 @@ class EncodedQueries:
             if encoding.is_done:
                 _finish(encoding, opened, statement)
                 return EncodedResult(
-                    encoding.media_type, body, encoding.truncated, length=len(body)
+                    encoding.media_type, body, encoding.truncated, running, length=len(body)
                 )
             opened.session.hold()
             rest = _EngineStream(encoding, opened, statement)
-            return EncodedResult(encoding.media_type, body, None, rest)
+            return EncodedResult(encoding.media_type, body, None, running, rest)
         except BaseException as error:
             opened.end(error)
             raise
@@ -250,7 +256,12 @@ class EncodedQueries:
             spool.close()
             raise
         return EncodedResult(
-            encoding.media_type, b"", encoding.truncated, _FileStream(spool), length
+            encoding.media_type,
+            b"",
+            encoding.truncated,
+            opened.session.running,
+            _FileStream(spool),
+            length,
         )
 
 

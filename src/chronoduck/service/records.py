@@ -43,6 +43,7 @@ class RunningStatement:
     state: Literal["waiting", "running", "streaming"] = "waiting"
     queue_seconds: float = 0.0
     engine_seconds: float = 0.0
+    encode_seconds: float = 0.0
     rows: int = 0
     bytes: int = 0
     memory_mb: float = 0.0
@@ -68,6 +69,8 @@ class StatementRecord:
     memory_mb: float
     engine_seconds: float = 0.0
     """Time that it held a worker; a cancelled one may still hold it and is charged for that later."""
+    encode_seconds: float = 0.0
+    """The part of it that went into the bytes of the result."""
     bytes: int = 0
     """Of the encoded result; 0 when its rows were handed over as Python values or Arrow batches."""
     rule: str | None = None

@@ -360,6 +360,7 @@ class OpenStatement:
             rows=running.rows,
             memory_mb=running.memory_mb,
             engine_seconds=running.engine_seconds,
+            encode_seconds=running.encode_seconds,
             bytes=running.bytes,
             rule=_rule(error),
         )

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chronoduck.principals import Role
-from chronoduck.settings.values import Seconds, Skew
+from chronoduck.settings.values import Delay, Seconds
 
 __all__ = ["AuthSettings", "JwtSettings"]
 
@@ -68,7 +68,7 @@ class JwtSettings(BaseSettings):
         default_factory=dict
     )
     """Which value of the claim means which role: ``staff=analyst,editors=writer``."""
-    clock_skew: Skew = 30.0
+    clock_skew: Delay = 30.0
     """How far the clocks of platform and service may differ."""
     jwks_refresh: Seconds = 600.0
     """How often the key set is fetched again."""

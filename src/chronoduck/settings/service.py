@@ -33,6 +33,7 @@ from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
     ByteCount,
+    Delay,
     LogFormat,
     LogLevel,
     PathList,
@@ -92,6 +93,8 @@ class Settings(BaseSettings):
     """The largest file that can be uploaded for loading."""
     shutdown_grace: Seconds = 10.0
     """How long running statements may finish at shutdown before they are interrupted."""
+    shutdown_delay: Delay = 0.0
+    """How long requests are still taken after SIGTERM while `health/ready` already says no."""
     stuck_seconds: Seconds = 5.0
     """How long a statement may not listen to its interrupt before the server's process is replaced."""
     silent_seconds: Seconds = 5.0
@@ -114,6 +117,9 @@ class Settings(BaseSettings):
 
     public_monitoring: Literal["basic", "full"] = "basic"
     """What health, statistics and metrics tell without a token: ``full`` adds paths and versions."""
+
+    tracing: bool = False
+    """Send OpenTelemetry traces; ``OTEL_EXPORTER_OTLP_ENDPOINT`` and its like tell where to."""
 
     host: str = "127.0.0.1"
     """Address that ``chronoduck serve`` listens on."""

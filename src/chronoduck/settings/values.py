@@ -15,11 +15,11 @@ from chronoduck.units import parse_bytes, parse_seconds
 __all__ = [
     "ByteCount",
     "Crontab",
+    "Delay",
     "LogFormat",
     "LogLevel",
     "PathList",
     "Seconds",
-    "Skew",
     "SpaceCount",
     "to_bytes",
 ]
@@ -54,7 +54,7 @@ def _path_list(value: Any) -> Any:
 ByteCount = Annotated[int, BeforeValidator(to_bytes), Field(gt=0)]
 SpaceCount = Annotated[int, BeforeValidator(to_bytes), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
-Skew = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=300)]
+Delay = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=300)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 Crontab = Annotated[str, AfterValidator(_crontab)]

@@ -61,9 +61,13 @@ class ServerProcess:
         """Return its exit code, negative for a signal; None while it lives."""
         return self._process.poll()
 
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self._send(signal.SIGTERM)
+    def terminate(self, wish: signal.Signals) -> None:
+        """Ask it to end, as we were asked."""
+        self._send(wish)
+
+    def reload(self) -> None:
+        """Ask it to read its files again."""
+        self._send(signal.SIGHUP)
 
     def kill(self) -> None:
         """End it."""

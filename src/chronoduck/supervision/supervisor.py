@@ -32,7 +32,7 @@ _REPLACEMENT_SECONDS = 3.0
 """How long a server that wants to be replaced may take to end."""
 _SAME_WISH_SECONDS = 1.0
 """Signals so close together are one: Ctrl-C reaches us from the terminal, and again from `make`."""
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def is_supervised() -> bool:
@@ -68,6 +68,8 @@ class Supervisor:
         self._warm_at: float | None = None
         self._has_served = False
         self._stopping_since: float | None = None
+        self._has_terminal = _has_terminal()
+        """Then SIGHUP says that its window was closed; else it asks to read files again."""
         self._restarts = 0
         self._last_restart: dict[str, Any] | None = None
 
@@ -78,8 +80,9 @@ class Supervisor:
             wakeup.setblocking(False)
             signalled.setblocking(False)
             signal.set_wakeup_fd(signalled.fileno())
-            for number in (*_ENDING, signal.SIGCHLD):
-                signal.signal(number, lambda *_: None)
+            for number in (*_ENDING, signal.SIGHUP, signal.SIGCHLD):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                    signal.signal(number, lambda *_: None)
             self._selector.register(wakeup, selectors.EVENT_READ)
             try:
                 return self._loop(wakeup)
@@ -177,10 +180,12 @@ class Supervisor:
 
     def _handle_signals(self, numbers: bytes) -> None:
         for number in numbers:
-            if number in _ENDING:
-                self._stop()
+            if number in _ENDING or (number == signal.SIGHUP and self._has_terminal):
+                self._stop(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+            elif number == signal.SIGHUP and self._server and self._server.serving_since:
+                self._server.reload()
 
-    def _stop(self) -> None:
+    def _stop(self, wish: signal.Signals) -> None:
         """Pass the first signal on; a second one, later, ends everything at once."""
         server, now = self._server, time.monotonic()
         if self._stopping_since is not None and now - self._stopping_since < _SAME_WISH_SECONDS:
@@ -195,7 +200,7 @@ class Supervisor:
         self._manager.tell("STOPPING=1")
         if server.serving_since is not None:
             server.ends_by = now + self._stop_seconds
-        server.terminate()
+        server.terminate(wish)
         if self._listener is not None:
             # From now on it is the server's alone: nobody may wait for an answer that never comes.
             self._listener.close()
@@ -267,6 +272,14 @@ class Supervisor:
             next_in_seconds=round(wait_seconds, 3),
             **{name: value for name, value in self._last_restart.items() if name != "at"},
         )
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _describe(code: int) -> str:

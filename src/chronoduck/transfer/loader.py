@@ -178,7 +178,7 @@ class FileLoader:
         reader = _reader(file_format, opened.head)
         try:
             added = await self._transact(
-                lambda session: _add_file(session, reader, path, quote_table(job.table), job.table)
+                lambda session: _add_file(session, reader, path, job.table)
             )
         except DuckDBQueryError as error:
             # The engine names its own copy of the file, which says nothing to the caller.
@@ -312,7 +312,10 @@ def _add_chunk(
     return added, good - added, rejects
 
 
-def _add_file(session: SqlSession, reader: str, path: Path, quoted: str, table: str) -> int:
+def _add_file(session: SqlSession, reader: str, path: Path, table: str) -> int:
+    # A schema's name could be that of another catalogue, such as one of a narrowed key.
+    database = str(session.execute("SELECT current_database()")[0][0])
+    quoted = quote_table(table, database)
     if table == CAPTURES_TABLE:
         _create_schema(session)
     session.execute(
@@ -325,8 +328,8 @@ def _add_file(session: SqlSession, reader: str, path: Path, quoted: str, table: 
     return int(str(rows[0][0]))
 
 
-def quote_table(table: str) -> str:
-    """Return ``table`` or ``schema.table`` as SQL, every part quoted.
+def quote_table(table: str, database: str) -> str:
+    """Return ``table`` or ``schema.table`` of a database as SQL, every part quoted.
 
     Raises:
         LoadError: a part is empty or there are more than two.
@@ -334,4 +337,5 @@ def quote_table(table: str) -> str:
     parts = table.split(".")
     if len(parts) > 2 or not all(parts):
         raise LoadError(f"{table!r} is not a table name", hint="Write table or schema.table.")
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+    schema = [] if len(parts) == 2 else ["main"]
+    return ".".join('"' + part.replace('"', '""') + '"' for part in (database, *schema, *parts))

@@ -139,3 +139,16 @@ def _shared_parser() -> StatementParser:
     if not _PARSERS:
         _PARSERS.append(StatementParser())
     return _PARSERS[0]
+
+
+@pytest.mark.parametrize("default", ["now()", "1 + 1"])
+@pytest.mark.parametrize("name", ["c", '"a;b"'])
+def test_a_column_with_a_computed_default_is_refused_with_the_way_around_it(
+    parser: StatementParser, name: str, default: str
+) -> None:
+    """DuckDB makes a transaction of it, which 2.0 names like a PIVOT: it is no read."""
+    with pytest.raises(StatementRefusedError) as caught:
+        parser.parse(f"/* x */ -- y\nalter table t ADD COLUMN {name} DATE DEFAULT ({default})")
+    assert caught.value.rule == "one-statement"
+    assert "SET DEFAULT" in caught.value.hint
+    assert parser.parse(f"ALTER TABLE t ADD COLUMN {name} INTEGER DEFAULT 7").is_alter

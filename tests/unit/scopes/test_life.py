@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from chronoduck.errors import (
     DuckDBException,
     DuckDBQueryError,
     InvalidRequestError,
+    LoadError,
     PermissionDeniedError,
     StatementRefusedError,
 )
@@ -222,6 +224,40 @@ async def test_nobody_reaches_into_a_scope(filled: DuckDBService) -> None:
     ):
         with pytest.raises(StatementRefusedError):
             await filled.execute_query(sql)
+
+
+async def test_a_file_is_not_loaded_into_a_scope(filled: DuckDBService) -> None:
+    await rows(filled, "FROM t")
+    (catalog,) = await databases(filled)
+    loader = await filled.loader()
+    with pytest.raises(LoadError, match=f"{catalog} does not exist"):
+        async for _ in loader.load(
+            io.BytesIO(b'{"x": 1}'), name="x.json", table=f"{catalog}.planted"
+        ):
+            pass
+    assert await rows(filled, "SHOW TABLES") == [("t",)]
+
+
+async def test_a_view_that_takes_a_tables_name_unnoticed_is_not_seen_through(
+    filled: DuckDBService,
+) -> None:
+    """Between the commit of others and the news of it, the scope still holds the table's view."""
+    whole = narrowed(TableGrant("t"))
+    assert await rows(filled, "SELECT count(*) FROM t") == [(2,)]
+    assert await rows(filled, "SELECT count(*) FROM t", whole) == [(3,)]
+    assert filled._parts is not None
+    with filled._parts.instance.cursor() as raw:
+        raw.execute("DROP TABLE t")
+        raw.execute("CREATE VIEW t AS SELECT 'a' AS k, length(x)::INTEGER AS v FROM other")
+    for caller in (FILTERED, whole):
+        with pytest.raises(DuckDBQueryError, match="t does not exist"):
+            await rows(filled, "FROM t", caller)
+
+
+async def test_a_table_with_a_column_called_rowid_is_seen(filled: DuckDBService) -> None:
+    await filled.execute_query("CREATE TABLE own AS SELECT 'a' AS k, 5 AS \"RowId\"")
+    for caller in (narrowed(TableGrant("own")), narrowed(TableGrant("own", row_filter="k = 'a'"))):
+        assert await rows(filled, "FROM own", caller) == [("a", 5)]
 
 
 async def test_macros_types_and_temporary_objects_of_others_are_out_of_reach(

@@ -221,9 +221,10 @@ async def test_statements_at_the_same_time_share_what_is_left(
             return_exceptions=True,
         )
         assert all(isinstance(each, QuotaExceededError) for each in ends), ends
-        # Three ran at once, for a third of the time each; the interrupt takes a moment to work.
+        # Three ran at once, for a third of the time each, counted from when they were handed to a
+        # worker; on a busy machine it begins later and uses less. The interrupt takes a moment.
         used = service.quotas.usage_of(who.principal)["usage"]["engine_seconds"]["used"]
-        assert 0.6 <= used < 3 * 0.6
+        assert 0.3 <= used < 3 * 0.6
 
 
 async def test_a_failed_and_a_cancelled_statement_are_charged_too(service: DuckDBService) -> None:

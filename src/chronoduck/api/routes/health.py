@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Admin, service_of, shows_all
+from chronoduck.api.access import Admin, is_leaving, service_of, shows_all
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import StatusMessage
@@ -45,9 +45,9 @@ async def live() -> dict[str, str]:
     responses=_UNWELL_RESPONSE,
 )
 async def ready(request: Request) -> Response:
-    """Public. 503 while starting, healing, shutting down or with an open breaker."""
+    """Public. 503 while starting, healing, about to shut down or with an open breaker."""
     status = (await service_of(request).health_check())["status"]
-    is_ready = status in _WELL
+    is_ready = status in _WELL and not is_leaving(request)
     return JsonResponse(
         {"status": "ready" if is_ready else "not_ready", "health": status},
         status_code=200 if is_ready else 503,

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_WINDOWS",
     "REPEATING",
     "arguments_of",
+    "has_named_arguments",
     "literal_growth",
     "literal_text",
 ]
@@ -94,6 +95,14 @@ def arguments_of(node: dict[str, Any]) -> list[Any]:
     return children if isinstance(children, list) else []
 
 
+def has_named_arguments(node: dict[str, Any]) -> bool:
+    """Whether arguments are given by name: DuckDB 2.0 then takes them in any order."""
+    return any(
+        argument.get("name") or argument.get("alias")
+        for argument in (node.get("arguments") or node.get("children") or ())
+    )
+
+
 def literal_text(node: Any) -> str | None:
     """Return a constant's text, None of anything else."""
     if not isinstance(node, dict) or node.get("class") != "CONSTANT":
@@ -112,13 +121,14 @@ def literal_growth(name: str, node: dict[str, Any], factor: int, trusts_paramete
     Raises:
         StatementRefusedError: it is too large, or a constant that is computed.
     """
+    arguments, is_named = arguments_of(node), has_named_arguments(node)
     if name in _FORMATS:
-        arguments = arguments_of(node)
-        if arguments and _WIDE_FORMAT.search(literal_text(arguments[0]) or ""):
+        formats = arguments if is_named else arguments[:1]
+        if any(_WIDE_FORMAT.search(literal_text(each) or "") for each in formats):
             refuse("literal-size", f"{name}() may not pad to more than 9,999 characters")
         return factor
     if name in _SERIES:
-        return factor * _checked(name, arguments_of(node), _MAX_LIST, factor, trusts_parameters)
+        return factor * _checked(name, arguments, _MAX_LIST, factor, trusts_parameters)
     position = _TEXT_SIZES.get(name)
     limit = _MAX_TEXT
     if position is None:
@@ -126,9 +136,8 @@ def literal_growth(name: str, node: dict[str, Any], factor: int, trusts_paramete
         limit = _MAX_LIST
         if position is None:
             return factor
-    return factor * _checked(
-        name, arguments_of(node)[position : position + 1], limit, factor, trusts_parameters
-    )
+    sizes = arguments if is_named else arguments[position : position + 1]
+    return factor * _checked(name, sizes, limit, factor, trusts_parameters)
 
 
 def _checked(

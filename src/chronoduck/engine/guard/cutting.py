@@ -20,6 +20,10 @@ __all__ = [
 QUERY_WORDS = frozenset(
     "select with from values table pivot unpivot describe desc summarize show".split()
 )
+_BEFORE_OBJECT = frozenset(
+    "create or replace temp temporary local global unlogged persistent unique recursive "
+    "materialized".split()
+)
 _EXPLAIN_OPTIONS = frozenset({"analyze", "analyse", "format", "verbose", "settings"})
 
 
@@ -128,17 +132,19 @@ def _is_write(tokens: Sequence[Token], first: int, stop: int) -> bool:
 
 
 def _create_pieces(sql: str, tokens: Sequence[Token], stop: int) -> list[Piece]:
-    words = [token.text for token in tokens[:12]]
-    if "macro" in words or "function" in words:
+    made, behind = _made(tokens)
+    if made in ("macro", "function"):
         return [
-            Piece(_query_of(body), first, end, True) for body, first, end in _macros(sql, tokens)
+            Piece(_query_of(body), first, end, True)
+            for body, first, end in _macros(sql, tokens, behind)
         ]
     start = _after_as(tokens, 0)
-    if start is None or "type" in words[:6]:
+    if start is None or made == "type":
         return list(_generated_columns(sql, tokens, stop))
     end = stop
-    if end - start > 2 and tokens[end - 1].text == "data":
-        end -= 3 if tokens[end - 2].text == "no" else 2
+    for ending in (["with", "data"], ["with", "no", "data"]):
+        if [token.text for token in tokens[max(start, stop - len(ending)) : stop]] == ending:
+            end = stop - len(ending)
     return [Piece(span_text(sql, tokens, start, end), start, end, True)]
 
 
@@ -167,30 +173,36 @@ def _query_of(body: MacroBody) -> str:
 
 def created_by(sql: str, tokens: Sequence[Token]) -> tuple[MacroBody | ViewBody, ...]:
     """Return the view or the macros that a CREATE makes."""
-    words = [token.text for token in tokens[:12] if token.kind == "word"]
-    for position, word in enumerate(words):
-        if word in ("macro", "function"):
-            return tuple(body for body, _, _ in _macros(sql, tokens))
-        if word == "view":
-            start = next(i for i, token in enumerate(tokens) if token.text == "view") + 1
-            return (ViewBody(_object_name(tokens, start)[0], sql),)
-        if position > 4:
-            break
+    made, behind = _made(tokens)
+    if made in ("macro", "function"):
+        return tuple(body for body, _, _ in _macros(sql, tokens, behind))
+    if made == "view":
+        return (ViewBody(_object_name(tokens, behind)[0], sql),)
     return ()
+
+
+def _made(tokens: Sequence[Token]) -> tuple[str, int]:
+    """Return what kind of object a CREATE makes, and the index behind that word.
+
+    Only the word in its place counts: a table may be called "macro", and a column too.
+    """
+    for index, token in enumerate(tokens):
+        if token.kind != "word" or token.text not in _BEFORE_OBJECT:
+            return token.text if token.kind == "word" else "", index + 1
+    return "", len(tokens)
 
 
 def _object_name(tokens: Sequence[Token], index: int) -> tuple[str, int]:
     """Return the last part of the name at ``index`` and the index behind it."""
-    if tokens[index].text == "if":
+    if [token.text for token in tokens[index : index + 3]] == ["if", "not", "exists"]:
         index += 3
     while index + 2 < len(tokens) and tokens[index + 1].text == ".":
         index += 2
     return tokens[index].text, index + 1
 
 
-def _macros(sql: str, tokens: Sequence[Token]) -> Iterator[tuple[MacroBody, int, int]]:
-    start = next(i for i, token in enumerate(tokens) if token.text in ("macro", "function"))
-    name, index = _object_name(tokens, start + 1)
+def _macros(sql: str, tokens: Sequence[Token], behind: int) -> Iterator[tuple[MacroBody, int, int]]:
+    name, index = _object_name(tokens, behind)
     stop = _without_end(tokens)
     while index < stop and tokens[index].text == "(":
         close = closing(tokens, index)

@@ -15,7 +15,7 @@ from chronoduck.errors import DuckDBConnectionError
 __all__ = ["LiveDefinitions"]
 
 _VIEWS = (
-    "SELECT lower(view_name), sql FROM duckdb_views() "
+    "SELECT view_name, sql FROM duckdb_views() "
     "WHERE NOT internal AND database_name = current_database()"
 )
 _NO_DEFINITION = frozenset(
@@ -72,7 +72,8 @@ class LiveDefinitions:
         connection = self._connect()
         try:
             views: dict[str, tuple[ViewBody, ...]] = {}
-            for name, sql in connection.execute(_VIEWS).fetchall():
+            for written, sql in connection.execute(_VIEWS).fetchall():
+                name = str(written).lower()  # Python's, as everywhere here: DuckDB's is another
                 views[name] = (*views.get(name, ()), ViewBody(name, str(sql)))
             return Definitions(macros_of(connection, internal=False), views)
         finally:

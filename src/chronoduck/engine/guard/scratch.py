@@ -19,9 +19,9 @@ _SERIALIZE = (
     "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true, "
     "skip_default := true)"
 )
-_BUILTIN = "SELECT DISTINCT lower(function_name) FROM duckdb_functions()"
+_BUILTIN = "SELECT DISTINCT function_name FROM duckdb_functions()"
 _MACROS = """
-SELECT lower(function_name), parameters, macro_definition, function_type = 'table_macro'
+SELECT function_name, parameters, macro_definition, function_type = 'table_macro'
 FROM duckdb_functions() WHERE macro_definition IS NOT NULL AND internal = $1
 """
 
@@ -31,7 +31,8 @@ def macros_of(
 ) -> dict[str, tuple[MacroBody, ...]]:
     """Return the macros by lower-case name: DuckDB's own ones, or the others."""
     found: dict[str, tuple[MacroBody, ...]] = {}
-    for name, parameters, body, is_table in connection.execute(_MACROS, [internal]).fetchall():
+    for written, parameters, body, is_table in connection.execute(_MACROS, [internal]).fetchall():
+        name = str(written).lower()
         macro = MacroBody(
             name, tuple(str(part).lower() for part in parameters), str(body), bool(is_table)
         )
@@ -52,7 +53,7 @@ def builtins() -> Builtins:
     """Return what DuckDB brings; read once, which takes 20 ms."""
     connection = _connect()
     try:
-        names = frozenset(str(row[0]) for row in connection.execute(_BUILTIN).fetchall())
+        names = frozenset(str(row[0]).lower() for row in connection.execute(_BUILTIN).fetchall())
         return Builtins(names, Definitions(macros=macros_of(connection, internal=True)))
     finally:
         connection.close()

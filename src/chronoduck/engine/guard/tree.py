@@ -28,6 +28,7 @@ from chronoduck.engine.guard.bounds import (
     MAX_WINDOWS,
     REPEATING,
     arguments_of,
+    has_named_arguments,
     literal_growth,
 )
 from chronoduck.engine.guard.calls import judge_call
@@ -359,7 +360,7 @@ def _longest_list(node: dict[str, Any]) -> int:
     """Return the size of the largest list that a list function's first argument makes."""
     arguments = arguments_of(node)
     longest = 1
-    stack: list[Any] = list(arguments[:1])
+    stack: list[Any] = list(arguments if has_named_arguments(node) else arguments[:1])
     while stack:
         part = stack.pop()
         if isinstance(part, list):

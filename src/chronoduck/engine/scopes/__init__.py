@@ -13,6 +13,7 @@ from chronoduck.engine.scopes.registry import (
     check_reader,
     has_filters,
 )
+from chronoduck.engine.scopes.unserved import check_unserved
 
 __all__ = [
     "CATALOG_PREFIX",
@@ -21,5 +22,6 @@ __all__ = [
     "ScopeView",
     "Scopes",
     "check_reader",
+    "check_unserved",
     "has_filters",
 ]

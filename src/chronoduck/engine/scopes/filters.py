@@ -8,7 +8,7 @@ from typing import Any
 from chronoduck.engine.scopes.names import Syntax, folded
 from chronoduck.errors import DuckDBQueryError, InvalidRequestError
 
-__all__ = ["condition"]
+__all__ = ["check_form", "condition"]
 
 _ALLOWED = frozenset(
     [
@@ -52,6 +52,16 @@ def condition(text: str, columns: Mapping[str, str], table: str, syntax: Syntax)
     return f"({sql})" if _cannot_fail(expression, columns) else f"TRY(CAST({sql} AS BOOLEAN))"
 
 
+def check_form(text: str, table: str, syntax: Syntax) -> None:
+    """Refuse what is no filter whatever the table's columns are.
+
+    Raises:
+        InvalidRequestError: it is not one condition, or holds what no filter may.
+    """
+    for node in _nodes(_expression(text, syntax)):
+        _check(node, text, None, table, syntax)
+
+
 def _select(expression: dict[str, Any], syntax: Syntax) -> dict[str, Any]:
     tree = syntax.tree("SELECT 1")
     tree["statements"][0]["node"]["select_list"] = [expression]
@@ -90,7 +100,11 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check(
-    node: dict[str, Any], text: str, columns: Mapping[str, str], table: str, syntax: Syntax
+    node: dict[str, Any],
+    text: str,
+    columns: Mapping[str, str] | None,
+    table: str,
+    syntax: Syntax,
 ) -> None:
     kind = node.get("class")
     if kind in (None, "TYPE"):
@@ -100,7 +114,7 @@ def _check(
     if kind not in _ALLOWED:
         what = {"SUBQUERY": "a subquery", "PARAMETER": "a parameter", "WINDOW": "a window function"}
         raise _invalid(text, f"it holds {what.get(kind, kind)}")
-    if kind == "COLUMN_REF":
+    if kind == "COLUMN_REF" and columns is not None:
         path = [folded(name) for name in node["column_names"]]
         if path[0] == folded(table) and len(path) > 1:
             path = path[1:]

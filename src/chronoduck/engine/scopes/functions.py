@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["PLAIN_TABLE_FUNCTIONS", "WORD_FUNCTIONS", "plain_functions"]
+__all__ = ["PLAIN_TABLE_FUNCTIONS", "TYPE_READERS", "WORD_FUNCTIONS", "plain_functions"]
 
 WORD_FUNCTIONS = frozenset({"current_catalog", "current_schema"})
 """Called without parentheses, and not plain."""
+TYPE_READERS = frozenset(
+    {"from_json", "from_json_strict", "json_transform", "json_transform_strict"}
+)
+"""They read names of types out of a text."""
 PLAIN_TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
 
 _WINDOW = frozenset(

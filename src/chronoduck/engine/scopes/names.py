@@ -7,6 +7,7 @@ and no function that looks beyond its arguments.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Set
@@ -17,9 +18,11 @@ import duckdb
 import orjson
 
 from chronoduck.engine.failures import translate
+from chronoduck.engine.guard.bounds import arguments_of, has_named_arguments, literal_text
 from chronoduck.engine.guard.rules import RULES
 from chronoduck.engine.scopes.functions import (
     PLAIN_TABLE_FUNCTIONS,
+    TYPE_READERS,
     WORD_FUNCTIONS,
     plain_functions,
 )
@@ -207,7 +210,13 @@ def _names_of(parsed: dict[str, Any]) -> Names:
             if schema not in ("", "main") or len(_path(node)) > 2:
                 return Names(refusal="functions are called by their bare names, as f(x)")
             found = table_functions if parent == "TABLE_FUNCTION" else functions
-            found.add(folded(str(node["function_name"])))
+            name = folded(str(node["function_name"]))
+            if name in TYPE_READERS and not _reads_bare_types(node):
+                return Names(
+                    refusal=f"the structure given to {name} is a literal that names types by "
+                    "their bare names"
+                )
+            found.add(name)
         elif node.get("class") == "COLUMN_REF":
             # A name of no column may be a function that needs no parentheses.
             functions.update({folded(str(node["column_names"][-1]))} & WORD_FUNCTIONS)
@@ -260,6 +269,31 @@ def _refusal_of_show(node: dict[str, Any]) -> str | None:
     if node.get("table_name") in _SHOWN and not node.get("schema_name"):
         return None
     return "of the SHOW statements only SHOW TABLES is run"
+
+
+def _reads_bare_types(call: dict[str, Any]) -> bool:
+    """Whether the structure of a json_transform() and the like names no type of another catalogue.
+
+    DuckDB reads the texts in it as types, ``"db.schema.name"`` too; a type's values are data.
+    """
+    arguments = arguments_of(call)
+    if len(arguments) != 2 or has_named_arguments(call):
+        return False
+    text = literal_text(arguments[1])
+    try:
+        # Pairs, not dictionaries: of a key that is given twice both values count.
+        waiting = [json.loads(text or "", object_pairs_hook=list)]
+    except (ValueError, RecursionError):
+        return False
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, tuple):
+            waiting.append(value[1])  # the name of a field may hold anything
+        elif isinstance(value, str) and "." in value:
+            return False
+    return True
 
 
 def _path(node: dict[str, Any]) -> list[str]:

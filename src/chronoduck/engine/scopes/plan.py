@@ -90,12 +90,26 @@ def plan_scope(
         if relation.sql is not None:
             waiting[key] = grant
             continue
-        name = quoted(relation.name)
-        source = f"{quoted(database)}.{quoted(relation.schema)}.{name} AS {name}"
+        source = _source(relation, database)
         _add(done, problems, relation, grant, source, syntax)
     _add_views(done, problems, waiting, known, syntax)
     schemas = {folded(name) for name in (*scope.schemas, *(each.schema for each in scope.tables))}
     return ScopePlan(tuple(done.values()), tuple(sorted(schemas - {"main"})), tuple(problems))
+
+
+def _source(relation: Relation, database: str) -> str:
+    """Return the table as SQL, to be read as long as it is a table.
+
+    A view has no ``rowid``: one that takes the table's name, and shows what it likes, is not read
+    before the scope has been compared with the database again. It costs nothing at run time.
+    """
+    name = quoted(relation.name)
+    source = f"{quoted(database)}.{quoted(relation.schema)}.{name}"
+    columns = [column for column, _ in relation.columns]
+    if any(folded(column) == "rowid" for column in columns):
+        return f"{source} AS {name}"
+    names = ", ".join(map(quoted, columns))
+    return f"(SELECT rowid, {names} FROM {source}) AS {name}"
 
 
 def _grants(scope: Scope, known: Mapping[Key, Relation]) -> tuple[dict[Key, TableGrant], list[str]]:

@@ -33,7 +33,15 @@ from chronoduck.errors import (
 from chronoduck.logs import get_logger
 from chronoduck.principals import Principal, Role, Scope
 
-__all__ = ["Attached", "NarrowedConnection", "Scopes", "check_reader", "has_filters"]
+__all__ = [
+    "Attached",
+    "NarrowedConnection",
+    "Scopes",
+    "check_reader",
+    "has_filters",
+    "make_catalog",
+    "plan_for",
+]
 
 T = TypeVar("T")
 _MAX_ATTACHED = 64
@@ -55,6 +63,37 @@ GROUP BY 1, 2 ORDER BY 1, 2
 def has_filters(scope: Scope) -> bool:
     """Whether some rows of a table are hidden from the scope."""
     return any(grant.row_filter is not None for grant in scope.tables)
+
+
+def plan_for(
+    connection: Connection | duckdb.DuckDBPyConnection, scope: Scope, syntax: Syntax
+) -> ScopePlan:
+    """Return what of its database the connection would show to the scope."""
+    rows = connection.execute(_RELATIONS).fetchall()
+    relations = [Relation(row[0], row[1], tuple(map(tuple, row[2])), row[3]) for row in rows]
+    database = connection.execute("SELECT current_database()").fetchall()[0][0]
+    return plan_scope(scope, str(database), relations, syntax)
+
+
+def make_catalog(
+    connection: Connection | duckdb.DuckDBPyConnection, wanted: ScopePlan, catalog: str
+) -> ScopePlan:
+    """Attach a catalogue and make its views; return the plan without those that cannot be made."""
+    connection.execute(f"ATTACH ':memory:' AS {quoted(catalog)} (READ_WRITE)")
+    # A view's body sees what its scope sees, and nothing else, from the first moment on.
+    connection.execute(f"USE {quoted(catalog)}.main")
+    made: list[ScopeView] = []
+    problems = list(wanted.problems)
+    for schema in wanted.schemas:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(catalog)}.{quoted(schema)}")
+    for view in wanted.views:
+        try:
+            connection.execute(view.create(catalog))
+            made.append(view)
+        except duckdb.Error as error:
+            problems.append(f"{view.schema}.{view.name}: {translate(error)}")
+    connection.execute("RESET search_path")
+    return replace(wanted, views=tuple(made), problems=tuple(problems))
 
 
 @dataclass
@@ -211,31 +250,13 @@ class Scopes:
         return found
 
     def _plan(self, connection: Connection, scope: Scope) -> ScopePlan:
-        rows = connection.execute(_RELATIONS).fetchall()
-        relations = [Relation(row[0], row[1], tuple(map(tuple, row[2])), row[3]) for row in rows]
-        database = connection.execute("SELECT current_database()").fetchall()[0][0]
-        return plan_scope(scope, str(database), relations, self.syntax)
+        return plan_for(connection, scope, self.syntax)
 
     def _make(self, connection: Connection, wanted: ScopePlan) -> Attached:
-        """Attach a catalogue and make its views; those that cannot be made are left out."""
         self._count += 1
         catalog = f"{CATALOG_PREFIX}{self._count}"
         generation = self._instance.generation
-        connection.execute(f"ATTACH ':memory:' AS {quoted(catalog)}")
-        # A view's body sees what its scope sees, and nothing else, from the first moment on.
-        connection.execute(f"USE {quoted(catalog)}.main")
-        made: list[ScopeView] = []
-        problems = list(wanted.problems)
-        for schema in wanted.schemas:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(catalog)}.{quoted(schema)}")
-        for view in wanted.views:
-            try:
-                connection.execute(view.create(catalog))
-                made.append(view)
-            except duckdb.Error as error:
-                problems.append(f"{view.schema}.{view.name}: {translate(error)}")
-        connection.execute("RESET search_path")
-        plan = replace(wanted, views=tuple(made), problems=tuple(problems))
+        plan = make_catalog(connection, wanted, catalog)
         return Attached(catalog, generation, self._version, wanted, plan)
 
     def _detach_idle(self, connection: Connection) -> None:

@@ -36,7 +36,7 @@ Check = Callable[[str], StatementFacts]
 
 
 class TemplateLibrary:
-    """The templates by name; never changes after it was loaded."""
+    """The templates by name; all change at once, by `adopt`."""
 
     def __init__(self, templates: Sequence[Template]) -> None:
         self._templates = {template.name: template for template in templates}
@@ -64,6 +64,10 @@ class TemplateLibrary:
             names[declared.name] = source
             templates.append(_checked(source, declared, check))
         return cls(templates)
+
+    def adopt(self, other: TemplateLibrary) -> None:
+        """Hold the templates of the other library instead."""
+        self._templates = other._templates
 
     def names(self) -> list[str]:
         """Return the names in alphabetical order."""

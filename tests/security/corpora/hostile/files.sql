@@ -193,3 +193,5 @@ SELECT path FROM duckdb_databases()
 SELECT * FROM duckdb_databases
 SELECT * FROM pragma_database_list
 SELECT install_path FROM duckdb_extensions()
+CREATE TABLE "function" AS SELECT * FROM users, '{secret}'
+CREATE TABLE x AS SELECT 1 AS macro, * FROM users, "{secret}"

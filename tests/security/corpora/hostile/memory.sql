@@ -59,3 +59,14 @@ SELECT bomb_macro(1)
 SELECT * FROM bomb_view
 EXPLAIN SELECT bomb_macro(1)
 SELECT id FROM users WHERE id = bomb_macro(id)
+SELECT repeat(count := 1000000000, string := 'x')
+SELECT lpad("character" := 'x', count := 1000000000, string := '')
+SELECT list_resize(size := 2000000000, list := [1])
+CREATE TABLE "function" AS SELECT repeat('x', 1000000000)
+CREATE TABLE macro AS SELECT repeat('x', 1000000000)
+CREATE TABLE "type" AS SELECT repeat('x', 1000000000)
+CREATE TABLE x AS SELECT 1 AS function, repeat('x', 1000000000)
+CREATE VIEW macro AS SELECT * FROM bomb_view
+CREATE TABLE x AS SELECT 1 AS a, FROM users, bomb_view data
+CREATE MACRO if(a) AS repeat('x', 1000000000)
+CREATE MACRO "if"() AS TABLE SELECT * FROM bomb_view

@@ -196,6 +196,31 @@ def test_a_batch_is_judged_by_what_it_defines_itself(guard: Guard) -> None:
     assert caught.value.rule in ("nesting", "expansion")
 
 
+@pytest.mark.parametrize("name", ["\u0130v", "\u1e9ev", "\u212av"])
+def test_views_and_macros_of_any_letters_are_known(tmp_path: Path, name: str) -> None:
+    """DuckDB's lower() and Python's differ."""
+    connection = duckdb.connect(str(tmp_path / "letters.db"))
+    connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM duckdb_settings()')
+    connection.execute(f'CREATE MACRO "{name}"(a) AS current_setting(a)')
+    guard = Guard(StatementParser(), LiveDefinitions(connection.cursor))
+    for sql in (f'FROM "{name}"', f"SELECT \"{name}\"('temp_directory')"):
+        with pytest.raises(StatementRefusedError, match="not for statements of users"):
+            guard.judge(sql, READER)
+    guard.close()
+    connection.close()
+
+
+def test_an_object_may_have_the_name_of_a_kind_of_object(guard: Guard) -> None:
+    for sql in (
+        'CREATE TABLE "function" AS SELECT 1 AS macro WITH DATA',
+        'CREATE TABLE "type" AS SELECT * FROM t data WITH NO DATA',
+        'CREATE TABLE IF NOT EXISTS "if" AS FROM t data',
+        "CREATE OR REPLACE TEMP VIEW macro AS FROM t",
+        "CREATE RECURSIVE VIEW type (n) AS SELECT 1 UNION ALL SELECT n + 1 FROM type WHERE n < 3",
+    ):
+        assert guard.judge(sql, WRITER).kind == "create"
+
+
 def test_a_refusal_is_remembered_without_what_led_to_it(guard: Guard) -> None:
     for _ in range(2):
         with pytest.raises(StatementRefusedError) as caught:

@@ -1,4 +1,4 @@
-"""The log: one structured line per event, to standard error or to a rotating file.
+"""The lines of the log, collected and written together.
 
 A program that only uses the library decides itself where lines go, by the standard ``logging``
 module; ``configure_logging`` is for our own commands.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import logging.handlers
 import sys
 import threading
 import time
@@ -21,9 +20,10 @@ from typing import Any
 import orjson
 import structlog
 
+from chronoduck.logs.rotation import LogFile
 from chronoduck.settings import Settings
 
-__all__ = ["configure_logging", "get_logger", "line_writer"]
+__all__ = ["configure_logging", "get_logger", "line_writer", "reopen_log"]
 
 _LEADING = ("timestamp", "level", "event")
 _OURS = "chronoduck"
@@ -85,17 +85,24 @@ def configure_logging(settings: Settings) -> None:
         target: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr)
     else:
         settings.log_file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        target = logging.handlers.RotatingFileHandler(
-            settings.log_file,
-            maxBytes=settings.log_max_size,
-            backupCount=settings.log_backups,
-            encoding="utf-8",
-        )
+        target = LogFile(settings.log_file, settings.log_max_size, settings.log_backups)
     handler = _BatchingHandler(target)
     handler.setFormatter(_JsonLines() if settings.log_format == "json" else _ConsoleLines())
     _json_lines = handler if settings.log_format == "json" else None
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     atexit.register(handler.flush)
+
+
+def reopen_log() -> bool:
+    """Write to a new file if another program has moved the old one; whether there is a file."""
+    files = [
+        handler.target
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, _BatchingHandler) and isinstance(handler.target, LogFile)
+    ]
+    for file in files:
+        file.reopen()
+    return bool(files)
 
 
 class _BatchingHandler(logging.Handler):
@@ -107,7 +114,7 @@ class _BatchingHandler(logging.Handler):
 
     def __init__(self, target: logging.StreamHandler[Any]) -> None:
         super().__init__()
-        self._target = target
+        self.target = target
         self._lines: deque[str] = deque()  # lines may come while others are written
         self._due = threading.Event()
         threading.Thread(target=self._write_when_due, name="log-writer", daemon=True).start()
@@ -136,7 +143,7 @@ class _BatchingHandler(logging.Handler):
             self._due.clear()
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             if lines:
-                self._target.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
+                self.target.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
 
 
 class _JsonLines(logging.Formatter):

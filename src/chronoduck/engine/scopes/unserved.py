@@ -1,0 +1,54 @@
+"""Checking a scope while nobody serves the database: its file is looked at, or the filters alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from chronoduck.engine.scopes.filters import check_form
+from chronoduck.engine.scopes.names import Syntax
+from chronoduck.engine.scopes.plan import CATALOG_PREFIX
+from chronoduck.engine.scopes.registry import make_catalog, plan_for
+from chronoduck.errors import InvalidRequestError
+from chronoduck.principals import Scope
+
+__all__ = ["check_unserved"]
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "errors_as_json": "true",
+    "memory_limit": "500MB",
+    "threads": "1",
+}
+
+
+def check_unserved(database: Path, scope: Scope) -> None:
+    """Refuse a scope that the database file could not keep.
+
+    Without a file, or when it cannot be opened now, whether the filters are conditions at all is
+    what can be said; the service leaves out what it cannot grant.
+
+    Raises:
+        InvalidRequestError: names everything that is wrong.
+    """
+    syntax = Syntax()
+    try:
+        for grant in scope.tables:
+            if grant.row_filter is not None:
+                check_form(grant.row_filter, grant.name, syntax)
+        if not database.exists():
+            return
+        try:
+            connection = duckdb.connect(str(database), read_only=True, config=_CONFIG)
+        except duckdb.Error:
+            return
+        with connection:
+            wanted = plan_for(connection, scope, syntax)
+            problems = make_catalog(connection, wanted, f"{CATALOG_PREFIX}1").problems
+    finally:
+        syntax.close()
+    if problems:
+        raise InvalidRequestError(
+            "; ".join(problems), hint="A scope grants tables and views that exist."
+        )

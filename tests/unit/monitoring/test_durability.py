@@ -1,0 +1,70 @@
+"""What health says of backups: none wanted, none yet, one that failed, one that is overdue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chronoduck.assembly import DuckDBService
+from chronoduck.monitoring.durability import backup_finding, scrub_finding
+from chronoduck.monitoring.health import Status
+from chronoduck.settings import BackupSettings, Settings
+
+
+def status(**values: Any) -> dict[str, Any]:
+    return {
+        "enabled": True,
+        "last_success_at": "2030-01-01T00:00:00+00:00",
+        "is_overdue": False,
+        "last_error": "",
+        **values,
+    }
+
+
+@pytest.mark.parametrize(
+    ("backups", "expected", "reason"),
+    [
+        ({}, Status.HEALTHY, "No backups are made by this service"),
+        (status(enabled=False), Status.HEALTHY, "No backups are made by this service"),
+        (status(), Status.HEALTHY, "The last backup is of 2030-01-01T00:00:00+00:00"),
+        (status(last_success_at=None), Status.HEALTHY, "No backup was made yet"),
+        (status(is_overdue=True), Status.DEGRADED, "two of the schedule's times have passed"),
+        (status(last_error="disk_full", is_overdue=True), Status.DEGRADED, "(disk_full)"),
+    ],
+)
+def test_backups(backups: dict[str, Any], expected: Status, reason: str) -> None:
+    found = backup_finding(backups)
+    assert (found.component, found.status) == ("backup", expected)
+    assert reason in found.reason
+    assert bool(found.hint) == (expected is not Status.HEALTHY)
+
+
+def test_a_scrub_tells_when_all_blocks_were_read() -> None:
+    assert scrub_finding({}).reason == ""
+    well = scrub_finding({"damaged_blocks": 0, "scrubbed_us": 1_893_456_000_000_000})
+    assert (well.status, well.reason) == (
+        Status.HEALTHY,
+        "All blocks were read last at 2030-01-01T00:00:00.000+00:00",
+    )
+    assert scrub_finding({"damaged_blocks": 1, "scrubbed_us": 0}).status is Status.UNHEALTHY
+
+
+async def test_a_schedule_that_is_not_followed_is_seen(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    backup = BackupSettings(dir=tmp_path / "backups", schedule="0 0 * * *")
+    async with DuckDBService(make_settings(backup=backup)) as service:
+        assert (await service.health_check())["components"]["backup"]["status"] == "healthy"
+        backups = await service.backups()
+        backups._since = datetime.now(UTC) - timedelta(days=1.9)
+        assert (await service.health_check())["components"]["backup"]["status"] == "healthy"
+        backups._since = datetime.now(UTC) - timedelta(days=2.1)
+        found = (await service.health_check())["components"]["backup"]
+        assert (found["status"], found["reason"]) == (
+            "degraded",
+            "No backup was made yet; two of the schedule's times have passed since",
+        )
