@@ -14,11 +14,12 @@ __all__ = ["StatementFeed"]
 
 T = TypeVar("T")
 S = TypeVar("S")
-_FULL_BATCH = 1_000
+_FULL_BATCH = 5_000
+"""A transaction of the log costs 3 ms and 2 µs a statement: rather few large ones."""
 
 
 class StatementFeed(Generic[T, S]):
-    """Hands statements over in batches, once in ``interval`` seconds or a thousand at once.
+    """Hands statements over in batches, once in ``interval`` seconds or five thousand at once.
 
     One batch is worked on at a time. When that takes too long, statements wait; when ``room`` of them
     wait, more are dropped and counted: no statement ever waits for its log. For one event loop.
