@@ -273,3 +273,31 @@ async def test_bytes_and_the_logs_own_counters_are_metrics(
     assert float(figures["duckdb_result_bytes_total"]) >= len(answer.content)
     assert float(figures["duckdb_query_log_written_total"]) == 1
     assert float(figures["duckdb_query_log_dropped_total"]) == 0
+
+
+async def test_it_goes_on_after_a_shutdown_and_a_new_start(settings: Settings) -> None:
+    service = DuckDBService(settings)
+    for _ in range(3):
+        await service.initialize()
+        await service.execute_query("SELECT 'mine'")
+        await service.shutdown()
+    async with service:
+        counted = await service.execute_query(
+            "SELECT count(*) FROM chronoduck.query_log WHERE statement = 'select ?'"
+        )
+        assert counted.data == [(3,)]
+        statistics = await service.get_statistics()
+        assert statistics["query_analysis"]["windows"]["24h"]["total_queries"] == 4
+
+
+async def test_a_schema_of_that_name_is_no_way_into_it_nor_in_its_way(
+    admin: httpx2.AsyncClient, log_in: Callable[..., httpx2.AsyncClient]
+) -> None:
+    bob = log_in("bob", Role.WRITER)
+    assert (await ask(bob, "CREATE SCHEMA chronoduck")).status_code == 200
+    assert (await ask(bob, "CREATE TABLE chronoduck.notes AS SELECT 1 AS a")).status_code == 200
+    assert (await ask(bob, "FROM chronoduck.notes")).json()["data"] == [[1]]
+    assert (await ask(bob, "USE chronoduck")).status_code == 403
+    assert (await ask(bob, "SELECT * FROM query_log")).status_code == 400
+    assert (await ask(bob, LOG)).status_code == 403
+    assert "fingerprint" in (await ask(admin, LOG)).json()["columns"]

@@ -187,3 +187,19 @@ def test_readers_reach_no_file_and_no_setting(path: Path, tmp_path: Path) -> Non
             store.cursor().execute(sql).fetchall()
     assert {each.name for each in tmp_path.iterdir()} == {"log", "other.duckdb"}
     store.close()
+
+
+def test_a_reader_that_takes_its_time_keeps_nobody_from_writing(path: Path) -> None:
+    store = opened(path)
+    store.append(columns(5_000), [])
+    reader = store.cursor()
+    reader.execute("BEGIN TRANSACTION READ ONLY").fetchall()
+    reading = reader.execute("FROM chronoduck.query_log").to_arrow_reader(100)
+    reading.read_next_batch()
+    for _ in range(20):  # 10 MB, more than what is folded into the file at once
+        assert store.append(columns(5_000), [])
+    assert sum(batch.num_rows for batch in reading) == 4_900
+    reader.execute("ROLLBACK").fetchall()
+    assert store.append(columns(1), [])
+    assert count_rows(store) > 10_000
+    store.close()
