@@ -12,6 +12,7 @@ __all__ = [
     "BackupRequest",
     "BatchRequest",
     "BatchResponse",
+    "ExpensiveStatement",
     "ExplainRequest",
     "ExplainResponse",
     "KeyRequest",
@@ -256,6 +257,29 @@ class Me(PrincipalUsage):
     """You."""
 
     running: list[RunningQuery]
+
+
+class ExpensiveStatement(BaseModel):
+    """All statements of one shape since the start; times in seconds, memory in MB."""
+
+    statement: Annotated[str, Field(description="In lower case, `?` for literals.")]
+    fingerprint: Annotated[str, Field(description="Of that text; also in `chronoduck.query_log`.")]
+    kind: str
+    template: str | None
+    count: int
+    errors: int
+    total_time: float
+    mean_time: float
+    max_time: float
+    engine_seconds: float
+    rows: int
+    result_bytes: int
+    peak_memory_mb: float
+    first_seen: str
+    last_seen: str
+    unseen_seconds: Annotated[
+        float, Field(description="Total time that it may have had before it was remembered.")
+    ]
 
 
 class StatusMessage(BaseModel):

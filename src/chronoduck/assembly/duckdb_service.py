@@ -20,19 +20,17 @@ from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
-from chronoduck.assembly.state import EngineState, StateView
+from chronoduck.assembly.state import EngineState, make_reports
+from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.templates import load_templates
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.engine.masking import mask_message, mask_statement
-from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
-from chronoduck.monitoring.history import QueryHistory
-from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
@@ -95,7 +93,7 @@ class DuckDBService:
         )
         self.quotas = Quotas(self.settings.quota.of)
         """What every principal may use and uses."""
-        self._history = QueryHistory()
+        self._statistics = StatementStatistics(self.settings)
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
         self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
         self.audit = AuditTrail(
@@ -137,6 +135,7 @@ class DuckDBService:
         link = await open_instance(instance)
         try:
             await asyncio.to_thread(self.audit.open)
+            await self._statistics.open()
         except BaseException:
             await asyncio.to_thread(instance.close)
             if link is not None:
@@ -147,7 +146,7 @@ class DuckDBService:
             parser,
             self.circuit_breaker,
             observers=(
-                self._history.record,
+                self._statistics.record,
                 self._statement_log.record,
                 self.metrics.statements.record,
                 self.audit.statement,
@@ -156,6 +155,7 @@ class DuckDBService:
             on_stuck=self._on_stuck,
             link=link,
             quotas=self.quotas,
+            statistics=self._statistics,
         )
         await self._parts.jobs.open()
         self._is_stopped = self._is_draining = False
@@ -398,6 +398,12 @@ class DuckDBService:
         """Return counters, durations and the machine's load."""
         return self._report().statistics()
 
+    async def get_statement_statistics(
+        self, order: str = "total_time", limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """Return the most expensive statements by normalised text, first by ``order``; times in s."""
+        return await self._statistics.top(order, limit)
+
     async def get_performance_metrics(self) -> dict[str, Any]:
         """Return the short performance report."""
         return self._report().performance_metrics()
@@ -420,18 +426,13 @@ class DuckDBService:
 
     def _report(self) -> Reports:
         if self._reports is None:
-            budget = memory_budget(self.settings)
-            self._reports = Reports(
-                StateView(
-                    self.settings,
-                    self.circuit_breaker,
-                    budget,
-                    self._restarts,
-                    lambda: self._engine_state(),
-                    self.audit.get_status,
-                ),
-                self._history,
-                MachineProbe(budget.total_bytes, self.settings.database_path.parent),
+            self._reports = make_reports(
+                self.settings,
+                self.circuit_breaker,
+                self._restarts,
+                self._engine_state,
+                self.audit.get_status,
+                self._statistics,
             )
         return self._reports
 
@@ -439,13 +440,4 @@ class DuckDBService:
         parts = self._parts
         if parts is None or self._is_draining:
             return None
-        return EngineState(
-            parts.access,
-            parts.ping,
-            parts.checkpointer,
-            parts.link,
-            parts.backups,
-            parts.drills,
-            parts.guard,
-            self._started_at,
-        )
+        return EngineState.of(parts, self._started_at)

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -83,6 +84,7 @@ class Parts:
     drills: Drills
     guard: DiskGuard
     compaction: Compaction
+    statistics: StatementStatistics
 
     @classmethod
     def build(
@@ -94,6 +96,7 @@ class Parts:
         on_stuck: Callable[[str], None],
         link: ReplicatorLink | None,
         quotas: Quotas,
+        statistics: StatementStatistics,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -146,6 +149,7 @@ class Parts:
             ),
             guard.check_write,
             quotas,
+            statistics.query_log,
         )
         queries = Queries(runner)
         encoded = EncodedQueries(runner, instance.spool_directory)
@@ -178,6 +182,7 @@ class Parts:
             drills=drills,
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
+            statistics=statistics,
         )
 
     async def abandon(self, grace_seconds: float) -> None:
@@ -185,6 +190,7 @@ class Parts:
         self.access.admission.close(EngineRestartedError("the server's process is being replaced"))
         await _wait_until(lambda: self.runner.is_idle_but_for_stuck, grace_seconds)
         self.runner.abandon_all()
+        await self.statistics.abandon()
 
     def loader_for(self, caller: Caller) -> FileLoader:
         """Return the loader, with what it runs on the caller's account."""
@@ -216,6 +222,7 @@ class Parts:
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
         self.ping.close()
+        await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
         if self.link is not None:
             await self.link.stop(grace_seconds)

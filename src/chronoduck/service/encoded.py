@@ -217,7 +217,9 @@ class EncodedQueries:
         try:
             if request.whole:
                 return await self._spooled(encoding, opened, statement)
-            body = await opened.session.run(lambda connection: encoding.begin(connection, None))
+            body = await opened.session.run(
+                self._runner.routed(statement, lambda connection: encoding.begin(connection, None))
+            )
             if encoding.is_done:
                 _finish(encoding, opened, statement)
                 return EncodedResult(
@@ -294,7 +296,9 @@ class EncodedQueries:
     ) -> EncodedResult:
         spool = tempfile.TemporaryFile(dir=self._spool_directory)  # noqa: SIM115 - closed by reader
         try:
-            await opened.session.run(lambda connection: encoding.begin(connection, spool))
+            await opened.session.run(
+                self._runner.routed(statement, lambda connection: encoding.begin(connection, spool))
+            )
             _finish(encoding, opened, statement)
             length = spool.tell()
             spool.seek(0)

@@ -18,6 +18,7 @@ __all__ = [
     "BreakerSettings",
     "CheckpointSettings",
     "JobSettings",
+    "QueryLogSettings",
     "QuotaSettings",
     "ReplicaSettings",
 ]
@@ -152,6 +153,37 @@ class JobSettings(BaseSettings):
     """How long a job and its result are kept after its end."""
     space: ByteCount = 10_000_000_000
     """What all stored results may take together; beyond it jobs are refused."""
+
+
+class QueryLogSettings(BaseSettings):
+    """``chronoduck.query_log``, which admins query with SQL (``DUCKDB_QUERY_LOG_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_QUERY_LOG_", frozen=True, extra="forbid")
+
+    enabled: bool = True
+    """Whether there is one; without it the windows of the statistics do not outlive a restart."""
+    file: Path | None = None
+    """Where it is; default: ``NAME.query_log/query_log.duckdb`` beside ``NAME.db``."""
+    text: Literal["normalized", "masked", "none"] = "normalized"
+    """Texts without their literals, texts with their secrets masked, or no texts."""
+    keep_rows: Annotated[int, Field(ge=1_000)] = 1_000_000
+    """Newest statements that are kept; about 50 MB a million."""
+    keep_days: Annotated[int, Field(ge=1)] = 30
+    """Days after which a statement is deleted."""
+    interval: Seconds = 1.0
+    """How often statements are written; what a killed process loses of the log."""
+    queue_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Statements that wait in memory for a slow or full disk; more are dropped and counted."""
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
 
 class BackupSettings(BaseSettings):

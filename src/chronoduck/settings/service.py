@@ -26,6 +26,7 @@ from chronoduck.settings.groups import (
     BreakerSettings,
     CheckpointSettings,
     JobSettings,
+    QueryLogSettings,
     QuotaSettings,
     ReplicaSettings,
 )
@@ -185,6 +186,7 @@ class Settings(BaseSettings):
     transport: TransportSettings = Field(default_factory=TransportSettings)
     job: JobSettings = Field(default_factory=JobSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    query_log: QueryLogSettings = Field(default_factory=QueryLogSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -252,6 +254,13 @@ class Settings(BaseSettings):
             self.database_path.name + ".audit.jsonl"
         )
 
+    @property
+    def query_log_path(self) -> Path:
+        """The file of the query log, in a directory that is nobody else's."""
+        # Not NAME.db.query_log: people write NAME.db* when they move a database.
+        directory = self.database_path.with_name(self.database_path.stem + ".query_log")
+        return self.query_log.file or directory / "query_log.duckdb"
+
 
 GROUPS: dict[str, type[BaseSettings]] = {
     "breaker": BreakerSettings,
@@ -264,6 +273,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "transport": TransportSettings,
     "job": JobSettings,
     "audit": AuditSettings,
+    "query_log": QueryLogSettings,
 }
 """Fields of the settings that are settings of their own."""
 

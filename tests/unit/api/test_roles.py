@@ -30,6 +30,7 @@ ROLES = {
     "GET /me": Role.VIEWER,
     "GET /usage": Role.ADMIN,
     "GET /audit": Role.ADMIN,
+    "GET /statistics/statements": Role.ADMIN,
     "GET /templates": Role.VIEWER,
     "GET /templates/{name}": Role.VIEWER,
     "GET /queries": Role.VIEWER,

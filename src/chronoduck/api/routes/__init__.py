@@ -10,6 +10,7 @@ from chronoduck.api.routes import (
     query,
     replication,
     running,
+    statements,
     tables,
     templates,
     usage,
@@ -30,6 +31,7 @@ routers = [
     jobs.router,
     audit.router,
     usage.router,
+    statements.router,
 ]
 key_router = keys.router
 """Not where the host application knows its users itself."""
