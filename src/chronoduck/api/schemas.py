@@ -23,6 +23,7 @@ __all__ = [
     "QueryResponse",
     "RunningQuery",
     "StatusMessage",
+    "SyncRequest",
     "TableDetails",
     "TableSummary",
     "Totals",
@@ -161,6 +162,12 @@ class BackupRequest(_Request):
     tables: Annotated[
         list[str], Field(description="Only these, as Parquet files; empty: the database.")
     ] = []
+
+
+class SyncRequest(_Request):
+    """Which syncs to run."""
+
+    names: Annotated[list[str], Field(description="As declared; empty: all.")] = []
 
 
 class KeyTable(_Request):

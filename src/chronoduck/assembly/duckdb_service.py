@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
@@ -22,6 +21,7 @@ from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, make_reports
 from chronoduck.assembly.statement_statistics import StatementStatistics
+from chronoduck.assembly.syncs import Syncs
 from chronoduck.assembly.templates import load_templates
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
@@ -51,6 +51,7 @@ from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.service.transactions import Transaction, open_transaction
 from chronoduck.settings import Settings, load_settings
+from chronoduck.sync import read_sync_file
 from chronoduck.transfer import FileLoader
 
 __all__ = ["DuckDBService"]
@@ -131,6 +132,7 @@ class DuckDBService:
         started = time.monotonic()
         parser = StatementParser()
         self._templates = load_templates(self.settings, parser)
+        declared = read_sync_file(self.settings.sync_file)
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
         try:
@@ -156,6 +158,7 @@ class DuckDBService:
             link=link,
             quotas=self.quotas,
             statistics=self._statistics,
+            declared=declared,
         )
         await self._parts.jobs.open()
         self._is_stopped = self._is_draining = False
@@ -204,12 +207,7 @@ class DuckDBService:
         await self.initialize()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         await self.shutdown()
 
     @property
@@ -351,6 +349,10 @@ class DuckDBService:
         """Return what restores the replica elsewhere, to know that it can be."""
         return (await self._started()).drills
 
+    async def syncs(self) -> Syncs:
+        """Return what reads tables of PostgreSQL into the database."""
+        return (await self._started()).syncs
+
     async def compaction(self) -> Compaction:
         """Return what gives back the space that deleted rows left in the file."""
         return (await self._started()).compaction
@@ -418,6 +420,7 @@ class DuckDBService:
             statistics=report.statistics(),
             replication=report.replication(),
             backups=report.backups(),
+            syncs=report.syncs(),
         )
 
     async def get_replication_status(self) -> dict[str, Any]:

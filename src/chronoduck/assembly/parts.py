@@ -13,6 +13,8 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.statement_statistics import StatementStatistics
+from chronoduck.assembly.sync_run import SyncTransactions
+from chronoduck.assembly.syncs import Syncs
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -44,6 +46,7 @@ from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
+from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
 
 __all__ = ["Parts"]
@@ -82,6 +85,7 @@ class Parts:
     statement_jobs: StatementJobs
     backups: Backups
     drills: Drills
+    syncs: Syncs
     guard: DiskGuard
     compaction: Compaction
     statistics: StatementStatistics
@@ -97,6 +101,7 @@ class Parts:
         link: ReplicatorLink | None,
         quotas: Quotas,
         statistics: StatementStatistics,
+        declared: SyncFile,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -157,10 +162,14 @@ class Parts:
         jobs = JobRegistry(store)
         backups = Backups(settings, checkpointer, jobs)
         drills = Drills(settings, jobs)
+        syncs = Syncs(
+            settings, declared, SyncTransactions(runner, queries), jobs, instance.spool_directory
+        )
         checkpointer.start()
         guard.start()
         backups.start()
         drills.start()
+        syncs.start()
         if link is not None:
             link.begin()
         return cls(
@@ -180,6 +189,7 @@ class Parts:
             statement_jobs=StatementJobs(encoded, jobs, store),
             backups=backups,
             drills=drills,
+            syncs=syncs,
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
             statistics=statistics,
@@ -216,6 +226,7 @@ class Parts:
         self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
         await self.backups.stop()
         await self.drills.stop()
+        await self.syncs.stop()
         await self.jobs.close()
         await self.guard.stop()
         await self.checkpointer.stop()

@@ -11,6 +11,7 @@ from typing import Any, Self
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.parts import Parts
+from chronoduck.assembly.syncs import Syncs
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.disk_guard import DiskGuard
 from chronoduck.engine.memory import MemoryBudget, memory_budget
@@ -36,6 +37,7 @@ class EngineState:
     link: ReplicatorLink | None
     backups: Backups
     drills: Drills
+    syncs: Syncs
     guard: DiskGuard
     started_at: float
     """``time.monotonic()``."""
@@ -50,6 +52,7 @@ class EngineState:
             parts.link,
             parts.backups,
             parts.drills,
+            parts.syncs,
             parts.guard,
             started_at,
         )
@@ -162,6 +165,11 @@ class StateView:
         """Return how the last restore drill went and when the next one is; empty while closed."""
         state = self._current()
         return {} if state is None else state.drills.get_status()
+
+    def sync_status(self) -> list[dict[str, Any]]:
+        """Return how each sync is; empty while closed."""
+        state = self._current()
+        return [] if state is None else state.syncs.get_status()
 
     def disk_status(self) -> dict[str, Any]:
         """Return the free space and whether writes are refused; empty while closed."""

@@ -120,6 +120,10 @@ class SqlSession:
         """Run one statement and return all its rows."""
         return RunningResult(self._connection, sql, params, self._token).fetch("all")[0]
 
+    def register(self, name: str, table: pa.Table) -> None:
+        """Have statements on this connection read an Arrow table by a name."""
+        in_engine(self._connection, "", self._token, lambda: self._connection.register(name, table))
+
 
 class RunningResult:
     """A statement whose result is being read: columns first, then rows or Arrow batches."""

@@ -23,6 +23,7 @@ from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.restarts import restart_finding
+from chronoduck.monitoring.syncs import sync_finding
 from chronoduck.units import format_bytes
 
 __all__ = ["EngineAnswer", "Reports", "ServiceView", "StatementView"]
@@ -69,6 +70,7 @@ class ServiceView(Protocol):
     def checkpoint_status(self) -> dict[str, Any]: ...
     def backup_status(self) -> dict[str, Any]: ...
     def drill_status(self) -> dict[str, Any]: ...
+    def sync_status(self) -> list[dict[str, Any]]: ...
     def disk_status(self) -> dict[str, Any]: ...
     @property
     def audit_status(self) -> Callable[[], dict[str, Any]]: ...
@@ -175,6 +177,10 @@ class Reports:
         """Return how the backups are; empty while the database is closed."""
         return self._view.backup_status()
 
+    def syncs(self) -> list[dict[str, Any]]:
+        """Return how each sync is; empty while the database is closed."""
+        return self._view.sync_status()
+
     def performance_metrics(self) -> dict[str, Any]:
         """Return the short report behind ``templates/performance-metrics``."""
         breaker = self._view.breaker_status()
@@ -230,6 +236,7 @@ class Reports:
             backup_finding(self._view.backup_status()),
             restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),
+            sync_finding(self._view.sync_status()),
             audit_finding(self._view.audit_status()),
             self._clock.finding(),
         ]

@@ -18,6 +18,7 @@ _TABLES = """
 SELECT t.schema_name, t.table_name, 'table' AS kind, t.estimated_size, t.column_count
 FROM duckdb_tables() t
 WHERE t.database_name = current_database() AND NOT t.internal AND NOT t.temporary
+    AND t.schema_name <> 'chronoduck_sync'
 UNION ALL
 SELECT v.schema_name, v.view_name, 'view', NULL, v.column_count
 FROM duckdb_views() v

@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     public_monitoring: Literal["basic", "full"] = "basic"
     """What health, statistics and metrics tell without a token: ``full`` adds paths and versions."""
 
+    sync_file: Path | None = None
+    """A TOML file that declares what is read from PostgreSQL into tables, and when."""
+
     tracing: bool = False
     """Send OpenTelemetry traces; ``OTEL_EXPORTER_OTLP_ENDPOINT`` and its like tell where to."""
 
@@ -198,7 +201,14 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and value.get_secret_value() else None
 
-    @field_validator("database_path", "temp_directory", "templates_directory", "log_file")
+    @field_validator("sync_file", mode="before")
+    @classmethod
+    def _no_file(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator(
+        "database_path", "temp_directory", "templates_directory", "log_file", "sync_file"
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

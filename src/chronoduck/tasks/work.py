@@ -21,6 +21,9 @@ from chronoduck.engine.replacing import wal_path
 from chronoduck.replication.drill import run_drill
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import Settings
+from chronoduck.sync import SourceDeclaration, SyncDeclaration
+from chronoduck.sync.reading import read_source
+from chronoduck.sync.spool import Spool
 
 __all__ = ["TASKS", "Progress", "scratch_directory"]
 
@@ -99,10 +102,30 @@ def _drill(settings: Settings, show: Progress) -> dict[str, Any]:
         return run_drill(open_archive(settings), settings, scratch, show).as_dict()
 
 
+def _read_source(
+    settings: Settings,
+    show: Progress,
+    *,
+    sync: dict[str, Any],
+    source: dict[str, Any],
+    directory: str,
+    watermark: str | None,
+) -> dict[str, Any]:
+    """Read a table of PostgreSQL into files of a directory; the service merges them."""
+    return read_source(
+        SyncDeclaration(**sync),
+        SourceDeclaration(**source),
+        Spool(Path(directory)),
+        watermark,
+        show,
+    )
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "backup": _backup,
     "verify_backup": _verify_backup,
     "verify_database": _verify_database,
     "drill": _drill,
     "compact": _compact,
+    "read_source": _read_source,
 }

@@ -11,6 +11,7 @@ from chronoduck.api.routes import (
     replication,
     running,
     statements,
+    sync,
     tables,
     templates,
     usage,
@@ -32,6 +33,7 @@ routers = [
     audit.router,
     usage.router,
     statements.router,
+    sync.router,
 ]
 key_router = keys.router
 """Not where the host application knows its users itself."""

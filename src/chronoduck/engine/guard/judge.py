@@ -48,6 +48,9 @@ _BULK_INSERT = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
+_SYNC_STATE = re.compile("chronoduck_sync", re.IGNORECASE)
+"""Wherever it stands: a name in a text could be run as one, and nobody else needs it."""
+
 
 class Pending:
     """What the statements before in a batch or transaction define; nobody else sees it yet."""
@@ -204,6 +207,8 @@ class _Case:
 
     def judge(self, sql: str) -> Statement:
         """Return the statement as it is to be run."""
+        if _SYNC_STATE.search(sql):
+            refuse("sync-state", "what is known of syncs belongs to the service")
         is_bulk = False
         if len(sql) > MAX_STATEMENT_BYTES // 4:
             is_bulk = _BULK_INSERT.fullmatch(sql) is not None

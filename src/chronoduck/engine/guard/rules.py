@@ -43,6 +43,7 @@ RULES: dict[str, str] = {
     "scope": "SHOW TABLES and GET tables list what this key sees.",
     "query-log": "GET me shows what you use; the statements of all are for admins: SELECT ... FROM "
     "chronoduck.query_log, alone in POST query.",
+    "sync-state": "GET sync and `chronoduck sync status` tell how far each sync is.",
     "builtin-name": "Give it a name of its own.",
 }
 """Rule to hint. The names are part of the API and are listed in docs/security.md."""

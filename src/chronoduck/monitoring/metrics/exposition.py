@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Info, PlatformCollector, ProcessCollector
@@ -18,6 +18,7 @@ from chronoduck.monitoring.metrics.gauges import (
 )
 from chronoduck.monitoring.metrics.requests import RequestMetrics
 from chronoduck.monitoring.metrics.statements import StatementMetrics
+from chronoduck.monitoring.syncs import sync_families
 
 __all__ = ["MetricsPage"]
 
@@ -72,9 +73,11 @@ class MetricsPage:
         statistics: Mapping[str, Any],
         replication: Mapping[str, Any],
         backups: Mapping[str, Any],
+        syncs: Sequence[Mapping[str, Any]],
     ) -> tuple[bytes, str]:
         """Return the page and its media type, OpenMetrics or Prometheus's own text by ``accept``."""
-        self._snapshot.families = list(_families(health, statistics, replication, backups))
+        families = [*_families(health, statistics, replication, backups), *sync_families(syncs)]
+        self._snapshot.families = families
         encoder, media_type = choose_encoder(accept)
         registries = (self._identity, self._registry) if show_versions else (self._registry,)
         return encoder(_Joined(registries)), media_type

@@ -1,0 +1,49 @@
+"""``sync``: tables of PostgreSQL, read into tables here; the work goes on as jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from chronoduck.api.access import Admin, body_schema, read_body, service_of
+from chronoduck.api.problems import ProblemRoute
+from chronoduck.api.responses import JsonResponse
+from chronoduck.api.schemas import SyncRequest
+from chronoduck.service.jobs import JobConflictError
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
+_STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow the jobs."}}
+
+
+@router.get("/sync", operation_id="list_syncs", summary="The syncs from PostgreSQL")
+async def list_syncs(request: Request, caller: Admin) -> Response:
+    """List the declared syncs: how far each is, how its last run went, and when the next one is."""
+    return JsonResponse({"syncs": (await service_of(request).syncs()).describe()})
+
+
+@router.post(
+    "/sync",
+    operation_id="run_syncs",
+    summary="Run syncs from PostgreSQL",
+    status_code=202,
+    responses=_STARTED,
+    openapi_extra=body_schema(SyncRequest),
+)
+async def run_syncs(request: Request, caller: Admin) -> Response:
+    """Begin the named syncs, or all; one that runs already is named with its job."""
+    body = await read_body(request, SyncRequest)
+    service = service_of(request)
+    syncs = await service.syncs()
+    jobs, running = [], []
+    for name in syncs.names(body.names):
+        try:
+            job = syncs.begin(name)
+        except JobConflictError:
+            running.append(name)
+            continue
+        service.audit.act("sync_started", caller, sync=name, job=job.id)
+        jobs.append(job.as_dict())
+    return JsonResponse({"jobs": jobs, "running_already": running}, status_code=202)

@@ -1,0 +1,189 @@
+"""The file that declares syncs: sources, and what of them goes into which table."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import model_validator as validator
+
+from chronoduck.errors import SettingsError
+from chronoduck.units import parse_seconds
+
+__all__ = ["SourceDeclaration", "SyncDeclaration", "SyncFile", "read_sync_file"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_PARTS = re.compile(r"[^.]+(\.[^.]+)?")
+
+
+def _seconds(value: Any) -> Any:
+    return parse_seconds(value) if isinstance(value, str) else value
+
+
+def _crontab(value: str) -> str:
+    try:
+        if value:
+            CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f"{value!r} is not a crontab's schedule: {error}") from None
+    return value
+
+
+def _table(value: str) -> str:
+    if not _PARTS.fullmatch(value):
+        raise ValueError(f"{value!r} is not a table: write table or schema.table")
+    return value
+
+
+_Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+_Table = Annotated[str, AfterValidator(_table)]
+_Constant = str | int | float | bool
+_GROUND = frozenset(
+    [
+        "source",
+        "table",
+        "query",
+        "target",
+        "mode",
+        "key",
+        "cursor",
+        "columns",
+        "rename",
+        "constants",
+    ]
+)
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceDeclaration(_Declared):
+    """A PostgreSQL database, and how much of it may be asked for."""
+
+    dsn_env: str = ""
+    """The environment variable that holds the connection string."""
+    dsn_file: Path | None = None
+    """The file that holds it; one of the two."""
+    statement_timeout: Annotated[_Seconds, Field(gt=0)] = 3600.0
+    """PostgreSQL ends a statement that takes longer."""
+    rows_per_second: Annotated[int, Field(ge=0)] = 0
+    """How fast rows are read at most; 0 is as fast as they come."""
+    fetch_bytes: Annotated[int, Field(ge=65_536, le=268_435_456)] = 16_777_216
+    """Size of the pieces that rows come in; a few of them are in memory at once."""
+    batch_rows: Annotated[int, Field(ge=1_000, le=10_000_000)] = 200_000
+    """Rows of one transaction of an incremental sync, about."""
+
+    @validator(mode="after")
+    def _one_dsn(self) -> SourceDeclaration:
+        if bool(self.dsn_env) == bool(self.dsn_file):
+            raise ValueError("name either dsn_env or dsn_file: the connection string is a secret")
+        return self
+
+
+class SyncDeclaration(_Declared):
+    """One table of the source, or a query, and the table it goes into. Columns are the source's."""
+
+    name: str
+    source: str
+    table: _Table | None = None
+    query: str | None = None
+    target: _Table
+    mode: Literal["full", "incremental"] = "incremental"
+    key: tuple[str, ...] = ()
+    """Columns that are unique together."""
+    cursor: str | None = None
+    """The column that grows with every change, such as ``updated_at``."""
+    overlap: _Seconds = 60.0
+    """How far before the watermark a run begins again, for rows that were committed late."""
+    deletes: Literal["ignore", "key-diff"] = "ignore"
+    schedule: Annotated[str, AfterValidator(_crontab)] = ""
+    """When it runs, as in a crontab (UTC); empty is only on demand."""
+    columns: dict[str, str] = {}
+    """Column of the source to column of the target: these and no others. Empty: all."""
+    rename: dict[str, str] = {}
+    exclude: tuple[str, ...] = ()
+    types: dict[str, str] = {}
+    """DuckDB types of columns that are made in the target."""
+    constants: dict[str, _Constant] = {}
+    """Columns of the target with one value in every row of this sync: rows without it are not its."""
+
+    @validator(mode="after")
+    def _consistent(self) -> SyncDeclaration:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError("a sync's name is made of a-z, 0-9, _ and -")
+        if (self.table is None) == (self.query is None):
+            raise ValueError("name either a table or a query")
+        if self.columns and (self.rename or self.exclude):
+            raise ValueError("columns lists them all: rename and exclude go without it")
+        if self.mode == "incremental" and not (self.key and self.cursor):
+            raise ValueError("an incremental sync needs key and cursor")
+        if self.mode == "full" and self.deletes != "ignore":
+            raise ValueError("a full sync replaces everything: leave deletes out")
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when what was read before is no ground to go on from."""
+        facts = self.model_dump(include=set(_GROUND), mode="json")
+        return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+class SyncFile(_Declared):
+    """All that is declared."""
+
+    source: dict[str, SourceDeclaration] = {}
+    sync: dict[str, SyncDeclaration] = {}
+
+    @validator(mode="before")
+    @classmethod
+    def _name_syncs(cls, value: Any) -> Any:
+        syncs = value.get("sync", {}) if isinstance(value, dict) else {}
+        if not isinstance(syncs, dict) or not all(
+            isinstance(each, dict) for each in syncs.values()
+        ):
+            raise ValueError("syncs are tables: [sync.NAME]")
+        return {**value, "sync": {name: {"name": name, **each} for name, each in syncs.items()}}
+
+    @validator(mode="after")
+    def _known_sources(self) -> SyncFile:
+        for each in self.sync.values():
+            if each.source not in self.source:
+                raise ValueError(f"sync.{each.name}: there is no [source.{each.source}]")
+        return self
+
+
+def read_sync_file(path: Path | None) -> SyncFile:
+    """Return what the file declares; nothing without one.
+
+    Raises:
+        SettingsError: it cannot be read, or says something that is not understood.
+    """
+    if path is None:
+        return SyncFile()
+    try:
+        return SyncFile.model_validate(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"DUCKDB_SYNC_FILE: {path} cannot be read: {error}", hint="docs/sync.md shows one."
+        ) from error
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors(include_url=False, include_input=False)]
+        raise SettingsError(
+            f"DUCKDB_SYNC_FILE: {path}: {'; '.join(problems)}",
+            hint="docs/sync.md lists what can be declared.",
+        ) from None
+
+
+def _problem(item: Any) -> str:
+    """Name the place and what is wrong; values may be secrets and are not repeated."""
+    place = ".".join(str(part) for part in item["loc"])
+    text = str(item["msg"]).removeprefix("Value error, ")
+    return f"{place}: {text}" if place else text

@@ -1,0 +1,229 @@
+"""A connection to PostgreSQL that can do no harm: read-only, bounded, named, its password unsaid."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pyarrow as pa
+
+from chronoduck.sync.declaration import SourceDeclaration
+from chronoduck.sync.failures import SyncDriverError, SyncSourceError
+
+__all__ = ["Dsn", "PostgresConnection", "open_source", "quoted"]
+
+_CONNECT_SECONDS = "10"
+_KEEPALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+_PAIR = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S*))\s*")
+_HINTS = {
+    "57014": "PostgreSQL ended the statement: raise the source's statement_timeout, or read less.",
+    "42501": "GRANT SELECT on it to the user of the connection string.",
+    "42P01": "Check table and schema of the sync.",
+    "42703": "Check the columns of the sync.",
+    "42601": "Check the query of the sync.",
+    "22P02": 'The message names the column; types = {column = "VARCHAR"} takes it as text.',
+}
+
+
+def quoted(name: str) -> str:
+    """Return the name as SQL, for PostgreSQL as for DuckDB."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Dsn:
+    """A connection string; ``place`` may be shown, ``text`` never."""
+
+    text: str
+    place: str
+    secrets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: SourceDeclaration, name: str) -> Dsn:
+        """Read it from where the declaration says.
+
+        Raises:
+            SyncSourceError: it is not there, or not one.
+        """
+        where = source.dsn_env or str(source.dsn_file)
+        try:
+            if source.dsn_file is not None:
+                text = source.dsn_file.read_text().strip()
+            else:
+                text = os.environ.get(source.dsn_env, "").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise SyncSourceError(
+                f"the connection string of source {name} cannot be read from {where}: {reason}",
+                hint="The service's user must be able to read it.",
+            ) from None
+        if not text:
+            raise SyncSourceError(
+                f"the connection string of source {name} is not in {where}",
+                hint="Put postgresql://USER:PASSWORD@HOST:PORT/DATABASE there.",
+            )
+        try:
+            return _parse(text)
+        except ValueError:
+            raise SyncSourceError(
+                f"{where} of source {name} is not a connection string of PostgreSQL",
+                hint="Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE; special characters of "
+                "the password as %XX.",
+            ) from None
+
+    def clean(self, message: str) -> str:
+        """Return a message of the driver without what must not be said."""
+        message = message.split("Query was:")[0].replace(self.text, "...")
+        _, told, rest = message.partition("ERROR:")
+        message = rest if told else message
+        for secret in self.secrets:
+            message = message.replace(secret, "...")
+        return " ".join(message.split())
+
+
+def _parse(text: str) -> Dsn:
+    if text.startswith(("postgresql://", "postgres://")):
+        parts = urlsplit(text)
+        asked = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        host = asked.get("host") or parts.hostname or "local socket"
+        port = asked.get("port") or parts.port or 5432
+        database = unquote(parts.path.lstrip("/")) or asked.get("dbname", "") or parts.username
+        found = [parts.password or "", unquote(parts.password or ""), asked.get("password", "")]
+        extra = "&".join(f"{key}={value}" for key, value in _KEEPALIVE.items() if key not in asked)
+        text += ("&" if parts.query else "?") + extra
+    else:
+        pairs = {}
+        position = 0
+        while position < len(text):
+            match = _PAIR.match(text, position)
+            if match is None:
+                raise ValueError("not pairs")
+            pairs[match[1]] = match[2] if match[2] is not None else match[3]
+            position = match.end()
+        host, port = pairs.get("host", "local socket"), pairs.get("port", 5432)
+        database = pairs.get("dbname") or pairs.get("user")
+        found = [pairs.get("password", "")]
+        text += "".join(f" {key}={value}" for key, value in _KEEPALIVE.items() if key not in pairs)
+    secrets = tuple(sorted({each for each in found if each}, key=len, reverse=True))
+    return Dsn(text, f"{host}:{port}/{database}", secrets)
+
+
+class PostgresConnection:
+    """Runs statements and streams of one read-only snapshot. Blocks; for one thread."""
+
+    def __init__(self, dsn: Dsn, source: SourceDeclaration) -> None:
+        try:
+            # The driver is an optional package.
+            from adbc_driver_manager import Error  # noqa: PLC0415
+            from adbc_driver_postgresql import dbapi  # noqa: PLC0415
+        except ImportError as error:
+            raise SyncDriverError(f"PostgreSQL cannot be read: {error}") from error
+        self._error: type[Exception] = Error
+        self._dsn = dsn
+        self._fetch_bytes = source.fetch_bytes
+        os.environ.setdefault("PGCONNECT_TIMEOUT", _CONNECT_SECONDS)
+        os.environ.setdefault("PGAPPNAME", "chronoduck")
+        with self._translated():
+            self._connection: Any = dbapi.connect(dsn.text, autocommit=True)
+            timeout = round(source.statement_timeout * 1000)
+            for name, value in (
+                ("statement_timeout", timeout),
+                ("lock_timeout", 10_000),
+                ("idle_in_transaction_session_timeout", 600_000),
+                ("client_connection_check_interval", 5_000),
+                ("TimeZone", "'UTC'"),
+                ("IntervalStyle", "'postgres'"),
+                ("DateStyle", "'ISO'"),
+                ("bytea_output", "'hex'"),
+                ("extra_float_digits", 3),
+            ):
+                # Older servers do not know all of them.
+                with suppress(self._error):
+                    self._run(f"SET {name} = {value}")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except pa.ArrowInvalid as error:
+            raise SyncSourceError(
+                f"PostgreSQL at {self._dsn.place}: {self._dsn.clean(str(error))}",
+                hint='The driver cannot hold a value: types = { column = "VARCHAR" } takes it as text.',
+            ) from None
+        except (self._error, OSError) as error:
+            state = str(getattr(error, "sqlstate", "") or "")
+            hint = _HINTS.get(state, "Nothing was lost: the next run goes on from the watermark.")
+            if state.startswith("28") or "password" in str(error):
+                hint = "Check user and password of the connection string."
+            raise SyncSourceError(
+                f"PostgreSQL at {self._dsn.place}: {self._dsn.clean(str(error))}", hint=hint
+            ) from None  # the driver's error holds the connection string's parts
+
+    def _run(self, sql: str) -> Any:
+        cursor = self._connection.cursor()
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+        cursor.execute(sql)
+        return cursor
+
+    def begin(self) -> None:
+        """Take the snapshot that everything after is read in."""
+        with self._translated():
+            self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").close()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a small result."""
+        with self._translated():
+            cursor = self._run(sql)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            cursor.close()
+            return found
+
+    def schema(self, sql: str) -> pa.Schema:
+        """Return the columns of a statement with the driver's notes of their types."""
+        with self._translated():
+            cursor = self._connection.cursor()
+            found: pa.Schema = cursor.adbc_execute_schema(sql)
+            cursor.close()
+            return found
+
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a statement as they come; memory stays flat."""
+        with self._translated():
+            cursor = self._connection.cursor()
+            option = "adbc.postgresql.batch_size_hint_bytes"
+            cursor.adbc_statement.set_options(**{option: str(self._fetch_bytes)})
+            cursor.execute(sql)
+            reader = cursor.fetch_record_batch()
+        while True:
+            with self._translated():
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    break
+            yield batch
+        cursor.close()
+
+    def close(self) -> None:
+        """End the snapshot and the connection."""
+        with suppress(self._error, OSError):
+            self._connection.close()
+
+
+@contextmanager
+def open_source(source: SourceDeclaration, name: str) -> Iterator[PostgresConnection]:
+    """Enter a connection to a declared source.
+
+    Raises:
+        SyncSourceError: it cannot be reached.
+        SyncDriverError: the driver is missing.
+    """
+    connection = PostgresConnection(Dsn.of(source, name), source)
+    try:
+        yield connection
+    finally:
+        connection.close()
