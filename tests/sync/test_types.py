@@ -79,7 +79,7 @@ TYPES = [
     ("jsonb[]", '{"{\\"a\\": 1}"}', "JSON[]", None),
     ("uuid[]", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "UUID[]", None),
     ("mood[]", '{sad,"it\'s ok"}', "VARCHAR[]", None),
-    ("inet[]", "{10.0.0.1}", "VARCHAR[]", "[10.0.0.1]"),
+    ("inet[]", "{10.0.0.1}", "VARCHAR[]", "[10.0.0.1/32]"),
 ]
 SETUP = """
 CREATE TYPE mood AS ENUM ('sad', 'it''s ok');

@@ -188,7 +188,7 @@ class SyncRun:
             existing = describe(session, *split_name(declared.target))
             known = state.columns if is_known and existing is not None else None
             plan = plan_target(declared, manifest.columns, existing, known)
-            return plan, existing is not None and not plan.added and has_rows(session, plan)
+            return plan, plan.create is None and has_rows(session, plan)
 
         plan, self._adds_to_rows = await self._transactions.run(look)
         deletes = declared.mode == "full" or declared.deletes == "key-diff"
@@ -202,10 +202,6 @@ class SyncRun:
             )
         for sql in plan.alters:
             await self._transactions.alter(sql)
-        if plan.added:
-            self._adds_to_rows = await self._transactions.run(
-                lambda session: has_rows(session, plan)
-            )
         names = tuple(column.name for column in manifest.columns)
         self.state = replace(
             self.state,

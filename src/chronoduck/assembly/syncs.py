@@ -153,8 +153,10 @@ class Syncs:
         except (DuckDBException, TimeoutError) as error:
             self._log.warning("sync_state_not_saved", sync=state.name, reason=str(error))
 
-    def describe(self) -> list[dict[str, Any]]:
+    async def describe(self) -> list[dict[str, Any]]:
         """Return what ``GET sync`` shows of each."""
+        if self._declared.sync:
+            await self._known()
         return [self._describe(each) for each in self._declared.sync.values()]
 
     def _describe(self, declared: SyncDeclaration) -> dict[str, Any]:

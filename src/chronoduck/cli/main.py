@@ -26,6 +26,7 @@ from chronoduck.cli import (
     runbook,
     serve,
     status,
+    sync,
     templates,
     top,
     usage,
@@ -85,6 +86,7 @@ app.command("drill")(drill.drill)
 app.add_typer(keys.app, name="keys")
 app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
+app.add_typer(sync.app, name="sync")
 app.add_typer(templates.app, name="templates")
 app.add_typer(audit.app, name="audit")
 app.add_typer(breaker.app, name="breaker")

@@ -61,8 +61,8 @@ class Target:
     def own_settings(self) -> Settings:
         """The settings to open the file with, here.
 
-        Replica, backups and audit trail of the environment are those of the environment's database:
-        another one must not be written into them.
+        Replica, backups, syncs and audit trail of the environment are those of its database: another
+        one must not be written into them.
         """
         if self.settings.database_path == load_settings().database_path:
             return self.settings
@@ -70,6 +70,7 @@ class Target:
             "replica": ReplicaSettings(url=None),
             "backup": BackupSettings(dir=None),
             "audit": self.settings.audit.model_copy(update={"file": None}),
+            "sync_file": None,
         }
         return self.settings.model_copy(update=without)
 

@@ -32,7 +32,12 @@ _PLAIN = {
     "jsonb": "JSON",
 }
 """Types that the driver takes over as they are."""
-_AS_TEXT_BY_NATURE = frozenset(["name", "char", "inet", "cidr", "macaddr", "macaddr8", "citext"])
+_INET = (
+    "CASE WHEN masklen({0}) = CASE family({0}) WHEN 4 THEN 32 ELSE 128 END THEN host({0}) "
+    "ELSE {0}::text END"
+)
+"""As PostgreSQL shows an address; its cast adds the length of the mask to each."""
+_AS_TEXT_BY_NATURE = frozenset(["name", "char", "cidr", "macaddr", "macaddr8", "citext"])
 CURSOR_TYPES = frozenset(["int2", "int4", "int8", "date", "timestamp", "timestamptz"])
 """Types of columns that can tell how far a sync is."""
 _TYPES = """
@@ -125,6 +130,8 @@ def _column(
         return SourceColumn(name, type_name, column, _PLAIN[type_name])
     if type_name == "oid":
         return SourceColumn(name, type_name, f"{column}::int8", "BIGINT")
+    if type_name == "inet":
+        return SourceColumn(name, type_name, _INET.format(column), "VARCHAR")
     is_text = kind == "e" or type_name in _AS_TEXT_BY_NATURE
     note = "" if is_text else f"{name} ({type_name}) is kept as PostgreSQL writes it, as text"
     return SourceColumn(name, type_name, f"{column}::text", "VARCHAR", note)

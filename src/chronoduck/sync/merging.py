@@ -53,6 +53,8 @@ def describe(session: TableSession, schema: str, table: str) -> list[tuple[str, 
 
 def has_rows(session: TableSession, plan: TargetPlan) -> bool:
     """Whether the target holds rows that the sync would take for its own."""
+    if {name for name, _ in plan.constants} & {column.name for column in plan.added}:
+        return False  # none is marked yet
     where, params = _owned(plan, "t")
     return bool(session.execute(f"SELECT 1 FROM {_name(session, plan)} t{where} LIMIT 1", params))
 

@@ -157,6 +157,8 @@ class PostgresConnection:
             ) from None
         except (self._error, OSError) as error:
             state = str(getattr(error, "sqlstate", "") or "")
+            if "statement timeout" in str(error):  # of a stream it is told in words alone
+                state = "57014"
             hint = _HINTS.get(state, "Nothing was lost: the next run goes on from the watermark.")
             if state.startswith("28") or "password" in str(error):
                 hint = "Check user and password of the connection string."

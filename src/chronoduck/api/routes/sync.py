@@ -21,7 +21,8 @@ _STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow
 @router.get("/sync", operation_id="list_syncs", summary="The syncs from PostgreSQL")
 async def list_syncs(request: Request, caller: Admin) -> Response:
     """List the declared syncs: how far each is, how its last run went, and when the next one is."""
-    return JsonResponse({"syncs": (await service_of(request).syncs()).describe()})
+    syncs = await service_of(request).syncs()
+    return JsonResponse({"syncs": await syncs.describe()})
 
 
 @router.post(
