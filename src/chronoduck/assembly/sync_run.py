@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import SqlSession, transaction
@@ -41,6 +40,8 @@ from chronoduck.tasks.process import run_task
 __all__ = ["SyncRun", "SyncTransactions"]
 
 T = TypeVar("T")
+Read = Callable[..., Awaitable[dict[str, Any]]]
+"""Does what ``tasks/work.py`` calls ``read_source``: gets settings, name, relay and arguments."""
 _CALLER = Caller("sync")
 _LABEL = Statement(
     text="-- sync from PostgreSQL",
@@ -91,13 +92,15 @@ class SyncRun:
         source: SourceDeclaration,
         state: SyncState,
         transactions: SyncTransactions,
-        spool_directory: Path,
+        directory: Path,
+        read: Read = run_task,
     ) -> None:
+        self._read = read
         self._settings = settings
         self._declared = declared
         self._source = source
         self._transactions = transactions
-        self._spool = Spool(spool_directory / f"sync-{secrets.token_hex(8)}")
+        self._spool = Spool(directory)
         self._watermark: str | None = None
         """Where this run began; None: at the first row."""
         self._plan: TargetPlan | None = None
@@ -132,7 +135,7 @@ class SyncRun:
             show(step, done, total)
             await self._take_ready()
 
-        found = await run_task(
+        found = await self._read(
             self._settings,
             "read_source",
             relay,

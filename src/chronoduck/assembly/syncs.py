@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +43,8 @@ class Syncs:
         self._transactions = transactions
         self._jobs = jobs
         self._spool_directory = spool_directory
+        self._mark = f"sync-{secrets.token_hex(4)}"
+        """Of the directories of this process's runs."""
         self._states: dict[str, SyncState] | None = None
         self._reading = asyncio.Lock()
         self._places = asyncio.Semaphore(_AT_ONCE)
@@ -68,7 +72,10 @@ class Syncs:
             await schedule.stop()
 
     async def _look(self) -> None:
-        """Read what earlier processes knew, for the reports."""
+        """Read what earlier processes knew, for the reports, and remove what killed ones left."""
+        for left in await asyncio.to_thread(list, self._spool_directory.glob("sync-*")):
+            if not left.name.startswith(self._mark):
+                await asyncio.to_thread(shutil.rmtree, left, True)
         with contextlib.suppress(DuckDBException):
             await self._known()
 
@@ -114,9 +121,8 @@ class Syncs:
         await self._prepare()
         source = self._declared.source[declared.source]
         state = states.get(declared.name, SyncState(declared.name))
-        run = SyncRun(
-            self._settings, declared, source, state, self._transactions, self._spool_directory
-        )
+        directory = self._spool_directory / f"{self._mark}-{declared.name}"
+        run = SyncRun(self._settings, declared, source, state, self._transactions, directory)
         try:
             ended = states[declared.name] = await run.run(show)
         except DuckDBException as error:

@@ -166,49 +166,51 @@ class PostgresConnection:
                 f"PostgreSQL at {self._dsn.place}: {self._dsn.clean(str(error))}", hint=hint
             ) from None  # the driver's error holds the connection string's parts
 
-    def _run(self, sql: str) -> Any:
+    @contextmanager
+    def _cursor(self, **options: str) -> Iterator[Any]:
         cursor = self._connection.cursor()
-        cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
-        cursor.execute(sql)
-        return cursor
+        try:
+            named = {f"adbc.postgresql.{name}": value for name, value in options.items()}
+            cursor.adbc_statement.set_options(**named)
+            yield cursor
+        finally:
+            cursor.close()
+
+    def _run(self, sql: str) -> None:
+        with self._cursor(use_copy="false") as cursor:
+            cursor.execute(sql)
 
     def begin(self) -> None:
         """Take the snapshot that everything after is read in."""
         with self._translated():
-            self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").close()
+            self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a small result."""
-        with self._translated():
-            cursor = self._run(sql)
+        with self._translated(), self._cursor(use_copy="false") as cursor:
+            cursor.execute(sql)
             found: list[tuple[Any, ...]] = cursor.fetchall()
-            cursor.close()
             return found
 
     def schema(self, sql: str) -> pa.Schema:
         """Return the columns of a statement with the driver's notes of their types."""
-        with self._translated():
-            cursor = self._connection.cursor()
+        with self._translated(), self._cursor() as cursor:
             found: pa.Schema = cursor.adbc_execute_schema(sql)
-            cursor.close()
             return found
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a statement as they come; memory stays flat."""
-        with self._translated():
-            cursor = self._connection.cursor()
-            option = "adbc.postgresql.batch_size_hint_bytes"
-            cursor.adbc_statement.set_options(**{option: str(self._fetch_bytes)})
-            cursor.execute(sql)
-            reader = cursor.fetch_record_batch()
-        while True:
+        with self._cursor(batch_size_hint_bytes=str(self._fetch_bytes)) as cursor:
             with self._translated():
-                try:
-                    batch = reader.read_next_batch()
-                except StopIteration:
-                    break
-            yield batch
-        cursor.close()
+                cursor.execute(sql)
+                reader = cursor.fetch_record_batch()
+            while True:
+                with self._translated():
+                    try:
+                        batch = reader.read_next_batch()
+                    except StopIteration:
+                        return
+                yield batch
 
     def close(self) -> None:
         """End the snapshot and the connection."""
