@@ -75,16 +75,20 @@ bench-overhead: $(VENV)/bench.stamp ## measure what statistics, metrics and quer
 bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's soak; writes benchmarks/OPERATIONS.md
 	$(BIN)/python -m benchmarks.operations $(ARGS)
 
+.PHONY: bench-sync
+bench-sync: $(VENV)/bench.stamp ## measure syncs from PostgreSQL against DuckDB's extension; writes benchmarks/SYNC.md
+	$(BIN)/python -m benchmarks.sync $(ARGS)
+
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --group build \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --group build \
 		pyproject.toml --output-file requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --group build --group test --group lint \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --group build --group test --group lint \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --group build --group bench \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --group build --group bench \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/bench.txt
 
 .PHONY: clean

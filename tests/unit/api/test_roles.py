@@ -49,6 +49,8 @@ ROLES = {
     "GET /backups": Role.ADMIN,
     "POST /backups": Role.ADMIN,
     "POST /backups/{backup_id}/verify": Role.ADMIN,
+    "GET /sync": Role.ADMIN,
+    "POST /sync": Role.ADMIN,
     "POST /compact": Role.ADMIN,
     "POST /verify": Role.ADMIN,
     "POST /jobs": Role.ANALYST,
