@@ -18,7 +18,9 @@ from chronoduck.logs import get_logger
 from chronoduck.service.jobs import Job, JobRegistry, Progress
 from chronoduck.settings import Settings
 from chronoduck.sync import SyncDeclaration, SyncFile, SyncNotFoundError
+from chronoduck.sync.merging import TableSession
 from chronoduck.sync.state import SyncState, prepare_state, read_states, save_state
+from chronoduck.transfer.schema import PLATFORM_TABLES, SCHEMA_STATEMENTS
 
 __all__ = ["Syncs"]
 
@@ -118,7 +120,7 @@ class Syncs:
 
     async def _run(self, declared: SyncDeclaration, show: Progress) -> dict[str, Any]:
         states = await self._known()
-        await self._prepare()
+        await self._prepare(declared.target)
         source = self._declared.source[declared.source]
         state = states.get(declared.name, SyncState(declared.name))
         directory = self._spool_directory / f"{self._mark}-{declared.name}"
@@ -147,9 +149,16 @@ class Syncs:
             "notes": list(ended.notes),
         }
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, target: str) -> None:
+        """Make what the service itself defines: the platform's tables have columns of loads, too."""
+
+        def work(session: TableSession) -> None:
+            prepare_state(session)
+            for statement in SCHEMA_STATEMENTS if target in PLATFORM_TABLES else ():
+                session.execute(statement)
+
         async with self._reading:  # two that made the schema at once would be in conflict
-            await self._transactions.run(prepare_state)
+            await self._transactions.run(work)
 
     async def _save(self, state: SyncState) -> None:
         """Keep a failure over a restart; what failed may be the database itself."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pyarrow as pa
 
@@ -109,7 +109,8 @@ def _parse(text: str) -> Dsn:
         database = pairs.get("dbname") or pairs.get("user")
         found = [pairs.get("password", "")]
         text += "".join(f" {key}={value}" for key, value in _KEEPALIVE.items() if key not in pairs)
-    secrets = tuple(sorted({each for each in found if each}, key=len, reverse=True))
+    told = {each for each in found if each}
+    secrets = tuple(sorted(told | {quote(each, safe="") for each in told}, key=len, reverse=True))
     return Dsn(text, f"{host}:{port}/{database}", secrets)
 
 

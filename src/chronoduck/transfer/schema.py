@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["CAPTURES_TABLE", "SCHEMA_STATEMENTS"]
+__all__ = ["CAPTURES_TABLE", "PLATFORM_TABLES", "SCHEMA_STATEMENTS"]
 
 CAPTURES_TABLE = "pages_analytics"
+PLATFORM_TABLES = frozenset({CAPTURES_TABLE, "user_metrics"})
+"""The tables that the statements make."""
 
 SCHEMA_STATEMENTS = (
     """

@@ -1,0 +1,1 @@
+"""Syncs from PostgreSQL, measured against DuckDB's own extension."""

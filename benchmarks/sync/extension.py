@@ -1,0 +1,36 @@
+"""``python -m benchmarks.sync.extension FILE TABLE``: DuckDB's extension copies a table; prints seconds.
+
+The connection string is in ``BENCH_DSN``; the database's threads are those that the service has.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    file, table = sys.argv[1:]
+    found = find_spec("duckdb_extension_postgres_scanner")
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit("duckdb-extension-postgres-scanner is not installed")
+    folder = Path(next(iter(found.submodule_search_locations))) / "extensions"
+    extension = next(folder.glob(f"v{duckdb.__version__}/*.duckdb_extension"))
+    with duckdb.connect(file) as connection:
+        connection.execute(f"LOAD '{extension}'")
+        started = time.perf_counter()
+        connection.execute(f"ATTACH '{os.environ['BENCH_DSN']}' AS pg (TYPE postgres, READ_ONLY)")
+        connection.execute(f"CREATE TABLE copied AS FROM pg.public.{table}")
+        connection.execute("CHECKPOINT")
+        print(time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
