@@ -20,6 +20,7 @@ from chronoduck.api.request_metrics import RequestMetricsMiddleware
 from chronoduck.api.request_traces import RequestTracesMiddleware
 from chronoduck.api.router import API_PREFIX, Authenticate, join_public, join_routes, opened
 from chronoduck.api.routes import metrics
+from chronoduck.api.routes.load import DirectRows
 from chronoduck.api.routes.query import DirectQuery
 from chronoduck.api.routes.templates import document_templates
 from chronoduck.api.schemas import Problem
@@ -78,6 +79,7 @@ def create_app(
     if authenticate is None:
         # The host application's dependency is solved by the framework alone: no way past it.
         app.add_middleware(DirectQuery, path=f"{API_PREFIX}/query", access=access)
+        app.add_middleware(DirectRows, prefix=f"{API_PREFIX}/tables/", access=access)
     _add_outer_middleware(app, access.service)
     add_problem_handlers(app)
     add_docs_page(app, DOCS_PATH)

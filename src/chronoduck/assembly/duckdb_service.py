@@ -18,6 +18,7 @@ from chronoduck import __version__
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.ingest import Ingest
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import EngineState, StateView
@@ -332,6 +333,10 @@ class DuckDBService:
         """Return what loads files into tables, on the caller's account."""
         parts = await self._started()
         return parts.loader if caller is None else parts.loader_for(caller)
+
+    async def ingest(self) -> Ingest:
+        """Return what takes in small bodies, and knows what was done already."""
+        return (await self._started()).ingest
 
     async def jobs(self) -> JobRegistry:
         """Return the work that outlives its request."""

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.ingest import Ingest
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -42,6 +43,8 @@ from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.transfer import FileLoader
+from chronoduck.transfer.group_commit import GroupCommit
+from chronoduck.transfer.idempotency import IdempotencyKeys
 
 __all__ = ["Parts"]
 
@@ -73,6 +76,7 @@ class Parts:
     encoded: EncodedQueries
     catalog: Catalog
     loader: FileLoader
+    ingest: Ingest
     checkpointer: Checkpointer
     link: ReplicatorLink | None
     jobs: JobRegistry
@@ -145,6 +149,11 @@ class Parts:
             quotas,
         )
         queries = Queries(runner)
+        own = _Transactions(runner, Caller("ingest"), leaves_state=False)
+        keys = IdempotencyKeys(own, settings.ingest.keys)
+        ingest = Ingest(
+            GroupCommit(own, settings.ingest.queue), keys, runner.quotas, settings.ingest
+        )
         jobs = JobRegistry()
         backups = Backups(settings, checkpointer, jobs)
         drills = Drills(settings, jobs)
@@ -164,7 +173,10 @@ class Parts:
             queries=queries,
             encoded=EncodedQueries(runner, instance.spool_directory),
             catalog=Catalog(queries.execute, _in_thread(closers, access.scopes.plan)),
-            loader=FileLoader(_Transactions(runner, Caller("load")), instance.spool_directory),
+            loader=FileLoader(
+                _Transactions(runner, Caller("load")), instance.spool_directory, keys
+            ),
+            ingest=ingest,
             checkpointer=checkpointer,
             link=link,
             jobs=jobs,
@@ -200,6 +212,7 @@ class Parts:
         runner = self.runner
         await _wait_until(lambda: not runner.list_running(), grace_seconds)
         interrupted = len(runner.list_running())
+        await self.ingest.close()
         runner.cancel_all(CancelReason.SHUTDOWN)
         self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
         await self.backups.stop()
@@ -264,9 +277,13 @@ def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
 class _Transactions:
     """Runs functions of several statements, each in one transaction and one entry of the list."""
 
-    def __init__(self, runner: StatementRunner, caller: Caller) -> None:
+    def __init__(
+        self, runner: StatementRunner, caller: Caller, *, leaves_state: bool = True
+    ) -> None:
+        """``leaves_state``: the functions leave temporary tables behind, or may do so."""
         self._runner = runner
         self._caller = caller
+        self._leaves_state = leaves_state
 
     async def __call__(self, work: Callable[[SqlSession], T]) -> T:
         timeout = self._runner.settings.max_statement_timeout
@@ -276,7 +293,10 @@ class _Transactions:
                 with transaction(connection, session.token):
                     return work(SqlSession(connection, session.token))
 
-            return await session.run(step)
+            result = await session.run(step)
+            if not self._leaves_state:
+                session.mark_clean()
+            return result
 
 
 async def _wait_until(condition: Callable[[], bool], seconds: float) -> None:

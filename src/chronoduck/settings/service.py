@@ -28,6 +28,7 @@ from chronoduck.settings.groups import (
     QuotaSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.ingest import IngestSettings
 from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
@@ -183,6 +184,7 @@ class Settings(BaseSettings):
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -256,6 +258,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "quota": QuotaSettings,
     "transport": TransportSettings,
     "audit": AuditSettings,
+    "ingest": IngestSettings,
 }
 """Fields of the settings that are settings of their own."""
 
