@@ -49,7 +49,8 @@ def _checked(
                 if batch is None:
                     return
                 # Offsets that point outside of their buffer would be followed by the engine.
-                batch.validate(full=True)
+                for column in batch.columns:
+                    _seen_plainly(column).validate(full=True)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise LoadError(
                     f"record batch {number} of {name} is broken: {_first_line(error)}"
@@ -58,6 +59,36 @@ def _checked(
             yield batch
 
     return pa.RecordBatchReader.from_batches(schema, checked())
+
+
+def _seen_plainly(column: pa.Array) -> pa.Array:
+    """Return the column with its decimals as bytes.
+
+    A HUGEINT of 39 digits is sent as a decimal of 38, and comes back as it was: nothing points
+    anywhere in it.
+    """
+    plain = _plain(column.type)
+    return column if plain == column.type else column.view(plain)
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    def inner(field: pa.Field) -> pa.Field:
+        return field.with_type(_plain(field.type))
+
+    if pa.types.is_decimal128(type_):
+        return pa.binary(16)
+    if pa.types.is_list(type_):
+        return pa.list_(inner(type_.value_field))
+    if pa.types.is_fixed_size_list(type_):
+        return pa.list_(inner(type_.value_field), type_.list_size)
+    if pa.types.is_map(type_):
+        return pa.map_(inner(type_.key_field), inner(type_.item_field))
+    fields = [inner(type_.field(index)) for index in range(type_.num_fields)]
+    if pa.types.is_struct(type_):
+        return pa.struct(fields)
+    if pa.types.is_union(type_):
+        return pa.union(fields, type_.mode, type_.type_codes)
+    return type_
 
 
 def _first_line(error: BaseException) -> str:

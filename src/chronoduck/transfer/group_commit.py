@@ -29,6 +29,7 @@ from chronoduck.transfer.idempotency import RequestKey, keep_answers
 from chronoduck.transfer.small_rows import SmallRows
 from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table, quote_text
 from chronoduck.transfer.table_columns import TableColumn, match_columns
+from chronoduck.transfer.text_values import json_type, json_value
 
 __all__ = ["GroupCommit", "GroupedRows", "NotGroupedError"]
 
@@ -208,10 +209,11 @@ def _columns(session: SqlSession, quoted: str) -> list[TableColumn]:
 
 def _insert(quoted: str, names: Sequence[str], columns: Sequence[TableColumn], table: str) -> str:
     filled = match_columns(names, columns, table, "the body")
-    fields = ", ".join(f"{quote_name(each.source)} {each.column.type}" for each in filled)
+    fields = ", ".join(f"{quote_name(each.source)} {json_type(each.column)}" for each in filled)
+    values = ", ".join(json_value(each.column, f"r.{quote_name(each.source)}") for each in filled)
     listed = ", ".join(quote_name(each.column.name) for each in filled)
     return (
-        f"INSERT INTO {quoted} ({listed}) SELECT unnest(r) "
+        f"INSERT INTO {quoted} ({listed}) SELECT {values} "
         f"FROM (SELECT unnest(CAST($rows::JSON AS STRUCT({fields})[])) AS r)"
     )
 

@@ -150,6 +150,7 @@ class FileLoader:
         await asyncio.to_thread(_copy, opened, path, job.name, largest_bytes)
         yield job.progress()
         source = open_source(file_format, path, job.name, opened.head)
+        await asyncio.to_thread(source.prepare)
         prepare = _create_schema if job.table == CAPTURES_TABLE else None
 
         def keep(session: SqlSession, outcome: TableOutcome) -> None:

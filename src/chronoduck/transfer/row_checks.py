@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from chronoduck.transfer.sql import quote_name, quote_text
 from chronoduck.transfer.table_columns import Filled
+from chronoduck.transfer.text_values import csv_value, json_type, json_value, tried
 
-__all__ = ["Cell", "json_cells", "plain_cells", "reason_of"]
+__all__ = ["Cell", "csv_cells", "json_cells", "plain_cells", "reason_of"]
 
 _SHOWN_CHARACTERS = 60
 
@@ -22,19 +23,27 @@ class Cell:
     """The value as it was given."""
     is_given: str
     """Whether there is one that is not NULL."""
-
-    @property
-    def value(self) -> str:
-        """The value in the column's type; NULL when it does not cast."""
-        return f"TRY_CAST({self.given} AS {self.filled.column.type})"
+    value: str
+    """The value in the column's type; NULL when it does not cast."""
 
 
 def plain_cells(filled: Sequence[Filled]) -> list[Cell]:
-    """Return the cells of rows that have columns."""
+    """Return the cells of rows whose columns have types."""
     cells = []
     for each in filled:
         name = quote_name(each.source)
-        cells.append(Cell(each, name, f"{name} IS NOT NULL"))
+        value = tried(each.column, f"CAST({name} AS {each.column.type})")
+        cells.append(Cell(each, name, f"{name} IS NOT NULL", value))
+    return cells
+
+
+def csv_cells(filled: Sequence[Filled]) -> list[Cell]:
+    """Return the cells of rows whose columns are texts."""
+    cells = []
+    for each in filled:
+        name = quote_name(each.source)
+        value = tried(each.column, csv_value(each.column, name))
+        cells.append(Cell(each, name, f"{name} IS NOT NULL", value))
     return cells
 
 
@@ -44,11 +53,11 @@ def json_cells(document: str, filled: Sequence[Filled]) -> list[Cell]:
     for each in filled:
         pointer = quote_text("/" + each.source.replace("~", "~0").replace("/", "~1"))
         # A text column takes a string's content, and anything else as it is written.
-        arrow = "->>" if each.column.type == "VARCHAR" else "->"
+        arrow = "->>" if json_type(each.column) == "VARCHAR" else "->"
+        given = f"({document} {arrow} {pointer})"
         is_null = f"json_type({document}, {pointer}) = 'NULL'"
-        cells.append(
-            Cell(each, f"({document} {arrow} {pointer})", f"NOT coalesce({is_null}, true)")
-        )
+        value = tried(each.column, json_value(each.column, given))
+        cells.append(Cell(each, given, f"NOT coalesce({is_null}, true)", value))
     return cells
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chronoduck.errors import LoadError
 from chronoduck.transfer.arrow_file import open_arrow
 from chronoduck.transfer.detect import FileFormat
-from chronoduck.transfer.row_checks import Cell, json_cells, plain_cells
+from chronoduck.transfer.row_checks import Cell, csv_cells, json_cells, plain_cells
 from chronoduck.transfer.sql import SqlSession, quote_name, quote_text
 from chronoduck.transfer.table_columns import Filled, TableColumn
-from chronoduck.transfer.text_lines import numbered_lines
+from chronoduck.transfer.text_lines import drop_trailer, numbered_lines
+from chronoduck.transfer.text_values import csv_type, csv_value, json_type, json_value
 
 __all__ = ["Rows", "TableSource", "open_source"]
 
@@ -49,6 +50,13 @@ class TableSource(ABC):
         self.name = name
         self.head = head
 
+    def prepare(self) -> None:  # noqa: B027 - nothing, for most
+        """Take away from the copy what is none of its rows; may block.
+
+        Raises:
+            LoadError: the file says that it is not complete.
+        """
+
     @property
     def quoted_path(self) -> str:
         """The path as SQL."""
@@ -71,6 +79,10 @@ class TableSource(ABC):
     def names(self, session: SqlSession) -> list[str]:
         """Return the names of all columns, also of those that only late rows have."""
         return [column.name for column in self.columns(session)]
+
+    def value(self, filled: Filled) -> str:
+        """Return the SQL of a column's value in a row of ``typed``."""
+        return f"CAST({quote_name(filled.source)} AS {filled.column.type})"
 
     @abstractmethod
     def typed(self, session: SqlSession, filled: Sequence[Filled]) -> str:
@@ -132,8 +144,11 @@ class _Json(TableSource):
     def names(self, session: SqlSession) -> list[str]:
         return self._keys(session, lenient=False)
 
+    def value(self, filled: Filled) -> str:
+        return json_value(filled.column, quote_name(filled.source))
+
     def typed(self, session: SqlSession, filled: Sequence[Filled]) -> str:
-        columns = _struct(filled)
+        columns = _struct({each.source: json_type(each.column) for each in filled})
         return (
             f"read_json({self.quoted_path}, format = '{self.layout}', records = true, "
             f"columns = {columns})"
@@ -153,6 +168,9 @@ class _NdJson(_Json):
     place = "line"
     can_skip = True
     layout = "newline_delimited"
+
+    def prepare(self) -> None:
+        drop_trailer(self.path, self.name)
 
     def rows(self, session: SqlSession, filled: Sequence[Filled], known: Sequence[str]) -> Rows:
         session.scan(BODY, numbered_lines(self.path, self.name))
@@ -212,8 +230,13 @@ class _Csv(TableSource):
             f"header = false, skip = 1, strict_mode = true, null_padding = false{more})"
         )
 
+    def value(self, filled: Filled) -> str:
+        return csv_value(filled.column, quote_name(filled.source))
+
     def typed(self, session: SqlSession, filled: Sequence[Filled]) -> str:
-        return self._reader(f", types = {_struct(filled)}")
+        return self._reader(
+            f", types = {_struct({each.source: csv_type(each.column) for each in filled})}"
+        )
 
     def rows(self, session: SqlSession, filled: Sequence[Filled], known: Sequence[str]) -> Rows:
         columns = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in self._names)
@@ -227,7 +250,7 @@ class _Csv(TableSource):
             "SELECT row_number() OVER () AS _row_n, NULL AS _row_flaw, "
             f"concat_ws('{self.delimiter}', {shown}) AS _row_text, * FROM {reader}"
         )
-        return Rows(sql, plain_cells(filled))
+        return Rows(sql, csv_cells(filled))
 
 
 _SOURCES: dict[FileFormat, type[TableSource]] = {
@@ -250,8 +273,6 @@ def open_source(file_format: FileFormat, path: Path, name: str, head: bytes) -> 
     return _SOURCES[file_format](path, name, head)
 
 
-def _struct(filled: Sequence[Filled]) -> str:
-    fields = ", ".join(
-        f"{quote_text(each.source)}: {quote_text(each.column.type)}" for each in filled
-    )
+def _struct(types: Mapping[str, str]) -> str:
+    fields = ", ".join(f"{quote_text(name)}: {quote_text(type_)}" for name, type_ in types.items())
     return f"{{{fields}}}"

@@ -143,8 +143,7 @@ class _Load:
     ) -> TableOutcome:
         relation = self._read(lambda: self._source.typed(self._session, filled))
         values = ", ".join(
-            f"CAST({quote_name(each.source)} AS {each.column.type}) AS {quote_name(each.column.name)}"
-            for each in filled
+            f"{self._source.value(each)} AS {quote_name(each.column.name)}" for each in filled
         )
         try:
             added, removed = self._write(f"SELECT {values} FROM {relation}", filled, key)
