@@ -71,6 +71,10 @@ bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost ot
 bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's soak; writes benchmarks/OPERATIONS.md
 	$(BIN)/python -m benchmarks.operations $(ARGS)
 
+.PHONY: bench-ingest
+bench-ingest: $(VENV)/bench.stamp ## measure rows in over HTTP against in-process DuckDB; writes benchmarks/INGEST.md
+	$(BIN)/python -m benchmarks.ingest $(ARGS)
+
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

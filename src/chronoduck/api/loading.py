@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -268,7 +268,7 @@ def _event_line(event: LoadEvent) -> bytes:
         kind = "reject"
     elif isinstance(event, LoadSummary):
         kind = "done"
-    return _line({"event": kind, **asdict(event)})
+    return _line({"event": kind, **vars(event)})
 
 
 def _line(fields: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -64,9 +64,9 @@ LoadEvent = LoadProgress | RejectedLine | LoadSummary
 
 def answer_of(rejected: Sequence[RejectedLine], summary: LoadSummary) -> str:
     """Return the end of a load as it is kept: with the rejected lines, if they are not too long."""
-    lines = orjson.dumps([asdict(line) for line in rejected])
+    lines = orjson.dumps(list(rejected))
     kept = orjson.Fragment(lines if len(lines) <= _KEPT_BYTES else b"[]")
-    return orjson.dumps({"rejected": kept, "summary": asdict(summary)}).decode()
+    return orjson.dumps({"rejected": kept, "summary": summary}).decode()
 
 
 def events_of(answer: str) -> list[LoadEvent]:
