@@ -35,6 +35,7 @@ from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.exports import Exports
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
@@ -80,6 +81,7 @@ class Parts:
     link: ReplicatorLink | None
     jobs: JobRegistry
     statement_jobs: StatementJobs
+    exports: Exports
     backups: Backups
     drills: Drills
     guard: DiskGuard
@@ -178,6 +180,7 @@ class Parts:
             link=link,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
+            exports=Exports(settings, runner, encoded, jobs, store),
             backups=backups,
             drills=drills,
             guard=guard,

@@ -25,6 +25,7 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    ExportSettings,
     JobSettings,
     QueryLogSettings,
     QuotaSettings,
@@ -184,6 +185,7 @@ class Settings(BaseSettings):
     jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
     job: JobSettings = Field(default_factory=JobSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     query_log: QueryLogSettings = Field(default_factory=QueryLogSettings)
@@ -271,6 +273,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "jwt": JwtSettings,
     "quota": QuotaSettings,
     "transport": TransportSettings,
+    "export": ExportSettings,
     "job": JobSettings,
     "audit": AuditSettings,
     "query_log": QueryLogSettings,
