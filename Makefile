@@ -67,6 +67,10 @@ bench-durability: $(VENV)/bench.stamp ## measure replica, restore and loss; an h
 bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost others; writes benchmarks/RUNAWAYS.md
 	$(BIN)/python -m benchmarks.runaways $(ARGS)
 
+.PHONY: bench-overhead
+bench-overhead: $(VENV)/bench.stamp ## measure what statistics, metrics and query log cost; writes benchmarks/OVERHEAD.md
+	$(BIN)/python -m benchmarks.overhead $(ARGS)
+
 .PHONY: bench-operations
 bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's soak; writes benchmarks/OPERATIONS.md
 	$(BIN)/python -m benchmarks.operations $(ARGS)

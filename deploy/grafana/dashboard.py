@@ -160,6 +160,19 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 "{{http_route}}",
             ),
         ),
+        Panel(
+            "Bytes of results a second",
+            "Bps",
+            one(f"rate(duckdb_result_bytes_total{{{RATE})", "bytes"),
+            width=12,
+        ),
+        Panel(
+            "Missing in the query log",
+            "reqps",
+            one(f"rate(duckdb_query_log_dropped_total{{{RATE})", "dropped"),
+            "The disk is too slow or full; statements never wait for their log.",
+            width=12,
+        ),
     ),
     "Resources": (
         Panel(

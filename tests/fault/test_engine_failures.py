@@ -20,7 +20,7 @@ from chronoduck.errors import (
 )
 from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.records import Caller
-from chronoduck.settings import Settings
+from chronoduck.settings import CheckpointSettings, Settings
 
 OPTIONS = EncodingOptions()
 
@@ -234,3 +234,22 @@ async def test_what_changes_the_engine_for_everybody_is_refused(
 ) -> None:
     with pytest.raises(StatementRefusedError, match="belong to the service"):
         await service.execute_query(sql)
+
+
+async def test_a_checkpoint_by_hand_ends_the_report_of_one_that_failed(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings(checkpoint=CheckpointSettings(interval=1))
+
+    async def last_error(service: DuckDBService) -> str:
+        return str((await service.get_replication_status())["checkpoints"]["last_error"])
+
+    async with DuckDBService(settings) as service:
+        await fill_the_log(service)
+        with full_disk(wal_size(settings)):
+            async with asyncio.timeout(30):
+                while not await last_error(service):
+                    await asyncio.sleep(0.05)
+        await service.execute_query("CHECKPOINT")
+        await service.execute_query("INSERT INTO t VALUES (1)")
+        assert await last_error(service) == ""

@@ -66,6 +66,11 @@ def test_top_shows_what_runs_and_kill_ends_it(server: Server) -> None:
     assert killed.returncode == 0, killed.stderr
     asking.join(30)
     assert answers[0].json()["code"] == "statement_cancelled"
+    expensive = run_cli(server.directory, "top", "--statements", "--order", "max_time", "--json")
+    assert json.loads(expensive.stdout)[0]["errors"] >= 1
+    shown = run_cli(server.directory, "top", "--statements", "--limit", "1")
+    assert shown.returncode == 0, shown.stderr
+    assert "statement" in shown.stdout
     again = run_cli(server.directory, "kill", statement_id)
     assert again.returncode == 66
 

@@ -67,6 +67,7 @@ PUBLIC = frozenset(
         ("GET", "/statistics"),
         ("GET", "/templates/performance-metrics"),
         ("GET", "/metrics"),
+        ("GET", "/downloads/{token}"),
     }
 )
 """All that is answered without a credential; every other route demands a role."""

@@ -23,6 +23,7 @@ from chronoduck.api.routes import metrics
 from chronoduck.api.routes.load import DirectRows
 from chronoduck.api.routes.query import DirectQuery
 from chronoduck.api.routes.templates import document_templates
+from chronoduck.api.runbook_pages import add_runbook_pages
 from chronoduck.api.schemas import Problem
 from chronoduck.assembly import DuckDBService
 
@@ -38,8 +39,8 @@ _DESCRIPTION = """One DuckDB file for many users.
 
 Send `Authorization: Bearer <token>` with an API key, a token of the platform, or the admin token, which
 is in the file `admin.token` beside the database. Each route names the role that it needs.
-Health, statistics, performance metrics and this page are public. Every error is a problem
-(RFC 9457) whose `code` is stable and whose `hint` says what to do.
+Health, statistics, performance metrics, this page and the [runbooks](/docs/api/duckdb/runbooks) are
+public. Every error is a problem (RFC 9457) whose `code` is stable and whose `hint` says what to do.
 """
 
 
@@ -83,6 +84,7 @@ def create_app(
     _add_outer_middleware(app, access.service)
     add_problem_handlers(app)
     add_docs_page(app, DOCS_PATH)
+    add_runbook_pages(app, f"{DOCS_PATH}/runbooks")
     app.include_router(join_routes(access), prefix=API_PREFIX)
     app.include_router(join_public(access, [metrics.router]))
     return app

@@ -19,6 +19,7 @@ from chronoduck.api.access import body_memory_of, service_of
 from chronoduck.api.bodies import check_encoding, read_json_bytes
 from chronoduck.api.problems import problem_fields
 from chronoduck.api.uploads import Upload, format_of, key_of, spooled
+from chronoduck.engine.scopes import check_reader
 from chronoduck.errors import DuckDBException, LoadError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.service.records import Caller
@@ -32,7 +33,7 @@ from chronoduck.transfer import (
 )
 from chronoduck.transfer.group_commit import NotGroupedError
 from chronoduck.transfer.idempotency import KeyClaim, RequestKey
-from chronoduck.transfer.small_rows import SMALL_BYTES, small_rows
+from chronoduck.transfer.small_rows import SMALL_BYTES, SmallRows, small_rows
 
 __all__ = ["MEDIA_TYPE", "LoadWish", "answer_load", "is_small"]
 
@@ -143,8 +144,8 @@ class _Load:
                 events, is_replayed = await self._small_events(body, None), False
             else:
                 digest = hashlib.blake2b(body, digest_size=32).hexdigest()
-                ingest = await self._service.ingest()
-                async with ingest.keys.claim(self._request_key(key, digest)) as claim:
+                loader = await self._service.loader()
+                async with loader.keys.claim(self._request_key(key, digest)) as claim:
                     events = await self._small_events(body, claim)
                     is_replayed = claim.answer is not None
         except DuckDBException as error:
@@ -159,28 +160,34 @@ class _Load:
         )
 
     async def _small_events(self, body: bytes, claim: KeyClaim | None) -> list[LoadEvent]:
-        ingest = await self._service.ingest()
-        rows = small_rows(body) if ingest.is_grouping else None
+        rows = small_rows(body) if self._service.settings.ingest.grouping else None
         if rows is not None and (claim is None or claim.answer is None):
             try:
-                done = await ingest.append(
-                    self._wish.table,
-                    rows,
-                    self._format.value,
-                    self._caller,
-                    None if claim is None else claim.request,
-                )
+                summary = await self._append(rows, None if claim is None else claim.request)
             except NotGroupedError:
                 pass  # the loader of files knows what to say of them
             else:
-                self._record.note(done.summary)
-                return [done.summary]
+                self._record.note(summary)
+                return [summary]
         events: list[LoadEvent] = []
         async for event in self._events(io.BytesIO(body), claim):
             self._record.note(event)
             if isinstance(event, RejectedLine | LoadSummary):
                 events.append(event)
         return events
+
+    async def _append(self, rows: SmallRows, request: RequestKey | None) -> LoadSummary:
+        """Commit the rows together with others', and charge this principal its share."""
+        check_reader(self._caller.principal)
+        loader = await self._service.loader()
+        account = self._service.quotas.account(self._caller.principal)
+        account.open_statement()
+        try:
+            done = await loader.groups.append(self._wish.table, rows, self._format.value, request)
+            account.charge(done.engine_seconds)
+            return done.summary
+        finally:
+            account.close_statement()
 
     # --- all others ---------------------------------------------------------------------------
 
@@ -192,9 +199,9 @@ class _Load:
             self._record.size = upload.size
             claim = None
             if key is not None:
-                ingest = await self._service.ingest()
+                loader = await self._service.loader()
                 request = self._request_key(key, upload.digest)
-                claim = await stack.enter_async_context(ingest.keys.claim(request))
+                claim = await stack.enter_async_context(loader.keys.claim(request))
             is_replayed = claim is not None and claim.answer is not None
             return _Lines(
                 self._lines(upload, claim), _headers(is_replayed=is_replayed), stack.pop_all()

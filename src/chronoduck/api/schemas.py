@@ -12,6 +12,7 @@ __all__ = [
     "BackupRequest",
     "BatchRequest",
     "BatchResponse",
+    "ExpensiveStatement",
     "ExplainRequest",
     "ExplainResponse",
     "KeyRequest",
@@ -56,6 +57,48 @@ class QueryRequest(_Request):
         Literal["exact", "safe"],
         Field(description="`safe`: integers beyond 2^53 and decimals as strings."),
     ] = "exact"
+
+
+class JobRequest(_Request):
+    """A statement that is run while nobody waits for it."""
+
+    query: Sql
+    params: Params = None
+    timeout_seconds: Annotated[
+        float | None, Field(gt=0, description="Deadline; default and limit DUCKDB_JOB_TIMEOUT.")
+    ] = None
+    max_rows: Annotated[int | None, Field(ge=1, description="Default: no limit.")] = None
+
+
+class ExportRequest(_Request):
+    """What to export, and as what."""
+
+    query: Sql
+    params: Params = None
+    format: Literal["parquet", "csv", "json", "arrow"] = "parquet"
+    partition_by: Annotated[
+        list[str], Field(max_length=4, description="Columns whose values become folders.")
+    ] = []
+    name: Annotated[str, Field(max_length=64, description="The beginning of the files' names.")] = (
+        "export"
+    )
+    timeout_seconds: Annotated[
+        float | None, Field(gt=0, description="Deadline; default and limit DUCKDB_JOB_TIMEOUT.")
+    ] = None
+
+
+class LinkRequest(_Request):
+    """A link to one file of an export, for somebody without a credential."""
+
+    file: str
+    expires_in_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
+
+
+class LinkResponse(BaseModel):
+    """Whoever has the link may fetch the file until it expires."""
+
+    url: str
+    expires_at: str
 
 
 class QueryResponse(BaseModel):
@@ -245,6 +288,29 @@ class Me(PrincipalUsage):
     """You."""
 
     running: list[RunningQuery]
+
+
+class ExpensiveStatement(BaseModel):
+    """All statements of one shape since the start; times in seconds, memory in MB."""
+
+    statement: Annotated[str, Field(description="In lower case, `?` for literals.")]
+    fingerprint: Annotated[str, Field(description="Of that text; also in `chronoduck.query_log`.")]
+    kind: str
+    template: str | None
+    count: int
+    errors: int
+    total_time: float
+    mean_time: float
+    max_time: float
+    engine_seconds: float
+    rows: int
+    result_bytes: int
+    peak_memory_mb: float
+    first_seen: str
+    last_seen: str
+    unseen_seconds: Annotated[
+        float, Field(description="Total time that it may have had before it was remembered.")
+    ]
 
 
 class StatusMessage(BaseModel):

@@ -18,22 +18,19 @@ from chronoduck import __version__
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
-from chronoduck.assembly.ingest import Ingest
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
-from chronoduck.assembly.state import EngineState, StateView
+from chronoduck.assembly.state import EngineState, make_reports
+from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.templates import load_templates
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.engine.masking import mask_message, mask_statement
-from chronoduck.engine.memory import memory_budget
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
-from chronoduck.monitoring.history import QueryHistory
-from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.metrics import MetricsPage
 from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
@@ -44,12 +41,14 @@ from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.exports import Exports
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import run_and_fetch
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
+from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.service.transactions import Transaction, open_transaction
 from chronoduck.settings import Settings, load_settings
@@ -95,7 +94,7 @@ class DuckDBService:
         )
         self.quotas = Quotas(self.settings.quota.of)
         """What every principal may use and uses."""
-        self._history = QueryHistory()
+        self._statistics = StatementStatistics(self.settings)
         self._statement_log = StatementLog(self.settings.slow_query_seconds)
         self.metrics = MetricsPage(version("chronoduck"), version("duckdb"))
         self.audit = AuditTrail(
@@ -137,6 +136,7 @@ class DuckDBService:
         link = await open_instance(instance)
         try:
             await asyncio.to_thread(self.audit.open)
+            await self._statistics.open()
         except BaseException:
             await asyncio.to_thread(instance.close)
             if link is not None:
@@ -147,7 +147,7 @@ class DuckDBService:
             parser,
             self.circuit_breaker,
             observers=(
-                self._history.record,
+                self._statistics.record,
                 self._statement_log.record,
                 self.metrics.statements.record,
                 self.audit.statement,
@@ -156,7 +156,9 @@ class DuckDBService:
             on_stuck=self._on_stuck,
             link=link,
             quotas=self.quotas,
+            statistics=self._statistics,
         )
+        await self._parts.jobs.open()
         self._is_stopped = self._is_draining = False
         self._started_at = time.monotonic()
         self._log.info(
@@ -334,13 +336,17 @@ class DuckDBService:
         parts = await self._started()
         return parts.loader if caller is None else parts.loader_for(caller)
 
-    async def ingest(self) -> Ingest:
-        """Return what takes in small bodies, and knows what was done already."""
-        return (await self._started()).ingest
-
     async def jobs(self) -> JobRegistry:
         """Return the work that outlives its request."""
         return (await self._started()).jobs
+
+    async def statement_jobs(self) -> StatementJobs:
+        """Return what runs statements that nobody waits for."""
+        return (await self._started()).statement_jobs
+
+    async def exports(self) -> Exports:
+        """Return what writes results into files for others."""
+        return (await self._started()).exports
 
     async def backups(self) -> Backups:
         """Return what makes, lists and verifies backups."""
@@ -397,6 +403,12 @@ class DuckDBService:
         """Return counters, durations and the machine's load."""
         return self._report().statistics()
 
+    async def get_statement_statistics(
+        self, order: str = "total_time", limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """Return the most expensive statements by normalised text, first by ``order``; times in s."""
+        return await self._statistics.top(order, limit)
+
     async def get_performance_metrics(self) -> dict[str, Any]:
         """Return the short performance report."""
         return self._report().performance_metrics()
@@ -419,18 +431,13 @@ class DuckDBService:
 
     def _report(self) -> Reports:
         if self._reports is None:
-            budget = memory_budget(self.settings)
-            self._reports = Reports(
-                StateView(
-                    self.settings,
-                    self.circuit_breaker,
-                    budget,
-                    self._restarts,
-                    lambda: self._engine_state(),
-                    self.audit.get_status,
-                ),
-                self._history,
-                MachineProbe(budget.total_bytes, self.settings.database_path.parent),
+            self._reports = make_reports(
+                self.settings,
+                self.circuit_breaker,
+                self._restarts,
+                self._engine_state,
+                self.audit.get_status,
+                self._statistics,
             )
         return self._reports
 
@@ -438,13 +445,4 @@ class DuckDBService:
         parts = self._parts
         if parts is None or self._is_draining:
             return None
-        return EngineState(
-            parts.access,
-            parts.ping,
-            parts.checkpointer,
-            parts.link,
-            parts.backups,
-            parts.drills,
-            parts.guard,
-            self._started_at,
-        )
+        return EngineState.of(parts, self._started_at)

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.drills import Drills
-from chronoduck.assembly.ingest import Ingest
+from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -35,12 +35,15 @@ from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.exports import Exports
+from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import EngineAccess
+from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.transfer import FileLoader
 from chronoduck.transfer.group_commit import GroupCommit
@@ -76,14 +79,16 @@ class Parts:
     encoded: EncodedQueries
     catalog: Catalog
     loader: FileLoader
-    ingest: Ingest
     checkpointer: Checkpointer
     link: ReplicatorLink | None
     jobs: JobRegistry
+    statement_jobs: StatementJobs
+    exports: Exports
     backups: Backups
     drills: Drills
     guard: DiskGuard
     compaction: Compaction
+    statistics: StatementStatistics
 
     @classmethod
     def build(
@@ -95,6 +100,7 @@ class Parts:
         on_stuck: Callable[[str], None],
         link: ReplicatorLink | None,
         quotas: Quotas,
+        statistics: StatementStatistics,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -147,14 +153,19 @@ class Parts:
             ),
             guard.check_write,
             quotas,
+            statistics.query_log,
         )
         queries = Queries(runner)
         own = _Transactions(runner, Caller("ingest"), leaves_state=False)
-        keys = IdempotencyKeys(own, settings.ingest.keys)
-        ingest = Ingest(
-            GroupCommit(own, settings.ingest.queue), keys, runner.quotas, settings.ingest
+        loader = FileLoader(
+            _Transactions(runner, Caller("load")),
+            instance.spool_directory,
+            IdempotencyKeys(own, settings.ingest.keys),
+            GroupCommit(own, settings.ingest.queue),
         )
-        jobs = JobRegistry()
+        encoded = EncodedQueries(runner, instance.spool_directory)
+        store = JobStore(settings.jobs_path, settings.job.result_ttl, settings.job.space)
+        jobs = JobRegistry(store)
         backups = Backups(settings, checkpointer, jobs)
         drills = Drills(settings, jobs)
         checkpointer.start()
@@ -171,19 +182,19 @@ class Parts:
             runner=runner,
             ping=EnginePing(instance),
             queries=queries,
-            encoded=EncodedQueries(runner, instance.spool_directory),
+            encoded=encoded,
             catalog=Catalog(queries.execute, _in_thread(closers, access.scopes.plan)),
-            loader=FileLoader(
-                _Transactions(runner, Caller("load")), instance.spool_directory, keys
-            ),
-            ingest=ingest,
+            loader=loader,
             checkpointer=checkpointer,
             link=link,
             jobs=jobs,
+            statement_jobs=StatementJobs(encoded, jobs, store),
+            exports=Exports(settings, runner, encoded, jobs, store),
             backups=backups,
             drills=drills,
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
+            statistics=statistics,
         )
 
     async def abandon(self, grace_seconds: float) -> None:
@@ -191,6 +202,7 @@ class Parts:
         self.access.admission.close(EngineRestartedError("the server's process is being replaced"))
         await _wait_until(lambda: self.runner.is_idle_but_for_stuck, grace_seconds)
         self.runner.abandon_all()
+        await self.statistics.abandon()
 
     def loader_for(self, caller: Caller) -> FileLoader:
         """Return the loader, with what it runs on the caller's account."""
@@ -212,7 +224,7 @@ class Parts:
         runner = self.runner
         await _wait_until(lambda: not runner.list_running(), grace_seconds)
         interrupted = len(runner.list_running())
-        await self.ingest.close()
+        await self.loader.close()
         runner.cancel_all(CancelReason.SHUTDOWN)
         self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
         await self.backups.stop()
@@ -223,6 +235,7 @@ class Parts:
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
         self.ping.close()
+        await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
         if self.link is not None:
             await self.link.stop(grace_seconds)

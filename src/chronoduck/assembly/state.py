@@ -6,21 +6,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.parts import Parts
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.disk_guard import DiskGuard
-from chronoduck.engine.memory import MemoryBudget
+from chronoduck.engine.memory import MemoryBudget, memory_budget
 from chronoduck.engine.ping import EnginePing, PingResult
+from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.reports import Reports, StatementView
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.session import EngineAccess
 from chronoduck.settings import Settings
 
-__all__ = ["EngineState", "StateView"]
+__all__ = ["EngineState", "StateView", "make_reports"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,20 @@ class EngineState:
     guard: DiskGuard
     started_at: float
     """``time.monotonic()``."""
+
+    @classmethod
+    def of(cls, parts: Parts, started_at: float) -> Self:
+        """Return the state of open parts."""
+        return cls(
+            parts.access,
+            parts.ping,
+            parts.checkpointer,
+            parts.link,
+            parts.backups,
+            parts.drills,
+            parts.guard,
+            started_at,
+        )
 
 
 class StateView:
@@ -160,3 +177,18 @@ class StateView:
         """Return the engine's newest answer and for how long a question is pending."""
         state = self._current()
         return await state.ping.ping() if state else (None, 0.0)
+
+
+def make_reports(
+    settings: Settings,
+    breaker: CircuitBreaker,
+    restarts: RestartHistory,
+    current: Callable[[], EngineState | None],
+    audit_status: Callable[[], dict[str, Any]],
+    statements: StatementView,
+) -> Reports:
+    """Return the reports of a service in every state; ``current`` is None while it is closed."""
+    budget = memory_budget(settings)
+    view = StateView(settings, breaker, budget, restarts, current, audit_status)
+    machine = MachineProbe(budget.total_bytes, settings.database_path.parent)
+    return Reports(view, statements, machine)

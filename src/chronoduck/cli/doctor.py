@@ -30,4 +30,6 @@ def doctor(database: DatabaseOption = None, as_json: JsonOption = False) -> None
             if finding.fix:
                 console.print(f"        [bold]fix:[/] {finding.fix}", soft_wrap=True)
     if any(finding.severity is Severity.ERROR for finding in findings):
+        if not as_json:
+            console.print("What to do, by alert and by symptom: chronoduck runbook")
         raise typer.Exit(78)

@@ -23,6 +23,7 @@ from chronoduck.cli import (
     query,
     replication,
     restore,
+    runbook,
     serve,
     status,
     templates,
@@ -74,6 +75,7 @@ app.command("top")(top.top)
 app.command("kill")(top.kill)
 app.command("usage")(usage.usage)
 app.command("doctor")(doctor.doctor)
+app.command("runbook")(runbook.runbook)
 app.command("capacity")(capacity.capacity)
 app.command("restore")(restore.restore)
 app.command("recover")(restore.recover)

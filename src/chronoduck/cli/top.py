@@ -1,9 +1,11 @@
-"""``chronoduck top`` and ``chronoduck kill``: what runs now, live, and ending it."""
+"""``chronoduck top`` and ``chronoduck kill``: what runs now, live, or what cost the most; ending it."""
 
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 from rich.console import Group
@@ -20,14 +22,38 @@ from chronoduck.cli.target import (
     UrlOption,
     require_service,
 )
-from chronoduck.units import format_seconds
+from chronoduck.units import format_bytes, format_seconds
 
 __all__ = ["kill", "top"]
 
 _STATEMENT_WIDTH = 60
 
 
+class _Order(StrEnum):
+    """What is the most first."""
+
+    TOTAL_TIME = "total_time"
+    MAX_TIME = "max_time"
+    MEAN_TIME = "mean_time"
+    COUNT = "count"
+    ERRORS = "errors"
+    ROWS = "rows"
+    BYTES = "bytes"
+    MEMORY = "memory"
+    LAST_SEEN = "last_seen"
+
+
 def top(
+    statements: Annotated[
+        bool,
+        typer.Option(
+            "--statements", help="What cost the most since the start, by normalised text."
+        ),
+    ] = False,
+    order: Annotated[
+        _Order, typer.Option(help="With --statements: what is the most first.")
+    ] = _Order.TOTAL_TIME,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="With --statements: how many.")] = 20,
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between pictures.")] = 1.0,
     database: DatabaseOption = None,
@@ -35,9 +61,16 @@ def top(
     token_file: TokenFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the statements that run, the longest first, until Ctrl-C."""
+    """Show the statements that run, the longest first, until Ctrl-C; or the most expensive ones."""
     service = require_service(database, url, token_file)
-    if as_json:
+    if statements:
+        asked = urlencode({"order": order.value, "limit": limit})
+        expensive = service.call("GET", f"/statistics/statements?{asked}")
+        if as_json:
+            print_json(expensive)
+        else:
+            console.print(_expensive(expensive))
+    elif as_json:
         print_json(service.call("GET", "/queries"))
     elif once or not console.is_terminal:
         console.print(_picture(service))
@@ -84,6 +117,27 @@ def _table(statements: list[dict[str, Any]]) -> Table:
             format_seconds(each["timeout_seconds"]),
             f"{each['rows']:,}",
             Text(" ".join(each["query"].split())[:_STATEMENT_WIDTH]),
+        )
+    return table
+
+
+def _expensive(statements: list[dict[str, Any]]) -> Table:
+    table = Table(show_edge=False, pad_edge=False, expand=True)
+    for name, width in (("total", 6), ("count", 5), ("mean", 6), ("max", 6), ("errors", 6)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    for name, width in (("rows", 5), ("bytes", 6), ("memory", 6)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    table.add_column("statement", no_wrap=True, overflow="ellipsis", ratio=1)
+    for each in statements:
+        table.add_row(
+            format_seconds(each["total_time"]),
+            f"{each['count']:,}",
+            *(format_seconds(each[name]) for name in ("mean_time", "max_time")),
+            f"{each['errors']:,}",
+            f"{each['rows']:,}",
+            format_bytes(each["result_bytes"]),
+            f"{each['peak_memory_mb']:,.0f} MB",
+            Text(each["statement"]),
         )
     return table
 

@@ -140,7 +140,10 @@ class Checkpointer:
     async def _watch(self) -> None:
         while True:
             wait = _LOOK_SECONDS
-            need = urgency(self.log_state(), self._limits)
+            state = self.log_state()
+            if not state.size:
+                self._forget_failures()  # opening the file anew has folded it
+            need = urgency(state, self._limits)
             is_open = not self._healer.is_healing
             if is_open and (need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())):
                 try:
@@ -181,11 +184,15 @@ class Checkpointer:
             self._first_commit_at = first
             raise
         else:
+            self._forget_failures()
             self._pauses.append(time.perf_counter() - started)
             self.count += 1
             self.last_at = time.time()
         finally:
             self._lock.release()
+
+    def _forget_failures(self) -> None:
+        self._failures, self.last_error = 0, ""
 
     async def reclaim(self) -> None:
         """Have a file that a failed write let grow cut back.
@@ -239,7 +246,7 @@ class Checkpointer:
                 if isinstance(error, EngineFailure) and error.is_fatal:
                     self._healer.start(generation, error.operator_detail)
                 raise
-            self._failures, self.last_error = 0, ""
+            self._forget_failures()
             self._pauses.append(seconds)
             self.count += 1
             self.last_at = time.time()

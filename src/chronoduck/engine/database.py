@@ -33,18 +33,24 @@ from chronoduck.errors import (
 )
 from chronoduck.settings import Settings
 
-__all__ = ["Connection", "DuckDBInstance", "InstanceHeldError"]
+__all__ = [
+    "CURSOR_SETTINGS",
+    "Connection",
+    "DuckDBInstance",
+    "InstanceHeldError",
+    "set_up_cursor",
+]
 
 Connection = duckdb.DuckDBPyConnection
 
-# Settings that a connection needs for itself; everything else is locked when the instance opens.
-# The progress bar must be on for query_progress() and must never print.
-_CURSOR_SETTINGS = METRIC_SETTINGS | {
+CURSOR_SETTINGS = METRIC_SETTINGS | {
+    # On for query_progress(), and it must never print.
     "enable_progress_bar": "true",
     "enable_progress_bar_print": "false",
     "progress_bar_time": "0",
 }
-_CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in _CURSOR_SETTINGS.items())
+"""Settings that a connection needs for itself; everything else is locked when an instance opens."""
+_CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
 _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
@@ -56,6 +62,12 @@ class InstanceHeldError(DatabaseFailedError):
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def set_up_cursor(cursor: Connection) -> Connection:
+    """Return the connection with the settings that each one has for itself."""
+    cursor.execute(_CURSOR_SETUP)
+    return cursor
 
 
 class DuckDBInstance:
@@ -181,7 +193,11 @@ class DuckDBInstance:
         for name in _CREDENTIALS if self.extensions["httpfs"] == "loaded" else ():
             root.execute(f"SET GLOBAL {name} = ''")  # RESET would bring them back
         root.execute("SET allow_persistent_secrets = false")
-        directories = [str(self.spool_directory), *settings.allowed_directories]
+        directories = [
+            str(self.spool_directory),
+            str(settings.jobs_path),
+            *settings.allowed_directories,
+        ]
         if settings.enable_s3 and self.extensions.get("httpfs") == "loaded":
             self._create_s3_secret(root)
             directories.append("s3://")
@@ -194,7 +210,7 @@ class DuckDBInstance:
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",
-            f"SET allowed_configs = {sorted(_CURSOR_SETTINGS)}",
+            f"SET allowed_configs = {sorted(CURSOR_SETTINGS)}",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
@@ -232,11 +248,9 @@ class DuckDBInstance:
         if root is None:
             raise ServiceUnavailableError("the database is not open")
         try:
-            cursor = root.cursor()
-            cursor.execute(_CURSOR_SETUP)
+            return set_up_cursor(root.cursor())
         except duckdb.Error as error:
             raise translate(error) from error
-        return cursor
 
     def is_valid(self) -> bool:
         """Whether the instance still answers; a fatal error makes every connection fail for good."""

@@ -51,6 +51,11 @@ class PooledConnection(Generic[C]):
         raw = self._raw
         return self._open() if raw is None else raw
 
+    @property
+    def opened(self) -> C | None:
+        """The connection if it is open already; never blocks."""
+        return self._raw
+
     def _open(self) -> C:
         pool = self._pool
         with pool._lock:

@@ -13,6 +13,7 @@ import duckdb
 from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.guard.tokens import normalized, read_tokens
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 
 __all__ = ["MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
@@ -30,6 +31,7 @@ _WRITING_CTE = re.compile(
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
 _ALTER = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*+ALTER\b", re.IGNORECASE | re.DOTALL)
 _SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
+_QUERY_LOG = re.compile("query_log", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Statement:
     """The engine itself is to keep it from writing, whatever was overlooked."""
     is_alter: bool = False
     """Changes a table that exists: DuckDB loses rows that others insert meanwhile."""
+    reads_query_log: bool = False
+    """It names ``chronoduck.query_log`` and is run on that log's own instance."""
 
 
 def query_hash(sql: str) -> str:
@@ -141,6 +145,9 @@ class StatementParser:
                 hint="They follow the tables by themselves.",
                 rule="attach",
             )
+        reads_query_log = _names_query_log(sql)
+        if reads_query_log and kind not in _READ_ONLY:
+            refuse("query-log", "the query log is only read, by a SELECT of its own")
         return Statement(
             text=sql,
             kind=kind,
@@ -148,7 +155,9 @@ class StatementParser:
             query_hash=query_hash(sql),
             # setseed() changes the connection's random state although it is called in a SELECT.
             is_read_only=kind in _READ_ONLY and not may_run,
+            in_read_only_transaction=reads_query_log,
             is_alter=kind == "alter" or (may_run and "alter" in sql.lower()),
+            reads_query_log=reads_query_log,
             leaves_state=is_pivot
             or may_run
             or kind not in _LEAVES_NO_STATE
@@ -158,6 +167,22 @@ class StatementParser:
     def close(self) -> None:
         """Close the parser's own connection."""
         self._connection.close()
+
+
+def _names_query_log(sql: str) -> bool:
+    """Whether ``chronoduck.query_log`` stands in it, as a name and not in a literal or comment."""
+    if _QUERY_LOG.search(sql) is None:
+        return False
+    tokens = read_tokens(normalized(sql))
+    names = [token.text if token.is_name or token.text == "." else "" for token in tokens]
+    return any(
+        names[index : index + len(path)] == path
+        for path in (
+            ["chronoduck", ".", "query_log"],
+            ["chronoduck", ".", "main", ".", "query_log"],
+        )
+        for index in range(len(names))
+    )
 
 
 def _is_pivot(kinds: list[str], texts: list[str]) -> bool:

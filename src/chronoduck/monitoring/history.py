@@ -7,6 +7,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from chronoduck.monitoring.statements.windows import is_users_own
+
 __all__ = ["EndedStatement", "QueryHistory"]
 
 _KEPT_DURATIONS = 10_000
@@ -18,6 +20,8 @@ class EndedStatement(Protocol):
 
     @property
     def outcome(self) -> str: ...
+    @property
+    def error_code(self) -> str | None: ...
     @property
     def execution_time(self) -> float: ...
     @property
@@ -32,6 +36,7 @@ class QueryHistory:
     def __init__(self) -> None:
         self.total = 0
         self.successful = 0
+        self.user_errors = 0
         self.over_1s = 0
         self.over_5s = 0
         self._seconds = 0.0
@@ -46,6 +51,7 @@ class QueryHistory:
         self.total += 1
         self._last_at = statement.ended_at
         if statement.outcome != "ok":
+            self.user_errors += is_users_own(statement.outcome, statement.error_code)
             return
         seconds = statement.execution_time
         self.successful += 1
@@ -61,6 +67,12 @@ class QueryHistory:
     def success_rate(self) -> float:
         """Percent of statements that succeeded; 100 before the first one."""
         return round(100 * self.successful / self.total, 3) if self.total else 100.0
+
+    @property
+    def service_success_rate(self) -> float:
+        """The same of those that did not fail by their users' own doing."""
+        judged = self.total - self.user_errors
+        return round(100 * self.successful / judged, 3) if judged else 100.0
 
     @property
     def avg_query_time(self) -> float:
@@ -96,6 +108,8 @@ class QueryHistory:
             "avg_query_time": self.avg_query_time,
             "recent_query_times": self.recent_query_times(),
             "success_rate": self.success_rate,
+            "service_success_rate": self.service_success_rate,
+            "user_errors": self.user_errors,
         }
 
     def analysis(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.restarts import restart_finding
 from chronoduck.units import format_bytes
 
-__all__ = ["EngineAnswer", "Reports", "ServiceView"]
+__all__ = ["EngineAnswer", "Reports", "ServiceView", "StatementView"]
 
 _DISK_WARN_PERCENT, _DISK_FULL_PERCENT = 90.0, 98.0
 _MEMORY_WARN_PERCENT = 90.0
@@ -76,12 +76,21 @@ class ServiceView(Protocol):
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
 
+class StatementView(Protocol):
+    """What is known of ended statements."""
+
+    @property
+    def history(self) -> QueryHistory: ...
+    def report(self) -> dict[str, Any]: ...
+
+
 class Reports:
     """Makes each report from the numbers of the moment; nothing here waits for a statement."""
 
-    def __init__(self, view: ServiceView, history: QueryHistory, machine: MachineProbe) -> None:
+    def __init__(self, view: ServiceView, statements: StatementView, machine: MachineProbe) -> None:
         self._view = view
-        self._history = history
+        self._statements = statements
+        self._history = statements.history
         self._machine = machine
         self._clock = ClockProbe()
 
@@ -120,8 +129,12 @@ class Reports:
         }
 
     def statistics(self) -> dict[str, Any]:
-        """Return the statistics; no statement's text is in them."""
+        """Return the statistics; no statement's text is in them.
+
+        The names of templates are: ``latency.by_template`` is for who may see those.
+        """
         view = self._view
+        statements = self._statements.report()
         return {
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "service": {
@@ -147,7 +160,10 @@ class Reports:
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
             "audit": view.audit_status(),
-            "query_analysis": self._history.analysis(),
+            "query_analysis": {**self._history.analysis(), "windows": statements["windows"]},
+            "latency": statements["latency"],
+            "statements": statements["statements"],
+            "query_log": statements["query_log"],
         }
 
     def replication(self) -> dict[str, Any]:

@@ -46,5 +46,6 @@ def restart_finding(history: Mapping[str, Any], now: Callable[[], datetime] = _n
         Status.DEGRADED,
         f"The server's process was replaced {history['count']} times, last at {last_at}: "
         f"{history['last_reason']}",
-        "The log names the statement and its user (statement_stuck); see docs/operations.md.",
+        "The log names the statement and its user (statement_stuck); see "
+        "`chronoduck runbook restarted-by-itself`.",
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import (
@@ -31,7 +31,7 @@ from chronoduck.service.runner import OpenStatement, StatementRunner
 from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
 
-__all__ = ["ByteStream", "EncodedQueries", "EncodedResult", "ResultRequest"]
+__all__ = ["ByteStream", "EncodedQueries", "EncodedResult", "ResultRequest", "Sink"]
 
 _HELD_BYTES = 4_000_000
 """A result up to this size is answered whole: with its length, and with its truncation known."""
@@ -54,6 +54,12 @@ class ResultRequest:
     timeout: float | None = None
     whole: bool = False
     origin: Origin = "user"
+
+
+class Sink(Protocol):
+    """A file to write a result to."""
+
+    def write(self, data: bytes, /) -> int: ...
 
 
 class ByteStream(Protocol):
@@ -107,7 +113,7 @@ class _Encoding:
     def is_done(self) -> bool:
         return self._tail_sent
 
-    def begin(self, connection: Connection, sink: IO[bytes] | None) -> bytes:
+    def begin(self, connection: Connection, sink: Sink | None) -> bytes:
         """Execute, and encode until the end, or until enough is held; returns what is held."""
         request = self._request
         check_scan(connection, self._statement, request.params, self._session)
@@ -169,6 +175,22 @@ class _Encoding:
             ResultSummary(self._cap.rows, self.truncated, result.engine_seconds, running.memory_mb)
         )
 
+    def describe(self) -> dict[str, Any]:
+        """Return what there is to tell of the whole result."""
+        result, running = self._result, self._session.running
+        assert result is not None  # noqa: S101 - set by begin()
+        return {
+            "row_count": self._cap.rows,
+            "truncated": bool(self.truncated),
+            "bytes": running.bytes,
+            "columns": list(result.columns),
+            "types": list(result.types),
+            "kind": running.kind,
+            "query_hash": running.query_hash,
+            "statement_id": running.id,
+            "execution_time": round(result.engine_seconds, 6),
+        }
+
     def failure_line(self, error: DuckDBException) -> bytes | None:
         """Return what a format says in band when its stream breaks; None: the stream is cut."""
         return None if self._encoder is None else self._encoder.failure(error.code, error.detail)
@@ -195,7 +217,9 @@ class EncodedQueries:
         try:
             if request.whole:
                 return await self._spooled(encoding, opened, statement)
-            body = await opened.session.run(lambda connection: encoding.begin(connection, None))
+            body = await opened.session.run(
+                self._runner.routed(statement, lambda connection: encoding.begin(connection, None))
+            )
             if encoding.is_done:
                 _finish(encoding, opened, statement)
                 return EncodedResult(
@@ -207,6 +231,36 @@ class EncodedQueries:
         except BaseException as error:
             opened.end(error)
             raise
+
+    async def parse(self, request: ResultRequest, caller: Caller) -> Statement:
+        """Return the statement for `write`; a refused or wrong one is recorded.
+
+        Raises:
+            DuckDBQueryError: it is not one valid statement, or the caller may not run it.
+        """
+        return await self._runner.parse(request.sql, caller, request.origin)
+
+    async def write(
+        self,
+        request: ResultRequest,
+        statement: Statement,
+        caller: Caller,
+        file: Sink,
+        watch: Callable[[Session], None],
+    ) -> dict[str, Any]:
+        """Run the statement as a job, into a file, and describe the result; ``watch`` the session."""
+        opened = self._runner.open(statement, caller, request.timeout, is_job=True)
+        encoding = _Encoding(request, statement, opened.session)
+        try:
+            watch(opened.session)
+            await opened.session.run(
+                self._runner.routed(statement, lambda connection: encoding.begin(connection, file))
+            )
+            _finish(encoding, opened, statement)
+        except BaseException as error:
+            opened.end(error)
+            raise
+        return encoding.describe()
 
     async def run_batch(
         self,
@@ -244,7 +298,9 @@ class EncodedQueries:
     ) -> EncodedResult:
         spool = tempfile.TemporaryFile(dir=self._spool_directory)  # noqa: SIM115 - closed by reader
         try:
-            await opened.session.run(lambda connection: encoding.begin(connection, spool))
+            await opened.session.run(
+                self._runner.routed(statement, lambda connection: encoding.begin(connection, spool))
+            )
             _finish(encoding, opened, statement)
             length = spool.tell()
             spool.seek(0)

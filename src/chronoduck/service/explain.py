@@ -73,4 +73,4 @@ async def explain_statement(
 
     # Not marked clean: the next user gets a connection that measures as all do.
     async with runner.session(statement, caller, timeout) as session:
-        return await session.run(step)
+        return await session.run(runner.routed(statement, step))

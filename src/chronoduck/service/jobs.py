@@ -1,24 +1,26 @@
-"""Work that outlives its request: started, followed by id, ended; the newest hundred are remembered."""
+"""Work that outlives its request: started, followed by id, ended, remembered for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
 from random import getrandbits
 from typing import Any
 
 from chronoduck.errors import DuckDBException, NotFoundError
 from chronoduck.logs import get_logger
+from chronoduck.service.job import Job, JobState
+from chronoduck.service.job_store import JobStore
 
 __all__ = ["Job", "JobConflictError", "JobRegistry", "JobState", "Progress"]
 
 _REMEMBERED = 100
+"""Ended jobs of one owner."""
+_EXPIRY_SECONDS = 60.0
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and how much there is (0: unknown)."""
+Work = Callable[[Progress], Awaitable[dict[str, Any]]]
 
 
 class JobConflictError(DuckDBException):
@@ -31,101 +33,114 @@ class JobConflictError(DuckDBException):
     retryable = True
 
 
-class JobState(StrEnum):
-    """How far a job is."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass
-class Job:
-    """One piece of work."""
-
-    id: str
-    kind: str
-    state: JobState = JobState.RUNNING
-    step: str = ""
-    done: int = 0
-    total: int = 0
-    started_at: float = field(default_factory=time.time)
-    ended_at: float | None = None
-    result: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what the API shows."""
-        end = self.ended_at if self.ended_at is not None else time.time()
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "state": self.state.value,
-            "progress": {"step": self.step, "done": self.done, "total": self.total},
-            "started_at": _iso(self.started_at),
-            "ended_at": None if self.ended_at is None else _iso(self.ended_at),
-            "seconds": round(end - self.started_at, 3),
-            "result": self.result,
-            "error": self.error,
-        }
-
-
 class JobRegistry:
-    """Runs jobs on the event loop, one of each kind at a time."""
+    """Runs jobs on the event loop; what it knows of them is in the store, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: JobStore) -> None:
+        """Make it; ``open`` must be awaited before anything else."""
+        self._store = store
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._unsaved: dict[str, asyncio.Future[None]] = {}
+        self._expiry: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self.on_forget: dict[str, Callable[[Job], None]] = {}
+        """What else is to be removed with a job, by its kind; called in a thread."""
         self._log = get_logger("jobs")
 
-    def start(self, kind: str, work: Callable[[Progress], Awaitable[dict[str, Any]]]) -> Job:
-        """Begin; ``work`` gets a function to tell its progress by and returns the result.
+    async def open(self) -> None:
+        """Read what earlier processes left."""
+        self._jobs = {job.id: job for job in await asyncio.to_thread(self._store.open)}
+        self._expiry = asyncio.get_running_loop().create_task(self._expire())
+
+    def start(self, kind: str, work: Work) -> Job:
+        """Begin an operator's job; ``work`` gets a function to tell its progress by.
 
         Raises:
             JobConflictError: one of that kind runs.
         """
         for other in self._jobs.values():
-            if other.kind == kind and other.state is JobState.RUNNING:
+            if other.kind == kind and not other.has_ended:
                 raise JobConflictError(
                     f"a {kind} runs already: job {other.id}",
                     hint=f"Follow it: GET jobs/{other.id}.",
                 )
-        job = Job(f"{getrandbits(64):016x}", kind)
-        self._jobs[job.id] = job
-        for old in list(self._jobs)[:-_REMEMBERED]:
-            if self._jobs[old].state is not JobState.RUNNING:
-                del self._jobs[old]
-        self._tasks[job.id] = asyncio.get_running_loop().create_task(self._run(job, work))
+        return self._start(Job(f"{getrandbits(64):016x}", kind), work)
+
+    async def begin(
+        self,
+        kind: str,
+        work: Callable[[Job, Progress], Awaitable[dict[str, Any]]],
+        owner: str,
+        keep_seconds: float | None = None,
+    ) -> Job:
+        """Begin one of many jobs of a principal; returns it once a restart would know of it."""
+        job = Job(f"{getrandbits(64):016x}", kind, owner, keep_seconds=keep_seconds)
+        self._start(job, lambda show: work(job, show))
+        await self._unsaved[job.id]
         return job
 
-    async def _run(self, job: Job, work: Callable[[Progress], Awaitable[dict[str, Any]]]) -> None:
+    def _start(self, job: Job, work: Work) -> Job:
+        self._jobs[job.id] = job
+        ended = [
+            each
+            for each in self._jobs.values()
+            if each.owner == job.owner and each.has_ended and each.keep_seconds is None
+        ]
+        for old in ended[: max(0, len(ended) - _REMEMBERED)]:
+            self._forget(old)
+        loop = asyncio.get_running_loop()
+        self._unsaved[job.id] = loop.create_future()
+        self._tasks[job.id] = loop.create_task(self._run(job, work))
+        return job
+
+    async def _run(self, job: Job, work: Work) -> None:
         def show(step: str, done: int, total: int) -> None:
             job.step, job.done, job.total = step, done, total
 
+        state = JobState.FAILED
         try:
+            await self._save(job)
             job.result = await work(show)
-            job.state = JobState.SUCCEEDED
+            state = JobState.SUCCEEDED
         except DuckDBException as error:
-            job.state = JobState.FAILED
             job.error = {"code": error.code, "detail": error.detail, "hint": error.hint}
             self._log.error("job_failed", job=job.id, kind=job.kind, error=error.operator_detail)
         except asyncio.CancelledError:
-            job.state = JobState.CANCELLED
+            state = JobState.INTERRUPTED if self._is_closing else JobState.CANCELLED
         finally:
-            job.ended_at = time.time()
+            self._end(job, state)
+            await asyncio.shield(self._save(job))
             self._tasks.pop(job.id, None)
+
+    def _end(self, job: Job, state: JobState) -> None:
+        job.ended_at = time.time()
+        job.state = state
         self._log.info(
             "job_ended",
             job=job.id,
             kind=job.kind,
-            state=job.state,
+            state=state,
             seconds=round(job.ended_at - job.started_at, 3),
         )
 
-    def list(self) -> list[Job]:
-        """Return the jobs, newest first."""
-        return list(reversed(self._jobs.values()))
+    async def _save(self, job: Job) -> None:
+        """Have the store know; a job goes on without it, a restart then forgets it."""
+        try:
+            await asyncio.to_thread(self._store.save, job)
+        except OSError as error:
+            self._log.warning("job_not_saved", job=job.id, reason=str(error))
+        finally:
+            self._tell_saved(job)
+
+    def _tell_saved(self, job: Job) -> None:
+        saved = self._unsaved.pop(job.id, None)
+        if saved is not None:
+            saved.set_result(None)
+
+    def list(self, owner: str | None = None) -> list[Job]:
+        """Return the jobs, those of one owner or all, newest first."""
+        return [job for job in reversed(self._jobs.values()) if owner is None or job.owner == owner]
 
     def get(self, job_id: str) -> Job:
         """Return one job.
@@ -134,33 +149,53 @@ class JobRegistry:
             NotFoundError: there is none of that id, or it is long ago.
         """
         if job_id not in self._jobs:
-            raise NotFoundError(f"there is no job {job_id}", hint="GET jobs lists them.")
+            raise NotFoundError(f"there is no job {job_id[:40]}", hint="GET jobs lists them.")
         return self._jobs[job_id]
 
-    async def wait(self, job: Job) -> Job:
-        """Return the job once it has ended."""
+    async def wait(self, job: Job, seconds: float | None = None) -> Job:
+        """Return the job once it has ended, or after that time."""
         task = self._tasks.get(job.id)
         if task is not None:
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=seconds)
         return job
 
     async def cancel(self, job_id: str) -> Job:
-        """End a job; one that has ended stays as it is."""
+        """End a job that runs; forget one that has ended, and its result."""
         job = self.get(job_id)
         task = self._tasks.get(job_id)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-            if job.state is JobState.RUNNING:  # it had not taken its first step
-                job.state, job.ended_at = JobState.CANCELLED, time.time()
-                self._tasks.pop(job_id, None)
+        if task is None:
+            self._forget(job)
+            return job
+        task.cancel()
+        await asyncio.wait([task])
+        if not job.has_ended:  # it had not taken its first step
+            self._end(job, JobState.CANCELLED)
+            self._tell_saved(job)
+            self._tasks.pop(job_id, None)
         return job
 
+    def _forget(self, job: Job) -> None:
+        self._jobs.pop(job.id, None)
+        asyncio.get_running_loop().run_in_executor(None, self._remove, job)
+
+    def _remove(self, job: Job) -> None:
+        self._store.remove(job.id)
+        try:
+            if job.kind in self.on_forget:
+                self.on_forget[job.kind](job)
+        except DuckDBException as error:
+            self._log.warning("job_not_cleaned_up", job=job.id, reason=error.operator_detail)
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRY_SECONDS)
+            for job in [job for job in self._jobs.values() if self._store.is_over(job)]:
+                self._forget(job)
+
     async def close(self) -> None:
-        """End all jobs."""
+        """End all jobs; they are told as interrupted."""
+        self._is_closing = True
+        if self._expiry is not None:
+            self._expiry.cancel()
         for job_id in list(self._tasks):
             await self.cancel(job_id)
-
-
-def _iso(unix_time: float) -> str:
-    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds")

@@ -85,8 +85,11 @@ class Queries:
         statement = await self._runner.parse(sql, caller)
         async with self._runner.session(statement, caller, timeout) as session:
             result = await session.run(
-                lambda connection: run_and_fetch(
-                    connection, statement, params, session, fetch_mode, max_rows
+                self._runner.routed(
+                    statement,
+                    lambda connection: run_and_fetch(
+                        connection, statement, params, session, fetch_mode, max_rows
+                    ),
                 )
             )
             if fetch_mode in ("all", "many") and not (statement.leaves_state or result.truncated):
@@ -124,7 +127,7 @@ class Queries:
                     in_read_only_transaction=statement.in_read_only_transaction,
                 )
 
-            result = await session.run(begin)
+            result = await session.run(self._runner.routed(statement, begin))
             session.attach(result)
             size_bytes = 0
             session.hold()

@@ -23,6 +23,8 @@ class Caller:
     principal: Principal = LOCAL
     address: str | None = None
     """Where the request came from."""
+    template: str | None = None
+    """The name of the template that its statement is of."""
 
 
 @dataclass
@@ -73,6 +75,11 @@ class StatementRecord:
     """Of the encoded result; 0 when its rows were handed over as Python values or Arrow batches."""
     rule: str | None = None
     """Why it was refused."""
+
+    @property
+    def template(self) -> str | None:
+        """The name of the template that it was of."""
+        return self.caller.template
 
 
 class StatementObserver(Protocol):

@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from random import getrandbits
+from typing import TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
+from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.guard.judge import Guard, Origin, Pending
+from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
@@ -28,7 +32,7 @@ from chronoduck.errors import (
     StatementRefusedError,
     StatementTimeoutError,
 )
-from chronoduck.principals import LOCAL, Limits
+from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.quotas import Quotas
@@ -45,6 +49,7 @@ from chronoduck.settings import Settings
 __all__ = ["OpenStatement", "StatementRunner"]
 
 
+T = TypeVar("T")
 _FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
 """Of a batch or transaction each statement is looked at."""
 _REFUSALS = (
@@ -68,8 +73,12 @@ class StatementRunner:
         observers: Sequence[StatementObserver] = (),
         check_write: Callable[[], None] = lambda: None,
         quotas: Quotas | None = None,
+        open_query_log: Callable[[], Connection] | None = None,
     ) -> None:
-        """``check_write`` raises when nothing may be written now; without ``quotas`` all is allowed."""
+        """``check_write`` raises when nothing may be written now; without ``quotas`` all is allowed.
+
+        ``open_query_log`` returns a connection to the query log; without it there is none.
+        """
         self.access = access
         self.breaker = breaker
         self.parser = parser
@@ -78,23 +87,26 @@ class StatementRunner:
         self.settings = settings
         self._observers = tuple(observers)
         self._check_write = check_write
+        self._open_query_log = open_query_log
         self.quotas = quotas or Quotas()
         self._sessions: dict[str, Session] = {}
 
-    def timeout(self, asked: float | None, limits: Limits) -> float:
+    def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
         """Return the deadline in seconds for what the caller asked for; its limits shorten it.
 
         Raises:
             InvalidRequestError: not above 0 or above ``DUCKDB_MAX_STATEMENT_TIMEOUT``.
         """
+        settings = self.settings
         longest = limits.statement_timeout or float("inf")
+        limit = settings.job.timeout if is_job else settings.max_statement_timeout
         if asked is None:
-            return min(longest, self.settings.statement_timeout)
-        limit = self.settings.max_statement_timeout
+            return min(longest, limit if is_job else settings.statement_timeout)
         if not 0 < asked <= limit:
+            variable = "DUCKDB_JOB_TIMEOUT" if is_job else "DUCKDB_MAX_STATEMENT_TIMEOUT"
             raise InvalidRequestError(
                 f"timeout_seconds is {asked:g}; it must be above 0 and at most {limit:g}",
-                hint="The operator sets the limit as DUCKDB_MAX_STATEMENT_TIMEOUT.",
+                hint=f"The operator sets the limit as {variable}.",
             )
         return min(longest, asked)
 
@@ -113,18 +125,47 @@ class StatementRunner:
         principal = caller.principal
         try:
             if principal.id == LOCAL.id and principal.scope is None:
-                return self.parser.parse(sql)
+                statement = self.parser.parse(sql)
+                self._judge_query_log(statement, principal, pending)
+                return statement
             # A narrowed one reaches no view or macro: what they are must not show in refusals.
             guard = self.guard if principal.scope is None else self._blind_guard
             judge = partial(guard.judge, sql, principal.role, origin, pending)
             is_quick = guard.is_quick(sql, principal.role, origin)
             statement = judge() if is_quick else await asyncio.to_thread(judge)
+            self._judge_query_log(statement, principal, pending)
             if principal.scope is not None:
                 self.access.scopes.judge(statement, principal)
             return statement
         except DuckDBException as error:
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             raise
+
+    def _judge_query_log(
+        self, statement: Statement, principal: Principal, pending: Pending | None
+    ) -> None:
+        if not statement.reads_query_log:
+            return
+        if principal.scope is not None:
+            refuse("query-log", "a key that is narrowed does not read the query log")
+        if pending is not None:
+            refuse("query-log", "the query log is not read inside a batch or transaction")
+        if self._open_query_log is None:
+            raise NotFoundError("there is no query log", hint="Set DUCKDB_QUERY_LOG_ENABLED=true.")
+
+    def routed(
+        self, statement: Statement, step: Callable[[Connection], T]
+    ) -> Callable[[Connection], T]:
+        """Return the step of a statement as one that runs where its tables are."""
+        open_query_log = self._open_query_log
+        if not statement.reads_query_log or open_query_log is None:
+            return step
+
+        def run_elsewhere(_: Connection) -> T:
+            with reading_query_log():
+                return step(open_query_log())
+
+        return run_elsewhere
 
     def record_refusal(self, statement: Statement, caller: Caller, error: DuckDBException) -> None:
         """Record a valid statement that never got a session."""
@@ -166,7 +207,12 @@ class StatementRunner:
         session.end(None)
 
     def open(
-        self, statement: Statement, caller: Caller, timeout: float | None = None
+        self,
+        statement: Statement,
+        caller: Caller,
+        timeout: float | None = None,
+        *,
+        is_job: bool = False,
     ) -> OpenStatement:
         """Begin a statement whose end the caller tells by ``end``, exactly once.
 
@@ -179,7 +225,7 @@ class StatementRunner:
             check_reader(caller.principal)
             self.admit(statement)
             account = self.quotas.account(caller.principal)
-            timeout = self.timeout(timeout, account.limits)
+            timeout = self.timeout(timeout, account.limits, is_job=is_job)
             account.open_statement()
         except DuckDBException as error:
             self.record_refusal(statement, caller, error)

@@ -32,14 +32,13 @@ from chronoduck.service.accounts import Account
 from chronoduck.service.records import RunningStatement
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.service.widening import return_widened
+from chronoduck.service.write_pass import WritePass
 
 __all__ = ["EngineAccess", "Session"]
 
 T = TypeVar("T")
 _INTERRUPT_EVERY_SECONDS = 0.05
 """An interrupt that arrives before DuckDB begins is lost: it is repeated until the worker is back."""
-_ALTER_PATIENCE_SECONDS = 10.0
-"""How long an ALTER waits for the writers before it; those after it wait for it."""
 _GRACE_SECONDS = 1.0
 """How long after an interrupt a caller waits for the engine to listen to it."""
 
@@ -89,12 +88,7 @@ class Session:
         self._is_capped = account.principal.role is not Role.ADMIN
         self._has_seat = False
         """Whether the gate counts a connection for it."""
-        self._is_writer = is_writer
-        self._is_inside = False
-        """Whether it has passed the gate of writers."""
-        self._is_alter = is_alter
-        self._is_alone = False
-        """Whether it is the only writer, as an ALTER has to be."""
+        self._write_pass = WritePass(access.gate, is_writer=is_writer, is_alter=is_alter)
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
         self._lease: PooledConnection[Connection] | None = None
@@ -126,6 +120,13 @@ class Session:
         self._begin_interrupt(asyncio.get_running_loop(), reason)
 
     @property
+    def progress(self) -> float | None:
+        """The share of the running step that the engine says is done, 0 to 1; None: it says nothing."""
+        connection = self._lease.opened if self._busy and self._lease is not None else None
+        percent = -1.0 if connection is None else connection.query_progress()
+        return None if percent < 0 else min(1.0, percent / 100)
+
+    @property
     def is_stuck(self) -> bool:
         """Whether its worker did not come back after an interrupt."""
         return self._is_stuck
@@ -136,7 +137,7 @@ class Session:
         if self.token.reason is not None:
             # Not "send it again": it may be the statement for which the process ends.
             self._abandoned = self._unheard(self.token.reason)
-        elif self._is_writer and has_begun:
+        elif self._write_pass.is_writer and has_begun:
             self._abandoned = WriteOutcomeUnknownError(
                 "the server's process was replaced while this statement wrote; "
                 "it may or may not have been applied"
@@ -240,20 +241,13 @@ class Session:
                 if self.remaining_seconds <= 0:
                     raise
 
-    @property
-    def _patience(self) -> float:
-        """How long to wait for being alone, in seconds."""
-        return min(_ALTER_PATIENCE_SECONDS, max(0.0, self.remaining_seconds))
-
     async def stay_alone(self) -> None:
         """Wait until this transaction is the only one that writes, and let no other begin.
 
         Raises:
             WritersBusyError: the others do not end in time.
         """
-        if self._is_inside and not self._is_alone:
-            await self._access.gate.stay_alone(self._patience)
-            self._is_alone = True
+        await self._write_pass.stay_alone(max(0.0, self.remaining_seconds))
 
     async def _run_once(self, step: Callable[[Connection], T]) -> T:
         if self.running.kind != "checkpoint":
@@ -271,13 +265,7 @@ class Session:
                 f"the database was not reopened within {self.token.timeout_seconds:g} s",
                 hint="GET health tells why; the service keeps trying.",
             )
-        if self._is_writer and not self._is_inside:
-            if self._is_alter:
-                await access.gate.enter_alone(self._patience)
-                self._is_alone = True
-            else:
-                await access.gate.enter(max(0.0, self.remaining_seconds))
-            self._is_inside = True
+        await self._write_pass.enter(max(0.0, self.remaining_seconds))
         self._account.check_engine_time()
         had_seat = self._has_seat
         waited = await access.admission.acquire(
@@ -415,14 +403,7 @@ class Session:
 
     def _leave(self) -> None:
         self._return_lease()
-        if not self._is_inside:
-            return
-        self._is_inside = False
-        if self._is_alone:
-            self._is_alone = False
-            self._access.gate.leave_alone()
-        else:
-            self._access.gate.leave()
+        self._write_pass.leave()
 
     def _return_lease(self) -> None:
         if self._result is not None:

@@ -6,6 +6,8 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    ExportSettings,
+    JobSettings,
     QuotaSettings,
     ReplicaSettings,
 )
@@ -21,6 +23,8 @@ __all__ = [
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "ExportSettings",
+    "JobSettings",
     "JwtSettings",
     "QuotaSettings",
     "ReplicaSettings",

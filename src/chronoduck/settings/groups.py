@@ -17,6 +17,9 @@ __all__ = [
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "ExportSettings",
+    "JobSettings",
+    "QueryLogSettings",
     "QuotaSettings",
     "ReplicaSettings",
 ]
@@ -128,6 +131,66 @@ class AuditSettings(BaseSettings):
     """Days after which a rotated file is deleted."""
     queue_size: ByteCount = 16_000_000
     """Events that wait in memory for a slow or full disk, in bytes; more are dropped and counted."""
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+
+class JobSettings(BaseSettings):
+    """Statements that outlive their request (``DUCKDB_JOB_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_JOB_", frozen=True, extra="forbid")
+
+    timeout: Seconds = 3600.0
+    """The longest deadline of a statement that runs as a job, and its default."""
+    result_ttl: Seconds = 86_400.0
+    """How long a job and its result are kept after its end."""
+    space: ByteCount = 10_000_000_000
+    """What all stored results may take together; beyond it jobs are refused."""
+
+
+class ExportSettings(BaseSettings):
+    """Results that are handed out as files (``DUCKDB_EXPORT_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_EXPORT_", frozen=True, extra="forbid")
+
+    url: str | None = None
+    """A directory or ``s3://bucket/prefix``; without it there are no exports."""
+    keep_days: Annotated[int, Field(ge=1)] = 7
+    """Days after which an export is deleted."""
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+
+class QueryLogSettings(BaseSettings):
+    """``chronoduck.query_log``, which admins query with SQL (``DUCKDB_QUERY_LOG_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_QUERY_LOG_", frozen=True, extra="forbid")
+
+    enabled: bool = True
+    """Whether there is one; without it the windows of the statistics do not outlive a restart."""
+    file: Path | None = None
+    """Where it is; default: ``NAME.query_log/query_log.duckdb`` beside ``NAME.db``."""
+    text: Literal["normalized", "masked", "none"] = "normalized"
+    """Texts without their literals, texts with their secrets masked, or no texts."""
+    keep_rows: Annotated[int, Field(ge=1_000)] = 1_000_000
+    """Newest statements that are kept; about 50 MB a million."""
+    keep_days: Annotated[int, Field(ge=1)] = 30
+    """Days after which a statement is deleted."""
+    interval: Seconds = 1.0
+    """How often statements are written; what a killed process loses of the log."""
+    queue_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Statements that wait in memory for a slow or full disk; more are dropped and counted."""
 
     @field_validator("file", mode="before")
     @classmethod

@@ -25,6 +25,9 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    ExportSettings,
+    JobSettings,
+    QueryLogSettings,
     QuotaSettings,
     ReplicaSettings,
 )
@@ -183,8 +186,11 @@ class Settings(BaseSettings):
     jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
+    job: JobSettings = Field(default_factory=JobSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
+    query_log: QueryLogSettings = Field(default_factory=QueryLogSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -241,11 +247,23 @@ class Settings(BaseSettings):
         return self.database_path.parent / "keys.json"
 
     @property
+    def jobs_path(self) -> Path:
+        """The directory of jobs and their results."""
+        return self.database_path.with_name(self.database_path.name + ".jobs")
+
+    @property
     def audit_path(self) -> Path:
         """The file that the audit trail is appended to."""
         return self.audit.file or self.database_path.with_name(
             self.database_path.name + ".audit.jsonl"
         )
+
+    @property
+    def query_log_path(self) -> Path:
+        """The file of the query log, in a directory that is nobody else's."""
+        # Not NAME.db.query_log: people write NAME.db* when they move a database.
+        directory = self.database_path.with_name(self.database_path.stem + ".query_log")
+        return self.query_log.file or directory / "query_log.duckdb"
 
 
 GROUPS: dict[str, type[BaseSettings]] = {
@@ -257,8 +275,11 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "jwt": JwtSettings,
     "quota": QuotaSettings,
     "transport": TransportSettings,
+    "export": ExportSettings,
+    "job": JobSettings,
     "audit": AuditSettings,
     "ingest": IngestSettings,
+    "query_log": QueryLogSettings,
 }
 """Fields of the settings that are settings of their own."""
 

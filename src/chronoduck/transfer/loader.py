@@ -26,6 +26,7 @@ from chronoduck.transfer.events import (
     answer_of,
     events_of,
 )
+from chronoduck.transfer.group_commit import GroupCommit
 from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKey, keep_answers
 from chronoduck.transfer.options import LoadOptions
 from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
@@ -49,11 +50,17 @@ class FileLoader:
     """
 
     def __init__(
-        self, transact: Transact, spool_directory: Path, keys: IdempotencyKeys | None = None
+        self,
+        transact: Transact,
+        spool_directory: Path,
+        keys: IdempotencyKeys,
+        groups: GroupCommit,
     ) -> None:
-        """``keys``: what was done already; without it no request can have a key."""
         self._transact = transact
-        self._keys = keys
+        self.keys = keys
+        """What was done already."""
+        self.groups = groups
+        """What commits small bodies together."""
         self._spool_directory = spool_directory
         # Two loads that look for known captures at the same time would both add the same new one.
         self._adding = asyncio.Lock()
@@ -63,6 +70,11 @@ class FileLoader:
         loader = copy.copy(self)
         loader._transact = transact
         return loader
+
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        await self.groups.close()
+        await self.keys.stop()
 
     async def load(
         self,
@@ -165,7 +177,7 @@ class FileLoader:
             outcome = await self._transact(work)
         except DuckDBQueryError:
             # A request with the same key, whose client had left, may have come to its end.
-            answer = None if request is None else await self._answer_meanwhile(request)
+            answer = None if request is None else await self.keys.find(request)
             if answer is None:
                 raise
             for event in events_of(answer):
@@ -174,9 +186,6 @@ class FileLoader:
         for line in _rejected(outcome):
             yield line
         yield job.summary_of(outcome)
-
-    async def _answer_meanwhile(self, request: RequestKey) -> str | None:
-        return None if self._keys is None else await self._keys.find(request)
 
 
 def _check_captures(name: str, table: str, options: LoadOptions) -> None:

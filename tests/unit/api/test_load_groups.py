@@ -22,7 +22,7 @@ async def create(service: DuckDBService, columns: str = "a INTEGER, b VARCHAR") 
 def groups(service: DuckDBService) -> tuple[int, int]:
     parts = service._parts
     assert parts is not None
-    return parts.ingest.groups.groups, parts.ingest.groups.requests
+    return parts.loader.groups.groups, parts.loader.groups.requests
 
 
 async def test_requests_that_come_together_are_committed_together(
@@ -152,7 +152,7 @@ async def test_a_full_queue_refuses(
     await create(app_service)
     parts = app_service._parts
     assert parts is not None
-    monkeypatch.setattr(parts.ingest.groups, "_limit", 5)
+    monkeypatch.setattr(parts.loader.groups, "_limit", 5)
     answers = await asyncio.gather(*(post(admin, b'{"a":1}') for _ in range(40)))
     statuses = [response.status_code for response, _ in answers]
     assert set(statuses) == {200, 503}

@@ -181,7 +181,7 @@ async def make_keys(app_service: DuckDBService) -> AsyncIterator[Callable[..., I
     def make(limit: int = 100, clock: Callable[[], float] | None = None) -> IdempotencyKeys:
         parts = app_service._parts
         assert parts is not None
-        transact = parts.ingest.keys._transact
+        transact = parts.loader.keys._transact
         keys = IdempotencyKeys(transact, limit, **({"clock": clock} if clock else {}))
         made.append(keys)
         return keys

@@ -22,6 +22,7 @@ class Ended:
     execution_time: float = 0.01
     queue_time: float = 0.0
     rows: int = 1
+    bytes: int = 0
 
 
 def test_what_a_user_sends_never_becomes_a_label() -> None:

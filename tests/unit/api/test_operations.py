@@ -173,15 +173,15 @@ async def test_statistics_have_the_keys_of_the_guide_and_no_sql(
     assert {"initialized", "uptime_seconds", "memory_limit", "worker_threads"} <= set(
         report["service"]
     )
-    assert set(report["performance"]) == {"avg_query_time", "recent_query_times", "success_rate"}
-    assert set(report["query_analysis"]) == {
+    assert {"avg_query_time", "recent_query_times", "success_rate"} <= set(report["performance"])
+    assert {
         "total_queries",
         "min_time",
         "max_time",
         "median_time",
         "queries_over_1s",
         "queries_over_5s",
-    }
+    } <= set(report["query_analysis"])
     assert report["query_analysis"]["total_queries"] == 1
     assert "canary-text" not in response.text
 

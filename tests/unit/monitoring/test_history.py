@@ -13,6 +13,7 @@ from chronoduck.monitoring.history import QueryHistory
 @dataclass(frozen=True)
 class Ended:
     outcome: str = "ok"
+    error_code: str | None = None
     execution_time: float = 0.1
     memory_mb: float = 1.0
     ended_at: float = 1_700_000_000.0
@@ -39,6 +40,25 @@ def test_failed_statements_count_but_have_no_duration() -> None:
         "last_query_time": "2023-11-14T22:13:21.000+00:00",
     }
     assert history.analysis()["max_time"] == 0.1
+
+
+def test_what_users_did_wrong_is_not_held_against_the_service() -> None:
+    history = QueryHistory()
+    for outcome, code in [
+        ("ok", None),
+        ("user_error", "query_error"),
+        ("cancelled", "statement_cancelled"),
+        ("aborted", None),
+        ("refused", "quota_exceeded"),
+        ("refused", "queue_full"),
+        ("timeout", "statement_timeout"),
+        ("ok", None),
+    ]:
+        history.record(Ended(outcome=outcome, error_code=code))
+    performance = history.performance()
+    assert performance["user_errors"] == 4
+    assert performance["success_rate"] == 25.0
+    assert performance["service_success_rate"] == 50.0
 
 
 @given(st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=50))

@@ -3,6 +3,7 @@
 from chronoduck.api.routes import (
     audit,
     backups,
+    exports,
     health,
     jobs,
     keys,
@@ -10,6 +11,7 @@ from chronoduck.api.routes import (
     query,
     replication,
     running,
+    statements,
     tables,
     templates,
     usage,
@@ -17,7 +19,7 @@ from chronoduck.api.routes import (
 
 __all__ = ["key_router", "public_routers", "routers"]
 
-public_routers = [health.router]
+public_routers = [health.router, exports.public_router]
 routers = [
     health.control_router,
     query.router,
@@ -28,8 +30,10 @@ routers = [
     replication.router,
     backups.router,
     jobs.router,
+    exports.router,
     audit.router,
     usage.router,
+    statements.router,
 ]
 key_router = keys.router
 """Not where the host application knows its users itself."""

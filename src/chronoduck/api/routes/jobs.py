@@ -1,35 +1,160 @@
-"""``jobs``: work that outlives its request."""
+"""``jobs``: work that outlives its request, and statements that run as such."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
-from chronoduck.api.access import Admin, service_of
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from chronoduck.api.access import Analyst, Viewer, body_schema, read_body, service_of
+from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.problems import ProblemRoute
-from chronoduck.api.responses import JsonResponse
+from chronoduck.api.responses import JsonResponse, job_response
+from chronoduck.api.routes.query import RESULT_RESPONSES, answer_with, encoding_options
+from chronoduck.api.schemas import JobRequest
+from chronoduck.engine.encoding import ResultFormat
+from chronoduck.errors import NotFoundError
+from chronoduck.principals import Role
+from chronoduck.service.encoded import ResultRequest
+from chronoduck.service.job import Job
+from chronoduck.service.records import Caller
 
-__all__ = ["router"]
+__all__ = ["job_of", "router"]
 
-router = APIRouter(tags=["operations"], route_class=ProblemRoute)
+router = APIRouter(tags=["jobs"], route_class=ProblemRoute)
+_EVENT_SECONDS = 0.5
+_ALIVE_EVERY = 30
+"""Looks without news after which a line shows that the connection lives."""
+
+
+@router.post(
+    "/jobs",
+    operation_id="start_job",
+    summary="Run a statement as a job",
+    status_code=202,
+    responses={202: {"description": "It has begun; `Location` is where to follow it."}},
+    openapi_extra=body_schema(JobRequest),
+)
+async def start_job(request: Request, caller: Analyst) -> Response:
+    """Begin a statement that may take longer than a request; its result is kept for a while."""
+    asked = await read_body(request, JobRequest)
+    service = service_of(request)
+    job = await (await service.statement_jobs()).start(
+        asked.query,
+        asked.params,
+        encoding_options(service),
+        max_rows=asked.max_rows,
+        timeout=asked.timeout_seconds,
+        caller=caller,
+    )
+    return job_response(request, job, caller)
 
 
 @router.get("/jobs", operation_id="list_jobs", summary="Jobs, newest first")
-async def list_jobs(request: Request, caller: Admin) -> Response:
-    """List running jobs and those that ended a while ago, with progress, result or error."""
-    jobs = await service_of(request).jobs()
-    return JsonResponse([job.as_dict() for job in jobs.list()])
+async def list_jobs(request: Request, caller: Viewer) -> Response:
+    """List running jobs and those that ended a while ago: one's own; admins see all."""
+    service = service_of(request)
+    shown = await service.statement_jobs()
+    owner = None if caller.principal.role is Role.ADMIN else caller.principal.id
+    return JsonResponse([shown.as_dict(job) for job in (await service.jobs()).list(owner)])
 
 
 @router.get("/jobs/{job_id}", operation_id="get_job", summary="One job")
-async def get_job(job_id: str, request: Request, caller: Admin) -> Response:
-    """Show one job."""
-    return JsonResponse((await service_of(request).jobs()).get(job_id).as_dict())
+async def get_job(job_id: str, request: Request, caller: Viewer) -> Response:
+    """Show a job's state, progress and what came of it."""
+    job = await job_of(job_id, request, caller)
+    return JsonResponse((await service_of(request).statement_jobs()).as_dict(job))
 
 
-@router.delete("/jobs/{job_id}", operation_id="cancel_job", summary="End a job")
-async def cancel_job(job_id: str, request: Request, caller: Admin) -> Response:
-    """End a job; what it had begun to write is removed."""
+@router.get(
+    "/jobs/{job_id}/result",
+    operation_id="get_job_result",
+    summary="A job's result",
+    responses={**RESULT_RESPONSES, 409: {"description": "It has none, or not yet."}},
+    openapi_extra={"parameters": [FORMAT_PARAMETER]},
+)
+async def get_job_result(
+    job_id: str,
+    request: Request,
+    caller: Viewer,
+    offset: Annotated[int, Query(ge=0, le=2**62, description="Rows to leave out.")] = 0,
+    limit: Annotated[int | None, Query(ge=1, le=2**62, description="Rows at most.")] = None,
+) -> Response:
+    """Read a result, whole or a page of it, in any format and as often as wanted."""
+    job = await job_of(job_id, request, caller)
     service = service_of(request)
-    job = await (await service.jobs()).cancel(job_id)
+    format = result_format(  # noqa: A001 - the word of the API
+        request.query_params.get("format"), request.headers.get("accept")
+    )
+    max_rows = service.settings.default_max_rows if format is ResultFormat.JSON else None
+    if limit is not None:
+        max_rows = None
+    jobs = await service.statement_jobs()
+    wanted = ResultRequest("", None, format, encoding_options(service), max_rows)
+    return await answer_with(
+        request, wanted, lambda asked: jobs.read(job, asked, offset, limit, caller)
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    operation_id="follow_job",
+    summary="A job's progress as it goes on",
+    responses={
+        200: {
+            "description": "Server-sent events: `progress` whenever something changed, `end` as "
+            "the last one; the data of each is the job.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def follow_job(job_id: str, request: Request, caller: Viewer) -> Response:
+    """Follow a job until its end."""
+    job = await job_of(job_id, request, caller)
+    service = service_of(request)
+    registry, shown = await service.jobs(), await service.statement_jobs()
+
+    async def events() -> AsyncIterator[bytes]:
+        told: Any = None
+        silent = 0
+        while not job.has_ended:
+            fields = shown.as_dict(job)
+            news = (fields["state"], fields["progress"]["step"], fields["progress"]["done"])
+            if news != told:
+                told, silent = news, 0
+                yield _event("progress", fields)
+            elif (silent := silent + 1) % _ALIVE_EVERY == 0:
+                yield b": alive\n\n"
+            await registry.wait(job, _EVENT_SECONDS)
+        yield _event("end", shown.as_dict(job))
+
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+
+@router.delete("/jobs/{job_id}", operation_id="cancel_job", summary="End or forget a job")
+async def cancel_job(job_id: str, request: Request, caller: Viewer) -> Response:
+    """End a job that runs; forget one that has ended, with its result."""
+    job = await job_of(job_id, request, caller)
+    service = service_of(request)
+    job = await (await service.jobs()).cancel(job.id)
     service.audit.act("job_cancelled", caller, job=job.id, kind=job.kind)
     return JsonResponse(job.as_dict())
+
+
+async def job_of(job_id: str, request: Request, caller: Caller) -> Job:
+    """Return the job if it is the caller's, or the caller an admin.
+
+    Raises:
+        NotFoundError: there is none, or it is somebody else's.
+    """
+    job = (await service_of(request).jobs()).get(job_id)
+    if caller.principal.role is not Role.ADMIN and job.owner != caller.principal.id:
+        raise NotFoundError(f"there is no job {job_id[:40]}", hint="GET jobs lists them.")
+    return job
+
+
+def _event(name: str, fields: dict[str, Any]) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(fields) + b"\n\n"

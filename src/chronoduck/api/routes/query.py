@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -39,12 +41,19 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
-from chronoduck.service.encoded import ResultRequest
+from chronoduck.service.encoded import EncodedResult, ResultRequest
 from chronoduck.service.explain import explain_statement
 from chronoduck.service.queries import MANY_ROWS
 from chronoduck.service.records import Caller
 
-__all__ = ["RESULT_RESPONSES", "DirectQuery", "answer", "encoding_options", "router"]
+__all__ = [
+    "RESULT_RESPONSES",
+    "DirectQuery",
+    "answer",
+    "answer_with",
+    "encoding_options",
+    "router",
+]
 
 router = APIRouter(tags=["queries"], route_class=ProblemRoute)
 
@@ -153,18 +162,27 @@ def encoding_options(service: DuckDBService, json_numbers: str = "exact") -> Enc
 
 async def answer(request: Request, wanted: ResultRequest, caller: Caller) -> Response:
     """Run the statement and return its response; its client's leaving interrupts it."""
+    encoded = await service_of(request).encoded()
+    return await answer_with(request, wanted, lambda asked: encoded.run(asked, caller))
+
+
+async def answer_with(
+    request: Request,
+    wanted: ResultRequest,
+    run: Callable[[ResultRequest], Awaitable[EncodedResult]],
+) -> Response:
+    """Return the response to what ``run`` gives; its client's leaving interrupts it."""
     # A format without a flag for truncation must have it in the header, and HTTP/1.0 cannot tell
     # a cut body from a complete one without a length: both need the end before the beginning.
     whole = request.scope.get("http_version") == "1.0" or (
         wanted.max_rows is not None and not wanted.format.flags_truncation
     )
     if whole:
-        wanted = ResultRequest(**{**vars(wanted), "whole": True})
-    encoded = await service_of(request).encoded()
+        wanted = replace(wanted, whole=True)
     guard = DisconnectGuard(request.receive)
     try:
         with guard:
-            result = await encoded.run(wanted, caller)
+            result = await run(wanted)
     except asyncio.CancelledError:
         if guard.client_left:
             return ClientGone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -54,7 +55,7 @@ async def run_template(name: str, request: Request, caller: Viewer) -> Response:
         origin="template",
     )
     with template.explained():
-        return await answer(request, wanted, caller)
+        return await answer(request, wanted, replace(caller, template=name))
 
 
 def document_templates(app: FastAPI, library: TemplateLibrary) -> None:

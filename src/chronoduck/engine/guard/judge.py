@@ -12,7 +12,7 @@ from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
 from chronoduck.engine.guard.cutting import created_by, explained, pieces_of
 from chronoduck.engine.guard.definitions import EMPTY, Definitions, MacroBody, ViewBody
 from chronoduck.engine.guard.expansions import Expander
-from chronoduck.engine.guard.kinds import READS, judge_kind, may_write
+from chronoduck.engine.guard.kinds import READS, judge_kind, judge_query_log, may_write
 from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.guard.pivots import has_pivot, with_in_lists
 from chronoduck.engine.guard.rules import refuse, refuse_again
@@ -216,6 +216,8 @@ class _Case:
                     "unless it inserts rows of literals",
                 )
         statement = self._parser.parse(sql)
+        if statement.reads_query_log:
+            judge_query_log(self._role)
         if statement.kind == "insert" and is_bulk and OWN_SCHEMA not in sql.lower():
             judge_kind("insert", (), self._role)
             return statement

@@ -8,7 +8,7 @@ from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.tokens import Token
 from chronoduck.principals import Role
 
-__all__ = ["READS", "judge_kind", "may_write"]
+__all__ = ["READS", "judge_kind", "judge_query_log", "may_write"]
 
 READS = frozenset({"select", "explain"})
 _WRITES = READS | {"insert", "update", "delete", "merge_into", "create", "alter", "drop"}
@@ -70,6 +70,16 @@ def judge_kind(kind: str, tokens: Sequence[Token], role: Role) -> None:
         _judge_object(kind, tokens)
     elif kind == "checkpoint" and (tokens[0].text != "checkpoint" or len(tokens) > 3):
         refuse("checkpoint", "CHECKPOINT is run as a statement of its own")
+
+
+def judge_query_log(role: Role) -> None:
+    """Refuse a statement that reads the query log, which holds everybody's statements.
+
+    Raises:
+        StatementRefusedError: it is not an admin's.
+    """
+    if role is not Role.ADMIN:
+        refuse("query-log", "only an admin may read the query log")
 
 
 def _judge_object(kind: str, tokens: Sequence[Token]) -> None:

@@ -42,6 +42,8 @@ RULES: dict[str, str] = {
     "literal-size": "Use smaller numbers, or range() in FROM, which streams.",
     "scope": "SHOW TABLES and GET tables list what this key sees.",
     "own-tables": "They belong to the service.",
+    "query-log": "GET me shows what you use; the statements of all are for admins: SELECT ... FROM "
+    "chronoduck.query_log, alone in POST query.",
     "builtin-name": "Give it a name of its own.",
 }
 """Rule to hint. The names are part of the API and are listed in docs/security.md."""

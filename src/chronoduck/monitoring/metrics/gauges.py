@@ -94,6 +94,15 @@ def engine_families(health: Mapping[str, Any], statistics: Mapping[str, Any]) ->
         "Mean seconds of the last ten successful statements; the histogram tells more.",
         _mean(statistics["performance"]["recent_query_times"]),
     )
+    log = statistics["query_log"]
+    yield CounterMetricFamily(
+        "duckdb_query_log_written", "Statements in the query log.", value=log["written"]
+    )
+    yield CounterMetricFamily(
+        "duckdb_query_log_dropped",
+        "Statements that are missing in it: too many waited, or it could not be written.",
+        value=log["dropped"],
+    )
     test = health["query_test"]
     if test["execution_time"] is not None:
         yield _gauge(

@@ -45,6 +45,8 @@ class EndedStatement(Protocol):
     def queue_time(self) -> float: ...
     @property
     def rows(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
 
 
 class _Series:
@@ -79,6 +81,9 @@ class StatementMetrics:
             registry=registry,
         )
         self._rows = Counter("duckdb_rows_returned", "Rows of all results.", registry=registry)
+        self._bytes = Counter(
+            "duckdb_result_bytes", "Bytes of all encoded results.", registry=registry
+        )
         self._series: dict[tuple[str, str], _Series] = {}
 
     def record(self, statement: EndedStatement) -> None:
@@ -95,3 +100,5 @@ class StatementMetrics:
         self._waiting.observe(statement.queue_time)
         if statement.rows:
             self._rows.inc(statement.rows)
+        if statement.bytes:
+            self._bytes.inc(statement.bytes)

@@ -1,0 +1,1 @@
+"""What watching statements costs: ``make bench-overhead``."""

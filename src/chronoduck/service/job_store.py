@@ -1,0 +1,126 @@
+"""Jobs and their results on the disk, so that a restart neither forgets them nor lies about them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+from chronoduck.errors import DuckDBResourceError
+from chronoduck.logs import get_logger
+from chronoduck.service.job import Job, JobState
+from chronoduck.units import format_bytes
+
+__all__ = ["JobSpaceError", "JobStore"]
+
+_SUFFIXES = (".json", ".part", ".parquet")
+_INTERRUPTED = {
+    "code": "job_interrupted",
+    "detail": "the service's process ended while the job ran; "
+    "a statement that writes may or may not have been applied",
+    "hint": "Look whether it was, then send it again.",
+}
+
+
+class JobSpaceError(DuckDBResourceError):
+    """The results of jobs take all the space that they may."""
+
+    code = "job_space_full"
+    title = "No space for results"
+    http_status = 507
+
+
+class JobStore:
+    """A directory with ``ID.json`` and, of statements, ``ID.parquet``; call it in threads."""
+
+    def __init__(self, directory: Path, ttl_seconds: float, space_bytes: int) -> None:
+        self.directory = directory
+        self._ttl_seconds = ttl_seconds
+        self._space_bytes = space_bytes
+
+    def open(self) -> list[Job]:
+        """Return the jobs of earlier processes, oldest first; what ran then was interrupted."""
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        jobs = []
+        for path in self.directory.glob("*.json"):
+            try:
+                job = Job(**orjson.loads(path.read_bytes()))
+            except (OSError, TypeError, ValueError) as error:
+                get_logger("jobs").warning("job_not_read", file=path.name, reason=str(error))
+                self.remove(path.stem)
+                continue
+            if job.state is JobState.RUNNING:
+                job.state, job.error = JobState.INTERRUPTED, _INTERRUPTED
+                job.ended_at = max(job.started_at, path.stat().st_mtime)
+                self.result_path(job.id).unlink(missing_ok=True)
+                self.save(job)
+            if not self.is_over(job):
+                jobs.append(job)
+        known = {job.id for job in jobs}
+        for path in self.directory.iterdir():
+            if path.is_dir():  # what a job that was interrupted had begun
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix in _SUFFIXES and path.stem not in known:
+                path.unlink(missing_ok=True)
+        return sorted(jobs, key=lambda job: job.started_at)
+
+    def save(self, job: Job) -> None:
+        """Write the job; whole or not at all."""
+        part = self.directory / f"{job.id}.part"
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps(asdict(job), default=str))
+        part.replace(self.directory / f"{job.id}.json")
+
+    def result_path(self, job_id: str) -> Path:
+        """The file of a job's result; it is there once the job has succeeded."""
+        return self.directory / f"{job_id}.parquet"
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job and its result."""
+        for suffix in _SUFFIXES:
+            with contextlib.suppress(OSError):
+                (self.directory / f"{job_id}{suffix}").unlink()
+
+    def is_over(self, job: Job, now: float | None = None) -> bool:
+        """Whether the job ended so long ago that it is to be forgotten."""
+        now = time.time() if now is None else now
+        expires_at = self.expires_at(job)
+        return expires_at is not None and now > expires_at
+
+    def expires_at(self, job: Job) -> float | None:
+        """Unix time from which on it is forgotten; None: it runs."""
+        keep = self._ttl_seconds if job.keep_seconds is None else job.keep_seconds
+        return None if job.ended_at is None else job.ended_at + keep
+
+    def scratch(self, job: Job) -> Path:
+        """Return a new directory for what the job writes before it is done; its to remove."""
+        path = self.directory / f"{job.id}.scratch"
+        path.mkdir(mode=0o700)
+        return path
+
+    def check_space(self) -> int:
+        """Return how many bytes of results there may still be.
+
+        Raises:
+            JobSpaceError: none.
+        """
+        used = 0
+        for path in self.directory.glob("*.parquet"):
+            with contextlib.suppress(OSError):
+                used += path.stat().st_size
+        if used >= self._space_bytes:
+            raise self.no_space()
+        return self._space_bytes - used
+
+    def no_space(self) -> JobSpaceError:
+        """Return the error of a result for which there is no space."""
+        return JobSpaceError(
+            f"the results of jobs take the {format_bytes(self._space_bytes)} that they may take",
+            hint="DELETE jobs/{id} gives back a result's space; or raise DUCKDB_JOB_SPACE.",
+        )

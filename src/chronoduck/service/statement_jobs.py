@@ -1,0 +1,164 @@
+"""Statements that run as jobs: their result becomes a Parquet file that is read again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from chronoduck.engine.encoding import EncodingOptions, ResultFormat
+from chronoduck.engine.execution import Params
+from chronoduck.errors import DiskFullError, DuckDBException
+from chronoduck.principals import LOCAL
+from chronoduck.service.encoded import EncodedQueries, EncodedResult, ResultRequest
+from chronoduck.service.job_store import JobStore
+from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
+from chronoduck.service.records import Caller
+from chronoduck.service.session import Session
+
+__all__ = ["BoundedFile", "JobHasNoResultError", "StatementJobs", "watching"]
+
+_LOOK_SECONDS = 0.25
+_PERMILLE = 1000
+
+
+class JobHasNoResultError(DuckDBException):
+    """The job gave no result, or not yet."""
+
+    code = "job_has_no_result"
+    title = "No result"
+    http_status = 409
+    exit_code = 66
+
+
+class StatementJobs:
+    """Starts statements that nobody waits for, and reads their results."""
+
+    def __init__(self, encoded: EncodedQueries, jobs: JobRegistry, store: JobStore) -> None:
+        self._encoded = encoded
+        self._jobs = jobs
+        self._store = store
+
+    async def start(
+        self,
+        sql: str,
+        params: Params,
+        options: EncodingOptions,
+        *,
+        max_rows: int | None,
+        timeout: float | None,
+        caller: Caller,
+    ) -> Job:
+        """Begin; a statement that is refused or wrong is told at once, without a job.
+
+        Raises:
+            DuckDBQueryError: it is not one valid statement.
+            StatementRefusedError: the caller may not run it.
+            JobSpaceError: there is no space for a result.
+        """
+        space = await asyncio.to_thread(self._store.check_space)
+        request = ResultRequest(sql, params, ResultFormat.PARQUET, options, max_rows, timeout)
+        statement = await self._encoded.parse(request, caller)
+
+        async def work(job: Job, show: Progress) -> dict[str, Any]:
+            path = self._store.result_path(job.id)
+            try:
+                with (
+                    BoundedFile(path.open("xb"), space, self._store) as file,
+                    watching(show) as watch,
+                ):
+                    summary = await self._encoded.write(request, statement, caller, file, watch)
+            except BaseException:
+                await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
+                raise
+            show("done", summary["row_count"], summary["row_count"])
+            return summary
+
+        return await self._jobs.begin("statement", work, caller.principal.id)
+
+    async def read(
+        self, job: Job, request: ResultRequest, offset: int, limit: int | None, caller: Caller
+    ) -> EncodedResult:
+        """Return a part of a job's result; ``request`` tells the format.
+
+        Raises:
+            JobHasNoResultError: it has no result, or not yet.
+        """
+        if job.kind != "statement" or job.state is not JobState.SUCCEEDED:
+            raise JobHasNoResultError(
+                f"job {job.id} has no result: it is {job.state.value}",
+                hint=f"GET jobs/{job.id} tells why."
+                if job.has_ended
+                else f"Follow it: GET jobs/{job.id}, or its events.",
+            )
+        sql = "SELECT * FROM read_parquet($path) OFFSET $offset"
+        params: dict[str, Any] = {"path": str(self._store.result_path(job.id)), "offset": offset}
+        if limit is not None:
+            sql, params = f"{sql} LIMIT $limit", {**params, "limit": limit}
+        # The file is the service's own: what the caller may read was judged when it was made.
+        reader = replace(caller, principal=LOCAL)
+        return await self._encoded.run(replace(request, sql=sql, params=params), reader)
+
+    def as_dict(self, job: Job) -> dict[str, Any]:
+        """Return what the API shows, with the time until which it is kept."""
+        expires_at = self._store.expires_at(job)
+        moment = None if expires_at is None else datetime.fromtimestamp(expires_at, UTC)
+        return {**job.as_dict(), "expires_at": moment and moment.isoformat(timespec="seconds")}
+
+
+class BoundedFile:
+    """A file that refuses to grow beyond the space of results; closes at the end of the block."""
+
+    def __init__(self, file: IO[bytes], space: int, store: JobStore) -> None:
+        self._file = file
+        self._left = space
+        self._store = store
+
+    def write(self, data: bytes) -> int:
+        self._left -= len(data)
+        if self._left < 0:
+            raise self._store.no_space()
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            raise DiskFullError(
+                f"the result cannot be written: {error.strerror}",
+                hint="Free space on the volume of the database, or ask for less.",
+            ) from error
+
+    def __enter__(self) -> BoundedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@contextmanager
+def watching(show: Progress) -> Iterator[Callable[[Session], None]]:
+    """Give the block what it hands its session to, whose progress is then told until its end."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def watch(session: Session) -> None:
+        tasks.append(asyncio.get_running_loop().create_task(_watch(session, show)))
+
+    try:
+        yield watch
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _watch(session: Session, show: Progress) -> None:
+    """Tell again and again how far the engine says that it is."""
+    while True:
+        running = session.running
+        if running.rows:
+            show("writing", running.rows, 0)
+        else:
+            share = session.progress
+            step = "waiting" if running.state == "waiting" else "running"
+            show(step, round(_PERMILLE * (share or 0.0)), 0 if share is None else _PERMILLE)
+        await asyncio.sleep(_LOOK_SECONDS)

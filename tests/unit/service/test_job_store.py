@@ -1,0 +1,66 @@
+"""What a restart makes of jobs: kept, told as interrupted, forgotten; never a lie."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from chronoduck.service.job import Job, JobState
+from chronoduck.service.job_store import JobSpaceError, JobStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    made = JobStore(tmp_path / "jobs", ttl_seconds=100, space_bytes=1000)
+    assert made.open() == []
+    return made
+
+
+def test_ended_jobs_come_back_as_they_were(store: JobStore) -> None:
+    job = Job("a", "statement", "key:1", JobState.SUCCEEDED, ended_at=time.time())
+    job.result = {"row_count": 3}
+    store.save(job)
+    store.result_path("a").write_bytes(b"rows")
+    assert store.open() == [job]
+    assert store.result_path("a").read_bytes() == b"rows"
+
+
+def test_what_ran_is_interrupted_and_has_no_result(store: JobStore) -> None:
+    store.save(Job("a", "statement", "key:1"))
+    store.result_path("a").write_bytes(b"half of the ro")
+    for _ in range(2):
+        [job] = store.open()
+        assert job.state is JobState.INTERRUPTED
+        assert job.error is not None
+        assert job.error["code"] == "job_interrupted"
+        assert job.ended_at is not None
+        assert not store.result_path("a").exists()
+
+
+def test_old_damaged_and_foreign_files_are_removed(store: JobStore) -> None:
+    store.save(Job("old", "statement", state=JobState.FAILED, ended_at=time.time() - 101))
+    store.save(Job("new", "statement", state=JobState.FAILED, ended_at=time.time() - 99))
+    (store.directory / "damaged.json").write_bytes(b"{")
+    store.result_path("damaged").write_bytes(b"x")
+    store.result_path("orphan").write_bytes(b"x")
+    (store.directory / "new.part").write_bytes(b"{")
+    assert [job.id for job in store.open()] == ["new"]
+    assert {path.name for path in store.directory.iterdir()} <= {"new.json", "new.part"}
+
+
+def test_space_is_what_all_results_take_together(store: JobStore) -> None:
+    store.result_path("a").write_bytes(b"x" * 400)
+    assert store.check_space() == 600
+    store.result_path("b").write_bytes(b"x" * 600)
+    with pytest.raises(JobSpaceError, match="may take"):
+        store.check_space()
+    store.remove("a")
+    assert store.check_space() == 400
+
+
+def test_files_are_for_the_owner_alone(store: JobStore) -> None:
+    store.save(Job("a", "statement"))
+    assert store.directory.stat().st_mode & 0o777 == 0o700
+    assert (store.directory / "a.json").stat().st_mode & 0o777 == 0o600
