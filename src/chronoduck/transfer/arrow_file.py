@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from chronoduck.errors import LoadError
+from chronoduck.transfer.arrow_messages import check_messages
 
 __all__ = ["FILE_MAGIC", "open_arrow"]
 
@@ -25,15 +27,16 @@ def open_arrow(path: Path, name: str) -> pa.RecordBatchReader:
     """
     source = pa.memory_map(str(path))
     try:
-        if source.read_at(len(FILE_MAGIC), 0) == FILE_MAGIC:
-            file = pa.ipc.open_file(source)
-            batches = (file.get_batch(index) for index in range(file.num_record_batches))
-            return _checked(file.schema, batches, name)
+        # A file is a stream between two frames; the one at its end could lead anywhere.
+        start = 8 if source.read_at(len(FILE_MAGIC), 0) == FILE_MAGIC else 0
+        source.seek(start)
+        check_messages(source)
+        source.seek(start)
         stream = pa.ipc.open_stream(source)
         return _checked(stream.schema, iter(stream), name)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, struct.error) as error:
         raise LoadError(
-            f"{name} is not Arrow IPC: {_first_line(error)}",
+            f"{name} cannot be read as Arrow IPC: {_first_line(error)}",
             hint="Send an IPC stream or file; nothing was loaded.",
         ) from error
 

@@ -263,6 +263,26 @@ async def test_arrow_with_offsets_outside_of_its_buffers_is_refused(
     assert await rows(app_service, "SHOW TABLES") == []
 
 
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+@pytest.mark.parametrize("kind", ["stream", "file"])
+async def test_compressed_arrow_goes_in_unless_it_is_a_bomb(
+    admin: httpx2.AsyncClient, app_service: DuckDBService, codec: str, kind: str
+) -> None:
+    def packed(table: pa.Table) -> bytes:
+        sink, make = io.BytesIO(), {"stream": pa.ipc.new_stream, "file": pa.ipc.new_file}[kind]
+        with make(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+            writer.write_table(table)
+        return sink.getvalue()
+
+    labels = pa.array(["x", "y"] * 500).dictionary_encode()
+    good = pa.table({"a": range(1000), "b": labels})
+    await load(admin, packed(good), f"application/vnd.apache.arrow.{kind}")
+    assert await rows(app_service, "SELECT count(*), count(DISTINCT b) FROM t") == [(1000, 2)]
+    bomb = pa.table({"a": pa.array([0], pa.int64()).take(pa.array([0] * 40_000_000, pa.int8()))})
+    problem = await refused(admin, packed(bomb), f"application/vnd.apache.arrow.{kind}")
+    assert "send smaller batches" in problem["detail"]
+
+
 async def test_bad_lines_of_ndjson_are_skipped_and_told(
     admin: httpx2.AsyncClient, app_service: DuckDBService
 ) -> None:
