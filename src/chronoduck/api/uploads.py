@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from fastapi import Request
@@ -92,9 +94,7 @@ async def spooled(request: Request, service: DuckDBService) -> Upload:
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
-    spool: IO[bytes] = await asyncio.to_thread(
-        lambda: tempfile.TemporaryFile(dir=service.spool_directory)  # noqa: SIM115 - closed by who reads it
-    )
+    spool = await asyncio.to_thread(_nameless_file, service.spool_directory)
     digest = hashlib.blake2b(digest_size=32)
 
     def keep(block: bytes) -> None:
@@ -123,6 +123,15 @@ async def spooled(request: Request, service: DuckDBService) -> Upload:
         spool.close()
         raise
     return Upload(spool, total, digest.hexdigest())
+
+
+def _nameless_file(directory: Path) -> IO[bytes]:
+    """Return a file that is gone when it is closed, but can be given a name until then."""
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
+    except OSError:  # some file systems have none
+        return tempfile.TemporaryFile(dir=directory)
+    return os.fdopen(descriptor, "w+b")
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

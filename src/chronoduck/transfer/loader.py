@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import io
+import os
 import secrets
 import shutil
 import time
@@ -159,7 +160,9 @@ class FileLoader:
     ) -> AsyncIterator[LoadEvent]:
         file_format = opened.detected.format
         path = job.directory / f"file.{file_format.value}"
-        await asyncio.to_thread(_copy, opened, path, job.name, largest_bytes)
+        if not await asyncio.to_thread(_linked, opened.source, path):
+            await asyncio.to_thread(_copy, opened, path, job.name, largest_bytes)
+        job.note_all_read(path.stat().st_size if opened.source is not None else 0)
         yield job.progress()
         source = open_source(file_format, path, job.name, opened.head)
         await asyncio.to_thread(source.prepare)
@@ -210,6 +213,8 @@ class _Opened:
     plain: IO[bytes]
     head: bytes
     detected: Detected
+    source: IO[bytes] | None
+    """What the bytes come from, if they are in it as they are."""
 
 
 class _Job:
@@ -233,6 +238,10 @@ class _Job:
         self._started = time.perf_counter()
         self._told: LoadSummary | None = None
         self._lines = self._added = self._duplicates = self._rejected = 0
+
+    def note_all_read(self, size: int) -> None:
+        """Say that the whole source was taken, though it was not read."""
+        self._reader.bytes_read = max(self._reader.bytes_read, size)
 
     def count(self, lines: int, added: int, duplicates: int, rejected: int) -> None:
         self._lines += lines
@@ -273,11 +282,15 @@ class _Job:
 
 def _open(source: CountingReader, name: str, file_format: FileFormat) -> _Opened:
     try:
-        plain = decompressed(io.BufferedReader(source, 1_000_000), name)
+        buffered: io.BufferedReader = io.BufferedReader(source, 1_000_000)
+        plain = decompressed(buffered, name)
         head = _read_exactly(plain, _HEAD_BYTES)
     except (OSError, EOFError) as error:
         raise LoadError(f"{name} cannot be read: {error}", hint="Is the file complete?") from error
-    return _Opened(plain, head, detect(head, name, file_format))
+    is_as_it_is = plain is buffered
+    return _Opened(
+        plain, head, detect(head, name, file_format), source.source if is_as_it_is else None
+    )
 
 
 def _read_exactly(plain: IO[bytes], count: int) -> bytes:
@@ -296,6 +309,24 @@ def _next_chunk(chunks: Iterator[Chunk], name: str) -> Chunk | None:
             f"{name} ends in the middle: {error}",
             hint="The parts that were counted are loaded; get the whole file and load it again.",
         ) from error
+
+
+def _linked(source: IO[bytes] | None, path: Path) -> bool:
+    """Give a nameless file in the spool directory a name; return whether that could be done."""
+    try:
+        descriptor = -1 if source is None else source.fileno()
+        if descriptor < 0 or os.fstat(descriptor).st_nlink:
+            return False  # somebody else's, or bytes in memory
+        # Only with a directory's descriptor does Python have the link followed (linkat).
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            link = f"/proc/self/fd/{descriptor}"
+            os.link(link, path.name, dst_dir_fd=directory, follow_symlinks=True)
+        finally:
+            os.close(directory)
+    except OSError:
+        return False
+    return True
 
 
 def _copy(opened: _Opened, path: Path, name: str, largest_bytes: int | None) -> None:

@@ -401,3 +401,12 @@ async def test_readers_see_the_old_or_the_new_rows_of_a_replace(
         done.set()
         await reader
     assert seen == {(1000, 1)}
+
+
+async def test_nothing_of_an_upload_stays_in_the_spool(
+    admin: httpx2.AsyncClient, app_service: DuckDBService
+) -> None:
+    await load(admin, parquet(TABLE), "application/vnd.apache.parquet")
+    await load(admin, gzip.compress(b"a,b\n1,x\n"), "text/csv")
+    await refused(admin, arrow_stream(TABLE)[:-40], "application/vnd.apache.arrow.stream")
+    assert list(app_service.spool_directory.iterdir()) == []
