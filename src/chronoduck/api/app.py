@@ -99,7 +99,13 @@ def _add_outer_middleware(app: FastAPI, service: DuckDBService) -> None:
             CORSMiddleware,
             allow_origins=transport.cors_origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "Accept", "X-Request-ID"),
+            allow_headers=(
+                "Authorization",
+                "Content-Type",
+                "Accept",
+                "Idempotency-Key",
+                "X-Request-ID",
+            ),
             expose_headers=("X-Request-ID", "X-Result-Truncated", "Retry-After", "Location"),
         )
     app.add_middleware(EnvelopeMiddleware)
