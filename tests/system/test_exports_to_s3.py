@@ -110,4 +110,4 @@ def test_an_upload_that_breaks_off_leaves_nothing(
                     answer = client.get(f"/exports/{job['id']}/files/{file['name']}")
                     assert len(answer.content) == file["bytes"]
             assert proxy.cut
-    assert not list((tmp_path / "test.db.jobs").glob("*.scratch"))
+    assert not list((tmp_path / "test.jobs").glob("*.scratch"))

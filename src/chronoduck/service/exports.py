@@ -15,7 +15,7 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params, RunningResult
 from chronoduck.engine.statements import Statement
-from chronoduck.errors import InvalidRequestError, NotFoundError, SettingsError
+from chronoduck.errors import DuckDBException, InvalidRequestError, NotFoundError
 from chronoduck.logs import get_logger
 from chronoduck.service.encoded import EncodedQueries, ResultRequest
 from chronoduck.service.job_store import JobStore
@@ -53,6 +53,15 @@ class ExportWish:
     timeout: float | None = None
 
 
+class ExportsOffError(DuckDBException):
+    """The operator has named no place for exports."""
+
+    code = "exports_off"
+    title = "There are no exports"
+    http_status = 409
+    exit_code = 78
+
+
 class Exports:
     """Begins exports, and hands out their files."""
 
@@ -78,10 +87,10 @@ class Exports:
         """Where exports go.
 
         Raises:
-            SettingsError: there is no place for them.
+            ExportsOffError: there is no place for them.
         """
         if self._files is None:
-            raise SettingsError(
+            raise ExportsOffError(
                 "there is no place for exports",
                 hint="Set DUCKDB_EXPORT_URL to a directory or s3://bucket/prefix.",
             )
@@ -91,7 +100,7 @@ class Exports:
         """Begin; a statement that is refused or wrong is told at once, without a job.
 
         Raises:
-            SettingsError: there is no place for exports.
+            ExportsOffError: there is no place for exports.
             InvalidRequestError: the wish cannot be fulfilled.
             DuckDBQueryError: it is not one valid statement that reads.
             JobSpaceError: results take all the space that they may.

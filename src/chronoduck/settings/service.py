@@ -249,7 +249,7 @@ class Settings(BaseSettings):
     @property
     def jobs_path(self) -> Path:
         """The directory of jobs and their results."""
-        return self.database_path.with_name(self.database_path.name + ".jobs")
+        return self.database_path.with_name(self.database_path.stem + ".jobs")
 
     @property
     def audit_path(self) -> Path:
