@@ -163,7 +163,8 @@ class JobRegistry:
         """End a job that runs; forget one that has ended, and its result."""
         job = self.get(job_id)
         task = self._tasks.get(job_id)
-        if task is None:
+        if task is None or job.has_ended:
+            await self.wait(job)  # its end may be on its way to the store
             self._forget(job)
             return job
         task.cancel()
