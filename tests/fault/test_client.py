@@ -58,10 +58,10 @@ def test_a_full_queue_is_waited_out_by_reads_and_writes(
         until(lambda: len(client.running()) == 2)
         with connect(server, retries=ONCE) as hasty, pytest.raises(errors.QueueFullError):
             hasty.query("SELECT 1")
-        refused = client.statistics()["queue"]["rejected_total"]
+        refused = client.statistics()["queue"]["total_refused"]
         read = pool.submit(client.query, "SELECT 42")
         write = pool.submit(client.execute, "INSERT INTO t VALUES (1)")
-        until(lambda: client.statistics()["queue"]["rejected_total"] >= refused + 2)
+        until(lambda: client.statistics()["queue"]["total_refused"] >= refused + 2)
         cancel_all(client)
         assert read.result().scalar() == 42
         assert write.result() == 1
@@ -170,10 +170,13 @@ def test_what_a_job_was_is_known_after_the_server_was_killed(tmp_path: Path) -> 
         assert len(done.result()) == 1000
 
 
-def test_on_a_bad_network_reads_come_through_and_writes_are_never_doubled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("after_request", [False, True])
+def test_on_a_bad_network_reads_come_through_and_writes_are_never_doubled(
+    tmp_path: Path, after_request: bool
+) -> None:
     with (
         Server(tmp_path) as server,
-        FlakyProxy(server.port, failing=0.3) as proxy,
+        FlakyProxy(server.port, failing=0.3, after_request=after_request) as proxy,
         connect(server) as admin,
         Client(
             f"http://127.0.0.1:{proxy.port}",
@@ -194,7 +197,9 @@ def test_on_a_bad_network_reads_come_through_and_writes_are_never_doubled(tmp_pa
         assert unknown
         rows = admin.query("SELECT n, count(*) FROM t GROUP BY n ORDER BY n").rows
         assert {count for _, count in rows} == {1}
-        assert set(acknowledged) <= {number for number, _ in rows}
+        written = {number for number, _ in rows}
+        assert set(acknowledged) <= written
+        assert after_request == bool(written & set(unknown))
         for number in range(20):
             with client.stream("FROM range(?)", [number]) as stream:
                 assert len(list(stream)) == number

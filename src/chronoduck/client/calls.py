@@ -198,7 +198,7 @@ def _read_batch(response: httpx2.Response) -> list[Result]:
         if text[position] == ",":
             position += 1
         _, end = decoder.raw_decode(text, position)
-        results.append(read_result(text[position:end]))
+        results.append(read_result(text[position:end].encode()))
         position = end
     return results
 

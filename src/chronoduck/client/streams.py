@@ -87,7 +87,7 @@ class _RowFacts:
         return self._rows.types
 
     @property
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> dict[str, Any]:
         """``row_count``, ``truncated`` and ``execution_time``, once the last row was read."""
         return self._rows.summary
 

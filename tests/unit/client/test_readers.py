@@ -42,7 +42,6 @@ def test_rows_are_the_same_in_pieces_of_any_size(size: int) -> None:
     assert [(str(a), b) for a, b in rows] == ROWS
     assert rows == read_result(DOCUMENT).rows
     assert (reader.columns, reader.types) == (["a", "b"], ["DECIMAL(3,2)", "VARCHAR"])
-    assert reader.summary is not None
     assert reader.summary["row_count"] == 3
 
 
