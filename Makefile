@@ -75,6 +75,14 @@ bench-overhead: $(VENV)/bench.stamp ## measure what statistics, metrics and quer
 bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's soak; writes benchmarks/OPERATIONS.md
 	$(BIN)/python -m benchmarks.operations $(ARGS)
 
+.PHONY: bench-ingest
+bench-ingest: $(VENV)/bench.stamp ## measure rows in over HTTP against in-process DuckDB; writes benchmarks/INGEST.md
+	$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+.PHONY: dashboard-picture
+dashboard-picture: $(VENV)/bench.stamp ## draw the dashboard's panels from a real Prometheus; writes docs/images/dashboard.png
+	$(BIN)/python -m benchmarks.dashboard $(ARGS)
+
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

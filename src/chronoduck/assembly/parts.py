@@ -46,6 +46,8 @@ from chronoduck.service.session import EngineAccess
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.transfer import FileLoader
+from chronoduck.transfer.group_commit import GroupCommit
+from chronoduck.transfer.idempotency import IdempotencyKeys
 
 __all__ = ["Parts"]
 
@@ -154,6 +156,13 @@ class Parts:
             statistics.query_log,
         )
         queries = Queries(runner)
+        own = _Transactions(runner, Caller("ingest"), leaves_state=False)
+        loader = FileLoader(
+            _Transactions(runner, Caller("load")),
+            instance.spool_directory,
+            IdempotencyKeys(own, settings.ingest.keys),
+            GroupCommit(own, settings.ingest.queue),
+        )
         encoded = EncodedQueries(runner, instance.spool_directory)
         store = JobStore(settings.jobs_path, settings.job.result_ttl, settings.job.space)
         jobs = JobRegistry(store)
@@ -175,7 +184,7 @@ class Parts:
             queries=queries,
             encoded=encoded,
             catalog=Catalog(queries.execute, _in_thread(closers, access.scopes.plan)),
-            loader=FileLoader(_Transactions(runner, Caller("load")), instance.spool_directory),
+            loader=loader,
             checkpointer=checkpointer,
             link=link,
             jobs=jobs,
@@ -215,6 +224,7 @@ class Parts:
         runner = self.runner
         await _wait_until(lambda: not runner.list_running(), grace_seconds)
         interrupted = len(runner.list_running())
+        await self.loader.close()
         runner.cancel_all(CancelReason.SHUTDOWN)
         self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
         await self.backups.stop()
@@ -280,9 +290,13 @@ def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
 class _Transactions:
     """Runs functions of several statements, each in one transaction and one entry of the list."""
 
-    def __init__(self, runner: StatementRunner, caller: Caller) -> None:
+    def __init__(
+        self, runner: StatementRunner, caller: Caller, *, leaves_state: bool = True
+    ) -> None:
+        """``leaves_state``: the functions leave temporary tables behind, or may do so."""
         self._runner = runner
         self._caller = caller
+        self._leaves_state = leaves_state
 
     async def __call__(self, work: Callable[[SqlSession], T]) -> T:
         timeout = self._runner.settings.max_statement_timeout
@@ -292,7 +306,10 @@ class _Transactions:
                 with transaction(connection, session.token):
                     return work(SqlSession(connection, session.token))
 
-            return await session.run(step)
+            result = await session.run(step)
+            if not self._leaves_state:
+                session.mark_clean()
+            return result
 
 
 async def _wait_until(condition: Callable[[], bool], seconds: float) -> None:

@@ -120,6 +120,12 @@ class SqlSession:
         """Run one statement and return all its rows."""
         return RunningResult(self._connection, sql, params, self._token).fetch("all")[0]
 
+    def scan(self, name: str, reader: pa.RecordBatchReader) -> None:
+        """Have ``name`` stand for the reader's rows, which can be read once, by one thread."""
+        in_engine(
+            self._connection, "", self._token, lambda: self._connection.register(name, reader)
+        )
+
 
 class RunningResult:
     """A statement whose result is being read: columns first, then rows or Arrow batches."""

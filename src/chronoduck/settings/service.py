@@ -31,6 +31,7 @@ from chronoduck.settings.groups import (
     QuotaSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.ingest import IngestSettings
 from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
@@ -188,6 +189,7 @@ class Settings(BaseSettings):
     export: ExportSettings = Field(default_factory=ExportSettings)
     job: JobSettings = Field(default_factory=JobSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
     query_log: QueryLogSettings = Field(default_factory=QueryLogSettings)
 
     @field_validator("parquet_compression", mode="before")
@@ -276,6 +278,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "export": ExportSettings,
     "job": JobSettings,
     "audit": AuditSettings,
+    "ingest": IngestSettings,
     "query_log": QueryLogSettings,
 }
 """Fields of the settings that are settings of their own."""

@@ -22,6 +22,7 @@ from chronoduck.engine.guard.tree import TreeFacts, walk
 from chronoduck.engine.guard.words import judge_leftover, judge_words
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.errors import DuckDBException, StatementRefusedError
+from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
 
 __all__ = ["Guard", "Origin", "Pending"]
@@ -217,7 +218,7 @@ class _Case:
         statement = self._parser.parse(sql)
         if statement.reads_query_log:
             judge_query_log(self._role)
-        if statement.kind == "insert" and is_bulk:
+        if statement.kind == "insert" and is_bulk and OWN_SCHEMA not in sql.lower():
             judge_kind("insert", (), self._role)
             return statement
         text = normalized(sql)
@@ -236,6 +237,8 @@ class _Case:
     ) -> bool:
         """Judge a statement and return whether running it writes."""
         kind = statement.kind
+        if any(token.is_name and token.text == OWN_SCHEMA for token in tokens):
+            refuse("own-tables", f"{OWN_SCHEMA} holds what the service keeps for itself")
         judge_kind(kind, tokens, self._role)
         if kind == "explain":
             if is_inner:
