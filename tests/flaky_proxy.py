@@ -74,4 +74,5 @@ class FlakyProxy:
         with contextlib.suppress(OSError):
             while (data := server.recv(_PIECE)) and not drop.is_set():
                 client.sendall(data)
-            client.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)  # also when the server's process was killed

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from chronoduck import errors
@@ -203,3 +204,35 @@ def test_on_a_bad_network_reads_come_through_and_writes_are_never_doubled(
         for number in range(20):
             with client.stream("FROM range(?)", [number]) as stream:
                 assert len(list(stream)) == number
+
+
+def test_inserts_are_done_once_though_answers_are_lost_and_the_server_is_killed(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    with (
+        Server(tmp_path) as server,
+        FlakyProxy(server.port, failing=0.3, after_request=True) as proxy,
+        connect(server) as admin,
+        Client(
+            f"http://127.0.0.1:{proxy.port}",
+            token=server.token,
+            retries=Retries(attempts=30, first_seconds=0.01),
+        ) as client,
+    ):
+        admin.execute("CREATE TABLE t (n INTEGER)")
+
+        def insert(numbers: range) -> None:
+            for number in numbers:
+                assert client.insert("t", [{"n": number}]).rows_added == 1
+            assert client.insert("t", pa.table({"n": numbers})).rows_added == len(numbers)
+
+        parts = [range(start, start + 50) for start in range(0, 200, 50)]
+        done = [pool.submit(insert, part) for part in parts]
+        for _ in range(2):
+            until(lambda: admin.query("SELECT count(*) FROM t").scalar() > 0)
+            pid = server.kill_server()
+            until(lambda killed=pid: server.server_pid not in (0, killed))
+        for each in done:
+            each.result()
+        assert proxy.cut > 20
+        assert admin.query("SELECT count(*), count(DISTINCT n) FROM t").rows == [(400, 200)]

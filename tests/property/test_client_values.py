@@ -116,11 +116,10 @@ def same(one: Any, other: Any) -> bool:
 @PROFILE
 @given(columns=st.lists(typed(), min_size=1, max_size=5))
 def test_a_value_comes_back_as_it_went(client: Client, columns: list[tuple[str, Any]]) -> None:
-    casts = ", ".join(f"CAST(? AS {name}) AS c{index}" for index, (name, _) in enumerate(columns))
     values = [value for _, value in columns]
-    result = client.query(f"SELECT {casts}", values)
+    result = client.query(*cast(columns))
     assert same(list(result.rows[0]), values), result.types
-    with client.stream(f"SELECT {casts}", values) as rows:
+    with client.stream(*cast(columns)) as rows:
         assert list(rows) == result.rows
 
 
@@ -136,6 +135,27 @@ def test_a_named_parameter_is_compared_without_a_cast(
     assert client.query(sql, {"value": value}).scalar() == 1
 
 
+@PROFILE
+@given(columns=st.lists(typed(0), min_size=1, max_size=5), as_arrow=st.booleans())
+def test_a_value_comes_back_from_a_table_as_it_was_inserted(
+    client: Client, columns: list[tuple[str, Any]], as_arrow: bool
+) -> None:
+    names = [f"c{index}" for index in range(len(columns))]
+    values = [value for _, value in columns]
+    fields = ", ".join(f"{name} {kind}" for name, (kind, _) in zip(names, columns, strict=True))
+    client.execute(f"CREATE OR REPLACE TABLE inserted ({fields})")
+    if as_arrow:
+        client.insert("inserted", client.arrow(*cast(columns)))
+    else:
+        client.insert("inserted", [values], columns=names)
+    assert same(list(client.query("FROM inserted").rows[0]), values), fields
+
+
+def cast(columns: list[tuple[str, Any]]) -> tuple[str, list[Any]]:
+    casts = ", ".join(f"CAST(? AS {name}) AS c{index}" for index, (name, _) in enumerate(columns))
+    return f"SELECT {casts}", [value for _, value in columns]
+
+
 def plain(table: pa.Table) -> str:
     """Return the types without the names of lists' elements; UTC has several."""
     return str(table.schema.types).replace("Etc/UTC", "UTC").replace("list<l:", "list<item:")
@@ -146,12 +166,10 @@ def plain(table: pa.Table) -> str:
 def test_arrow_made_here_is_what_the_service_would_have_sent(
     client: Client, columns: list[tuple[str, Any]]
 ) -> None:
-    casts = ", ".join(f"CAST(? AS {name}) AS c{index}" for index, (name, _) in enumerate(columns))
-    values = [value for _, value in columns]
-    result = client.query(f"SELECT {casts}", values)
+    result = client.query(*cast(columns))
     assume(not re.search(r"\d{39}", str(result.rows)))  # more than Arrow's type of HUGEINTs has
     made = result.to_arrow()
-    sent = client.arrow(f"SELECT {casts}", values)
+    sent = client.arrow(*cast(columns))
     assert plain(made) == plain(sent)
     assert made.to_pydict() == sent.to_pydict()
 

@@ -276,11 +276,38 @@ def test_rows_of_every_kind_go_into_a_table(client: Client, table: str, tmp_path
         client.insert(table, b"nothing", format="parquet")
 
 
+def test_rows_replace_others_as_wanted(client: Client, table: str) -> None:
+    client.insert(table, [{"n": 1}, {"n": 2}])
+    day = dt.date(2024, 1, 1)
+    tried = client.insert(table, [{"n": 2, "day": day}], mode="upsert", key=["n"], dry_run=True)
+    assert (tried.dry_run, tried.rows_removed) == (True, 1)
+    done = client.insert(table, [{"n": 2, "day": day}], mode="upsert", key=["n"])
+    assert (done.rows_added, done.rows_removed, done.mode) == (1, 1, "upsert")
+    assert client.query(f"FROM {table} ORDER BY n").rows == [(1, None), (2, day)]
+    client.insert(table, pa.table({"n": [7]}), mode="replace")
+    assert client.query(f"FROM {table}").rows == [(7, None)]
+    bad = client.insert(table, b"n\n8\nx\n", format="csv", on_error="skip")
+    assert (bad.rows_added, bad.rejected) == (1, 1)
+    assert bad.rejects[0]["line_number"] == 3
+    with pytest.raises(errors.DuckDBException):
+        client.insert("missing", [{"n": 1}], create=False)
+
+
+def test_an_insert_with_a_key_is_done_once(client: Client, table: str) -> None:
+    for _ in range(3):
+        assert client.insert(table, [{"n": 1}], idempotency_key="first").rows_added == 1
+    assert client.query(f"SELECT count(*) FROM {table}").scalar() == 1
+    with pytest.raises(errors.InvalidRequestError) as caught:
+        client.insert(table, [{"n": 2}], idempotency_key="first")
+    assert caught.value.code == "idempotency_key_reused"
+
+
 def test_data_frames_go_in_and_come_out(client: Client, table: str) -> None:
     pandas = pytest.importorskip("pandas")
     polars = pytest.importorskip("polars")
     frame = pandas.DataFrame({"n": [1, 2]}, index=["a", "b"])
     assert client.insert(table, frame).rows_added == 2
+    assert client.insert(table, frame, dry_run=True).columns == {"n": "INTEGER", "day": "DATE"}
     assert client.insert(table, polars.DataFrame({"n": [3]})).rows_added == 1
     result = client.query(f"SELECT n FROM {table} ORDER BY n")
     assert result.to_pandas()["n"].tolist() == [1, 2, 3]

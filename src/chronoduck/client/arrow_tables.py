@@ -1,9 +1,8 @@
-"""Tables and files of Arrow, made of Python values and of other libraries' tables."""
+"""Tables and streams of Arrow, made of Python values and of other libraries' tables."""
 
 from __future__ import annotations
 
 import datetime as dt
-import io
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from chronoduck.errors import InvalidRequestError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["parquet_of", "table_of"]
+__all__ = ["stream_of", "table_of"]
 
 Form = Callable[[Any], Any]
 _SIMPLE = {
@@ -143,17 +142,16 @@ def table_of(columns: Sequence[str], types: Sequence[str], rows: Sequence[Any]) 
     return pa.Table.from_arrays(arrays, names=list(columns))
 
 
-def parquet_of(data: Any) -> bytes:
-    """Return a table of pyarrow, pandas, polars or of whatever else speaks Arrow as a Parquet file."""
+def stream_of(data: Any) -> bytes:
+    """Return a table of pyarrow, pandas, polars or of whatever else speaks Arrow as an Arrow stream."""
     pa = arrow()
-    import pyarrow.parquet  # noqa: PLC0415 - an optional package
-
     if hasattr(data, "__arrow_c_stream__"):
         table = pa.table(data)
     else:
         table = pa.Table.from_pandas(data, preserve_index=False)
     # What pandas keeps its index in is no column.
     table = table.select([name for name in table.column_names if not name.startswith("__index_")])
-    sink = io.BytesIO()
-    pyarrow.parquet.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())

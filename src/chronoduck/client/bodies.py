@@ -9,12 +9,20 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from chronoduck.client.arrow_tables import parquet_of
+from chronoduck.client.arrow_tables import stream_of
 from chronoduck.client.problems import ConnectionBrokenError, error_of
-from chronoduck.client.values import json_value
+from chronoduck.client.values import row_value
 from chronoduck.errors import InvalidRequestError
 
-__all__ = ["LoadSummary", "Upload", "async_blocks", "blocks", "read_summary", "upload_of"]
+__all__ = [
+    "LoadOptions",
+    "LoadSummary",
+    "Upload",
+    "async_blocks",
+    "blocks",
+    "read_summary",
+    "upload_of",
+]
 
 _BLOCK_BYTES = 1_000_000
 
@@ -24,8 +32,44 @@ class Upload:
     """A body that can be sent again: bytes, or a file that each attempt opens anew."""
 
     content: bytes | Path
-    source: str
     format: str
+
+    @property
+    def params(self) -> dict[str, str]:
+        """What is told of it; a name only where there is one: small bodies without one are grouped."""
+        name = {"source": self.content.name} if isinstance(self.content, Path) else {}
+        return {"format": self.format, **name}
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What happens to the rows that a table has, and to bad ones; see docs/loading.md."""
+
+    mode: str = "append"
+    """``append``, ``upsert`` or ``replace``."""
+    key: Sequence[str] = ()
+    """Columns by which an upsert knows a row."""
+    create: bool = True
+    """Whether a table that is missing is made."""
+    on_error: str = "abort"
+    """``skip``: bad rows of NDJSON and CSV are left out."""
+    dry_run: bool = False
+    """Do everything but the commit."""
+
+    @property
+    def params(self) -> dict[str, str]:
+        """What differs from the service's own choice: plain small bodies are committed together."""
+        texts = {
+            "mode": self.mode,
+            "key": ",".join(self.key),
+            "create": str(self.create).lower(),
+            "on_error": self.on_error,
+            "dry_run": str(self.dry_run).lower(),
+        }
+        return {name: text for name, text in texts.items() if getattr(self, name) != _USUAL[name]}
+
+
+_USUAL = vars(LoadOptions())
 
 
 @dataclass(frozen=True)
@@ -39,6 +83,14 @@ class LoadSummary:
     """Captures that were known already."""
     rejected: int = 0
     """Malformed lines."""
+    rows_removed: int = 0
+    """Rows that were there and were replaced."""
+    created: bool = False
+    """Whether the table was made for it."""
+    mode: str = "append"
+    dry_run: bool = False
+    columns: dict[str, str] = field(default_factory=dict)
+    """Of the table, with DuckDB's types; empty for captures and small bodies."""
     lines: int = 0
     bytes_read: int = 0
     seconds: float = 0.0
@@ -79,17 +131,17 @@ def upload_of(data: Any, columns: Sequence[str] | None, file_format: str) -> Upl
     """
     if isinstance(data, str | Path):
         path = Path(data)
-        return Upload(path, path.name, file_format)
+        return Upload(path, file_format)
     if isinstance(data, bytes | bytearray):
-        return Upload(bytes(data), "upload", file_format)
+        return Upload(bytes(data), file_format)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "to_parquet"):
-        return Upload(parquet_of(data), "upload", "parquet")
+        return Upload(stream_of(data), "arrow")
     if not isinstance(data, Iterable):
         raise InvalidRequestError(f"rows cannot be made of a {type(data).__name__}")
     lines = b"".join(_lines(data, columns))
     if not lines:
         raise InvalidRequestError("there are no rows to insert")
-    return Upload(lines, "upload", "json")
+    return Upload(lines, "ndjson")
 
 
 def _lines(rows: Iterable[Any], columns: Sequence[str] | None) -> Iterator[bytes]:
@@ -102,7 +154,7 @@ def _lines(rows: Iterable[Any], columns: Sequence[str] | None) -> Iterator[bytes
             raise InvalidRequestError(f"a row has {len(row)} values for {len(columns)} columns")
         else:
             named = dict(zip(columns, row, strict=True))
-        yield json.dumps(json_value(named), ensure_ascii=False).encode() + b"\n"
+        yield json.dumps(row_value(named), ensure_ascii=False).encode() + b"\n"
 
 
 def blocks(path: Path) -> Iterator[bytes]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx2
 
 from chronoduck.client.arrow import read_table
-from chronoduck.client.bodies import LoadSummary, Upload, read_summary
+from chronoduck.client.bodies import LoadOptions, LoadSummary, Upload, read_summary
 from chronoduck.client.problems import check
 from chronoduck.client.result import Result, read_result
 from chronoduck.client.retrying import Repeat, repeat_of
@@ -52,6 +53,8 @@ __all__ = [
 T = TypeVar("T")
 Params = Mapping[str, Any] | Sequence[Any] | None
 Statement = str | tuple[str, Params]
+_FILE_SECONDS = 3600.0
+"""Lines come while a load goes on, but a whole file may be one long step."""
 EVERYTHING = 2**53
 """More rows than any result has: without a number JSON is cut after a default one."""
 
@@ -301,15 +304,15 @@ def export_link(job_id: str, name: str, expires_in_seconds: int) -> Call[Any]:
     return Call("POST", f"/exports/{quote(job_id, safe='')}/links", _read_json, body=body)
 
 
-def insert(name: str, upload: Upload, key: str) -> Call[LoadSummary]:
+def insert(name: str, upload: Upload, key: str, options: LoadOptions) -> Call[LoadSummary]:
     """Return the call that puts rows into a table; ``key`` is what it is known by when repeated."""
     return Call(
         "POST",
         f"{table_path(name)}/rows",
         lambda response: read_summary(response.iter_lines()),
         Repeat.KEYED,
-        params={"source": upload.source, "format": upload.format},
+        params={**upload.params, **options.params},
         headers={"Idempotency-Key": key, "Content-Type": "application/octet-stream"},
         upload=upload,
-        deadline=float("inf"),  # lines come while it goes on, but a file may be one long step
+        deadline=_FILE_SECONDS if isinstance(upload.content, Path) else None,
     )

@@ -57,13 +57,22 @@ class ConnectionBrokenError(DuckDBConnectionError):
     default_hint = "The result is not complete; the service's log tells why. Run it again."
 
 
-def _class_of(code: str, status: int) -> type[DuckDBException]:
-    """Return the class of a code: this process's own, where it has loaded one that is not ours."""
+def _classes_of(code: str, status: int) -> tuple[type[DuckDBException], int]:
+    """Return the class of a code, and its exit code.
+
+    The class is one of ``chronoduck.errors`` or, for codes of others, the one of the status: what has
+    to be caught does not depend on what else this process has loaded. Its exit code may.
+    """
     classes: list[type[DuckDBException]] = [DuckDBException]
     for each in classes:
         if each.code == code:
-            return each
+            is_shared = each.__module__ == DuckDBException.__module__
+            return each if is_shared else _of_status(status), each.exit_code
         classes += each.__subclasses__()
+    return _of_status(status), _of_status(status).exit_code
+
+
+def _of_status(status: int) -> type[DuckDBException]:
     return _BY_STATUS.get(status, DuckDBException)
 
 
@@ -74,7 +83,7 @@ def error_of(fields: Mapping[str, Any], statements: Sequence[str] = ()) -> DuckD
     that this process has no class for keep their code, in the class that fits the status.
     """
     code, told = str(fields.get("code", "error")), fields.get("status")
-    kind = _class_of(code, told or 500)
+    kind, exit_code = _classes_of(code, told or 500)
     status = int(told or kind.http_status)
     detail = str(fields.get("detail", "the service told no reason"))
     error = kind.__new__(kind)
@@ -84,6 +93,7 @@ def error_of(fields: Mapping[str, Any], statements: Sequence[str] = ()) -> DuckD
     facts: dict[str, Any] = {
         "code": code,
         "http_status": status,
+        "exit_code": exit_code,
         "title": fields.get("title", kind.title),
         "retryable": bool(fields.get("retryable", kind.retryable)),
         "request_id": fields.get("request_id"),
@@ -113,7 +123,7 @@ def error_of(fields: Mapping[str, Any], statements: Sequence[str] = ()) -> DuckD
 
 def _cause(fields: Mapping[str, Any], status: int) -> DuckDBException:
     """Return what made a batch fail; of its kind only status, category and rule are told."""
-    kind = StatementRefusedError if "rule" in fields else _BY_STATUS.get(status, DuckDBException)
+    kind = StatementRefusedError if "rule" in fields else _of_status(status)
     return error_of({**fields, "code": kind.code, "title": kind.title})
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx2
 
 from chronoduck.client import calls
-from chronoduck.client.bodies import LoadSummary, blocks, upload_of
+from chronoduck.client.bodies import LoadOptions, LoadSummary, blocks, upload_of
 from chronoduck.client.calls import Call, Params, Statement
 from chronoduck.client.connection import Connection
 from chronoduck.client.jobs import Job
@@ -182,19 +182,28 @@ class Client:
         *,
         columns: Sequence[str] | None = None,
         format: str = "auto",  # noqa: A002 - the word of the API
+        mode: str = "append",
+        key: Sequence[str] = (),
+        create: bool = True,
+        on_error: str = "abort",
+        dry_run: bool = False,
         idempotency_key: str | None = None,
     ) -> LoadSummary:
-        """Put rows into a table, in one transaction; a table that is missing is made.
+        """Put rows into a table, in one transaction.
 
         ``data``: rows (dicts, or tuples and ``columns``), a table of pyarrow, pandas or polars, a
-        file's path, or a file's bytes. ``idempotency_key`` is what the service knows a repeated
-        insert by; every insert has one of its own otherwise.
+        file's path, or a file's bytes. ``mode``: ``append``, ``upsert`` (rows with the same ``key``, a
+        list of columns, are replaced) or ``replace`` (all are). ``create``: a missing table is made.
+        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``idempotency_key`` is what the
+        service knows a repeated insert by; every insert has one of its own otherwise.
 
         Raises:
             LoadError: the rows do not fit; nothing was inserted.
         """
         upload = upload_of(data, columns, format)
-        return self.send(calls.insert(table, upload, idempotency_key or uuid.uuid4().hex))
+        options = LoadOptions(mode, key, create, on_error, dry_run)
+        known_by = idempotency_key or uuid.uuid4().hex
+        return self.send(calls.insert(table, upload, known_by, options))
 
     def load(
         self,

@@ -17,7 +17,7 @@ from typing import Any
 
 from chronoduck.client.column_types import ColumnType, parse_type
 
-__all__ = ["RowConverter", "json_value", "parameters"]
+__all__ = ["RowConverter", "json_value", "parameters", "row_value"]
 
 Convert = Callable[[Any], Any]
 _INTERVAL = re.compile(
@@ -176,7 +176,24 @@ class RowConverter:
 # --- to JSON ----------------------------------------------------------------------------------
 
 
-def json_value(value: Any) -> Any:
+def _escaped(value: bytes) -> str:
+    return "".join(f"\\x{byte:02X}" for byte in value)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def row_value(value: Any) -> Any:
+    """Return a value of a row to insert as JSON: as the service's own results have it.
+
+    Raises:
+        TypeError: a value of this kind cannot be inserted.
+    """
+    return json_value(value, _base64)
+
+
+def json_value(value: Any, blob: Callable[[bytes], str] = _escaped) -> Any:
     """Return a parameter as JSON; what JSON has no form for becomes a text that DuckDB casts.
 
     Raises:
@@ -199,14 +216,14 @@ def json_value(value: Any) -> Any:
     if isinstance(value, uuid.UUID):
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return "".join(f"\\x{byte:02X}" for byte in bytes(value))
+        return blob(bytes(value))
     if isinstance(value, Mapping):
-        return {str(name): json_value(each) for name, each in value.items()}
+        return {str(name): json_value(each, blob) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [json_value(each) for each in value]
+        return [json_value(each, blob) for each in value]
     if hasattr(value, "item"):  # a number of numpy
-        return json_value(value.item())
-    raise TypeError(f"a parameter cannot be a {type(value).__name__}")
+        return json_value(value.item(), blob)
+    raise TypeError(f"a value cannot be a {type(value).__name__}")
 
 
 def parameters(given: Mapping[str, Any] | Sequence[Any] | None) -> Any:
