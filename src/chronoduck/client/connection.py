@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Connection:
     """What both clients are made with."""
 
     url: str
-    token: str | None
+    token: str | None = field(repr=False)
     timeout: float | None
     retries: Retries
 

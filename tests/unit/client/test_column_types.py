@@ -12,7 +12,8 @@ INTEGER, DATE, VARCHAR = ColumnType("INTEGER"), ColumnType("DATE"), ColumnType("
 
 def name_of(sql: str) -> str:
     """Return the engine's name of an expression's type."""
-    row = duckdb.sql(f"SELECT typeof({sql})").fetchone()
+    with duckdb.connect() as connection:
+        row = connection.execute(f"SELECT typeof({sql})").fetchone()
     assert row is not None
     return str(row[0])
 

@@ -9,6 +9,7 @@ import pytest
 from chronoduck import errors
 from chronoduck.api.problems import problem_fields
 from chronoduck.client.problems import error_of
+from chronoduck.transfer.idempotency import KeyReusedError
 
 
 def classes(base: type[errors.DuckDBException] = errors.DuckDBException) -> Iterator[type]:
@@ -70,3 +71,10 @@ def test_an_unknown_code_is_kept_in_the_class_of_its_status(
     back = error_of({"code": "of_tomorrow", "status": status, "detail": "x"})
     assert type(back) is kind
     assert (back.code, back.http_status) == ("of_tomorrow", status)
+
+
+def test_what_is_to_be_caught_does_not_depend_on_what_else_is_loaded() -> None:
+    raised = KeyReusedError("the key came with another request before")
+    back = error_of(problem_fields(raised, None))
+    assert type(back) is errors.InvalidRequestError
+    assert (back.code, back.exit_code) == (raised.code, raised.exit_code)
