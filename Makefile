@@ -79,6 +79,14 @@ bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's
 bench-sync: $(VENV)/bench.stamp ## measure syncs from PostgreSQL against DuckDB's extension; writes benchmarks/SYNC.md
 	$(BIN)/python -m benchmarks.sync $(ARGS)
 
+.PHONY: bench-ingest
+bench-ingest: $(VENV)/bench.stamp ## measure rows in over HTTP against in-process DuckDB; writes benchmarks/INGEST.md
+	$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+.PHONY: dashboard-picture
+dashboard-picture: $(VENV)/bench.stamp ## draw the dashboard's panels from a real Prometheus; writes docs/images/dashboard.png
+	$(BIN)/python -m benchmarks.dashboard $(ARGS)
+
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

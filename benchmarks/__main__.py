@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.measure import median_of
-from benchmarks.peers import Chronoduck, InProcess, Peer, Quack
+from benchmarks.peers import Analyst, Chronoduck, InProcess, Peer, Quack
 from benchmarks.report import Results, describe_machine, write_report
 from benchmarks.workloads import WORKLOADS, build_database
 
@@ -42,6 +42,7 @@ def measure_all(database: Path, scale: float) -> Results:
         InProcess(database, 1),
         InProcess(database, 4),
         Chronoduck(database),
+        Analyst(database),
         Quack(database),
     ]
     results = Results([peer.name for peer in peers])

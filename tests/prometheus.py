@@ -99,6 +99,18 @@ class AlertingStack:
         result: list[dict[str, Any]] = response["data"]["result"]
         return result
 
+    def query_range(
+        self, expression: str, start: float, end: float, step_seconds: float
+    ) -> list[dict[str, Any]]:
+        """Return the values of an expression between two Unix times."""
+        response = httpx2.get(
+            f"http://127.0.0.1:{self._ports['prometheus']}/api/v1/query_range",
+            params={"query": expression, "start": start, "end": end, "step": step_seconds},
+        ).json()
+        assert response["status"] == "success", response
+        result: list[dict[str, Any]] = response["data"]["result"]
+        return result
+
     def _configure(self, receiver_port: int) -> None:
         rules = re.sub(r"for: \w+", "for: 1s", (RULES / "rules.yml").read_text())
         (self._directory / "rules.yml").write_text(rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,22 +26,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0, help="of the soak")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each look at health")
+    parser.add_argument("--only", choices=("health", "soak"), help="keep the other part as it is")
     arguments = parser.parse_args()
-    lines = [
-        "# Operations under load",
-        "",
-        "Made by `make bench-operations`.",
-        "",
-        f"Machine: {describe_machine()}.",
-        "",
-    ]
-    with _database() as directory, serve_embedded(directory) as address:
-        lines += _health_table(measure_all(address, arguments.seconds))
-    with _database() as directory, _server(directory) as server:
-        soak = asyncio.run(run_soak(server, arguments.minutes, _show))
-        server.stop()
-    _plot(soak)
-    lines += _soak_table(soak)
+    stored = HERE / "operations.json"
+    parts: dict[str, list[str]] = json.loads(stored.read_text()) if stored.exists() else {}
+    if arguments.only != "soak":
+        with _database() as directory, serve_embedded(directory) as address:
+            parts["health"] = _health_table(measure_all(address, arguments.seconds))
+    if arguments.only != "health":
+        with _database() as directory, _server(directory) as server:
+            soak = asyncio.run(run_soak(server, arguments.minutes, _show))
+            server.stop()
+        _plot(soak)
+        parts["soak"] = _soak_table(soak)
+    stored.write_text(json.dumps(parts, indent=1) + "\n")
+    title = ["# Operations under load", "", "Made by `make bench-operations`.", ""]
+    lines = title + parts.get("health", []) + parts.get("soak", [])
     (HERE / "OPERATIONS.md").write_text("\n".join(lines) + "\n")
 
 
@@ -71,6 +72,8 @@ def _health_table(found: list[HealthLatency]) -> list[str]:
     return [
         "## How fast `GET health` answers",
         "",
+        f"Machine: {describe_machine()}.",
+        "",
         "Milliseconds, asked twenty times a second by a client on the same CPUs.",
         "",
         "| | answers | p50 | p99 | longest | status |",
@@ -90,6 +93,8 @@ def _soak_table(soak: Soak) -> list[str]:
     end = soak.samples[-1]
     return [
         f"## {soak.minutes:g} minutes of {CLIENTS} clients",
+        "",
+        f"Machine: {describe_machine()}.",
         "",
         "Two requests a second each: reads, inserts, Arrow results, one in twenty bad (wrong SQL, "
         "refused, cut at a deadline of 0.2 s), one in a hundred leaves in the middle of a large "

@@ -101,6 +101,8 @@ class DuckDBException(Exception):
         self.hint = self.default_hint if hint is None else hint
         self.operator_detail = operator_detail or detail
         self.retry_after_seconds: float | None = None
+        self.request_id: str | None = None
+        """Of the request that the service answered so; clients of it set it."""
         self.is_recorded = False
         """Whether a statement's record in log and audit trail tells of it."""
 

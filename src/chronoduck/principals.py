@@ -23,11 +23,14 @@ class Role(StrEnum):
     @property
     def rank(self) -> int:
         """Position in the order of power, from 0."""
-        return list(Role).index(self)
+        return _RANKS[self]
 
     def includes(self, other: Role) -> bool:
         """Whether this role may do all that the other may."""
         return self.rank >= other.rank
+
+
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,7 +245,7 @@ def _lose_the_replica(machine: Machine) -> None:
 def _put_an_older_file(machine: Machine) -> None:
     machine.run("systemctl stop chrono-scraper")
     for path in machine.data.glob("chrono_analytics.db*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        path.unlink()
     sql = f"CREATE TABLE pages_analytics AS SELECT 1 AS a, 'x' AS tld FROM range({ROWS})"
     machine.cli("query", sql, DUCKDB_REPLICA_URL="")
     assert machine.attempt("systemctl start chrono-scraper").returncode != 0

@@ -49,10 +49,10 @@ def test_every_error_code_with_its_status_is_in_the_api_page() -> None:
     text = (DOCS / "api.md").read_text()
     rows = re.findall(r"^\| (`.*?) \| (.*?) \|", text.split("## Errors")[1], re.MULTILINE)
     documented = {code: status for codes, status in rows for code in re.findall(r"`(\w+)`", codes)}
-    # Errors that only a start or the command line can meet.
+    # Errors that only a start, the command line or a client can meet.
     local = {
         *("settings_invalid", "template_invalid", "resource_exhausted", "port_in_use"),
-        *("local_file", "error"),
+        *("local_file", "error", "connection_broken"),
     }
     known = {error.code: error for error in _errors(DuckDBException)}
     reached = {name: error for name, error in known.items() if name not in local}

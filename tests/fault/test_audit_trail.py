@@ -164,7 +164,7 @@ async def test_on_a_full_volume_statements_go_on_and_the_gap_is_recorded(
         checked = verify_chain(file)
         assert (checked.problems, checked.torn_lines) == ([], 0)
         assert checked.dropped_events == dropped
-        assert statements + dropped == service._history.total
+        assert statements + dropped == service._statistics.history.total
         assert written[-1]["event"] == "service_stopped"
 
 

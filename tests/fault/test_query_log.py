@@ -85,7 +85,10 @@ def test_a_log_from_a_server_that_runs_is_not_taken_by_another(tmp_path: Path) -
         with Server(other, DUCKDB_QUERY_LOG_FILE=shared) as second:
             with second.client() as client:
                 log = client.get("/statistics").json()["query_log"]
+                found = client.get("/health").json()["components"]["query_log"]
             assert (log["is_persistent"], log["is_failing"]) == (False, True)
+            assert found["status"] == "degraded"
+            assert "cannot be written" in found["reason"]
             second.query("SELECT 2 AS mine")
             wait_for(second, 1)
         wait_for(server, 1)

@@ -98,17 +98,17 @@ async def test_health_tells_of_a_sync_that_fails_again_and_again(
 
 
 REACHING = [
-    "SELECT * FROM chronoduck_sync.state",
-    'SELECT * FROM "CHRONODUCK_SYNC"."state"',
-    "UPDATE chronoduck_sync.state SET facts = '{}'",
-    "INSERT INTO chronoduck_sync.state VALUES ('items', '{}')",
-    "DROP SCHEMA chronoduck_sync CASCADE",
-    "CREATE VIEW mine AS FROM chronoduck_sync.state",
-    "ALTER TABLE chronoduck_sync.state DROP COLUMN facts",
-    "EXPLAIN FROM chronoduck_sync.state",
-    "FROM query_table('chronoduck_sync.state')",
-    "COPY chronoduck_sync.state TO 'x.parquet'",
-    "VACUUM chronoduck_sync.state",
+    "SELECT * FROM _chronoduck.syncs",
+    'SELECT * FROM "_CHRONODUCK"."syncs"',
+    "UPDATE _chronoduck.syncs SET facts = '{}'",
+    "INSERT INTO _chronoduck.syncs VALUES ('items', '{}')",
+    "DROP SCHEMA _chronoduck CASCADE",
+    "CREATE VIEW mine AS FROM _chronoduck.syncs",
+    "ALTER TABLE _chronoduck.syncs DROP COLUMN facts",
+    "EXPLAIN FROM _chronoduck.syncs",
+    "FROM query_table('_chronoduck.syncs')",
+    "COPY _chronoduck.syncs TO 'x.parquet'",
+    "VACUUM _chronoduck.syncs",
 ]
 
 
@@ -129,7 +129,7 @@ async def test_what_is_known_of_syncs_is_out_of_reach_of_every_role(
     assert names == {"items"}
     granted = await client.post(
         "/keys",
-        json={"name": "n", "role": "analyst", "schemas": ["chronoduck_sync"]},
+        json={"name": "n", "role": "analyst", "schemas": ["_chronoduck"]},
     )
     assert granted.status_code == 422
     again = (await client.post("/sync", json={"names": ["items"]})).json()["jobs"][0]
@@ -144,9 +144,9 @@ async def test_a_writer_may_not_reach_it_in_a_transaction_either(
     writer = Caller("w", principal=Principal("w", Role.WRITER, "key:w"))
     async with make_service(ITEMS) as service:
         await run_sync(service, "items")
-        with pytest.raises(StatementRefusedError, match="belongs to the service"):
+        with pytest.raises(StatementRefusedError, match="keeps for itself"):
             async with service.transaction(caller=writer) as opened:
-                await opened.execute("DELETE FROM chronoduck_sync.state")
+                await opened.execute("DELETE FROM _chronoduck.syncs")
 
 
 async def test_a_sync_runs_at_its_times(source: SourceDatabase, make_service: MakeService) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.logs import configure_logging, get_logger, line_writer, lines, reopen_log
+from chronoduck.logs.rotation import LogFile
 from chronoduck.settings import Settings
 
 
@@ -74,9 +75,20 @@ def test_lines_from_many_threads_are_all_there_and_whole(
         assert [x["number"] for x in written if x["worker"] == worker] == list(range(500))
 
 
+@pytest.mark.parametrize("compressing_seconds", [0.0, 0.02])
 def test_a_full_file_is_rotated_and_old_ones_are_bounded(
-    make_settings: Callable[..., Settings], tmp_path: Path
+    make_settings: Callable[..., Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    compressing_seconds: float,
 ) -> None:
+    compress = LogFile._compress
+
+    def slowly(file: LogFile) -> None:
+        time.sleep(compressing_seconds)
+        compress(file)
+
+    monkeypatch.setattr(LogFile, "_compress", slowly)
     file = tmp_path / "service.log"
     configure_logging(make_settings(log_file=file, log_max_size="2KB", log_backups=2))
     log = get_logger("test")

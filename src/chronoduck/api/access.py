@@ -39,6 +39,7 @@ __all__ = [
     "admit",
     "attach",
     "authenticator_of",
+    "body_memory_of",
     "body_schema",
     "is_admin",
     "is_leaving",
@@ -66,6 +67,7 @@ PUBLIC = frozenset(
         ("GET", "/statistics"),
         ("GET", "/templates/performance-metrics"),
         ("GET", "/metrics"),
+        ("GET", "/downloads/{token}"),
     }
 )
 """All that is answered without a credential; every other route demands a role."""
@@ -127,6 +129,11 @@ def is_leaving(request: Request) -> bool:
 def service_of(request: Request) -> DuckDBService:
     """Return the service behind this application."""
     return _access_of(request).service
+
+
+def body_memory_of(request: Request) -> BodyMemory:
+    """Return the memory that large bodies share."""
+    return _access_of(request).body_memory
 
 
 def authenticator_of(request: Request) -> Authenticator:

@@ -20,6 +20,7 @@ from chronoduck.api.request_metrics import RequestMetricsMiddleware
 from chronoduck.api.request_traces import RequestTracesMiddleware
 from chronoduck.api.router import API_PREFIX, Authenticate, join_public, join_routes, opened
 from chronoduck.api.routes import metrics
+from chronoduck.api.routes.load import DirectRows
 from chronoduck.api.routes.query import DirectQuery
 from chronoduck.api.routes.templates import document_templates
 from chronoduck.api.runbook_pages import add_runbook_pages
@@ -79,6 +80,7 @@ def create_app(
     if authenticate is None:
         # The host application's dependency is solved by the framework alone: no way past it.
         app.add_middleware(DirectQuery, path=f"{API_PREFIX}/query", access=access)
+        app.add_middleware(DirectRows, prefix=f"{API_PREFIX}/tables/", access=access)
     _add_outer_middleware(app, access.service)
     add_problem_handlers(app)
     add_docs_page(app, DOCS_PATH)
@@ -97,7 +99,13 @@ def _add_outer_middleware(app: FastAPI, service: DuckDBService) -> None:
             CORSMiddleware,
             allow_origins=transport.cors_origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "Accept", "X-Request-ID"),
+            allow_headers=(
+                "Authorization",
+                "Content-Type",
+                "Accept",
+                "Idempotency-Key",
+                "X-Request-ID",
+            ),
             expose_headers=("X-Request-ID", "X-Result-Truncated", "Retry-After", "Location"),
         )
     app.add_middleware(EnvelopeMiddleware)

@@ -71,6 +71,37 @@ class JobRequest(_Request):
     max_rows: Annotated[int | None, Field(ge=1, description="Default: no limit.")] = None
 
 
+class ExportRequest(_Request):
+    """What to export, and as what."""
+
+    query: Sql
+    params: Params = None
+    format: Literal["parquet", "csv", "json", "arrow"] = "parquet"
+    partition_by: Annotated[
+        list[str], Field(max_length=4, description="Columns whose values become folders.")
+    ] = []
+    name: Annotated[str, Field(max_length=64, description="The beginning of the files' names.")] = (
+        "export"
+    )
+    timeout_seconds: Annotated[
+        float | None, Field(gt=0, description="Deadline; default and limit DUCKDB_JOB_TIMEOUT.")
+    ] = None
+
+
+class LinkRequest(_Request):
+    """A link to one file of an export, for somebody without a credential."""
+
+    file: str
+    expires_in_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
+
+
+class LinkResponse(BaseModel):
+    """Whoever has the link may fetch the file until it expires."""
+
+    url: str
+    expires_at: str
+
+
 class QueryResponse(BaseModel):
     """A result; rows are arrays in the order of `columns`."""
 

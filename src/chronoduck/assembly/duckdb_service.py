@@ -41,6 +41,7 @@ from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.exports import Exports
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import run_and_fetch
 from chronoduck.service.quotas import Quotas
@@ -129,8 +130,7 @@ class DuckDBService:
                 await self._start()
 
     async def _start(self) -> None:
-        started = time.monotonic()
-        parser = StatementParser()
+        started, parser = time.monotonic(), StatementParser()
         self._templates = load_templates(self.settings, parser)
         declared = read_sync_file(self.settings.sync_file)
         instance = DuckDBInstance(self.settings)
@@ -340,6 +340,10 @@ class DuckDBService:
     async def statement_jobs(self) -> StatementJobs:
         """Return what runs statements that nobody waits for."""
         return (await self._started()).statement_jobs
+
+    async def exports(self) -> Exports:
+        """Return what writes results into files for others."""
+        return (await self._started()).exports
 
     async def backups(self) -> Backups:
         """Return what makes, lists and verifies backups."""

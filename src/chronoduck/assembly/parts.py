@@ -37,6 +37,7 @@ from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.exports import Exports
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
@@ -48,6 +49,8 @@ from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
+from chronoduck.transfer.group_commit import GroupCommit
+from chronoduck.transfer.idempotency import IdempotencyKeys
 
 __all__ = ["Parts"]
 
@@ -83,6 +86,7 @@ class Parts:
     link: ReplicatorLink | None
     jobs: JobRegistry
     statement_jobs: StatementJobs
+    exports: Exports
     backups: Backups
     drills: Drills
     syncs: Syncs
@@ -157,6 +161,13 @@ class Parts:
             statistics.query_log,
         )
         queries = Queries(runner)
+        own = _Transactions(runner, Caller("ingest"), leaves_state=False)
+        loader = FileLoader(
+            _Transactions(runner, Caller("load")),
+            instance.spool_directory,
+            IdempotencyKeys(own, settings.ingest.keys),
+            GroupCommit(own, settings.ingest.queue),
+        )
         encoded = EncodedQueries(runner, instance.spool_directory)
         store = JobStore(settings.jobs_path, settings.job.result_ttl, settings.job.space)
         jobs = JobRegistry(store)
@@ -182,11 +193,12 @@ class Parts:
             queries=queries,
             encoded=encoded,
             catalog=Catalog(queries.execute, _in_thread(closers, access.scopes.plan)),
-            loader=FileLoader(_Transactions(runner, Caller("load")), instance.spool_directory),
+            loader=loader,
             checkpointer=checkpointer,
             link=link,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
+            exports=Exports(settings, runner, encoded, jobs, store),
             backups=backups,
             drills=drills,
             syncs=syncs,
@@ -222,6 +234,7 @@ class Parts:
         runner = self.runner
         await _wait_until(lambda: not runner.list_running(), grace_seconds)
         interrupted = len(runner.list_running())
+        await self.loader.close()
         runner.cancel_all(CancelReason.SHUTDOWN)
         self.access.admission.close(ServiceUnavailableError("the service is shutting down"))
         await self.backups.stop()
@@ -288,9 +301,13 @@ def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
 class _Transactions:
     """Runs functions of several statements, each in one transaction and one entry of the list."""
 
-    def __init__(self, runner: StatementRunner, caller: Caller) -> None:
+    def __init__(
+        self, runner: StatementRunner, caller: Caller, *, leaves_state: bool = True
+    ) -> None:
+        """``leaves_state``: the functions leave temporary tables behind, or may do so."""
         self._runner = runner
         self._caller = caller
+        self._leaves_state = leaves_state
 
     async def __call__(self, work: Callable[[SqlSession], T]) -> T:
         timeout = self._runner.settings.max_statement_timeout
@@ -300,7 +317,10 @@ class _Transactions:
                 with transaction(connection, session.token):
                     return work(SqlSession(connection, session.token))
 
-            return await session.run(step)
+            result = await session.run(step)
+            if not self._leaves_state:
+                session.mark_clean()
+            return result
 
 
 async def _wait_until(condition: Callable[[], bool], seconds: float) -> None:

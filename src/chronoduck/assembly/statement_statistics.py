@@ -140,19 +140,23 @@ class StatementStatistics:
 
     def report(self) -> dict[str, Any]:
         """Return percentiles, windows, and how ranking and query log are; no statement's text."""
-        log = self._store
         return {
             "latency": self._latencies.report(),
             "windows": self._windows.report(time.time()),
             "statements": self._ranking.status(),
-            "query_log": {
-                "enabled": log is not None,
-                "is_persistent": log is not None and log.is_persistent,
-                "written": self._written,
-                "dropped": self._feed.dropped + self._lost,
-                "waiting": self._feed.waiting,
-                "is_failing": log is not None and log.error is not None,
-            },
+            "query_log": self.query_log_status(),
+        }
+
+    def query_log_status(self) -> dict[str, Any]:
+        """Return whether the log is written."""
+        log = self._store
+        return {
+            "enabled": log is not None,
+            "is_persistent": log is not None and log.is_persistent,
+            "written": self._written,
+            "dropped": self._feed.dropped + self._lost,
+            "waiting": self._feed.waiting,
+            "is_failing": log is not None and log.error is not None,
         }
 
     async def top(self, order: str, limit: int) -> list[dict[str, Any]]:

@@ -62,7 +62,16 @@ class SyncTransactions:
         self._queries = queries
 
     async def run(self, work: Callable[[TableSession], T]) -> T:
-        """Return what the function returns, once that is committed."""
+        """Return what the function returns, once that is committed; it may be called several times."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                return await self._run_once(work)
+            except TransactionConflictError:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _run_once(self, work: Callable[[TableSession], T]) -> T:
         opened = self._runner.open(_LABEL, _CALLER, is_job=True)
 
         def step(connection: Connection) -> T:
@@ -257,19 +266,14 @@ class SyncRun:
         await asyncio.to_thread(piece.path.unlink)
 
     async def _transact(self, work: Callable[[TableSession], T]) -> T:
-        """Run it, again if others changed the same rows; say what a value that does not fit means."""
-        for left in reversed(range(_ATTEMPTS)):
-            try:
-                return await self._transactions.run(work)
-            except TransactionConflictError:
-                if not left:
-                    raise
-            except DuckDBQueryError as error:
-                if type(error) is not DuckDBQueryError:
-                    raise
-                raise SyncDataError(
-                    f"sync {self._declared.name}: {error.detail}",
-                    hint="Nothing of these rows was taken. Give the column another type: "
-                    "types = {...} for a new table, ALTER TABLE for one that is there.",
-                ) from error
-        raise AssertionError("unreachable")
+        """Run it; say what a value that does not fit means."""
+        try:
+            return await self._transactions.run(work)
+        except DuckDBQueryError as error:
+            if type(error) is not DuckDBQueryError:
+                raise
+            raise SyncDataError(
+                f"sync {self._declared.name}: {error.detail}",
+                hint="Nothing of these rows was taken. Give the column another type: "
+                "types = {...} for a new table, ALTER TABLE for one that is there.",
+            ) from error

@@ -17,7 +17,13 @@ from chronoduck.cli.succession import Succession
 from chronoduck.engine.ownership import Owner, current_owner
 from chronoduck.errors import NotFoundError
 from chronoduck.logs import configure_logging
-from chronoduck.settings import BackupSettings, ReplicaSettings, Settings, load_settings
+from chronoduck.settings import (
+    BackupSettings,
+    ExportSettings,
+    ReplicaSettings,
+    Settings,
+    load_settings,
+)
 
 __all__ = ["demo"]
 
@@ -38,6 +44,7 @@ def demo(
         port=port,
         replica=ReplicaSettings(url=str(directory.absolute() / "replica")),
         backup=BackupSettings(dir=directory / "backups"),
+        export=ExportSettings(url=str(directory / "exports")),
     )
     owner = current_owner(settings.database_path)
     if owner is not None and owner.url is not None:

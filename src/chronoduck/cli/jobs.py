@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chronoduck.cli.remote import RemoteProblem, RemoteService
+from chronoduck.cli.remote import RemoteService
+from chronoduck.client.problems import error_of
 from chronoduck.errors import ServiceUnavailableError
 
 __all__ = ["follow_job"]
@@ -20,7 +21,7 @@ def follow_job(
     """Return the job's result; ``show`` gets its progress.
 
     Raises:
-        RemoteProblem: it failed.
+        DuckDBException: it failed.
         ServiceUnavailableError: it was cancelled, or the service went away.
     """
     while job["state"] == "running":
@@ -29,7 +30,7 @@ def follow_job(
         progress = job["progress"]
         show(progress["step"], progress["done"], progress["total"])
     if job["error"]:
-        raise RemoteProblem(job["error"])
+        raise error_of(job["error"])
     if job["state"] == "cancelled":
         raise ServiceUnavailableError(f"the {job['kind']} was cancelled")
     result: dict[str, Any] = job["result"]

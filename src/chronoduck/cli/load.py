@@ -24,7 +24,7 @@ from rich.progress import (
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.output import errors, print_json
-from chronoduck.cli.remote import RemoteProblem, RemoteService
+from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
@@ -33,6 +33,7 @@ from chronoduck.cli.target import (
     UrlOption,
     find_target,
 )
+from chronoduck.client.problems import error_of
 from chronoduck.errors import InvalidRequestError, LoadError, NotFoundError, ServiceUnavailableError
 from chronoduck.transfer import (
     FileFormat,
@@ -224,7 +225,7 @@ async def _remote_events(
                 yield LoadSummary(**fields)
                 return
             else:
-                raise RemoteProblem(fields["error"])
+                raise error_of(fields["error"])
     raise ServiceUnavailableError(
         f"the service broke off while it loaded {name}",
         hint="Load it again when it is up; rows that were added stay and are not doubled.",

@@ -15,8 +15,8 @@ from chronoduck.cli.auditing import record_locally
 from chronoduck.cli.jobs import follow_job
 from chronoduck.cli.output import console, print_json, print_table
 from chronoduck.cli.progress import progress_bar
-from chronoduck.cli.remote import RemoteProblem
 from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_target, settings_for
+from chronoduck.client.problems import error_of
 from chronoduck.errors import DuckDBException
 from chronoduck.sync import SyncDataError, read_sync_file
 from chronoduck.units import format_seconds
@@ -67,7 +67,7 @@ def _run_there(target: Target, names: list[str]) -> list[Outcome]:
             name = job["kind"].removeprefix("sync ")
             try:
                 outcomes.append((name, follow_job(service, job, show), None))
-            except RemoteProblem as error:
+            except DuckDBException as error:
                 outcomes.append((name, None, error))
     return outcomes
 
@@ -86,7 +86,7 @@ def _run_here(target: Target, names: list[str]) -> list[Outcome]:
                     while not job.has_ended:
                         await jobs.wait(job, 0.2)
                         show(job.step, job.done, job.total)
-                    problem = RemoteProblem(job.error) if job.error else None
+                    problem = error_of(job.error) if job.error else None
                     outcomes.append((name, job.result, problem))
         return outcomes
 

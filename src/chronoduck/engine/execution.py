@@ -120,9 +120,9 @@ class SqlSession:
         """Run one statement and return all its rows."""
         return RunningResult(self._connection, sql, params, self._token).fetch("all")[0]
 
-    def register(self, name: str, table: pa.Table) -> None:
-        """Have statements on this connection read an Arrow table by a name."""
-        in_engine(self._connection, "", self._token, lambda: self._connection.register(name, table))
+    def scan(self, name: str, rows: pa.RecordBatchReader | pa.Table) -> None:
+        """Have ``name`` stand for Arrow rows; a reader's can be read once, by one thread."""
+        in_engine(self._connection, "", self._token, lambda: self._connection.register(name, rows))
 
 
 class RunningResult:

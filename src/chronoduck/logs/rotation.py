@@ -30,9 +30,13 @@ class LogFile(logging.handlers.RotatingFileHandler):
         """Return the name of an old log."""
         return f"{default_name}.gz"
 
+    def doRollover(self) -> None:  # noqa: N802 - the name of the standard library
+        """Move the old ones on and begin a new file."""
+        self.wait()  # the last one must have its name before that is moved on
+        super().doRollover()
+
     def rotate(self, source: str, dest: str) -> None:
         """Set the full file aside; called with the handler's lock, when ``dest`` is free."""
-        self.wait()
         Path(source).replace(self._waiting)
         self._begin()
 

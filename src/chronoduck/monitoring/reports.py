@@ -23,6 +23,7 @@ from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.restarts import restart_finding
+from chronoduck.monitoring.statements import query_log_finding
 from chronoduck.monitoring.syncs import sync_finding
 from chronoduck.units import format_bytes
 
@@ -84,6 +85,7 @@ class StatementView(Protocol):
     @property
     def history(self) -> QueryHistory: ...
     def report(self) -> dict[str, Any]: ...
+    def query_log_status(self) -> dict[str, Any]: ...
 
 
 class Reports:
@@ -238,6 +240,7 @@ class Reports:
             drill_finding(self._view.drill_status()),
             sync_finding(self._view.sync_status()),
             audit_finding(self._view.audit_status()),
+            query_log_finding(self._statements.query_log_status()),
             self._clock.finding(),
         ]
 

@@ -151,6 +151,11 @@ class Account:
         self._engine.spend(self._clock(), seconds)
         self.total_engine_seconds += seconds
 
+    def charge(self, seconds: float) -> None:
+        """Charge a share of work that was done for several principals at once."""
+        self._engine.spend(self._clock(), seconds)
+        self.total_engine_seconds += seconds
+
     def _engine_seconds(self, now: float) -> float:
         return self._engine.spent(now) + self._seconds_now(now)
 

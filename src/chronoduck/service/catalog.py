@@ -9,16 +9,17 @@ from typing import Any, Protocol
 from chronoduck.engine.execution import Params
 from chronoduck.engine.scopes import ScopePlan, ScopeView
 from chronoduck.errors import NotFoundError
+from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Scope
 from chronoduck.service.results import QueryResult
 
 __all__ = ["Catalog", "Column", "Table", "quote_identifier"]
 
-_TABLES = """
+_TABLES = f"""
 SELECT t.schema_name, t.table_name, 'table' AS kind, t.estimated_size, t.column_count
 FROM duckdb_tables() t
 WHERE t.database_name = current_database() AND NOT t.internal AND NOT t.temporary
-    AND t.schema_name <> 'chronoduck_sync'
+  AND t.schema_name <> '{OWN_SCHEMA}'
 UNION ALL
 SELECT v.schema_name, v.view_name, 'view', NULL, v.column_count
 FROM duckdb_views() v

@@ -253,7 +253,9 @@ class EncodedQueries:
         encoding = _Encoding(request, statement, opened.session)
         try:
             watch(opened.session)
-            await opened.session.run(lambda connection: encoding.begin(connection, file))
+            await opened.session.run(
+                self._runner.routed(statement, lambda connection: encoding.begin(connection, file))
+            )
             _finish(encoding, opened, statement)
         except BaseException as error:
             opened.end(error)

@@ -40,6 +40,8 @@ class Job:
     ended_at: float | None = None
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    keep_seconds: float | None = None
+    """How long it is kept after its end; None: as long as others."""
 
     def __post_init__(self) -> None:
         self.state = JobState(self.state)

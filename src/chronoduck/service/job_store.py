@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from chronoduck.units import format_bytes
 
 __all__ = ["JobSpaceError", "JobStore"]
 
+_SUFFIXES = (".json", ".part", ".parquet")
 _INTERRUPTED = {
     "code": "job_interrupted",
     "detail": "the service's process ended while the job ran; "
@@ -61,7 +63,9 @@ class JobStore:
                 jobs.append(job)
         known = {job.id for job in jobs}
         for path in self.directory.iterdir():
-            if path.name.split(".")[0] not in known:
+            if path.is_dir():  # what a job that was interrupted had begun
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix in _SUFFIXES and path.stem not in known:
                 path.unlink(missing_ok=True)
         return sorted(jobs, key=lambda job: job.started_at)
 
@@ -79,18 +83,26 @@ class JobStore:
 
     def remove(self, job_id: str) -> None:
         """Forget a job and its result."""
-        for suffix in ("json", "part", "parquet"):
+        for suffix in _SUFFIXES:
             with contextlib.suppress(OSError):
-                (self.directory / f"{job_id}.{suffix}").unlink()
+                (self.directory / f"{job_id}{suffix}").unlink()
 
     def is_over(self, job: Job, now: float | None = None) -> bool:
         """Whether the job ended so long ago that it is to be forgotten."""
         now = time.time() if now is None else now
-        return job.ended_at is not None and now - job.ended_at > self._ttl_seconds
+        expires_at = self.expires_at(job)
+        return expires_at is not None and now > expires_at
 
     def expires_at(self, job: Job) -> float | None:
         """Unix time from which on it is forgotten; None: it runs."""
-        return None if job.ended_at is None else job.ended_at + self._ttl_seconds
+        keep = self._ttl_seconds if job.keep_seconds is None else job.keep_seconds
+        return None if job.ended_at is None else job.ended_at + keep
+
+    def scratch(self, job: Job) -> Path:
+        """Return a new directory for what the job writes before it is done; its to remove."""
+        path = self.directory / f"{job.id}.scratch"
+        path.mkdir(mode=0o700)
+        return path
 
     def check_space(self) -> int:
         """Return how many bytes of results there may still be.

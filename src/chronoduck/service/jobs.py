@@ -44,6 +44,8 @@ class JobRegistry:
         self._unsaved: dict[str, asyncio.Future[None]] = {}
         self._expiry: asyncio.Task[None] | None = None
         self._is_closing = False
+        self.on_forget: dict[str, Callable[[Job], None]] = {}
+        """What else is to be removed with a job, by its kind; called in a thread."""
         self._log = get_logger("jobs")
 
     async def open(self) -> None:
@@ -66,17 +68,25 @@ class JobRegistry:
         return self._start(Job(f"{getrandbits(64):016x}", kind), work)
 
     async def begin(
-        self, kind: str, work: Callable[[Job, Progress], Awaitable[dict[str, Any]]], owner: str
+        self,
+        kind: str,
+        work: Callable[[Job, Progress], Awaitable[dict[str, Any]]],
+        owner: str,
+        keep_seconds: float | None = None,
     ) -> Job:
         """Begin one of many jobs of a principal; returns it once a restart would know of it."""
-        job = Job(f"{getrandbits(64):016x}", kind, owner)
+        job = Job(f"{getrandbits(64):016x}", kind, owner, keep_seconds=keep_seconds)
         self._start(job, lambda show: work(job, show))
         await self._unsaved[job.id]
         return job
 
     def _start(self, job: Job, work: Work) -> Job:
         self._jobs[job.id] = job
-        ended = [each for each in self._jobs.values() if each.owner == job.owner and each.has_ended]
+        ended = [
+            each
+            for each in self._jobs.values()
+            if each.owner == job.owner and each.has_ended and each.keep_seconds is None
+        ]
         for old in ended[: max(0, len(ended) - _REMEMBERED)]:
             self._forget(old)
         loop = asyncio.get_running_loop()
@@ -153,7 +163,8 @@ class JobRegistry:
         """End a job that runs; forget one that has ended, and its result."""
         job = self.get(job_id)
         task = self._tasks.get(job_id)
-        if task is None:
+        if task is None or job.has_ended:
+            await self.wait(job)  # its end may be on its way to the store
             self._forget(job)
             return job
         task.cancel()
@@ -166,7 +177,15 @@ class JobRegistry:
 
     def _forget(self, job: Job) -> None:
         self._jobs.pop(job.id, None)
-        asyncio.get_running_loop().run_in_executor(None, self._store.remove, job.id)
+        asyncio.get_running_loop().run_in_executor(None, self._remove, job)
+
+    def _remove(self, job: Job) -> None:
+        self._store.remove(job.id)
+        try:
+            if job.kind in self.on_forget:
+                self.on_forget[job.kind](job)
+        except DuckDBException as error:
+            self._log.warning("job_not_cleaned_up", job=job.id, reason=error.operator_detail)
 
     async def _expire(self) -> None:
         while True:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -17,7 +19,7 @@ from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
 from chronoduck.service.records import Caller
 from chronoduck.service.session import Session
 
-__all__ = ["JobHasNoResultError", "StatementJobs"]
+__all__ = ["BoundedFile", "JobHasNoResultError", "StatementJobs", "watching"]
 
 _LOOK_SECONDS = 0.25
 _PERMILLE = 1000
@@ -63,20 +65,15 @@ class StatementJobs:
 
         async def work(job: Job, show: Progress) -> dict[str, Any]:
             path = self._store.result_path(job.id)
-            watching: list[asyncio.Task[None]] = []
-
-            def watch(session: Session) -> None:
-                watching.append(asyncio.create_task(_watch(session, show)))
-
             try:
-                with _BoundedFile(path.open("xb"), space, self._store) as file:
+                with (
+                    BoundedFile(path.open("xb"), space, self._store) as file,
+                    watching(show) as watch,
+                ):
                     summary = await self._encoded.write(request, statement, caller, file, watch)
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
                 raise
-            finally:
-                for each in watching:
-                    each.cancel()
             show("done", summary["row_count"], summary["row_count"])
             return summary
 
@@ -112,7 +109,7 @@ class StatementJobs:
         return {**job.as_dict(), "expires_at": moment and moment.isoformat(timespec="seconds")}
 
 
-class _BoundedFile:
+class BoundedFile:
     """A file that refuses to grow beyond the space of results; closes at the end of the block."""
 
     def __init__(self, file: IO[bytes], space: int, store: JobStore) -> None:
@@ -132,11 +129,26 @@ class _BoundedFile:
                 hint="Free space on the volume of the database, or ask for less.",
             ) from error
 
-    def __enter__(self) -> _BoundedFile:
+    def __enter__(self) -> BoundedFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+@contextmanager
+def watching(show: Progress) -> Iterator[Callable[[Session], None]]:
+    """Give the block what it hands its session to, whose progress is then told until its end."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def watch(session: Session) -> None:
+        tasks.append(asyncio.get_running_loop().create_task(_watch(session, show)))
+
+    try:
+        yield watch
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _watch(session: Session, show: Progress) -> None:

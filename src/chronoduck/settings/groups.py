@@ -17,6 +17,7 @@ __all__ = [
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "ExportSettings",
     "JobSettings",
     "QueryLogSettings",
     "QuotaSettings",
@@ -153,6 +154,22 @@ class JobSettings(BaseSettings):
     """How long a job and its result are kept after its end."""
     space: ByteCount = 10_000_000_000
     """What all stored results may take together; beyond it jobs are refused."""
+
+
+class ExportSettings(BaseSettings):
+    """Results that are handed out as files (``DUCKDB_EXPORT_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_EXPORT_", frozen=True, extra="forbid")
+
+    url: str | None = None
+    """A directory or ``s3://bucket/prefix``; without it there are no exports."""
+    keep_days: Annotated[int, Field(ge=1)] = 7
+    """Days after which an export is deleted."""
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
 
 
 class QueryLogSettings(BaseSettings):

@@ -25,11 +25,13 @@ from chronoduck.settings.groups import (
     BackupSettings,
     BreakerSettings,
     CheckpointSettings,
+    ExportSettings,
     JobSettings,
     QueryLogSettings,
     QuotaSettings,
     ReplicaSettings,
 )
+from chronoduck.settings.ingest import IngestSettings
 from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
@@ -187,8 +189,10 @@ class Settings(BaseSettings):
     jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
     job: JobSettings = Field(default_factory=JobSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
     query_log: QueryLogSettings = Field(default_factory=QueryLogSettings)
 
     @field_validator("parquet_compression", mode="before")
@@ -255,7 +259,7 @@ class Settings(BaseSettings):
     @property
     def jobs_path(self) -> Path:
         """The directory of jobs and their results."""
-        return self.database_path.with_name(self.database_path.name + ".jobs")
+        return self.database_path.with_name(self.database_path.stem + ".jobs")
 
     @property
     def audit_path(self) -> Path:
@@ -281,8 +285,10 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "jwt": JwtSettings,
     "quota": QuotaSettings,
     "transport": TransportSettings,
+    "export": ExportSettings,
     "job": JobSettings,
     "audit": AuditSettings,
+    "ingest": IngestSettings,
     "query_log": QueryLogSettings,
 }
 """Fields of the settings that are settings of their own."""

@@ -14,6 +14,7 @@ from chronoduck.storage.blob_store import (
 )
 from chronoduck.storage.directory import DirectoryBlobStore
 from chronoduck.storage.failing import FailingBlobStore
+from chronoduck.storage.files import FileStore, open_files
 from chronoduck.storage.memory import MemoryBlobStore
 from chronoduck.storage.opening import open_store
 
@@ -24,9 +25,11 @@ __all__ = [
     "BlobStore",
     "DirectoryBlobStore",
     "FailingBlobStore",
+    "FileStore",
     "MemoryBlobStore",
     "StoreError",
     "VersionedBlob",
     "check_name",
+    "open_files",
     "open_store",
 ]

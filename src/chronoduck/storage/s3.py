@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from chronoduck.errors import SettingsError
@@ -117,6 +118,33 @@ class S3BlobStore:
         check_name(name)
         with self._failures(f"reading {name}"):
             return bytes(obstore.get(self._store, name).bytes())
+
+    def put_file(self, name: str, source: Path) -> None:
+        """Copy a file there in parts; it is seen whole or not at all."""
+        try:
+            with self._failures(f"writing {name}"):
+                obstore.put(self._store, name, source)
+        except BlobNotFoundError as error:
+            raise StoreError(
+                f"{self.url}: there is no such bucket", hint="Make it, or correct the address."
+            ) from error
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """Yield the blob in pieces."""
+        with self._failures(f"reading {name}"):
+            pieces = iter(obstore.get(self._store, name).stream())
+
+        def read() -> Iterator[bytes]:
+            with self._failures(f"reading {name}"):
+                for piece in pieces:
+                    yield bytes(piece)
+
+        return read()
+
+    def delete_files(self, names: Iterable[str]) -> None:
+        """Remove blobs of any name."""
+        with self._failures("deleting"):
+            obstore.delete(self._store, list(names))
 
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``."""

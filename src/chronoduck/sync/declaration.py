@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic import model_validator as validator
 
 from chronoduck.errors import SettingsError
+from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.units import parse_seconds
 
 __all__ = ["SourceDeclaration", "SyncDeclaration", "SyncFile", "read_sync_file"]
@@ -39,6 +40,8 @@ def _crontab(value: str) -> str:
 def _table(value: str) -> str:
     if not _PARTS.fullmatch(value):
         raise ValueError(f"{value!r} is not a table: write table or schema.table")
+    if value.lower().startswith(f"{OWN_SCHEMA}."):
+        raise ValueError(f"the tables of {OWN_SCHEMA} are written by the service alone")
     return value
 
 

@@ -29,7 +29,7 @@ class TableSession(Protocol):
         self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> list[tuple[Any, ...]]: ...
 
-    def register(self, name: str, table: pa.Table) -> None: ...
+    def scan(self, name: str, rows: pa.Table) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def replace(session: TableSession, plan: TargetPlan, tables: Sequence[pa.Table])
     deleted = _count(session.execute(f"DELETE FROM {name} AS t{where}", params))
     if not tables:
         return Merged(deleted=deleted)
-    session.register(_BATCH, pa.concat_tables(tables))
+    session.scan(_BATCH, pa.concat_tables(tables))
     added = _insert(session, plan, name, _cast(plan.columns, _BATCH))
     return Merged(added=added, deleted=deleted)
 
@@ -84,7 +84,7 @@ def merge(session: TableSession, plan: TargetPlan, table: pa.Table) -> Merged:
     if plan.create is not None:
         session.execute(plan.create.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
     name = _name(session, plan)
-    session.register(_BATCH, table)
+    session.scan(_BATCH, table)
     session.execute(f"CREATE OR REPLACE TEMP TABLE {_ROWS} AS {_cast(plan.columns, _BATCH)}")
     _check_key(session, plan, _ROWS)
     owned, params = _owned(plan, "t", " AND ")
@@ -113,7 +113,7 @@ def delete_missing(session: TableSession, plan: TargetPlan, keys: pa.Table | Non
     if keys is None:
         where, params = _owned(plan, "t")
         return Merged(deleted=_count(session.execute(f"DELETE FROM {name} AS t{where}", params)))
-    session.register(_BATCH, keys)
+    session.scan(_BATCH, keys)
     owned, params = _owned(plan, "t", " AND ")
     return Merged(
         deleted=_count(

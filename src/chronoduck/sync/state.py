@@ -7,13 +7,12 @@ from typing import Any
 
 import orjson
 
+from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.sync.merging import Merged, TableSession
 
-__all__ = ["STATE_SCHEMA", "SyncState", "prepare_state", "read_states", "save_state"]
+__all__ = ["SyncState", "prepare_state", "read_states", "save_state"]
 
-STATE_SCHEMA = "chronoduck_sync"
-"""The guard refuses every statement over HTTP that names it."""
-_TABLE = f"{STATE_SCHEMA}.state"
+_TABLE = f"{OWN_SCHEMA}.syncs"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class SyncState:
 
 def prepare_state(session: TableSession) -> None:
     """Make the table."""
-    session.execute(f"CREATE SCHEMA IF NOT EXISTS {STATE_SCHEMA}")
+    session.execute(f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}")
     session.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} (name VARCHAR, facts VARCHAR)")
 
 
@@ -81,8 +80,8 @@ def read_states(session: TableSession) -> dict[str, SyncState]:
     """Return all that is known, by name; nothing in a database that never synced."""
     known = session.execute(
         "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() "
-        "AND schema_name = $schema AND table_name = 'state'",
-        {"schema": STATE_SCHEMA},
+        "AND schema_name = $schema AND table_name = 'syncs'",
+        {"schema": OWN_SCHEMA},
     )
     if not known:
         return {}

@@ -5,21 +5,20 @@ function that runs statements in a transaction.
 """
 
 from chronoduck.transfer.detect import FileFormat
-from chronoduck.transfer.loader import (
-    FileLoader,
-    LoadEvent,
-    LoadProgress,
-    LoadSummary,
-    RejectedLine,
-)
+from chronoduck.transfer.events import LoadEvent, LoadProgress, LoadSummary, RejectedLine
+from chronoduck.transfer.loader import FileLoader
+from chronoduck.transfer.options import LoadMode, LoadOptions, OnError
 from chronoduck.transfer.rejects import RejectFile
 
 __all__ = [
     "FileFormat",
     "FileLoader",
     "LoadEvent",
+    "LoadMode",
+    "LoadOptions",
     "LoadProgress",
     "LoadSummary",
+    "OnError",
     "RejectFile",
     "RejectedLine",
 ]

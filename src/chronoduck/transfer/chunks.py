@@ -42,7 +42,7 @@ class CountingReader(io.RawIOBase):
     """Counts the bytes that were read of the (compressed) source."""
 
     def __init__(self, source: IO[bytes]) -> None:
-        self._source = source
+        self.source = source
         self.bytes_read = 0
 
     def readable(self) -> bool:
@@ -51,7 +51,7 @@ class CountingReader(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # of bytes only
         """Fill the buffer from the source."""
-        data = self._source.read(len(buffer))
+        data = self.source.read(len(buffer))
         buffer[: len(data)] = data
         self.bytes_read += len(data)
         return len(data)

@@ -22,6 +22,8 @@ class FileFormat(StrEnum):
     PARQUET = "parquet"
     CSV = "csv"
     JSON = "json"
+    NDJSON = "ndjson"
+    ARROW = "arrow"
 
 
 # Header letters of the CDX specification to the names of the Wayback CDX server.
@@ -83,6 +85,8 @@ def detect(head: bytes, name: str, wanted: FileFormat = FileFormat.AUTO) -> Dete
 def _guess(head: bytes, text: str, name: str) -> FileFormat:
     if head.startswith(b"PAR1"):
         return FileFormat.PARQUET
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return FileFormat.ARROW
     start = text.lstrip()
     if start.startswith("CDX ") or text.startswith(" CDX"):
         return FileFormat.CDX
@@ -101,7 +105,7 @@ def _guess(head: bytes, text: str, name: str) -> FileFormat:
     if ".csv" in name.lower() or ".tsv" in name.lower():
         return FileFormat.CSV
     raise LoadError(
-        f"{name} is not CDX, CDXJ, CDX server JSON, Parquet, JSON or named .csv",
+        f"{name} is not CDX, CDXJ, CDX server JSON, Parquet, Arrow IPC, JSON or named .csv",
         hint="Say what it is with --format.",
     )
 

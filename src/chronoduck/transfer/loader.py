@@ -4,91 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import csv
 import io
+import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import IO
 
-from chronoduck.errors import DuckDBQueryError, LoadError
+from chronoduck.errors import DuckDBQueryError, InvalidRequestError, LoadError
 from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
 from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
 from chronoduck.transfer.detect import Detected, FileFormat, detect
+from chronoduck.transfer.events import (
+    LoadEvent,
+    LoadProgress,
+    LoadSummary,
+    RejectedLine,
+    answer_of,
+    events_of,
+)
+from chronoduck.transfer.group_commit import GroupCommit
+from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKey, keep_answers
+from chronoduck.transfer.options import LoadOptions
 from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
+from chronoduck.transfer.sources import open_source
+from chronoduck.transfer.sql import SqlSession, Transact
+from chronoduck.transfer.table_load import TableOutcome, load_table
 from chronoduck.units import format_bytes
 
-__all__ = [
-    "FileLoader",
-    "LoadEvent",
-    "LoadProgress",
-    "LoadSummary",
-    "RejectedLine",
-    "SqlSession",
-    "Transact",
-]
+__all__ = ["FileLoader"]
 
-T = TypeVar("T")
 _HEAD_BYTES = 4_000_000
 _BLOCK_BYTES = 1_000_000
 _CAPTURE_FORMATS = (FileFormat.CDX, FileFormat.CDXJ, FileFormat.CDX_JSON)
-_READERS = {
-    FileFormat.PARQUET: "read_parquet",
-    FileFormat.JSON: "read_json",
-}
-
-
-class SqlSession(Protocol):
-    """Runs statements on one connection, inside a transaction."""
-
-    def execute(
-        self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None
-    ) -> list[tuple[object, ...]]: ...
-
-
-class Transact(Protocol):
-    """Runs a function in a worker thread inside one transaction, and commits or rolls back."""
-
-    def __call__(self, work: Callable[[SqlSession], T], /) -> Awaitable[T]: ...
-
-
-@dataclass(frozen=True)
-class LoadProgress:
-    """How far a load is; every row counted here is committed.
-
-    ``lines`` counts headers and empty lines too; ``seconds`` run from the load's beginning.
-    """
-
-    bytes_read: int
-    lines: int
-    rows_added: int
-    duplicates: int
-    rejected: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class RejectedLine:
-    """A line that is no capture; numbers count from 1."""
-
-    line_number: int
-    reason: str
-    text: str
-
-
-@dataclass(frozen=True)
-class LoadSummary(LoadProgress):
-    """The end of a load."""
-
-    table: str
-    format: str
-
-
-LoadEvent = LoadProgress | RejectedLine | LoadSummary
 
 
 class FileLoader:
@@ -98,8 +50,18 @@ class FileLoader:
     known by URL key, time and digest: loading a file again adds what is missing and nothing else.
     """
 
-    def __init__(self, transact: Transact, spool_directory: Path) -> None:
+    def __init__(
+        self,
+        transact: Transact,
+        spool_directory: Path,
+        keys: IdempotencyKeys,
+        groups: GroupCommit,
+    ) -> None:
         self._transact = transact
+        self.keys = keys
+        """What was done already."""
+        self.groups = groups
+        """What commits small bodies together."""
         self._spool_directory = spool_directory
         # Two loads that look for known captures at the same time would both add the same new one.
         self._adding = asyncio.Lock()
@@ -110,6 +72,11 @@ class FileLoader:
         loader._transact = transact
         return loader
 
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        await self.groups.close()
+        await self.keys.stop()
+
     async def load(
         self,
         source: IO[bytes],
@@ -118,36 +85,45 @@ class FileLoader:
         table: str = CAPTURES_TABLE,
         file_format: FileFormat = FileFormat.AUTO,
         largest_bytes: int | None = None,
+        options: LoadOptions | None = None,
+        claim: KeyClaim | None = None,
     ) -> AsyncIterator[LoadEvent]:
         """Yield rejected lines and the progress after each commit; a ``LoadSummary`` is the last.
 
         ``source`` is read in threads and not closed. ``largest_bytes`` limits what is put on the disk
-        decompressed: Parquet, CSV and JSON are there as a whole, captures chunk by chunk.
+        decompressed: rows of tables are there as a whole, captures chunk by chunk. With a ``claim``
+        the answer is kept, or given again.
 
         Raises:
             LoadError: the format is not understood, the file ends in the middle or is too large.
+            InvalidRequestError: the options do not go together, or not with the format.
         """
+        options = options or LoadOptions()
+        options.check()
+        if claim is not None and claim.answer is not None:
+            for event in events_of(claim.answer):
+                yield event
+            return
+        request = None if claim is None else claim.request
         directory = self._spool_directory / secrets.token_hex(8)
         await asyncio.to_thread(directory.mkdir, mode=0o700)
         try:
             counting = CountingReader(source)
             opened = await asyncio.to_thread(_open, counting, name, file_format)
-            job = _Job(name, table, opened.detected, counting, directory)
+            job = _Job(name, table, opened.detected, counting, directory, options)
             if opened.detected.format in _CAPTURE_FORMATS:
-                if table != CAPTURES_TABLE:
-                    raise LoadError(
-                        f"{name} holds captures, which go into {CAPTURES_TABLE}, not {table}",
-                        hint="Leave --table out.",
-                    )
-                events = self._load_captures(job, opened)
+                _check_captures(name, table, options)
+                events = self._load_captures(job, opened, request)
             else:
-                events = self._load_table(job, opened, largest_bytes)
+                events = self._load_table(job, opened, largest_bytes, request)
             async for event in events:
                 yield event
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, True))
 
-    async def _load_captures(self, job: _Job, opened: _Opened) -> AsyncIterator[LoadEvent]:
+    async def _load_captures(
+        self, job: _Job, opened: _Opened, request: RequestKey | None
+    ) -> AsyncIterator[LoadEvent]:
         async with self._adding:
             await self._transact(_create_schema)
         if opened.detected.format is FileFormat.CDX_JSON and not opened.detected.fields:
@@ -166,28 +142,70 @@ class FileLoader:
                 yield reject
             job.count(chunk.line_count, added, known, len(rejects))
             yield job.progress()
+        if request is not None:
+            # Not with the rows, which are in several transactions: captures are never added twice.
+            summary = job.summary()
+            kept = (request, answer_of([], summary))
+            await self._transact(lambda session: keep_answers(session, [kept]))
+            yield summary
+            return
         yield job.summary()
 
     async def _load_table(
-        self, job: _Job, opened: _Opened, largest_bytes: int | None
+        self,
+        job: _Job,
+        opened: _Opened,
+        largest_bytes: int | None,
+        request: RequestKey | None,
     ) -> AsyncIterator[LoadEvent]:
         file_format = opened.detected.format
         path = job.directory / f"file.{file_format.value}"
-        await asyncio.to_thread(_copy, opened, path, job.name, largest_bytes)
+        if not await asyncio.to_thread(_linked, opened.source, path):
+            await asyncio.to_thread(_copy, opened, path, job.name, largest_bytes)
+        job.note_all_read(path.stat().st_size if opened.source is not None else 0)
         yield job.progress()
-        reader = _reader(file_format, opened.head)
+        source = open_source(file_format, path, job.name, opened.head)
+        await asyncio.to_thread(source.prepare)
+        prepare = _create_schema if job.table == CAPTURES_TABLE else None
+
+        def keep(session: SqlSession, outcome: TableOutcome) -> None:
+            if request is not None:
+                answer = answer_of(_rejected(outcome), job.summary_of(outcome))
+                keep_answers(session, [(request, answer)])
+
+        def work(session: SqlSession) -> TableOutcome:
+            return load_table(session, source, job.table, job.options, prepare=prepare, keep=keep)
+
         try:
-            added = await self._transact(
-                lambda session: _add_file(session, reader, path, job.table)
-            )
-        except DuckDBQueryError as error:
-            # The engine names its own copy of the file, which says nothing to the caller.
-            raise LoadError(
-                error.detail.replace(str(path), job.name),
-                hint="Nothing of the file was loaded. " + error.hint,
-            ) from error
-        job.count(0, added, 0, 0)
-        yield job.summary()
+            outcome = await self._transact(work)
+        except DuckDBQueryError:
+            # A request with the same key, whose client had left, may have come to its end.
+            answer = None if request is None else await self.keys.find(request)
+            if answer is None:
+                raise
+            for event in events_of(answer):
+                yield event
+            return
+        for line in _rejected(outcome):
+            yield line
+        yield job.summary_of(outcome)
+
+
+def _check_captures(name: str, table: str, options: LoadOptions) -> None:
+    if table != CAPTURES_TABLE:
+        raise LoadError(
+            f"{name} holds captures, which go into {CAPTURES_TABLE}, not {table}",
+            hint="Leave --table out.",
+        )
+    if not options.is_plain:
+        raise InvalidRequestError(
+            "captures are only added: mode and dry_run are not understood with them",
+            hint="A capture that is known is not added again.",
+        )
+
+
+def _rejected(outcome: TableOutcome) -> list[RejectedLine]:
+    return [RejectedLine(row.number, row.reason, row.text) for row in outcome.bad_rows]
 
 
 @dataclass(frozen=True)
@@ -195,21 +213,35 @@ class _Opened:
     plain: IO[bytes]
     head: bytes
     detected: Detected
+    source: IO[bytes] | None
+    """What the bytes come from, if they are in it as they are."""
 
 
 class _Job:
     """The counts of one load."""
 
     def __init__(
-        self, name: str, table: str, detected: Detected, reader: CountingReader, directory: Path
+        self,
+        name: str,
+        table: str,
+        detected: Detected,
+        reader: CountingReader,
+        directory: Path,
+        options: LoadOptions,
     ) -> None:
+        self.options = options
         self.name = name
         self.table = table
         self.directory = directory
         self._detected = detected
         self._reader = reader
         self._started = time.perf_counter()
+        self._told: LoadSummary | None = None
         self._lines = self._added = self._duplicates = self._rejected = 0
+
+    def note_all_read(self, size: int) -> None:
+        """Say that the whole source was taken, though it was not read."""
+        self._reader.bytes_read = max(self._reader.bytes_read, size)
 
     def count(self, lines: int, added: int, duplicates: int, rejected: int) -> None:
         self._lines += lines
@@ -232,14 +264,33 @@ class _Job:
             **vars(self.progress()), table=self.table, format=self._detected.format.value
         )
 
+    def summary_of(self, outcome: TableOutcome) -> LoadSummary:
+        """Return the end of the load; the same one each time, since it may have been kept."""
+        self._told = self._told or replace(
+            self.summary(),
+            lines=outcome.lines,
+            rows_added=outcome.rows_added,
+            rejected=outcome.rejected,
+            mode=self.options.mode.value,
+            rows_removed=outcome.rows_removed,
+            created=outcome.is_created,
+            dry_run=self.options.dry_run,
+            columns={column.name: column.type for column in outcome.columns},
+        )
+        return self._told
+
 
 def _open(source: CountingReader, name: str, file_format: FileFormat) -> _Opened:
     try:
-        plain = decompressed(io.BufferedReader(source, 1_000_000), name)
+        buffered: io.BufferedReader = io.BufferedReader(source, 1_000_000)
+        plain = decompressed(buffered, name)
         head = _read_exactly(plain, _HEAD_BYTES)
     except (OSError, EOFError) as error:
         raise LoadError(f"{name} cannot be read: {error}", hint="Is the file complete?") from error
-    return _Opened(plain, head, detect(head, name, file_format))
+    is_as_it_is = plain is buffered
+    return _Opened(
+        plain, head, detect(head, name, file_format), source.source if is_as_it_is else None
+    )
 
 
 def _read_exactly(plain: IO[bytes], count: int) -> bytes:
@@ -260,6 +311,24 @@ def _next_chunk(chunks: Iterator[Chunk], name: str) -> Chunk | None:
         ) from error
 
 
+def _linked(source: IO[bytes] | None, path: Path) -> bool:
+    """Give a nameless file in the spool directory a name; return whether that could be done."""
+    try:
+        descriptor = -1 if source is None else source.fileno()
+        if descriptor < 0 or os.fstat(descriptor).st_nlink:
+            return False  # somebody else's, or bytes in memory
+        # Only with a directory's descriptor does Python have the link followed (linkat).
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            link = f"/proc/self/fd/{descriptor}"
+            os.link(link, path.name, dst_dir_fd=directory, follow_symlinks=True)
+        finally:
+            os.close(directory)
+    except OSError:
+        return False
+    return True
+
+
 def _copy(opened: _Opened, path: Path, name: str, largest_bytes: int | None) -> None:
     total = len(opened.head)
     try:
@@ -277,24 +346,6 @@ def _copy(opened: _Opened, path: Path, name: str, largest_bytes: int | None) -> 
         raise LoadError(f"{name} cannot be read to its end: {error}") from error
 
 
-def _reader(file_format: FileFormat, head: bytes) -> str:
-    """Return the engine's reader for a copy of the file at ``$path``."""
-    if file_format is not FileFormat.CSV:
-        return f"{_READERS[file_format]}($path)"
-    # Left to itself the engine takes another dialect when a line is broken, and loads nonsense or
-    # nothing: the header decides, and a line that does not fit it is an error with its number.
-    header = head.decode("utf-8-sig", "replace").splitlines()[0]
-    delimiter = max(",\t;|", key=header.count)
-    names = ", ".join(
-        "'" + name.replace("'", "''") + "'"
-        for name in next(csv.reader([header], delimiter=delimiter))
-    )
-    return (
-        f"read_csv($path, delim = '{delimiter}', names = [{names}], header = false, skip = 1, "
-        "strict_mode = true, null_padding = false)"
-    )
-
-
 def _create_schema(session: SqlSession) -> None:
     for statement in SCHEMA_STATEMENTS:
         session.execute(statement)
@@ -310,32 +361,3 @@ def _add_chunk(
     added = int(str(session.execute(ADD_NEW, {"source": name})[0][0]))
     session.execute("DROP TABLE chunk")
     return added, good - added, rejects
-
-
-def _add_file(session: SqlSession, reader: str, path: Path, table: str) -> int:
-    # A schema's name could be that of another catalogue, such as one of a narrowed key.
-    database = str(session.execute("SELECT current_database()")[0][0])
-    quoted = quote_table(table, database)
-    if table == CAPTURES_TABLE:
-        _create_schema(session)
-    session.execute(
-        f"CREATE TABLE IF NOT EXISTS {quoted} AS SELECT * FROM {reader} LIMIT 0",
-        {"path": str(path)},
-    )
-    rows = session.execute(
-        f"INSERT INTO {quoted} BY NAME SELECT * FROM {reader}", {"path": str(path)}
-    )
-    return int(str(rows[0][0]))
-
-
-def quote_table(table: str, database: str) -> str:
-    """Return ``table`` or ``schema.table`` of a database as SQL, every part quoted.
-
-    Raises:
-        LoadError: a part is empty or there are more than two.
-    """
-    parts = table.split(".")
-    if len(parts) > 2 or not all(parts):
-        raise LoadError(f"{table!r} is not a table name", hint="Write table or schema.table.")
-    schema = [] if len(parts) == 2 else ["main"]
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (database, *schema, *parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from typing import Any
@@ -188,6 +189,16 @@ async def test_every_format_and_a_plan(
     assert (answer.status_code, answer.json()["code"]) == (400, "query_error")
     batches = [batch async for batch in app_service.stream(sql)]
     assert sum(batch.num_rows for batch in batches) == 5
+
+
+async def test_a_job_reads_it_too(admin: httpx2.AsyncClient, app_service: DuckDBService) -> None:
+    await ask(admin, "SELECT 1")
+    await app_service._statistics.flush()
+    job = (await admin.post("/jobs", json={"query": "FROM chronoduck.query_log"})).json()
+    while (state := (await admin.get(f"/jobs/{job['id']}")).json())["state"] == "running":
+        await asyncio.sleep(0.01)
+    assert state["state"] == "succeeded", state
+    assert "select ?" in (await admin.get(f"/jobs/{job['id']}/result")).text
 
 
 async def test_without_a_log_there_is_none(make_settings: Callable[..., Settings]) -> None:

@@ -14,7 +14,6 @@ from chronoduck.errors import (
     DuckDBException,
     DuckDBQueryError,
     InvalidRequestError,
-    LoadError,
     PermissionDeniedError,
     StatementRefusedError,
 )
@@ -230,7 +229,7 @@ async def test_a_file_is_not_loaded_into_a_scope(filled: DuckDBService) -> None:
     await rows(filled, "FROM t")
     (catalog,) = await databases(filled)
     loader = await filled.loader()
-    with pytest.raises(LoadError, match=f"{catalog} does not exist"):
+    with pytest.raises(DuckDBException, match=f"{catalog} does not exist"):
         async for _ in loader.load(
             io.BytesIO(b'{"x": 1}'), name="x.json", table=f"{catalog}.planted"
         ):

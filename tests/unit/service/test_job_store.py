@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from chronoduck.service.job import Job, JobState
 from chronoduck.service.job_store import JobSpaceError, JobStore
+from chronoduck.service.jobs import JobRegistry
 
 
 @pytest.fixture
@@ -64,3 +66,29 @@ def test_files_are_for_the_owner_alone(store: JobStore) -> None:
     store.save(Job("a", "statement"))
     assert store.directory.stat().st_mode & 0o777 == 0o700
     assert (store.directory / "a.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_job_is_forgotten_while_its_end_is_being_written(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = JobRegistry(store)
+    await registry.open()
+    save = store.save
+
+    def slowly(job: Job) -> None:
+        time.sleep(0.05)
+        save(job)
+
+    monkeypatch.setattr(store, "save", slowly)
+
+    async def work(job: Job, show: object) -> dict[str, int]:
+        return {}
+
+    job = await registry.begin("statement", work, "key:1")
+    while not job.has_ended:
+        await asyncio.sleep(0.001)
+    await registry.cancel(job.id)
+    assert registry.list() == []
+    await asyncio.sleep(0.2)
+    assert list(store.directory.iterdir()) == []
+    await registry.close()

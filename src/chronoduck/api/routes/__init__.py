@@ -3,6 +3,7 @@
 from chronoduck.api.routes import (
     audit,
     backups,
+    exports,
     health,
     jobs,
     keys,
@@ -19,7 +20,7 @@ from chronoduck.api.routes import (
 
 __all__ = ["key_router", "public_routers", "routers"]
 
-public_routers = [health.router]
+public_routers = [health.router, exports.public_router]
 routers = [
     health.control_router,
     query.router,
@@ -30,6 +31,7 @@ routers = [
     replication.router,
     backups.router,
     jobs.router,
+    exports.router,
     audit.router,
     usage.router,
     statements.router,

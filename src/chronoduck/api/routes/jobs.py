@@ -22,7 +22,7 @@ from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.job import Job
 from chronoduck.service.records import Caller
 
-__all__ = ["router"]
+__all__ = ["job_of", "router"]
 
 router = APIRouter(tags=["jobs"], route_class=ProblemRoute)
 _EVENT_SECONDS = 0.5
@@ -65,7 +65,7 @@ async def list_jobs(request: Request, caller: Viewer) -> Response:
 @router.get("/jobs/{job_id}", operation_id="get_job", summary="One job")
 async def get_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """Show a job's state, progress and what came of it."""
-    job = await _job(job_id, request, caller)
+    job = await job_of(job_id, request, caller)
     return JsonResponse((await service_of(request).statement_jobs()).as_dict(job))
 
 
@@ -84,7 +84,7 @@ async def get_job_result(
     limit: Annotated[int | None, Query(ge=1, le=2**62, description="Rows at most.")] = None,
 ) -> Response:
     """Read a result, whole or a page of it, in any format and as often as wanted."""
-    job = await _job(job_id, request, caller)
+    job = await job_of(job_id, request, caller)
     service = service_of(request)
     format = result_format(  # noqa: A001 - the word of the API
         request.query_params.get("format"), request.headers.get("accept")
@@ -113,7 +113,7 @@ async def get_job_result(
 )
 async def follow_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """Follow a job until its end."""
-    job = await _job(job_id, request, caller)
+    job = await job_of(job_id, request, caller)
     service = service_of(request)
     registry, shown = await service.jobs(), await service.statement_jobs()
 
@@ -137,14 +137,14 @@ async def follow_job(job_id: str, request: Request, caller: Viewer) -> Response:
 @router.delete("/jobs/{job_id}", operation_id="cancel_job", summary="End or forget a job")
 async def cancel_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """End a job that runs; forget one that has ended, with its result."""
-    job = await _job(job_id, request, caller)
+    job = await job_of(job_id, request, caller)
     service = service_of(request)
     job = await (await service.jobs()).cancel(job.id)
     service.audit.act("job_cancelled", caller, job=job.id, kind=job.kind)
     return JsonResponse(job.as_dict())
 
 
-async def _job(job_id: str, request: Request, caller: Caller) -> Job:
+async def job_of(job_id: str, request: Request, caller: Caller) -> Job:
     """Return the job if it is the caller's, or the caller an admin.
 
     Raises:

@@ -1,62 +1,60 @@
-"""``POST tables/{name}/rows``: a file's bytes into a table, with progress while it goes on."""
+"""``POST tables/{name}/rows``: a file's bytes, or rows of JSON, into a table."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import tempfile
-import time
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
-from typing import IO, Annotated, Any
+from typing import Annotated
+from urllib.parse import parse_qsl
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
-from starlette.requests import ClientDisconnect
-from starlette.responses import StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chronoduck.api.access import Writer, service_of
-from chronoduck.api.bodies import BodyTooLargeError, check_encoding
-from chronoduck.api.problems import ProblemRoute, problem_fields
-from chronoduck.assembly import DuckDBService
-from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
-from chronoduck.monitoring.audit import AuditTrail, verdict_of
-from chronoduck.service.records import Caller
-from chronoduck.transfer import (
-    FileFormat,
-    FileLoader,
-    LoadEvent,
-    LoadProgress,
-    LoadSummary,
-    RejectedLine,
-)
-from chronoduck.units import format_bytes
+from chronoduck.api.access import Access, Writer, admit, attach
+from chronoduck.api.loading import MEDIA_TYPE, LoadWish, answer_load, is_small
+from chronoduck.api.problems import ProblemRoute, refuse
+from chronoduck.api.uploads import FORMATS, format_of
+from chronoduck.errors import DuckDBException, InvalidRequestError
+from chronoduck.principals import Role
+from chronoduck.transfer import FileFormat, LoadMode, LoadOptions, OnError
 
-__all__ = ["router"]
+__all__ = ["DirectRows", "router"]
 
 router = APIRouter(tags=["tables"], route_class=ProblemRoute)
-_SPOOLED_BLOCK_BYTES = 1_000_000
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.post(
     "/tables/{name}/rows",
     operation_id="load_rows",
-    summary="Load a file into a table",
+    summary="Load a file or rows into a table",
     responses={
         200: {
             "description": "One JSON object per line: `reject` lines, `progress` after every "
-            "commit, and `done` or `error` as the last one.",
-            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+            "commit, and `done` or `error` as the last one. Small bodies of JSON rows get their "
+            "`done` line alone, or a problem.",
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "headers": {
+                "Idempotency-Replayed": {
+                    "description": "`true` when this is the answer that the key got before.",
+                    "schema": {"type": "string"},
+                }
+            },
         }
     },
     openapi_extra={
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "A request that is repeated with its key within 24 hours is done once.",
+                "schema": {"type": "string", "maxLength": 257},
+            }
+        ],
         "requestBody": {
             "required": True,
             "description": "The file, plain or compressed by gzip or zstd.",
-            "content": {
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
-            },
-        }
+            "content": dict.fromkeys(["application/octet-stream", *FORMATS], _BINARY),
+        },
     },
 )
 async def load_rows(
@@ -64,135 +62,80 @@ async def load_rows(
     request: Request,
     caller: Writer,
     source: Annotated[str, Query(max_length=255, description="The file's name.")] = "upload",
-    format: Annotated[FileFormat, Query(description="What the file is.")] = FileFormat.AUTO,  # noqa: A002
+    format: Annotated[  # noqa: A002
+        FileFormat, Query(description="What the file is; wins over `Content-Type`.")
+    ] = FileFormat.AUTO,
+    mode: Annotated[
+        LoadMode, Query(description="What happens to the rows that are there.")
+    ] = LoadMode.APPEND,
+    key: Annotated[
+        str, Query(max_length=1000, description="Columns by which `upsert` knows a row: `a,b`.")
+    ] = "",
+    create: Annotated[bool, Query(description="Make a table that is missing.")] = True,
+    dry_run: Annotated[bool, Query(description="Do everything but the commit.")] = False,
+    on_error: Annotated[
+        OnError, Query(description="What a bad row of NDJSON or CSV does to the others.")
+    ] = OnError.ABORT,
 ) -> Response:
-    """Load captures (CDX, CDXJ, CDX server JSON) or Parquet, CSV and JSON into a table.
+    """Load captures (CDX, CDXJ, CDX server JSON), Arrow IPC, Parquet, CSV, JSON or NDJSON.
 
-    Captures are committed in chunks; every row that a `progress` or `done` line counts is durable.
-    Loading a file of captures again adds nothing.
+    Captures are committed in chunks; every row that a `progress` or `done` line counts is durable,
+    and loading a file of captures again adds nothing. Everything else is one transaction.
     """
     if not source.isprintable():
         raise InvalidRequestError("source must be a printable file name")
-    check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
-    service = service_of(request)
-    loader = await service.loader(caller)
-    # The whole upload first: a client that sends and does not read yet must not block the load.
-    spool = await _spooled(request, service)
-    record = _LoadRecord(service.audit, caller, name, source, os.fstat(spool.fileno()).st_size)
-    return StreamingResponse(
-        _events(loader, request, spool, name, format, record, service.settings.max_upload_size),
-        media_type="application/x-ndjson",
+    options = LoadOptions(
+        mode=mode,
+        key=tuple(column.strip() for column in key.split(",")) if key else (),
+        create=create,
+        dry_run=dry_run,
+        on_error=on_error,
     )
+    return await answer_load(request, LoadWish(name, source, format, options), caller)
 
 
-@dataclass
-class _LoadRecord:
-    """What the audit trail gets to know of a load."""
+class DirectRows:
+    """Middleware that answers small bodies of rows itself, as ``DirectQuery`` does with queries."""
 
-    audit: AuditTrail
-    caller: Caller
-    table: str
-    source: str
-    size: int
-    started: float = field(default_factory=time.perf_counter)
-    rows: int = 0
-    verdict: str = "cancelled"
-    """Unless it comes to its end: then its client has left."""
-    code: str | None = None
+    def __init__(self, app: ASGIApp, *, prefix: str, access: Access) -> None:
+        """``prefix``: what the path begins with, before the table's name."""
+        self._app = app
+        self._prefix = prefix
+        self._access = access
 
-    def note(self, event: LoadEvent) -> None:
-        """Take in what a load tells."""
-        if isinstance(event, LoadProgress):
-            self.rows = event.rows_added
-        if isinstance(event, LoadSummary):
-            self.verdict = "ok"
-
-    def write(self) -> None:
-        """Record the end of the load."""
-        self.audit.act(
-            "load",
-            self.caller,
-            verdict=self.verdict,
-            code=self.code,
-            table=self.table,
-            source=self.source,
-            rows=self.rows,
-            bytes=self.size,
-            duration_ms=round((time.perf_counter() - self.started) * 1000, 3),
-        )
-
-
-async def _spooled(request: Request, service: DuckDBService) -> IO[bytes]:
-    limit = service.settings.max_upload_size
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
-    spool: IO[bytes] = await asyncio.to_thread(
-        lambda: tempfile.TemporaryFile(dir=service.spool_directory)  # noqa: SIM115 - closed by _events
-    )
-    try:
-        pending = bytearray()
-        total = 0
-        async for block in request.stream():
-            total += len(block)
-            if total > limit:
-                raise _too_large(limit)
-            pending += block
-            if len(pending) >= _SPOOLED_BLOCK_BYTES:
-                await asyncio.to_thread(spool.write, bytes(pending))
-                pending.clear()
-        if total == 0:
-            raise LoadError("the upload is empty", hint="Nothing was loaded.")
-        await asyncio.to_thread(spool.write, bytes(pending))
-        await asyncio.to_thread(spool.seek, 0)
-    except ClientDisconnect:
-        spool.close()
-        raise LoadError("the upload broke off before its end; nothing was loaded") from None
-    except BaseException:
-        spool.close()
-        raise
-    return spool
-
-
-def _too_large(limit: int) -> BodyTooLargeError:
-    return BodyTooLargeError(
-        f"the upload has more than {format_bytes(limit)}",
-        hint="Split the file, or raise DUCKDB_MAX_UPLOAD_SIZE.",
-    )
-
-
-async def _events(
-    loader: FileLoader,
-    request: Request,
-    spool: IO[bytes],
-    table: str,
-    file_format: FileFormat,
-    record: _LoadRecord,
-    largest_bytes: int,
-) -> AsyncIterator[bytes]:
-    with spool:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or pass it on."""
+        wish = self._wish(scope)
+        request = None if wish is None else Request(scope, receive, send)
+        if (
+            wish is None
+            or request is None
+            or not is_small(request, format_of(request, wish.format), wish.options)
+        ):
+            await self._app(scope, receive, send)
+            return
+        scope["chronoduck.route"] = "/tables/{name}/rows"  # as the router calls it
+        attach(scope, self._access)
         try:
-            async for event in loader.load(
-                spool,
-                name=record.source,
-                table=table,
-                file_format=file_format,
-                largest_bytes=largest_bytes,
-            ):
-                record.note(event)
-                kind = "progress"
-                if isinstance(event, RejectedLine):
-                    kind = "reject"
-                elif isinstance(event, LoadSummary):
-                    kind = "done"
-                yield _line({"event": kind, **asdict(event)})
+            caller = await admit(request, Role.WRITER)
+            response = await answer_load(request, wish, caller)
         except DuckDBException as error:
-            record.verdict, record.code = verdict_of("user_error", error.code), error.code
-            problem = problem_fields(error, request.scope["state"]["request_id"])
-            yield _line({"event": "error", "error": problem})
-        finally:
-            record.write()
+            response = refuse(error, request)
+        await response(scope, receive, send)
 
-
-def _line(fields: dict[str, Any]) -> bytes:
-    return orjson.dumps(fields) + b"\n"
+    def _wish(self, scope: Scope) -> LoadWish | None:
+        """Return the table and format that a plain request names; None for all others."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return None
+        path: str = scope["path"]
+        if not path.startswith(self._prefix) or not path.endswith("/rows"):
+            return None
+        table = path[len(self._prefix) : -len("/rows")]
+        if not table or "/" in table:
+            return None
+        asked = parse_qsl(scope["query_string"].decode("latin-1"))
+        if not asked:
+            return LoadWish(table)
+        if len(asked) == 1 and asked[0][0] == "format" and asked[0][1] in ("ndjson", "json"):
+            return LoadWish(table, format=FileFormat(asked[0][1]))
+        return None

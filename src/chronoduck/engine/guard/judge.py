@@ -22,6 +22,7 @@ from chronoduck.engine.guard.tree import TreeFacts, walk
 from chronoduck.engine.guard.words import judge_leftover, judge_words
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.errors import DuckDBException, StatementRefusedError
+from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
 
 __all__ = ["Guard", "Origin", "Pending"]
@@ -47,9 +48,6 @@ _BULK_INSERT = re.compile(
     rf"VALUES\s*+{_ROW}\s*+(?:,\s*+{_ROW}\s*+)*+;?\s*+",
     re.IGNORECASE | re.ASCII,
 )
-
-_SYNC_STATE = re.compile("chronoduck_sync", re.IGNORECASE)
-"""Wherever it stands: a name in a text could be run as one, and nobody else needs it."""
 
 
 class Pending:
@@ -207,8 +205,6 @@ class _Case:
 
     def judge(self, sql: str) -> Statement:
         """Return the statement as it is to be run."""
-        if _SYNC_STATE.search(sql):
-            refuse("sync-state", "what is known of syncs belongs to the service")
         is_bulk = False
         if len(sql) > MAX_STATEMENT_BYTES // 4:
             is_bulk = _BULK_INSERT.fullmatch(sql) is not None
@@ -222,7 +218,7 @@ class _Case:
         statement = self._parser.parse(sql)
         if statement.reads_query_log:
             judge_query_log(self._role)
-        if statement.kind == "insert" and is_bulk:
+        if statement.kind == "insert" and is_bulk and OWN_SCHEMA not in sql.lower():
             judge_kind("insert", (), self._role)
             return statement
         text = normalized(sql)
@@ -241,6 +237,8 @@ class _Case:
     ) -> bool:
         """Judge a statement and return whether running it writes."""
         kind = statement.kind
+        if any(token.is_name and token.text == OWN_SCHEMA for token in tokens):
+            refuse("own-tables", f"{OWN_SCHEMA} holds what the service keeps for itself")
         judge_kind(kind, tokens, self._role)
         if kind == "explain":
             if is_inner:

@@ -41,9 +41,9 @@ RULES: dict[str, str] = {
     "too-many-terms": "Put the values into a table and join it, or use IN (...).",
     "literal-size": "Use smaller numbers, or range() in FROM, which streams.",
     "scope": "SHOW TABLES and GET tables list what this key sees.",
+    "own-tables": "They belong to the service.",
     "query-log": "GET me shows what you use; the statements of all are for admins: SELECT ... FROM "
     "chronoduck.query_log, alone in POST query.",
-    "sync-state": "GET sync and `chronoduck sync status` tell how far each sync is.",
     "builtin-name": "Give it a name of its own.",
 }
 """Rule to hint. The names are part of the API and are listed in docs/security.md."""

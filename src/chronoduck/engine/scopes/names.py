@@ -33,7 +33,7 @@ __all__ = ["SYSTEM_SCHEMAS", "Names", "Syntax", "Table", "check_names", "folded"
 Table = tuple[str, str, str]
 """Catalogue, schema and name as written, folded; empty: not given."""
 
-SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog", "chronoduck_sync"})
+SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
 
 _CACHE_ENTRIES = 2048
 _CACHED_BYTES = 20_000

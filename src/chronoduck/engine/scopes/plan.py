@@ -139,7 +139,7 @@ def _grants(scope: Scope, known: Mapping[Key, Relation]) -> tuple[dict[Key, Tabl
         problems.append(f"{'.'.join(key)} is granted twice; which of its filters counts?")
         grants.pop(key, None)
     for schema in {key[0] for key in grants} & SYSTEM_SCHEMAS:
-        problems.append(f"{schema} is not a schema of data")
+        problems.append(f"{schema} is DuckDB's own schema")
         grants = {key: grant for key, grant in grants.items() if key[0] != schema}
     return grants, problems
 

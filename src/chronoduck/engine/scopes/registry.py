@@ -31,6 +31,7 @@ from chronoduck.errors import (
     StatementRefusedError,
 )
 from chronoduck.logs import get_logger
+from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Principal, Role, Scope
 
 __all__ = [
@@ -49,13 +50,13 @@ _MAX_ATTACHED = 64
 _LEAVES_CATALOG = frozenset(
     ["select", "insert", "update", "delete", "merge_into", "copy", "checkpoint", "invalid"]
 )
-_RELATIONS = """
+_RELATIONS = f"""
 SELECT c.schema_name, c.table_name, list((c.column_name, c.data_type) ORDER BY c.column_index),
        any_value(v.sql)
 FROM duckdb_columns() c
 LEFT JOIN duckdb_views() v ON v.database_name = c.database_name
   AND v.schema_name = c.schema_name AND v.view_name = c.table_name
-WHERE c.database_name = current_database() AND NOT c.internal
+WHERE c.database_name = current_database() AND NOT c.internal AND c.schema_name <> '{OWN_SCHEMA}'
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 

@@ -5,6 +5,7 @@ the log is kept: ``assembly`` joins it with the engine's.
 """
 
 from chronoduck.monitoring.statements.feed import StatementFeed
+from chronoduck.monitoring.statements.finding import query_log_finding
 from chronoduck.monitoring.statements.latency import Latencies, LatencySketch
 from chronoduck.monitoring.statements.ranking import ORDERS, RankedStatement, StatementRanking
 from chronoduck.monitoring.statements.windows import StatementWindows
@@ -17,4 +18,5 @@ __all__ = [
     "StatementFeed",
     "StatementRanking",
     "StatementWindows",
+    "query_log_finding",
 ]

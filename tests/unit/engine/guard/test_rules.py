@@ -91,6 +91,7 @@ ALIASES = "SELECT a + a AS x0" + "".join(f", x{i - 1} + x{i - 1} AS x{i}" for i 
         ("session-state", ADMIN, "SELECT setseed(0.1)"),
         ("sequence", READER, "SELECT nextval('s')"),
         ("unreadable", READER, "TABLE ''"),
+        ("own-tables", WRITER, 'DELETE FROM "_Chronoduck".idempotency'),
         ("builtin-name", WRITER, "CREATE MACRO lower(x) AS x"),
         ("too-long", READER, "SELECT '" + "x" * 100_001 + "'"),
         ("too-long", WRITER, "INSERT INTO t SELECT 1, '" + "x" * 100_001 + "'"),

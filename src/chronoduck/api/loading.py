@@ -1,0 +1,282 @@
+"""One load over HTTP: a small body is answered as a whole, any other with lines while it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from chronoduck.api.access import body_memory_of, service_of
+from chronoduck.api.bodies import check_encoding, read_json_bytes
+from chronoduck.api.problems import problem_fields
+from chronoduck.api.uploads import Upload, format_of, key_of, spooled
+from chronoduck.engine.scopes import check_reader
+from chronoduck.errors import DuckDBException, LoadError
+from chronoduck.monitoring.audit import AuditTrail, verdict_of
+from chronoduck.service.records import Caller
+from chronoduck.transfer import (
+    FileFormat,
+    LoadEvent,
+    LoadOptions,
+    LoadProgress,
+    LoadSummary,
+    RejectedLine,
+)
+from chronoduck.transfer.group_commit import NotGroupedError
+from chronoduck.transfer.idempotency import KeyClaim, RequestKey
+from chronoduck.transfer.small_rows import SMALL_BYTES, SmallRows, small_rows
+
+__all__ = ["MEDIA_TYPE", "LoadWish", "answer_load", "is_small"]
+
+MEDIA_TYPE = "application/x-ndjson"
+_ROWS = (FileFormat.NDJSON, FileFormat.JSON)
+_PLAIN = LoadOptions()
+
+
+@dataclass(frozen=True)
+class LoadWish:
+    """What a request asks for, besides its body."""
+
+    table: str
+    source: str = "upload"
+    format: FileFormat = FileFormat.AUTO
+    options: LoadOptions = _PLAIN
+
+
+async def answer_load(request: Request, wish: LoadWish, caller: Caller) -> Response:
+    """Load the body and return the response."""
+    check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
+    wish.options.check()
+    file_format = format_of(request, wish.format)
+    load = _Load(request, wish, file_format, caller)
+    key = key_of(request)
+    if key is not None and wish.options.dry_run:
+        key = None  # nothing is done that could be doubled
+    if is_small(request, file_format, wish.options):
+        return await load.answer_whole(key)
+    return await load.answer_by_lines(key)
+
+
+def is_small(request: Request, file_format: FileFormat, options: LoadOptions) -> bool:
+    """Whether the body is one that shares a transaction with others, as far as its headers tell."""
+    length = request.headers.get("content-length", "")
+    return (
+        file_format in _ROWS
+        and options == _PLAIN
+        and length.isdigit()
+        and 0 < int(length) <= SMALL_BYTES
+        and request.headers.get("content-encoding", "identity") == "identity"
+    )
+
+
+@dataclass
+class _LoadRecord:
+    """What the audit trail gets to know of a load."""
+
+    audit: AuditTrail
+    caller: Caller
+    table: str
+    source: str
+    size: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    rows: int = 0
+    verdict: str = "cancelled"
+    """Unless it comes to its end: then its client has left."""
+    code: str | None = None
+
+    def note(self, event: LoadEvent) -> None:
+        """Take in what a load tells."""
+        if isinstance(event, LoadProgress):
+            self.rows = event.rows_added
+        if isinstance(event, LoadSummary):
+            self.verdict = "ok"
+
+    def fail(self, error: DuckDBException) -> None:
+        """Take in why it ended."""
+        self.verdict, self.code = verdict_of("user_error", error.code), error.code
+
+    def write(self) -> None:
+        """Record the end of the load."""
+        self.audit.act(
+            "load",
+            self.caller,
+            verdict=self.verdict,
+            code=self.code,
+            table=self.table,
+            source=self.source,
+            rows=self.rows,
+            bytes=self.size,
+            duration_ms=round((time.perf_counter() - self.started) * 1000, 3),
+        )
+
+
+class _Load:
+    def __init__(
+        self, request: Request, wish: LoadWish, file_format: FileFormat, caller: Caller
+    ) -> None:
+        self._request = request
+        self._wish = wish
+        self._format = file_format
+        self._caller = caller
+        self._service = service_of(request)
+        self._record = _LoadRecord(self._service.audit, caller, wish.table, wish.source)
+
+    # --- small bodies -------------------------------------------------------------------------
+
+    async def answer_whole(self, key: str | None) -> Response:
+        """Answer with all lines at once, or with a problem."""
+        limits = self._service.settings.transport
+        body = await read_json_bytes(self._request, limits, body_memory_of(self._request))
+        if not body:
+            raise LoadError("the upload is empty", hint="Nothing was loaded.")
+        self._record.size = len(body)
+        try:
+            if key is None:
+                events, is_replayed = await self._small_events(body, None), False
+            else:
+                digest = hashlib.blake2b(body, digest_size=32).hexdigest()
+                loader = await self._service.loader()
+                async with loader.keys.claim(self._request_key(key, digest)) as claim:
+                    events = await self._small_events(body, claim)
+                    is_replayed = claim.answer is not None
+        except DuckDBException as error:
+            self._record.fail(error)
+            raise
+        finally:
+            self._record.write()
+        return Response(
+            b"".join(map(_event_line, events)),
+            media_type=MEDIA_TYPE,
+            headers=_headers(is_replayed=is_replayed),
+        )
+
+    async def _small_events(self, body: bytes, claim: KeyClaim | None) -> list[LoadEvent]:
+        rows = small_rows(body) if self._service.settings.ingest.grouping else None
+        if rows is not None and (claim is None or claim.answer is None):
+            try:
+                summary = await self._append(rows, None if claim is None else claim.request)
+            except NotGroupedError:
+                pass  # the loader of files knows what to say of them
+            else:
+                self._record.note(summary)
+                return [summary]
+        events: list[LoadEvent] = []
+        async for event in self._events(io.BytesIO(body), claim):
+            self._record.note(event)
+            if isinstance(event, RejectedLine | LoadSummary):
+                events.append(event)
+        return events
+
+    async def _append(self, rows: SmallRows, request: RequestKey | None) -> LoadSummary:
+        """Commit the rows together with others', and charge this principal its share."""
+        check_reader(self._caller.principal)
+        loader = await self._service.loader()
+        account = self._service.quotas.account(self._caller.principal)
+        account.open_statement()
+        try:
+            done = await loader.groups.append(self._wish.table, rows, self._format.value, request)
+            account.charge(done.engine_seconds)
+            return done.summary
+        finally:
+            account.close_statement()
+
+    # --- all others ---------------------------------------------------------------------------
+
+    async def answer_by_lines(self, key: str | None) -> Response:
+        """Answer with lines while the load goes on."""
+        async with AsyncExitStack() as stack:
+            upload = await spooled(self._request, self._service)
+            stack.callback(upload.file.close)
+            self._record.size = upload.size
+            claim = None
+            if key is not None:
+                loader = await self._service.loader()
+                request = self._request_key(key, upload.digest)
+                claim = await stack.enter_async_context(loader.keys.claim(request))
+            is_replayed = claim is not None and claim.answer is not None
+            return _Lines(
+                self._lines(upload, claim), _headers(is_replayed=is_replayed), stack.pop_all()
+            )
+
+    async def _lines(self, upload: Upload, claim: KeyClaim | None) -> AsyncIterator[bytes]:
+        try:
+            async for event in self._events(upload.file, claim):
+                self._record.note(event)
+                yield _event_line(event)
+        except DuckDBException as error:
+            self._record.fail(error)
+            problem = problem_fields(error, self._request.scope["state"]["request_id"])
+            yield _line({"event": "error", "error": problem})
+        finally:
+            self._record.write()
+
+    async def _events(self, file: Any, claim: KeyClaim | None) -> AsyncIterator[LoadEvent]:
+        loader = await self._service.loader(self._caller)
+        async for event in loader.load(
+            file,
+            name=self._wish.source,
+            table=self._wish.table,
+            file_format=self._format,
+            largest_bytes=self._service.settings.max_upload_size,
+            options=self._wish.options,
+            claim=claim,
+        ):
+            yield event
+
+    def _request_key(self, key: str, digest: str) -> RequestKey:
+        """Return the key with all that the request is: its body, its table and its options."""
+        options = self._wish.options
+        whole = orjson.dumps(
+            [
+                digest,
+                self._wish.table,
+                self._format.value,
+                options.mode.value,
+                options.key,
+                options.create,
+                options.on_error.value,
+            ]
+        )
+        fingerprint = hashlib.blake2b(whole, digest_size=16).hexdigest()
+        return RequestKey(self._caller.principal.id, key, fingerprint)
+
+
+class _Lines(StreamingResponse):
+    """Lines of which what they need is let go at their end, however that comes."""
+
+    def __init__(
+        self, lines: AsyncIterator[bytes], headers: dict[str, str], stack: AsyncExitStack
+    ) -> None:
+        super().__init__(lines, media_type=MEDIA_TYPE, headers=headers)
+        self._stack = stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the lines."""
+        async with self._stack:
+            await super().__call__(scope, receive, send)
+
+
+def _headers(*, is_replayed: bool) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if is_replayed else {}
+
+
+def _event_line(event: LoadEvent) -> bytes:
+    kind = "progress"
+    if isinstance(event, RejectedLine):
+        kind = "reject"
+    elif isinstance(event, LoadSummary):
+        kind = "done"
+    return _line({"event": kind, **vars(event)})
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return orjson.dumps(fields) + b"\n"

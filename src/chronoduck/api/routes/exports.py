@@ -1,0 +1,117 @@
+"""``exports`` and ``downloads``: results as files, and links to them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import StreamingResponse
+
+from chronoduck.api.access import Analyst, Viewer, body_schema, read_body, service_of
+from chronoduck.api.problems import ProblemRoute
+from chronoduck.api.responses import job_response
+from chronoduck.api.routes.jobs import job_of
+from chronoduck.api.routes.query import encoding_options
+from chronoduck.api.schemas import ExportRequest, LinkRequest, LinkResponse
+from chronoduck.assembly import DuckDBService
+from chronoduck.auth.signed_links import SignedLinks
+from chronoduck.service.exports import ExportWish
+from chronoduck.service.job import Job
+
+__all__ = ["public_router", "router"]
+
+router = APIRouter(tags=["jobs"], route_class=ProblemRoute)
+public_router = APIRouter(tags=["jobs"], route_class=ProblemRoute)
+_FILE = {200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
+
+
+@router.post(
+    "/exports",
+    operation_id="start_export",
+    summary="Write a result into files",
+    status_code=202,
+    responses={202: {"description": "It has begun; `Location` is the job."}},
+    openapi_extra=body_schema(ExportRequest),
+)
+async def start_export(request: Request, caller: Analyst) -> Response:
+    """Begin an export; the job's result lists its files."""
+    asked = await read_body(request, ExportRequest)
+    service = service_of(request)
+    wish = ExportWish(
+        asked.query,
+        asked.params,
+        asked.format,
+        tuple(asked.partition_by),
+        asked.name,
+        asked.timeout_seconds,
+    )
+    job = await (await service.exports()).start(wish, encoding_options(service), caller)
+    return job_response(request, job, caller)
+
+
+@router.get(
+    "/exports/{job_id}/files/{name:path}",
+    operation_id="get_export_file",
+    summary="One file of an export",
+    responses=_FILE,  # type: ignore[arg-type] # a dict of dicts
+)
+async def get_export_file(job_id: str, name: str, request: Request, caller: Viewer) -> Response:
+    """Fetch a file of one's own export; admins of any."""
+    return await _file(service_of(request), await job_of(job_id, request, caller), name)
+
+
+@router.post(
+    "/exports/{job_id}/links",
+    operation_id="create_export_link",
+    summary="A link to a file",
+    openapi_extra=body_schema(LinkRequest),
+)
+async def create_export_link(job_id: str, request: Request, caller: Viewer) -> LinkResponse:
+    """Make a link by which anybody may fetch one file for a while."""
+    asked = await read_body(request, LinkRequest)
+    job = await job_of(job_id, request, caller)
+    service = service_of(request)
+    await asyncio.to_thread((await service.exports()).read, job, asked.file)  # it is there
+    expires_at = int(time.time()) + asked.expires_in_seconds
+    token = await asyncio.to_thread(_links(service).sign, [job.id, asked.file], expires_at)
+    service.audit.act("link_created", caller, job=job.id, file=asked.file)
+    return LinkResponse(
+        url=str(request.app.url_path_for("download", token=token)),
+        expires_at=datetime.fromtimestamp(expires_at, UTC).isoformat(),
+    )
+
+
+@public_router.get(
+    "/downloads/{token}",
+    operation_id="download",
+    summary="What a link is to",
+    responses=_FILE,  # type: ignore[arg-type] # a dict of dicts
+)
+async def download(token: str, request: Request) -> Response:
+    """Public. The link itself is the credential; 401 when it is wrong or has expired."""
+    service = service_of(request)
+    job_id, name = await asyncio.to_thread(_links(service).check, token, time.time())
+    return await _file(service, (await service.jobs()).get(job_id), name)
+
+
+def _links(service: DuckDBService) -> SignedLinks:
+    return SignedLinks(service.settings.jobs_path / "links.key")
+
+
+async def _file(service: DuckDBService, job: Job, name: str) -> Response:
+    exports = await service.exports()
+    pieces: Iterator[bytes] = await asyncio.to_thread(exports.read, job, name)
+    size = next(each["bytes"] for each in (job.result or {})["files"] if each["name"] == name)
+    label = quote(name.replace("/", "_"), safe="")
+    return StreamingResponse(
+        pieces,
+        media_type="application/octet-stream",
+        headers={
+            "Content-Length": str(size),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{label}",
+        },
+    )

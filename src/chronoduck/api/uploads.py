@@ -1,0 +1,141 @@
+"""Uploads: what a body is by its headers, and its way to the disk within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from chronoduck.api.bodies import BodyTooLargeError
+from chronoduck.assembly import DuckDBService
+from chronoduck.errors import InvalidRequestError, LoadError
+from chronoduck.transfer import FileFormat
+from chronoduck.units import format_bytes
+
+__all__ = ["FORMATS", "Upload", "format_of", "key_of", "spooled"]
+
+_SPOOLED_BLOCK_BYTES = 1_000_000
+
+FORMATS = {
+    "application/vnd.apache.arrow.stream": FileFormat.ARROW,
+    "application/vnd.apache.arrow.file": FileFormat.ARROW,
+    "application/vnd.apache.parquet": FileFormat.PARQUET,
+    "application/x-ndjson": FileFormat.NDJSON,
+    "application/ndjson": FileFormat.NDJSON,
+    "application/jsonl": FileFormat.NDJSON,
+    "application/json": FileFormat.JSON,
+    "text/csv": FileFormat.CSV,
+    "application/x-cdx": FileFormat.CDX,
+}
+"""What a ``Content-Type`` says; others leave it to the first bytes."""
+
+_QUOTED_KEY = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_BARE_KEY = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_MAX_KEY_CHARACTERS = 255
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A body on the disk, at its beginning."""
+
+    file: IO[bytes]
+    size: int
+    digest: str
+    """Of its bytes."""
+
+
+def format_of(request: Request, asked: FileFormat) -> FileFormat:
+    """Return what the body is said to be: ``?format=`` wins over the ``Content-Type``."""
+    if asked is not FileFormat.AUTO:
+        return asked
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return FORMATS.get(media_type, FileFormat.AUTO)
+
+
+def key_of(request: Request) -> str | None:
+    """Return the ``Idempotency-Key``: a string in quotes, as its draft says, or bare.
+
+    Raises:
+        InvalidRequestError: it is neither, empty, or longer than 255 characters.
+    """
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    quoted = _QUOTED_KEY.fullmatch(given[0].strip())
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given[0].strip()
+    if (
+        len(given) > 1
+        or not 0 < len(key) <= _MAX_KEY_CHARACTERS
+        or not (quoted or _BARE_KEY.fullmatch(key))
+    ):
+        raise InvalidRequestError(
+            f"Idempotency-Key must be one string of 1 to {_MAX_KEY_CHARACTERS} ASCII characters",
+            hint='Send a UUID for each request: Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324".',
+        )
+    return key
+
+
+async def spooled(request: Request, service: DuckDBService) -> Upload:
+    """Return the whole body as a file: who sends and does not read yet must not block the load.
+
+    Raises:
+        BodyTooLargeError: it is larger than an upload may be.
+        LoadError: it is empty, or broke off.
+    """
+    limit = service.settings.max_upload_size
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    spool = await asyncio.to_thread(_nameless_file, service.spool_directory)
+    digest = hashlib.blake2b(digest_size=32)
+
+    def keep(block: bytes) -> None:
+        spool.write(block)
+        digest.update(block)
+
+    try:
+        pending = bytearray()
+        total = 0
+        async for block in request.stream():
+            total += len(block)
+            if total > limit:
+                raise _too_large(limit)
+            pending += block
+            if len(pending) >= _SPOOLED_BLOCK_BYTES:
+                await asyncio.to_thread(keep, bytes(pending))
+                pending.clear()
+        if total == 0:
+            raise LoadError("the upload is empty", hint="Nothing was loaded.")
+        await asyncio.to_thread(keep, bytes(pending))
+        await asyncio.to_thread(spool.seek, 0)
+    except ClientDisconnect:
+        spool.close()
+        raise LoadError("the upload broke off before its end; nothing was loaded") from None
+    except BaseException:
+        spool.close()
+        raise
+    return Upload(spool, total, digest.hexdigest())
+
+
+def _nameless_file(directory: Path) -> IO[bytes]:
+    """Return a file that is gone when it is closed, but can be given a name until then."""
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
+    except OSError:  # some file systems have none
+        return tempfile.TemporaryFile(dir=directory)
+    return os.fdopen(descriptor, "w+b")
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"the upload has more than {format_bytes(limit)}",
+        hint="Split the file, or raise DUCKDB_MAX_UPLOAD_SIZE.",
+    )

@@ -1,0 +1,345 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx2
+
+from chronoduck.client import calls
+from chronoduck.client.async_jobs import AsyncJob
+from chronoduck.client.bodies import LoadOptions, LoadSummary, async_blocks, upload_of
+from chronoduck.client.calls import Call, Params, Statement
+from chronoduck.client.connection import Connection
+from chronoduck.client.problems import check, connection_errors, is_answer
+from chronoduck.client.result import Result
+from chronoduck.client.retrying import Retries
+from chronoduck.client.streams import AsyncBatchStream, AsyncRowStream
+from chronoduck.client.transaction import Transaction
+from chronoduck.errors import DuckDBException
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["AsyncClient"]
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A service by HTTP; a context manager, usable by many threads at once.
+
+    Every method raises the errors of ``chronoduck.errors``, those that the service itself raises, with
+    ``detail``, ``hint``, ``code`` and ``request_id``. What may be sent again is sent again, see
+    ``Retries``.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        token_file: Path | str | None = None,
+        timeout: float | None = None,
+        retries: Retries | None = None,
+        verify: ssl.SSLContext | str | bool = True,
+        trust_env: bool = False,
+    ) -> None:
+        """``url`` such as ``http://127.0.0.1:8000``; else ``CHRONODUCK_URL``.
+
+        ``token``, or what ``token_file`` holds, else ``CHRONODUCK_TOKEN``; none: only what is public.
+        ``timeout`` is the deadline of each statement in seconds, waiting included; else the service's.
+        ``verify``: a file of certificates to trust. ``trust_env``: the environment's proxies are used.
+        """
+        self._connection = Connection.of(url, token, token_file, timeout, retries)
+        self.url = self._connection.url
+        self._http = httpx2.AsyncClient(**self._connection.http_options(verify, trust_env))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # --- statements -----------------------------------------------------------------------------
+
+    async def query(
+        self,
+        sql: str,
+        params: Params = None,
+        *,
+        timeout: float | None = None,
+        max_rows: int | None = None,
+    ) -> Result:
+        """Return the rows of a statement: all of them, or the first ``max_rows``."""
+        return await self.send(calls.query(sql, params, timeout, max_rows))
+
+    async def arrow(
+        self,
+        sql: str,
+        params: Params = None,
+        *,
+        timeout: float | None = None,
+        max_rows: int | None = None,
+    ) -> pa.Table:
+        """Return the result of a statement as a ``pyarrow.Table``."""
+        return await self.send(calls.table(sql, params, timeout, max_rows))
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        sql: str,
+        params: Params = None,
+        *,
+        timeout: float | None = None,
+        max_rows: int | None = None,
+    ) -> AsyncIterator[AsyncRowStream]:
+        """Enter the rows of a statement, read while they are computed.
+
+        Leaving the block interrupts the statement if it is not at its end.
+        """
+        async with self.open(calls.stream(sql, params, timeout, max_rows, "json")) as response:
+            stream = AsyncRowStream(self.pieces(response))
+            await stream.begin()
+            yield stream
+
+    @asynccontextmanager
+    async def stream_arrow(
+        self,
+        sql: str,
+        params: Params = None,
+        *,
+        timeout: float | None = None,
+        max_rows: int | None = None,
+    ) -> AsyncIterator[AsyncBatchStream]:
+        """Enter the result of a statement as Arrow record batches, read while they are computed.
+
+        Leaving the block interrupts the statement if it is not at its end.
+        """
+        async with self.open(calls.stream(sql, params, timeout, max_rows, "arrow")) as response:
+            stream = AsyncBatchStream(self.pieces(response))
+            await stream.begin()
+            yield stream
+
+    async def execute(
+        self, sql: str, params: Params = None, *, timeout: float | None = None
+    ) -> int:
+        """Run a statement and return how many rows it changed."""
+        return calls.changed_rows(await self.send(calls.query(sql, params, timeout, None)))
+
+    async def batch(
+        self,
+        statements: Sequence[Statement],
+        *,
+        use_transaction: bool = True,
+        timeout: float | None = None,
+    ) -> list[Result]:
+        """Run statements, each a text or a pair with its parameters, in order: all or nothing.
+
+        Raises:
+            BatchError: one failed: ``index``, ``sql``, ``cause``, ``rolled_back``.
+        """
+        return await self.send(
+            calls.batch(statements, use_transaction=use_transaction, timeout=timeout)
+        )
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[Transaction]:
+        """Enter a block whose statements are sent together at its end, all or nothing.
+
+        They see each other's changes; ``results`` has what they answered after the block. Nothing is
+        sent when the block raises.
+        """
+        transaction = Transaction()
+        yield transaction
+        if transaction.statements:
+            transaction.results = await self.batch(transaction.statements, timeout=timeout)
+
+    async def template(self, name: str, /, **params: Any) -> Result:
+        """Return the result of a template."""
+        return await self.send(calls.template(name, params))
+
+    async def template_arrow(self, name: str, /, **params: Any) -> pa.Table:
+        """Return the result of a template as a ``pyarrow.Table``."""
+        return await self.send(calls.template_table(name, params))
+
+    # --- tables ---------------------------------------------------------------------------------
+
+    async def tables(self) -> list[dict[str, Any]]:
+        """Return the tables and views, each with ``schema``, ``name``, ``kind``, ``row_estimate``."""
+        return await self._list("/tables")
+
+    async def table(self, name: str) -> dict[str, Any]:
+        """Return a table's columns, size and a sample of its rows."""
+        return await self._dict(calls.answer(calls.table_path(name)))
+
+    async def insert(
+        self,
+        table: str,
+        data: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        format: str = "auto",  # noqa: A002 - the word of the API
+        mode: str = "append",
+        key: Sequence[str] = (),
+        create: bool = True,
+        on_error: str = "abort",
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> LoadSummary:
+        """Put rows into a table, in one transaction.
+
+        ``data``: rows (dicts, or tuples and ``columns``), a table of pyarrow, pandas or polars, a
+        file's path, or a file's bytes. ``mode``: ``append``, ``upsert`` (rows with the same ``key``, a
+        list of columns, are replaced) or ``replace`` (all are). ``create``: a missing table is made.
+        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``idempotency_key`` is what the
+        service knows a repeated insert by; every insert has one of its own otherwise.
+
+        Raises:
+            LoadError: the rows do not fit; nothing was inserted.
+        """
+        upload = upload_of(data, columns, format)
+        options = LoadOptions(mode, key, create, on_error, dry_run)
+        known_by = idempotency_key or uuid.uuid4().hex
+        return await self.send(calls.insert(table, upload, known_by, options))
+
+    async def load(
+        self,
+        path: Path | str,
+        *,
+        table: str = "pages_analytics",
+        format: str = "auto",  # noqa: A002 - the word of the API
+    ) -> LoadSummary:
+        """Load a file: captures (CDX, CDXJ), or Parquet, CSV and JSON into another ``table``."""
+        return await self.insert(table, Path(path), format=format)
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    async def start_job(
+        self,
+        sql: str,
+        params: Params = None,
+        *,
+        timeout: float | None = None,
+        max_rows: int | None = None,
+    ) -> AsyncJob:
+        """Begin a statement that may take longer than a request."""
+        return AsyncJob(self, await self.send(calls.start_job(sql, params, timeout, max_rows)))
+
+    async def export(
+        self,
+        sql: str,
+        params: Params = None,
+        *,
+        format: str = "parquet",  # noqa: A002 - the word of the API
+        partition_by: Sequence[str] = (),
+        name: str = "export",
+        timeout: float | None = None,
+    ) -> AsyncJob:
+        """Begin to write a result into files, which ``AsyncJob.download`` fetches when it has ended."""
+        wish = {"format": format, "partition_by": list(partition_by), "name": name}
+        return AsyncJob(self, await self.send(calls.export(sql, params, wish, timeout)))
+
+    async def jobs(self) -> list[AsyncJob]:
+        """Return the jobs that run, and those that ended a while ago, newest first."""
+        return [AsyncJob(self, fields) for fields in await self._list("/jobs")]
+
+    async def job(self, job_id: str) -> AsyncJob:
+        """Return one of them."""
+        return AsyncJob(self, await self.send(calls.answer(calls.job_path(job_id))))
+
+    # --- the service ----------------------------------------------------------------------------
+
+    async def health(self) -> dict[str, Any]:
+        """Return the health report, also of a service that is not healthy."""
+        return await self._dict(calls.answer("/health", is_checked=False))
+
+    async def statistics(self) -> dict[str, Any]:
+        """Return counters, durations, pool, breaker and memory."""
+        return await self._dict(calls.answer("/statistics"))
+
+    async def me(self) -> dict[str, Any]:
+        """Return who you are, your limits, and what you use of them."""
+        return await self._dict(calls.answer("/me"))
+
+    async def templates(self) -> list[dict[str, Any]]:
+        """Return the templates with their parameters."""
+        return await self._list("/templates")
+
+    async def running(self) -> list[dict[str, Any]]:
+        """Return the statements that wait or run now: your own, an admin's are all."""
+        return await self._list("/queries")
+
+    async def cancel(self, query_id: str) -> None:
+        """End a running statement; its caller gets a ``StatementCancelledError``."""
+        await self.send(calls.answer(calls.running_path(query_id), "DELETE"))
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def _dict(self, call: Call[Any]) -> dict[str, Any]:
+        fields: dict[str, Any] = await self.send(call)
+        return fields
+
+    async def _list(self, path: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = await self.send(calls.answer(path))
+        return items
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a request, again where that is right, and return what its answer tells."""
+        attempts = self._connection.retries.begin(call.repeat)
+        while True:
+            try:
+                with connection_errors(self.url):
+                    response = await self._http.send(self._request(call))
+                return call.answer(response)
+            except DuckDBException as failure:
+                wait = attempts.wait_after(failure)
+            await asyncio.sleep(wait)
+
+    @asynccontextmanager
+    async def open(self, call: Call[Any]) -> AsyncIterator[httpx2.Response]:
+        """Enter the answer of a request, not read yet; only its beginning is tried again."""
+        attempts = self._connection.retries.begin(call.repeat)
+        while True:
+            try:
+                response = await self._opened(call)
+                break
+            except DuckDBException as failure:
+                wait = attempts.wait_after(failure)
+            await asyncio.sleep(wait)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _opened(self, call: Call[Any]) -> httpx2.Response:
+        with connection_errors(self.url):
+            response = await self._http.send(self._request(call), stream=True)
+            if is_answer(response):
+                return response
+            await response.aread()
+        check(response, call.statements)
+        return response
+
+    async def pieces(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+        """Yield an answer's body piece by piece."""
+        with connection_errors(self.url):
+            async for piece in response.aiter_bytes():
+                yield piece
+
+    def _request(self, call: Call[Any]) -> httpx2.Request:
+        options = self._connection.request_options(call)
+        if call.upload is not None:
+            content = call.upload.content
+            options["content"] = content if isinstance(content, bytes) else async_blocks(content)
+        return self._http.build_request(**options)

@@ -1,0 +1,231 @@
+"""Group commit: the small bodies that come at the same time, in one transaction for each table.
+
+A commit costs a write to the disk and several milliseconds; many requests share it. Nobody waits for
+company: while one group is written the next one gathers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chronoduck.errors import (
+    DuckDBException,
+    DuckDBQueryError,
+    LoadError,
+    QueueFullError,
+    ServiceUnavailableError,
+    StatementCancelledError,
+    StatementTimeoutError,
+    TransactionConflictError,
+)
+from chronoduck.transfer.events import LoadSummary, answer_of
+from chronoduck.transfer.idempotency import RequestKey, keep_answers
+from chronoduck.transfer.small_rows import SmallRows
+from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table, quote_text
+from chronoduck.transfer.table_columns import TableColumn, match_columns
+from chronoduck.transfer.text_values import json_type, json_value
+
+__all__ = ["GroupCommit", "GroupedRows", "NotGroupedError"]
+
+_MAX_GROUP_REQUESTS = 1_000
+_MAX_GROUP_BYTES = 4_000_000
+_NOT_THE_ROWS = (StatementTimeoutError, StatementCancelledError, TransactionConflictError)
+
+
+class NotGroupedError(Exception):
+    """The rows did not go in as they are: what they are is for the loader of files to say."""
+
+
+@dataclass(frozen=True)
+class GroupedRows:
+    """Rows that are on the disk."""
+
+    summary: LoadSummary
+    engine_seconds: float
+    """This request's share of what its group took."""
+    group_size: int
+    """Requests in the transaction."""
+
+
+@dataclass
+class _Waiting:
+    rows: SmallRows
+    format: str
+    request: RequestKey | None
+    done: asyncio.Future[GroupedRows]
+    since: float
+
+
+class GroupCommit:
+    """Appends small bodies, each acknowledged when its transaction is committed.
+
+    Use from one event loop. ``limit``: requests that wait or are written at the same time.
+    """
+
+    def __init__(self, transact: Transact, limit: int) -> None:
+        self._transact = transact
+        self._limit = limit
+        self._waiting: dict[str, deque[_Waiting]] = defaultdict(deque)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._count = 0
+        self._is_closed = False
+        self.groups = 0
+        """Transactions committed."""
+        self.requests = 0
+        """Requests in them."""
+
+    async def append(
+        self, table: str, rows: SmallRows, format_: str, request: RequestKey | None = None
+    ) -> GroupedRows:
+        """Return when the rows are committed; those of a caller that leaves before are left out.
+
+        Raises:
+            NotGroupedError: they do not go in as they are; nothing of them was kept.
+            QueueFullError: too many wait.
+            DuckDBException: the transaction failed whatever its rows are.
+        """
+        if self._is_closed:
+            raise ServiceUnavailableError("the service is shutting down")
+        if self._count >= self._limit:
+            raise QueueFullError(
+                f"{self._count} small loads wait already",
+                hint="Send more rows in each; DUCKDB_INGEST_QUEUE sets the limit.",
+            )
+        done: asyncio.Future[GroupedRows] = asyncio.get_running_loop().create_future()
+        self._waiting[table].append(_Waiting(rows, format_, request, done, time.perf_counter()))
+        self._count += 1
+        if table not in self._tasks:
+            self._tasks[table] = asyncio.create_task(self._write(table))
+        try:
+            return await done
+        finally:
+            self._count -= 1
+
+    async def close(self) -> None:
+        """Refuse those that wait; what is being written has been awaited by its callers or is lost."""
+        self._is_closed = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- groups -------------------------------------------------------------------------------
+
+    async def _write(self, table: str) -> None:
+        """Write groups until nobody waits."""
+        group: list[_Waiting] = []
+        try:
+            while self._waiting[table]:
+                await asyncio.sleep(0)  # those that are being received in this round come along
+                group = self._take(table)
+                await self._write_group(table, group)
+        finally:
+            del self._tasks[table]
+            for left in (*group, *self._waiting.pop(table, ())):
+                if not left.done.done():
+                    left.done.set_exception(ServiceUnavailableError("the service is shutting down"))
+
+    def _take(self, table: str) -> list[_Waiting]:
+        waiting, size = self._waiting[table], 0
+        group: list[_Waiting] = []
+        while waiting and len(group) < _MAX_GROUP_REQUESTS and size < _MAX_GROUP_BYTES:
+            first = waiting.popleft()
+            if not first.done.done():  # else its caller has left
+                group.append(first)
+                size += first.rows.size
+        return group
+
+    async def _write_group(self, table: str, group: list[_Waiting]) -> None:
+        """Write a group; one that fails is halved until the bad request is alone."""
+        if not group:
+            return
+        try:
+            results = await self._transact(lambda session: _add(session, table, group))
+        except (DuckDBQueryError, LoadError) as error:
+            if isinstance(error, _NOT_THE_ROWS):
+                _fail(group, error)
+            elif len(group) == 1:
+                _fail(group, NotGroupedError())
+            else:
+                middle = len(group) // 2
+                await self._write_group(table, group[:middle])
+                await self._write_group(table, group[middle:])
+        except DuckDBException as error:
+            _fail(group, error)
+        else:
+            self.groups += 1
+            self.requests += len(group)
+            for waiting, result in zip(group, results, strict=True):
+                if not waiting.done.done():
+                    waiting.done.set_result(result)
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.done.done():
+            waiting.done.set_exception(copy.copy(error))
+
+
+def _add(session: SqlSession, table: str, group: Sequence[_Waiting]) -> list[GroupedRows]:
+    """Insert the rows of all, and keep the answers of those that have keys."""
+    began = time.perf_counter()
+    database = str(session.execute("SELECT current_database()")[0][0])
+    quoted = quote_table(table, database)
+    columns = _columns(session, quoted)
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for waiting in group:
+        alike[waiting.rows.names].extend(waiting.rows.documents)
+    for names, documents in alike.items():
+        statement = _insert(quoted, names, columns, table)
+        session.execute(statement, {"rows": f"[{','.join(documents)}]"})
+    now = time.perf_counter()
+    summaries = [_summary(waiting, table, now) for waiting in group]
+    answers = [
+        (waiting.request, answer_of((), summary))
+        for waiting, summary in zip(group, summaries, strict=True)
+        if waiting.request is not None
+    ]
+    if answers:
+        keep_answers(session, answers)
+    share = (time.perf_counter() - began) / len(group)
+    return [GroupedRows(summary, share, len(group)) for summary in summaries]
+
+
+def _columns(session: SqlSession, quoted: str) -> list[TableColumn]:
+    rows: list[Any] = session.execute(
+        'SELECT name, type, "notnull", dflt_value IS NOT NULL '
+        f"FROM pragma_table_info({quote_text(quoted)})"
+    )
+    return [
+        TableColumn(name, type_, not notnull, default) for name, type_, notnull, default in rows
+    ]
+
+
+def _insert(quoted: str, names: Sequence[str], columns: Sequence[TableColumn], table: str) -> str:
+    filled = match_columns(names, columns, table, "the body")
+    fields = ", ".join(f"{quote_name(each.source)} {json_type(each.column)}" for each in filled)
+    values = ", ".join(json_value(each.column, f"r.{quote_name(each.source)}") for each in filled)
+    listed = ", ".join(quote_name(each.column.name) for each in filled)
+    return (
+        f"INSERT INTO {quoted} ({listed}) SELECT {values} "
+        f"FROM (SELECT unnest(CAST($rows::JSON AS STRUCT({fields})[])) AS r)"
+    )
+
+
+def _summary(waiting: _Waiting, table: str, now: float) -> LoadSummary:
+    return LoadSummary(
+        bytes_read=waiting.rows.size,
+        lines=0,
+        rows_added=len(waiting.rows.documents),
+        duplicates=0,
+        rejected=0,
+        seconds=round(now - waiting.since, 3),
+        table=table,
+        format=waiting.format,
+    )

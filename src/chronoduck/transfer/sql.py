@@ -1,0 +1,67 @@
+"""What the statements of a load are made of, and what runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import pyarrow as pa
+
+from chronoduck.errors import LoadError
+from chronoduck.own_schema import OWN_SCHEMA
+
+__all__ = ["SqlSession", "Transact", "quote_name", "quote_table", "quote_text", "split_table"]
+
+T = TypeVar("T")
+
+
+class SqlSession(Protocol):
+    """Runs statements on one connection, inside a transaction."""
+
+    def execute(
+        self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None
+    ) -> list[tuple[object, ...]]: ...
+
+    def scan(self, name: str, reader: pa.RecordBatchReader) -> None:
+        """Have ``name`` stand for the reader's rows, which can be read once."""
+
+
+class Transact(Protocol):
+    """Runs a function in a worker thread inside one transaction, and commits or rolls back."""
+
+    def __call__(self, work: Callable[[SqlSession], T], /) -> Awaitable[T]: ...
+
+
+def quote_name(name: str) -> str:
+    """Return a name as SQL, whatever it is made of."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """Return a text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def split_table(table: str) -> tuple[str, str]:
+    """Return schema and name of ``table`` or ``schema.table``.
+
+    Raises:
+        LoadError: a part is empty, there are more than two, or the schema is the service's own.
+    """
+    parts = table.split(".")
+    if len(parts) > 2 or not all(parts):
+        raise LoadError(f"{table!r} is not a table name", hint="Write table or schema.table.")
+    schema, name = parts if len(parts) == 2 else ("main", parts[0])
+    if schema.lower() == OWN_SCHEMA:
+        raise LoadError(f"the tables of {OWN_SCHEMA} are written by the service alone")
+    return schema, name
+
+
+def quote_table(table: str, database: str) -> str:
+    """Return ``table`` or ``schema.table`` of a database as SQL, every part quoted.
+
+    Raises:
+        LoadError: it is no name of a table that can be loaded.
+    """
+    # A schema's name could be that of another catalogue, such as one of a narrowed key.
+    return ".".join(quote_name(part) for part in (database, *split_table(table)))
