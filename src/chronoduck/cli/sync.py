@@ -79,7 +79,7 @@ def _run_here(target: Target, names: list[str]) -> list[Outcome]:
     async def work() -> list[Outcome]:
         outcomes: list[Outcome] = []
         async with DuckDBService(settings) as service:
-            syncs, jobs = await service.syncs(), await service.jobs()
+            syncs, jobs = (await service.parts()).syncs, (await service.parts()).jobs
             begun = [(name, syncs.begin(name)) for name in syncs.names(names)]
             with progress_bar() as show:
                 for name, job in begun:
@@ -155,7 +155,7 @@ def _status_here(target: Target) -> list[dict[str, Any]]:
 
     async def work() -> list[dict[str, Any]]:
         async with DuckDBService(settings) as service:
-            return await (await service.syncs()).describe()
+            return await (await service.parts()).syncs.describe()
 
     return asyncio.run(work())
 
