@@ -19,6 +19,7 @@ from chronoduck.replication.opening import open_archive
 from chronoduck.settings import ReplicaSettings, load_settings
 from tests.docs.machine import Machine, until
 from tests.fault.volumes import fill
+from tests.postgres import postgres_or_skip
 
 __all__ = ["DISASTERS", "ROWS", "Disaster"]
 
@@ -265,6 +266,30 @@ def _delete_everything(machine: Machine) -> None:
 BREAKER = {"DUCKDB_BREAKER_FAILURE_THRESHOLD": "2"}
 SMALL = {"DUCKDB_WORKER_THREADS": "2", "DUCKDB_QUEUE_SIZE": "2", "DUCKDB_MAX_CONNECTIONS": "4"}
 
+
+@contextmanager
+def _let_a_sync_fail(machine: Machine) -> Iterator[None]:
+    with postgres_or_skip() as server:
+        source = server.create_database("platform")
+        source.sql("CREATE TABLE pages (id INT PRIMARY KEY); INSERT INTO pages VALUES (1)")
+        etc = machine.root / "etc"
+        (etc / "dsn").write_text(source.dsn)
+        (etc / "dsn").chmod(0o600)
+        (etc / "sync.toml").write_text(
+            f'[source.platform]\ndsn_file = "{etc}/dsn"\n'
+            '[sync.pages]\nsource = "platform"\ntable = "public.pages"\ntarget = "pages"\n'
+            'mode = "full"\n'
+        )
+        with (etc / "duckdb.env").open("a") as settings:
+            settings.write(f"DUCKDB_SYNC_FILE={etc}/sync.toml\n")
+        machine.run("systemctl restart chrono-scraper")
+        server.stop()
+        for _ in range(3):
+            assert machine.attempt("chronoduck sync run").returncode != 0
+        server.start()
+        yield
+
+
 DISASTERS: dict[str, list[Disaster]] = {
     "service-down": [Disaster(_open_the_breaker, "unhealthy\nThe circuit breaker", BREAKER)],
     "service-missing": [Disaster(Machine.kill, "failed")],
@@ -289,6 +314,7 @@ DISASTERS: dict[str, list[Disaster]] = {
     "replica-lag": [Disaster(_unmount_the_replica, "! .*Mount it again", mounted_replica=True)],
     "replica-refused": [Disaster(_another_writer, "! .* is written by another service")],
     "replica-mismatch": [Disaster(_put_an_older_file, "the replica")],
+    "sync-failing": [Disaster(_let_a_sync_fail, "failed 3 times[\\s\\S]*what to do")],
     "backup-old": [Disaster(_lose_backups, "backups")],
     "database-corrupt": [
         Disaster(_damage_a_block, "1 blocks of the database file are damaged"),
