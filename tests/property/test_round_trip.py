@@ -1,4 +1,4 @@
-"""Every type out by the formats of results and in again by loads; where a format cannot, it says so."""
+"""Every type out by results and exports and in again by loads, but what a format cannot hold."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ MEDIA_TYPES = {
     "ndjson": "application/x-ndjson",
     "csv": "text/csv",
 }
+WAYS = st.sampled_from(["result", "export"])
 PROFILE = settings(
     max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
@@ -60,6 +61,7 @@ class Trip:
             memory_limit="500MB",
             worker_threads=2,
             ballast_size=0,
+            export={"url": str(directory / "exports")},
         )
         self.service = DuckDBService(self.settings)
         self.app = create_app(self.service)
@@ -78,26 +80,40 @@ class Trip:
         self.runner.run(self._lifespan.__aexit__(None, None, None))
         self.runner.close()
 
-    def check(self, type_: str, values: list[str]) -> None:
-        """Send the values out and in by every format that can hold them."""
-        self.runner.run(self._check(type_, values))
+    def check(self, way: str, type_: str, values: list[str]) -> None:
+        """Send the values out, as a result or an export, and in by every format that can hold them."""
+        self.runner.run(self._check(way, type_, values))
 
-    async def _check(self, type_: str, values: list[str]) -> None:
+    async def _check(self, way: str, type_: str, values: list[str]) -> None:
         for table in ("src", "dst"):
             await self.service.execute_query(f"CREATE OR REPLACE TABLE {table} (n INT, x {type_})")
         rows = ", ".join(f"({n}, {value})" for n, value in enumerate(values))
         await self.service.execute_query(f"INSERT INTO src VALUES {rows}")
         for format_ in MEDIA_TYPES:
             if holds(format_, type_, values):
-                await self._there_and_back(format_)
+                out = await (self._result if way == "result" else self._export)(format_)
+                assert out.status_code == 200, out.text
+                await self._back(format_, out)
 
-    async def _there_and_back(self, format_: str) -> None:
-        out = await self.client.post(
+    async def _result(self, format_: str) -> httpx2.Response:
+        return await self.client.post(
             "/query",
             params={"format": format_},
             json={"query": "FROM src", "json_numbers": "safe"},
         )
-        assert out.status_code == 200, out.text
+
+    async def _export(self, format_: str) -> httpx2.Response:
+        format_ = "json" if format_ == "ndjson" else format_
+        begun = await self.client.post("/exports", json={"query": "FROM src", "format": format_})
+        assert begun.status_code == 202, begun.text
+        registry = (await self.service.parts()).jobs
+        job = await registry.wait(registry.get(begun.json()["id"]), 60)
+        assert job.result is not None, job.error
+        return await self.client.get(
+            f"/exports/{job.id}/files/{job.result['files'][0]['name']}",
+        )
+
+    async def _back(self, format_: str, out: httpx2.Response) -> None:
         back = await self.client.post(
             "/tables/dst/rows",
             params={"mode": "replace"},
@@ -127,12 +143,16 @@ def columns(draw: st.DrawFn, types: Any) -> tuple[str, list[str]]:
 
 
 @PROFILE
-@given(column=columns(FLAT))
-def test_flat_values_come_back_as_they_went(trip: Trip, column: tuple[str, list[str]]) -> None:
-    trip.check(*column)
+@given(way=WAYS, column=columns(FLAT))
+def test_flat_values_come_back_as_they_went(
+    trip: Trip, way: str, column: tuple[str, list[str]]
+) -> None:
+    trip.check(way, *column)
 
 
 @PROFILE
-@given(column=columns(TYPES))
-def test_nested_values_come_back_as_they_went(trip: Trip, column: tuple[str, list[str]]) -> None:
-    trip.check(*column)
+@given(way=WAYS, column=columns(TYPES))
+def test_nested_values_come_back_as_they_went(
+    trip: Trip, way: str, column: tuple[str, list[str]]
+) -> None:
+    trip.check(way, *column)
