@@ -100,6 +100,9 @@ class PostgresServer:
             "unix_socket_directories": str(self.directory),
             "fsync": "off",
             "shared_buffers": "32MB",
+            "wal_level": "logical",
+            "max_replication_slots": "100",
+            "max_wal_senders": "0",
         }
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(

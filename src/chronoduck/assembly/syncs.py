@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from chronoduck.assembly.capture_run import CaptureRun
 from chronoduck.assembly.schedule import Schedule
 from chronoduck.assembly.sync_run import SyncRun, SyncTransactions
 from chronoduck.errors import DuckDBException
@@ -124,7 +125,8 @@ class Syncs:
         source = self._declared.source[declared.source]
         state = states.get(declared.name, SyncState(declared.name))
         directory = self._spool_directory / f"{self._mark}-{declared.name}"
-        run = SyncRun(self._settings, declared, source, state, self._transactions, directory)
+        kind = CaptureRun if declared.mode == "cdc" else SyncRun
+        run = kind(self._settings, declared, source, state, self._transactions, directory)
         try:
             ended = states[declared.name] = await run.run(show)
         except DuckDBException as error:
@@ -189,6 +191,8 @@ class Syncs:
             "next_at": None if next_at is None else next_at.isoformat(),
             "job": job.id if job is not None and not job.has_ended else None,
             "watermark": state.watermark,
+            "slot": state.capture.slot if state.capture is not None else None,
+            "lag_bytes": state.capture.lag_bytes if state.capture is not None else None,
             "as_of": state.as_of,
             "lag_seconds": _age(state.as_of),
             "last_run_at": state.last_run_at,

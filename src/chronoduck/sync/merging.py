@@ -12,9 +12,19 @@ from chronoduck.sync.failures import SyncDataError
 from chronoduck.sync.source import quoted
 from chronoduck.sync.target import TargetColumn, TargetPlan
 
-__all__ = ["Merged", "TableSession", "delete_missing", "describe", "has_rows", "merge", "replace"]
+__all__ = [
+    "Merged",
+    "TableSession",
+    "apply_changes",
+    "delete_missing",
+    "describe",
+    "has_rows",
+    "merge",
+    "replace",
+]
 
 _BATCH, _ROWS = "chronoduck_sync_batch", "chronoduck_sync_rows"
+_KEYS = "chronoduck_sync_keys"
 _COLUMNS = """
 SELECT column_name, data_type FROM duckdb_columns()
 WHERE database_name = current_database() AND schema_name = $schema AND table_name = $table
@@ -124,6 +134,29 @@ def delete_missing(session: TableSession, plan: TargetPlan, keys: pa.Table | Non
             )
         )
     )
+
+
+def apply_changes(
+    session: TableSession, plan: TargetPlan, keys: pa.Table, rows: pa.Table | None
+) -> Merged:
+    """Have rows with these keys be the given ones: others are deleted.
+
+    Deleted first: a row may have another's key now, or another's unique value.
+    """
+    name = _name(session, plan)
+    session.scan(_KEYS, keys)
+    gone = _cast(plan.key, _KEYS)
+    if rows is not None:
+        session.scan(_BATCH, rows)
+        gone += f" EXCEPT {_cast(plan.key, _BATCH)}"
+    owned, params = _owned(plan, "t", " AND ")
+    deleted = _count(
+        session.execute(
+            f"DELETE FROM {name} AS t USING ({gone}) r WHERE {_same_key(plan.key)}{owned}", params
+        )
+    )
+    merged = Merged(deleted=deleted)
+    return merged if rows is None else merged + merge(session, plan, rows)
 
 
 def _name(session: TableSession, plan: TargetPlan) -> str:
