@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from typing import Any
@@ -77,7 +76,12 @@ async def test_inserts_updates_deletes_and_changed_keys_follow_and_nothing_else_
         source.sql("DELETE FROM items WHERE id BETWEEN 20 AND 29")
         source.sql("BEGIN; INSERT INTO items VALUES (5000, 'x'); ROLLBACK")
         ended = await run_sync(service, "items")
-        assert (ended["read"], ended["added"], ended["changed"], ended["deleted"]) == (12, 2, 10, 11)
+        assert (ended["read"], ended["added"], ended["changed"], ended["deleted"]) == (
+            12,
+            2,
+            10,
+            11,
+        )
         await assert_same(service, source)
         assert slots(source) == [(await status_of(service))["slot"]]
 
@@ -209,7 +213,9 @@ async def test_tables_of_large_values_composite_keys_and_partitions_follow(
 async def test_a_table_without_a_key_of_its_own_follows_by_its_whole_rows(
     source: SourceDatabase, make_service: MakeService
 ) -> None:
-    source.sql("CREATE TABLE items (id bigint, v text); INSERT INTO items VALUES (1, 'a'), (2, 'b')")
+    source.sql(
+        "CREATE TABLE items (id bigint, v text); INSERT INTO items VALUES (1, 'a'), (2, 'b')"
+    )
     async with make_service(ITEMS) as service:
         error = await run_sync(service, "items", "failed")
         assert error["code"] == "sync_drift"

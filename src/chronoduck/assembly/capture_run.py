@@ -14,6 +14,7 @@ from chronoduck.assembly.sync_run import SyncRun
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.service.jobs import Progress
+from chronoduck.sync import SyncDriftError
 from chronoduck.sync.merging import (
     Merged,
     TableSession,
@@ -72,8 +73,14 @@ class CaptureRun(SyncRun):
 
     async def _known_watermark(self) -> str | None:
         capture = self.state.capture
-        if capture is None or capture.source != self._declared.source:
+        if capture is None:
             return None
+        if capture.source != self._declared.source:
+            raise SyncDriftError(
+                f"sync {self._declared.name} has the slot {capture.slot} in the source "
+                f"{capture.source}, where PostgreSQL keeps its log for it",
+                hint=f"Run `chronoduck sync drop {self._declared.name}` first.",
+            )
         if capture.publication != self._publication:
             return None
         return await super()._known_watermark()
@@ -115,9 +122,7 @@ class CaptureRun(SyncRun):
         """
         before, name = self.state.capture, self._declared.name.replace("-", "_")
         slot = f"chronoduck_{name[:40]}_{secrets.token_hex(4)}"
-        old: tuple[str, ...] = ()
-        if before is not None and before.source == self._declared.source:
-            old = (before.slot, *before.old_slots)
+        old = () if before is None else (before.slot, *before.old_slots)
         capture = Capture(self._declared.source, slot, self._publication, old)
         state = self.state = replace(self.state, capture=capture, watermark=None)
         await self._transactions.run(lambda session: save_state(session, state))
