@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.postgres import SourceDatabase
+from tests.postgres import SourceDatabase, postgres_or_skip
 from tests.server import run_cli
 from tests.sync.running import SOURCE, MakeService, run_sync
 from tests.sync.test_capture import ITEMS, TABLE, assert_same, content, publish, slots, status_of
@@ -199,3 +200,28 @@ async def test_the_owner_of_the_table_need_prepare_nothing_and_drop_leaves_nothi
     assert source.sql("SELECT pubname FROM pg_publication") == []
     again = run_cli(tmp_path, "sync", "drop", "items", **options)
     assert again.returncode == 66
+
+
+async def test_a_server_that_does_not_write_such_a_log_is_told_of(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with postgres_or_skip() as server:
+        source = server.create_database("plain")
+        source.sql("ALTER ROLE reader REPLICATION;" + TABLE + ROWS)
+        publish(source, "items")
+        monkeypatch.setenv("TEST_PLATFORM_DSN", source.dsn)
+        async with make_service(ITEMS) as service:
+            server.stop()
+            server.start(wal_level="replica")
+            error = await run_sync(service, "items", "failed")
+            assert "ALTER SYSTEM SET wal_level = 'logical'" in error["hint"]
+            server.stop()
+            server.start()
+            await run_sync(service, "items")
+            await assert_same(service, source)
+            server.stop(signal.SIGQUIT)
+            server.start()
+            source.sql("DELETE FROM items WHERE id = 3")
+            ended = await run_sync(service, "items")
+            assert not ended["notes"]
+            await assert_same(service, source)

@@ -149,6 +149,7 @@ class CaptureRun(SyncRun):
         elif self._adds_to_rows and await self._has_other_columns(plan):
             await self._commit_whole(plan, rows, state)
         else:
+            self._checks_key = not found["is_keyed"]
             await self._replace(plan, rows, state)
         self.state = state
 

@@ -24,6 +24,7 @@ from chronoduck.sync import SourceDeclaration, SyncDataError, SyncDeclaration, S
 from chronoduck.sync.merging import (
     Merged,
     TableSession,
+    check_target_key,
     delete_missing,
     describe,
     has_rows,
@@ -117,6 +118,8 @@ class SyncRun:
         self._merged = Merged()
         self._adds_to_rows = False
         """The target has rows already, so that the first run has to look for each key."""
+        self._checks_key = False
+        """Rows that are replaced whole must have a key, and the source does not see to it."""
         self.state = state
 
     async def run(self, show: Progress) -> SyncState:
@@ -251,6 +254,8 @@ class SyncRun:
     async def _replace(self, plan: TargetPlan, pieces: list[Piece], state: SyncState) -> None:
         def work(session: TableSession) -> Merged:
             merged = replace_rows(session, plan, [piece.table for piece in pieces])
+            if self._checks_key:
+                check_target_key(session, plan)
             save_state(session, state)
             return merged
 

@@ -163,6 +163,7 @@ class _Run:
             "lsn": reached,
             "as_of": as_of.isoformat(),
             "shape": found.mark,
+            "is_keyed": found.is_keyed,
             "notes": notes,
         }
 

@@ -16,6 +16,7 @@ __all__ = [
     "Merged",
     "TableSession",
     "apply_changes",
+    "check_target_key",
     "delete_missing",
     "describe",
     "has_rows",
@@ -96,7 +97,7 @@ def merge(session: TableSession, plan: TargetPlan, table: pa.Table) -> Merged:
     name = _name(session, plan)
     session.scan(_BATCH, table)
     session.execute(f"CREATE OR REPLACE TEMP TABLE {_ROWS} AS {_cast(plan.columns, _BATCH)}")
-    _check_key(session, plan, _ROWS)
+    _check_key(session, plan, f"temp.{_ROWS}")
     owned, params = _owned(plan, "t", " AND ")
     same = _same_key(plan.key)
     others = [each for each in plan.columns if each not in plan.key]
@@ -206,11 +207,24 @@ def _value(alias: str, column: TargetColumn) -> str:
     return f"{name}::VARCHAR" if "INTERVAL" in column.type else name
 
 
-def _check_key(session: TableSession, plan: TargetPlan, rows: str) -> None:
+def check_target_key(session: TableSession, plan: TargetPlan) -> None:
+    """See that no two of the sync's rows have the same key.
+
+    Raises:
+        SyncDataError: the key is empty somewhere, or not unique.
+    """
+    where, params = _owned(plan, "t")
+    _check_key(session, plan, f"{_name(session, plan)} t{where}", params)
+
+
+def _check_key(
+    session: TableSession, plan: TargetPlan, rows: str, params: dict[str, object] | None = None
+) -> None:
     names = ", ".join(quoted(each.name) for each in plan.key)
     empty = " OR ".join(f"{quoted(each.name)} IS NULL" for each in plan.key)
     total, unique, missing = session.execute(
-        f"SELECT count(*), count(DISTINCT ({names})), count(*) FILTER ({empty}) FROM temp.{rows}"
+        f"SELECT count(*), count(DISTINCT ({names})), count(*) FILTER ({empty}) FROM {rows}",
+        params,
     )[0]
     words = ", ".join(each.source for each in plan.key)
     if missing:

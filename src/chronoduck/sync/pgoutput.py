@@ -87,8 +87,8 @@ class Changes:
         Raises:
             SyncSourceError: it is not one of version 1.
         """
-        kind = message[0]
         try:
+            kind = message[0]
             if kind == 0x42:
                 self._begin(message)
             elif kind == 0x52:
@@ -100,7 +100,7 @@ class Changes:
                 self._truncate(message)
             elif kind not in _IDLE_KINDS:
                 raise ValueError(f"a message of the kind {chr(kind)!r}")
-        except (struct.error, IndexError, ValueError) as error:
+        except (struct.error, LookupError, ValueError) as error:
             raise SyncSourceError(
                 f"the log of PostgreSQL holds what is not understood: {error}",
                 hint="The rows are as they were. Is the slot's plugin pgoutput?",
@@ -152,6 +152,10 @@ class Changes:
                 new = found
             else:
                 raise ValueError(f"a row of the kind {chr(part)!r}")
+        if (new is None) != (message[0] == 0x44) or (message[0] == 0x49 and old is not None):
+            raise ValueError(f"a change of the kind {chr(message[0])!r} without its rows")
+        if new is None and old is None:
+            raise ValueError("a change without a row")
         if new is not None and old is not None:
             new = [was if now is _UNCHANGED else now for was, now in zip(old, new, strict=True)]
         for found_key in (old, new):

@@ -95,6 +95,8 @@ class TableShape:
     rows: int
     types: dict[str, str]
     """Types of all columns as SQL."""
+    is_keyed: bool
+    """PostgreSQL itself sees to it that the sync's key is unique."""
 
 
 def default_publication(sync: str) -> str:
@@ -124,9 +126,10 @@ def prepare_publication(
             hint='Use mode = "incremental" or "full".',
         )
     columns = [row[0] for row in connection.rows(_IDENTITY.format(table))]
-    if identity != "f" and (missing := [each for each in declared.key if each not in columns]):
+    if identity != "f" and set(declared.key) != set(columns):
         raise SyncDriftError(
-            f"the log does not tell {', '.join(missing)} of rows that are deleted from {text}",
+            f"the log does not tell {', '.join(declared.key)} of rows that are deleted from {text}, "
+            "or it is not unique",
             hint=f"Let key be the primary key ({', '.join(columns) or 'there is none'}), or "
             f"ALTER TABLE {relation_of(declared)} REPLICA IDENTITY FULL.",
         )
@@ -190,4 +193,11 @@ def find_shape(
     names = ", ".join(map(literal, columns))
     parts, mark, rows = connection.rows(_SHAPE.format(table, names))[0]
     types = dict(connection.rows(_TYPES.format(table)))
-    return TableShape(frozenset(map(int, parts.split(","))), mark, int(rows or 0), types)
+    identity = {row[0] for row in connection.rows(_IDENTITY.format(table))}
+    return TableShape(
+        frozenset(map(int, parts.split(","))),
+        mark,
+        int(rows or 0),
+        types,
+        identity == set(declared.key),
+    )
