@@ -140,15 +140,15 @@ async def _change(
     source.sql(CHANGES.format(number=number, rows=figures.rows, columns=COLUMNS))
     figures.growing.append(await _run(service, "growing", figures))
     figures.captured.append(await _run(service, "captured", figures))
-    last = (await (await service.syncs()).describe())[2]["last"]
+    last = (await (await service.parts()).syncs.describe())[2]["last"]
     figures.changed = last["added"] + last["changed"] + last["deleted"]
 
 
 async def _run(service: DuckDBService, name: str, figures: Figures) -> float:
     started = time.perf_counter()
-    job = (await service.syncs()).begin(name)
+    job = (await service.parts()).syncs.begin(name)
     while not job.has_ended:
-        await (await service.jobs()).wait(job, 0.1)
+        await (await service.parts()).jobs.wait(job, 0.1)
         for child in psutil.Process().children():
             resident = child.memory_info().rss if child.is_running() else 0
             figures.reader_mb = max(figures.reader_mb, resident / 1e6)

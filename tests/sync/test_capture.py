@@ -48,7 +48,7 @@ async def assert_same(service: DuckDBService, source: SourceDatabase) -> None:
 
 
 async def status_of(service: DuckDBService) -> dict[str, Any]:
-    return (await (await service.syncs()).describe())[0]
+    return (await (await service.parts()).syncs.describe())[0]
 
 
 def slots(source: SourceDatabase) -> list[str]:

@@ -183,7 +183,7 @@ async def test_the_owner_of_the_table_need_prepare_nothing_and_drop_leaves_nothi
         await run_sync(service, "items")
     assert source.sql("SELECT pubname FROM pg_publication") == [["chronoduck_items"]]
     async with make_service("") as service:
-        orphans = await (await service.syncs()).orphans()
+        orphans = await (await service.parts()).syncs.orphans()
         assert [each["sync"] for each in orphans] == ["items"]
         assert orphans[0]["slot"] == slots(source)[0]
         health = await service.health_check()

@@ -56,9 +56,8 @@ async def in_this_process(
 
 async def open_transactions(service: DuckDBService) -> SyncTransactions:
     """Return what runs a sync's transactions, with the state's table."""
-    runner = await service.runner()
-    assert service._parts is not None
-    transactions = SyncTransactions(runner, service._parts.queries)
+    parts = await service.parts()
+    transactions = SyncTransactions(parts.runner, parts.queries)
     await transactions.run(prepare_state)
     return transactions
 

@@ -153,7 +153,7 @@ async def test_a_sync_runs_at_its_times(source: SourceDatabase, make_service: Ma
     source.sql(TABLE)
     async with make_service(ITEMS.replace("*/5 * * * *", "* * * * * *")) as service:
         for _ in range(300):
-            status = (await (await service.syncs()).describe())[0]
+            status = (await (await service.parts()).syncs.describe())[0]
             if status["last_success_at"]:
                 break
             await asyncio.sleep(0.1)
@@ -194,7 +194,10 @@ def test_commands_run_show_and_plan_syncs_without_a_service(
         (SOURCE + ITEMS.replace('"items"', '"a.b.c"'), "schema.table"),
         (SOURCE + ITEMS.replace('cursor = "updated_at"', ""), "needs key and cursor"),
         (SOURCE + ITEMS + "colour = 1", "sync.items.colour"),
-        (SOURCE + ITEMS + 'mode = "cdc"', "sync.items.mode"),
+        (SOURCE + ITEMS + 'mode = "stream"', "sync.items.mode"),
+        (SOURCE + ITEMS + 'mode = "cdc"', "leave cursor and deletes out"),
+        (SOURCE + ITEMS + 'publication = "p"', "publication belongs to mode"),
+        (SOURCE + ITEMS.replace('key = ["id"]', 'mode = "cdc"'), "needs a table and its key"),
         ("[source.a]\ndsn = 'postgresql://u:secret@h/d'", "source.a.dsn"),
         ("[source.a]", "dsn_env or dsn_file"),
         ("not toml", "cannot be read"),

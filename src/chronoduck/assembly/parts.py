@@ -93,6 +93,8 @@ class Parts:
     guard: DiskGuard
     compaction: Compaction
     statistics: StatementStatistics
+    started_at: float
+    """``time.monotonic()``."""
 
     @classmethod
     def build(
@@ -205,6 +207,7 @@ class Parts:
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
             statistics=statistics,
+            started_at=time.monotonic(),
         )
 
     async def abandon(self, grace_seconds: float) -> None:

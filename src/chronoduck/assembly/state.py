@@ -4,58 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from chronoduck.assembly.backups import Backups
-from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.parts import Parts
-from chronoduck.assembly.syncs import Syncs
-from chronoduck.engine.checkpoints import Checkpointer
-from chronoduck.engine.disk_guard import DiskGuard
 from chronoduck.engine.memory import MemoryBudget, memory_budget
-from chronoduck.engine.ping import EnginePing, PingResult
+from chronoduck.engine.ping import PingResult
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.reports import Reports, StatementView
 from chronoduck.monitoring.restarts import RestartHistory
-from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.breaker import CircuitBreaker
-from chronoduck.service.session import EngineAccess
 from chronoduck.settings import Settings
 
-__all__ = ["EngineState", "StateView", "make_reports"]
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """The open engine."""
-
-    access: EngineAccess
-    ping: EnginePing
-    checkpointer: Checkpointer
-    link: ReplicatorLink | None
-    backups: Backups
-    drills: Drills
-    syncs: Syncs
-    guard: DiskGuard
-    started_at: float
-    """``time.monotonic()``."""
-
-    @classmethod
-    def of(cls, parts: Parts, started_at: float) -> Self:
-        """Return the state of open parts."""
-        return cls(
-            parts.access,
-            parts.ping,
-            parts.checkpointer,
-            parts.link,
-            parts.backups,
-            parts.drills,
-            parts.syncs,
-            parts.guard,
-            started_at,
-        )
+__all__ = ["StateView", "make_reports"]
 
 
 class StateView:
@@ -67,7 +28,7 @@ class StateView:
         breaker: CircuitBreaker,
         budget: MemoryBudget,
         restarts: RestartHistory,
-        current: Callable[[], EngineState | None],
+        current: Callable[[], Parts | None],
         audit_status: Callable[[], dict[str, Any]],
     ) -> None:
         self._settings = settings
@@ -191,7 +152,7 @@ def make_reports(
     settings: Settings,
     breaker: CircuitBreaker,
     restarts: RestartHistory,
-    current: Callable[[], EngineState | None],
+    current: Callable[[], Parts | None],
     audit_status: Callable[[], dict[str, Any]],
     statements: StatementView,
 ) -> Reports:

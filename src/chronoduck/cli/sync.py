@@ -80,7 +80,7 @@ def _run_here(target: Target, names: list[str]) -> list[Outcome]:
     async def work() -> list[Outcome]:
         outcomes: list[Outcome] = []
         async with DuckDBService(settings) as service:
-            syncs, jobs = await service.syncs(), await service.jobs()
+            syncs, jobs = (await service.parts()).syncs, (await service.parts()).jobs
             begun = [(name, syncs.begin(name)) for name in syncs.names(names)]
             with progress_bar() as show:
                 for name, job in begun:
@@ -146,8 +146,8 @@ def _drop_here(target: Target, name: str, forget: bool) -> dict[str, Any]:
 
     async def work() -> dict[str, Any]:
         async with DuckDBService(settings) as service:
-            job = await (await service.syncs()).drop(name, forget=forget)
-            await (await service.jobs()).wait(job)
+            job = await (await service.parts()).syncs.drop(name, forget=forget)
+            await (await service.parts()).jobs.wait(job)
             if job.error:
                 raise error_of(job.error)
             return job.result or {}
@@ -207,7 +207,7 @@ def _status_here(target: Target) -> tuple[list[dict[str, Any]], list[dict[str, A
 
     async def work() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         async with DuckDBService(settings) as service:
-            syncs = await service.syncs()
+            syncs = (await service.parts()).syncs
             return await syncs.describe(), await syncs.orphans()
 
     return asyncio.run(work())

@@ -24,7 +24,7 @@ async def list_syncs(request: Request, caller: Admin) -> Response:
 
     ``orphans`` are slots that syncs have left in PostgreSQL.
     """
-    syncs = await service_of(request).syncs()
+    syncs = (await service_of(request).parts()).syncs
     return JsonResponse({"syncs": await syncs.describe(), "orphans": await syncs.orphans()})
 
 
@@ -40,7 +40,7 @@ async def run_syncs(request: Request, caller: Admin) -> Response:
     """Begin the named syncs, or all; one that runs already is named with its job."""
     body = await read_body(request, SyncRequest)
     service = service_of(request)
-    syncs = await service.syncs()
+    syncs = (await service.parts()).syncs
     jobs, running = [], []
     for name in syncs.names(body.names):
         try:
@@ -68,6 +68,6 @@ async def drop_sync(
 ) -> Response:
     """Begin to drop the slot and the publication of a sync; rows here stay."""
     service = service_of(request)
-    job = await (await service.syncs()).drop(name, forget=forget)
+    job = await (await service.parts()).syncs.drop(name, forget=forget)
     service.audit.act("sync_dropped", caller, sync=name, job=job.id)
     return job_response(request, job, caller)
