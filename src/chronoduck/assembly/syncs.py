@@ -70,8 +70,9 @@ class Syncs:
         self._log = get_logger("sync")
 
     def start(self) -> None:
-        """Begin to follow the schedules; without any, slots that were left are still looked for."""
-        self._looking = asyncio.create_task(self._look())
+        """Begin to follow the schedules; a source without syncs may hold a slot of an earlier one."""
+        if self._declared.source:
+            self._looking = asyncio.create_task(self._look())
         for schedule in self._schedules.values():
             schedule.start()
 

@@ -23,6 +23,7 @@ __all__ = ["Capture", "SourceLog"]
 
 Show = Callable[[str, int, int], None]
 _IN_USE, _MISSING, _FORBIDDEN, _TOO_MANY = "55006", "42704", "42501", "53400"
+_TIMED_OUT = "57014"
 _OLDEST_SERVER = 130_000
 _FREE_SECONDS = 30.0
 """How long to wait for a killed reader's backend, which holds the slot until it notices."""
@@ -268,6 +269,8 @@ def _explained(error: SyncSourceError) -> SyncSourceError:
         _FORBIDDEN: "ALTER ROLE ... REPLICATION for the user of the connection string (of a managed "
         "service: GRANT rds_replication or its like).",
         _TOO_MANY: "Raise max_replication_slots of PostgreSQL, or drop slots that nobody needs.",
+        _TIMED_OUT: "A new slot waits for the transactions that are under way: see the oldest in "
+        "pg_stat_activity, or raise the source's statement_timeout.",
         _IN_USE: "Something reads from the slot: pg_replication_slots has its process.",
     }
     told = SyncSourceError(error.detail, hint=hints.get(error.sqlstate, error.hint))
