@@ -93,13 +93,17 @@ class PostgresServer:
         )
         assert done.returncode == 0, done.stderr
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def start(self, **more: str) -> None:
+        """Start it, with settings beside the usual ones, and wait until it answers."""
         options = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(self.directory),
             "fsync": "off",
             "shared_buffers": "32MB",
+            "wal_level": "logical",
+            "max_replication_slots": "100",
+            "max_wal_senders": "0",
+            **more,
         }
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -36,6 +36,13 @@ table = "pages"
 target = "growing"
 key = ["id"]
 cursor = "updated_at"
+deletes = "key-diff"
+[sync.captured]
+source = "platform"
+table = "pages"
+target = "captured"
+mode = "cdc"
+key = ["id"]
 """
 TABLE = """
 CREATE TABLE pages (
@@ -52,7 +59,18 @@ FROM generate_series(1::bigint, {rows}) i;
 ALTER TABLE pages ADD PRIMARY KEY (id);
 CREATE INDEX ON pages (updated_at);
 VACUUM ANALYZE pages;
+ALTER ROLE reader REPLICATION;
+CREATE PUBLICATION chronoduck_captured FOR TABLE pages (id);
 """
+COLUMNS = """url, capture_time, status, mime, length, title, language, word_count, quality_score, digest,
+    project_id"""
+CHANGES = """
+UPDATE pages SET title = title || '!', updated_at = now() WHERE id % 100 = {number};
+DELETE FROM pages WHERE id % 100 = 50 + {number};
+INSERT INTO pages SELECT {rows} + ({number} + 1) * {rows} / 100 + id / 100, {columns}, now()
+FROM pages WHERE id % 100 = 80 AND id <= {rows};
+"""
+"""Of 1 % of the rows each; an insert has the values of a row that is there."""
 
 
 @dataclass
@@ -63,7 +81,9 @@ class Figures:
     whole: list[float] = field(default_factory=list)
     extension: list[float] = field(default_factory=list)
     growing: list[float] = field(default_factory=list)
+    captured: list[float] = field(default_factory=list)
     changed: int = 0
+    equal: bool = False
     reader_mb: float = 0.0
 
     @property
@@ -100,24 +120,28 @@ async def _measure(server: PostgresServer, name: str, rows: int, rounds: int) ->
         )
         async with DuckDBService(settings) as service:
             await _run(service, "growing", figures)
+            await _run(service, "captured", figures)
             for number in range(rounds):
                 figures.whole.append(await _run(service, "whole", figures))
                 await service.execute_query("DROP TABLE whole")
-                figures.extension.append(_extension(place / f"{number}.db"))
-                figures.growing.append(await _grow(service, source, number, figures))
+                figures.extension.append(_extension(place / f"{number}.db", "copy", "pages"))
+                await _change(service, source, number, figures)
+        figures.equal = all(
+            _extension(settings.database_path, "compare", name) == 0
+            for name in ("growing", "captured")
+        )
     return figures
 
 
-async def _grow(
+async def _change(
     service: DuckDBService, source: SourceDatabase, number: int, figures: Figures
-) -> float:
-    """Change 1 % of the rows and have them follow."""
-    source.sql(
-        f"UPDATE pages SET title = title || '!', updated_at = now() WHERE id % 100 = {number}"
-    )
-    seconds = await _run(service, "growing", figures)
-    figures.changed = (await (await service.parts()).syncs.describe())[1]["last"]["changed"]
-    return seconds
+) -> None:
+    """Update, delete and add 1 % of the rows each, and have them follow in both ways."""
+    source.sql(CHANGES.format(number=number, rows=figures.rows, columns=COLUMNS))
+    figures.growing.append(await _run(service, "growing", figures))
+    figures.captured.append(await _run(service, "captured", figures))
+    last = (await (await service.parts()).syncs.describe())[2]["last"]
+    figures.changed = last["added"] + last["changed"] + last["deleted"]
 
 
 async def _run(service: DuckDBService, name: str, figures: Figures) -> float:
@@ -133,9 +157,9 @@ async def _run(service: DuckDBService, name: str, figures: Figures) -> float:
     return time.perf_counter() - started
 
 
-def _extension(file: Path) -> float:
+def _extension(file: Path, task: str, table: str) -> float:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.sync.extension", file, "pages"],
+        [sys.executable, "-m", "benchmarks.sync.extension", file, task, table],
         capture_output=True,
         text=True,
         check=True,
@@ -147,26 +171,28 @@ def _page(measured: list[Figures], rounds: int) -> str:
     lines = [
         "# Syncs from PostgreSQL, measured\n",
         "Made by `make bench-sync`.\n",
-        f"Machine: {describe_machine()}; PostgreSQL 15 on the same CPUs.\n",
+        f"Machine: {describe_machine()}, load {os.getloadavg()[2]:.1f} at the end; PostgreSQL 15 on the "
+        "same CPUs.\n",
         f"A table of 13 columns (170 bytes a row), the medians of {rounds} rounds, in turn. A sync is "
         "measured as a user sees it: with the start of the reading process, in one transaction, to the "
         "end of a checkpoint. DuckDB's extension runs `CREATE TABLE AS` in a process that is there "
         "already, and a checkpoint.\n",
-        "| rows | full sync, s | rows/s | DuckDB's extension, s | rows/s | ratio | 1 % changed, s "
-        "| rows changed | reader's memory, MB |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| rows | full sync, s | rows/s | DuckDB's extension, s | rows/s | ratio | incremental and "
+        "key-diff, s | cdc, s | rows changed | equal | reader's memory, MB |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for each in measured:
         whole, extension = statistics.median(each.whole), statistics.median(each.extension)
         lines.append(
             f"| {each.rows:,} | {whole:.1f} | {each.rows / whole:,.0f} | {extension:.1f} "
             f"| {each.rows / extension:,.0f} | {each.ratio:.2f} | {statistics.median(each.growing):.1f} "
-            f"| {each.changed:,} | {each.reader_mb:.0f} |"
+            f"| {statistics.median(each.captured):.1f} | {each.changed:,} "
+            f"| {'row for row' if each.equal else 'NO'} | {each.reader_mb:.0f} |"
         )
     lines.append(
-        "\nThe ratio is the rows/s of a full sync over those of the extension. The extension reads a "
-        "table by several connections, and a sync reads one "
-        "snapshot by one connection.\n"
+        "\nThe ratio is the rows/s of a full sync over those of the extension. Both changing syncs "
+        "follow 1 % of the rows by UPDATE, 1 % by DELETE and 1 % by INSERT; equal means that in the end "
+        "no row is in the source and not in the targets, or the other way round (EXCEPT ALL).\n"
     )
     return "\n".join(lines)
 

@@ -1,4 +1,7 @@
-"""``python -m benchmarks.sync.extension FILE TABLE``: DuckDB's extension copies a table; prints seconds.
+"""``python -m benchmarks.sync.extension FILE TASK TABLE``: what DuckDB's extension does.
+
+``copy``: copies a table of the source, and prints seconds. ``compare``: prints how many rows of the
+file's table are not in the source's ``pages``, or the other way round.
 
 The connection string is in ``BENCH_DSN``; the database's threads are those that the service has.
 """
@@ -17,7 +20,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    file, table = sys.argv[1:]
+    file, task, table = sys.argv[1:]
     found = find_spec("duckdb_extension_postgres_scanner")
     if found is None or not found.submodule_search_locations:
         raise SystemExit("duckdb-extension-postgres-scanner is not installed")
@@ -27,9 +30,19 @@ def main() -> None:
         connection.execute(f"LOAD '{extension}'")
         started = time.perf_counter()
         connection.execute(f"ATTACH '{os.environ['BENCH_DSN']}' AS pg (TYPE postgres, READ_ONLY)")
+        if task == "compare":
+            connection.execute(f"SET temp_directory = '{file}.tmp'")
+            there, here = "FROM pg.public.pages", f"FROM {table}"
+            print(sum(_different(connection, *pair) for pair in ((there, here), (here, there))))
+            return
         connection.execute(f"CREATE TABLE copied AS FROM pg.public.{table}")
         connection.execute("CHECKPOINT")
         print(time.perf_counter() - started)
+
+
+def _different(connection: duckdb.DuckDBPyConnection, one: str, other: str) -> int:
+    rows = connection.execute(f"SELECT count(*) FROM ({one} EXCEPT ALL {other})").fetchone()
+    return int(rows[0]) if rows else 0
 
 
 if __name__ == "__main__":

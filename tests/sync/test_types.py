@@ -96,6 +96,9 @@ NOTED = {
 FULL = 'source = "platform"\nmode = "full"\n'
 
 
+CAPTURED = 'source = "platform"\nmode = "cdc"\nkey = ["id"]\n'
+
+
 def fill(source: SourceDatabase) -> None:
     columns = ", ".join(f"c{index} {row[0]}" for index, row in enumerate(TYPES))
     values = ", ".join("'" + row[1].replace("'", "''") + "'" for row in TYPES)
@@ -127,6 +130,45 @@ async def test_every_type_arrives_whole_and_what_is_kept_as_text_is_said(
         for index, row in enumerate(TYPES):
             is_said = f"c{index} (" in said
             assert is_said == (row[0] in NOTED), row
+
+
+async def test_what_the_log_brings_is_what_a_full_sync_brings(
+    source: SourceDatabase, make_service: MakeService
+) -> None:
+    """Rows that are inserted, updated and have another key later, of every type."""
+    fill(source)
+    source.sql(
+        "ALTER ROLE reader REPLICATION; CREATE PUBLICATION chronoduck_captured FOR TABLE every"
+    )
+    text = (
+        f'[sync.whole]\n{FULL}table = "every"\ntarget = "whole"\n'
+        f'[sync.captured]\n{CAPTURED}table = "every"\ntarget = "captured"\n'
+    )
+    names = [f"c{index}" for index in range(len(TYPES))]
+    async with make_service(text) as service:
+        await run_sync(service, "captured")
+        listed = ", ".join(names)
+        for number, name in enumerate(names):
+            source.sql(
+                f"INSERT INTO every (id, {name}) SELECT {10 + number}, {name} FROM every WHERE id = 1"
+            )
+        source.sql(f"INSERT INTO every (id, {listed}) SELECT 3, {listed} FROM every WHERE id = 1")
+        source.sql("UPDATE every SET id = 4 WHERE id = 1")
+        source.sql(
+            f"UPDATE every e SET ({listed}) = (SELECT {listed} FROM every WHERE id = 4) WHERE id = 2"
+        )
+        ended = await run_sync(service, "captured")
+        assert (ended["added"], ended["changed"], ended["deleted"]) == (2 + len(names), 1, 1)
+        assert "whole table" not in " ".join(ended["notes"])
+        await run_sync(service, "whole")
+        described = [
+            (await service.execute_query(f"DESCRIBE {name}")).data for name in ("whole", "captured")
+        ]
+        assert described[0] == described[1]
+        texts = "SELECT id, COLUMNS(* EXCLUDE id)::VARCHAR FROM"
+        for one, other in (("whole", "captured"), ("captured", "whole")):
+            different = f"{texts} {one} EXCEPT ALL {texts} {other}"
+            assert (await service.execute_query(different)).data == []
 
 
 async def test_lists_hold_their_values(source: SourceDatabase, make_service: MakeService) -> None:

@@ -24,6 +24,7 @@ from chronoduck.sync import SourceDeclaration, SyncDataError, SyncDeclaration, S
 from chronoduck.sync.merging import (
     Merged,
     TableSession,
+    check_target_key,
     delete_missing,
     describe,
     has_rows,
@@ -35,7 +36,7 @@ from chronoduck.sync.merging import (
 from chronoduck.sync.spool import Manifest, Piece, Spool
 from chronoduck.sync.state import SyncState, save_state
 from chronoduck.sync.target import TargetPlan, plan_target, split_name
-from chronoduck.tasks.process import run_task
+from chronoduck.tasks.process import Relay, run_task
 
 __all__ = ["SyncRun", "SyncTransactions"]
 
@@ -113,9 +114,12 @@ class SyncRun:
         self._watermark: str | None = None
         """Where this run began; None: at the first row."""
         self._plan: TargetPlan | None = None
+        self._notes: tuple[str, ...] = ()
         self._merged = Merged()
         self._adds_to_rows = False
         """The target has rows already, so that the first run has to look for each key."""
+        self._checks_key = False
+        """Rows that are replaced whole must have a key, and the source does not see to it."""
         self.state = state
 
     async def run(self, show: Progress) -> SyncState:
@@ -137,25 +141,17 @@ class SyncRun:
             await asyncio.shield(remove)
 
     async def _run(self, show: Progress) -> SyncState:
-        started, declared = time.monotonic(), self._declared
+        started = time.monotonic()
         self._watermark = await self._known_watermark()
 
         async def relay(step: str, done: int, total: int) -> None:
             show(step, done, total)
             await self._take_ready()
 
-        found = await self._read(
-            self._settings,
-            "read_source",
-            relay,
-            sync=declared.model_dump(mode="json"),
-            source=self._source.model_dump(mode="json"),
-            directory=str(self._spool.directory),
-            watermark=self._watermark,
-        )
+        found = await self._read_all(relay)
         await self._take_ready()
         show("merging", found["rows"], found["rows"])
-        await self._finish(found["watermark"])
+        await self._finish(found)
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         assert self._plan is not None  # noqa: S101 - the manifest was there
         state = self.state.ended(
@@ -165,11 +161,23 @@ class SyncRun:
             last_success_at=now,
             last_seconds=round(time.monotonic() - started, 3),
             last_read=found["rows"],
-            notes=self._plan.notes,
+            notes=(*self._notes, *self._plan.notes),
         )
         await self._transact(lambda session: save_state(session, state))
         self.state = state
         return state
+
+    async def _read_all(self, relay: Relay) -> dict[str, Any]:
+        """Have the source read to its end, and return what the reader found."""
+        return await self._read(
+            self._settings,
+            "read_source",
+            relay,
+            sync=self._declared.model_dump(mode="json"),
+            source=self._source.model_dump(mode="json"),
+            directory=str(self._spool.directory),
+            watermark=self._watermark,
+        )
 
     async def _known_watermark(self) -> str | None:
         """Return how far the rows in the target go; None if they are gone or of other columns."""
@@ -186,6 +194,7 @@ class SyncRun:
             manifest = await asyncio.to_thread(self._spool.read_manifest)
             if manifest is None:
                 return
+            self._notes += manifest.notes
             self._plan = await self._prepare(manifest)
         if self._watermark is not None:
             for piece in await asyncio.to_thread(self._spool.take_rows):
@@ -203,7 +212,7 @@ class SyncRun:
             return plan, plan.create is None and has_rows(session, plan)
 
         plan, self._adds_to_rows = await self._transactions.run(look)
-        deletes = declared.mode == "full" or declared.deletes == "key-diff"
+        deletes = declared.mode != "incremental" or declared.deletes == "key-diff"
         is_strange = state.target != declared.target and not declared.constants
         if self._adds_to_rows and self._watermark is None and deletes and is_strange:
             raise SyncDriftError(
@@ -224,14 +233,14 @@ class SyncRun:
         )
         return plan
 
-    async def _finish(self, watermark: str | None) -> None:
+    async def _finish(self, found: dict[str, Any]) -> None:
         """Do what can be done only once everything was read."""
-        plan, declared = self._plan, self._declared
+        plan, declared, watermark = self._plan, self._declared, found["watermark"]
         assert plan is not None  # noqa: S101 - the manifest was there
         if self._watermark is None:
             pieces = await asyncio.to_thread(self._spool.take_rows)
             if declared.mode == "full" or not self._adds_to_rows:
-                await self._replace(plan, pieces, watermark)
+                await self._replace(plan, pieces, replace(self.state, watermark=watermark))
             else:
                 for piece in pieces:
                     await self._merge(plan, piece, None)
@@ -242,11 +251,11 @@ class SyncRun:
             )
         self.state = replace(self.state, watermark=watermark)
 
-    async def _replace(self, plan: TargetPlan, pieces: list[Piece], watermark: str | None) -> None:
-        state = replace(self.state, watermark=watermark)
-
+    async def _replace(self, plan: TargetPlan, pieces: list[Piece], state: SyncState) -> None:
         def work(session: TableSession) -> Merged:
             merged = replace_rows(session, plan, [piece.table for piece in pieces])
+            if self._checks_key:
+                check_target_key(session, plan)
             save_state(session, state)
             return merged
 

@@ -7,19 +7,29 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from chronoduck.assembly.capture_run import CaptureRun
 from chronoduck.assembly.schedule import Schedule
 from chronoduck.assembly.sync_run import SyncRun, SyncTransactions
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.service.jobs import Job, JobRegistry, Progress
 from chronoduck.settings import Settings
-from chronoduck.sync import SyncDeclaration, SyncFile, SyncNotFoundError
+from chronoduck.sync import SyncDeclaration, SyncFile, SyncNotFoundError, SyncSourceError
 from chronoduck.sync.merging import TableSession
-from chronoduck.sync.state import SyncState, prepare_state, read_states, save_state
+from chronoduck.sync.slot import Capture
+from chronoduck.sync.state import (
+    SyncState,
+    forget_state,
+    prepare_state,
+    read_states,
+    save_state,
+)
+from chronoduck.tasks.process import run_task
 from chronoduck.transfer.schema import PLATFORM_TABLES, SCHEMA_STATEMENTS
 
 __all__ = ["Syncs"]
@@ -60,8 +70,8 @@ class Syncs:
         self._log = get_logger("sync")
 
     def start(self) -> None:
-        """Begin to follow the schedules."""
-        if self._declared.sync:
+        """Begin to follow the schedules; a source without syncs may hold a slot of an earlier one."""
+        if self._declared.source:
             self._looking = asyncio.create_task(self._look())
         for schedule in self._schedules.values():
             schedule.start()
@@ -124,7 +134,8 @@ class Syncs:
         source = self._declared.source[declared.source]
         state = states.get(declared.name, SyncState(declared.name))
         directory = self._spool_directory / f"{self._mark}-{declared.name}"
-        run = SyncRun(self._settings, declared, source, state, self._transactions, directory)
+        kind = CaptureRun if declared.mode == "cdc" else SyncRun
+        run = kind(self._settings, declared, source, state, self._transactions, directory)
         try:
             ended = states[declared.name] = await run.run(show)
         except DuckDBException as error:
@@ -148,6 +159,57 @@ class Syncs:
             "seconds": ended.last_seconds,
             "notes": list(ended.notes),
         }
+
+    async def drop(self, name: str, *, forget: bool = False) -> Job:
+        """Begin to drop the slot and the publication that a sync has in PostgreSQL.
+
+        A declared one begins anew at its next run. ``forget``: only no longer know of them, when
+        the source is no more.
+
+        Raises:
+            SyncNotFoundError: it has none.
+            JobConflictError: it runs.
+        """
+        states = await self._known()
+        state = states.get(name)
+        if state is None or state.capture is None:
+            raise SyncNotFoundError(
+                f"sync {name[:60]} has no slot in PostgreSQL",
+                hint="`chronoduck sync status` names those that have.",
+            )
+        known, capture = state, state.capture
+
+        async def work(show: Progress) -> dict[str, Any]:
+            dropped = {} if forget else await self._drop(name, capture, show)
+            if name in self._declared.sync:
+                kept = states[name] = replace(known, capture=None, watermark=None)
+                await self._transactions.run(lambda session: save_state(session, kept))
+            else:
+                await self._transactions.run(lambda session: forget_state(session, name))
+                states.pop(name, None)
+            return {"sync": name, "slots": [], "has_dropped_publication": False, **dropped}
+
+        return self._jobs.start(f"sync {name}", work)
+
+    async def _drop(self, name: str, capture: Capture, show: Progress) -> dict[str, Any]:
+        async def relay(step: str, done: int, total: int) -> None:
+            show(step, done, total)
+
+        source = self._declared.source.get(capture.source)
+        if source is None:
+            slots = ", ".join((capture.slot, *capture.old_slots))
+            raise SyncSourceError(
+                f"the source {capture.source} of sync {name} is not declared any more",
+                hint="Declare it again. Or run SELECT pg_drop_replication_slot(...) there for "
+                f"{slots}, and then `chronoduck sync drop {name} --forget`.",
+            )
+        return await run_task(
+            self._settings,
+            "drop_capture",
+            relay,
+            source=source.model_dump(mode="json"),
+            capture=capture.as_dict(),
+        )
 
     async def _prepare(self, target: str) -> None:
         """Make what the service itself defines: the platform's tables have columns of loads, too."""
@@ -174,6 +236,29 @@ class Syncs:
             await self._known()
         return [self._describe(each) for each in self._declared.sync.values()]
 
+    async def orphans(self) -> list[dict[str, Any]]:
+        """Return the slots of syncs that are no longer ``cdc``: PostgreSQL keeps its log for them."""
+        await self._known()
+        return [
+            {
+                "sync": state.name,
+                "source": capture.source,
+                "slot": capture.slot,
+                "publication": capture.publication,
+                "lag_bytes": capture.lag_bytes,
+                "hint": f"`chronoduck sync drop {state.name}` drops it.",
+            }
+            for state, capture in self._orphans()
+        ]
+
+    def _orphans(self) -> list[tuple[SyncState, Capture]]:
+        found = []
+        for state in (self._states or {}).values():
+            declared = self._declared.sync.get(state.name)
+            if state.capture is not None and (declared is None or declared.mode != "cdc"):
+                found.append((state, state.capture))
+        return found
+
     def _describe(self, declared: SyncDeclaration) -> dict[str, Any]:
         state = (self._states or {}).get(declared.name, SyncState(declared.name))
         next_at = self._schedules[declared.name].next_at
@@ -189,6 +274,8 @@ class Syncs:
             "next_at": None if next_at is None else next_at.isoformat(),
             "job": job.id if job is not None and not job.has_ended else None,
             "watermark": state.watermark,
+            "slot": state.capture.slot if state.capture is not None else None,
+            "lag_bytes": _lag(state),
             "as_of": state.as_of,
             "lag_seconds": _age(state.as_of),
             "last_run_at": state.last_run_at,
@@ -206,13 +293,19 @@ class Syncs:
         }
 
     def get_status(self) -> list[dict[str, Any]]:
-        """Return what health and metrics need of each; no words of PostgreSQL are in it."""
+        """Return what health and metrics need of each; no words of PostgreSQL are in it.
+
+        Of a sync that has left a slot in PostgreSQL, too.
+        """
+        orphans = {state.name for state, _ in self._orphans()}
         return [
             {
                 "name": name,
+                "is_orphan": name in orphans,
                 "is_running": (job := self._running.get(name)) is not None and not job.has_ended,
                 "last_success_at": state.last_success_at,
                 "lag_seconds": _age(state.as_of),
+                "lag_bytes": _lag(state),
                 "failures": state.failures,
                 "error": state.error["code"] if state.error else "",
                 "is_overdue": self._is_overdue(name, state),
@@ -221,13 +314,14 @@ class Syncs:
                 "total_rows": state.total_rows,
                 "seconds": state.last_seconds,
             }
-            for name in self._declared.sync
+            for name in [*self._declared.sync, *sorted(orphans - set(self._declared.sync))]
             for state in [(self._states or {}).get(name, SyncState(name))]
         ]
 
     def _is_overdue(self, name: str, state: SyncState) -> bool:
         """Whether two of the schedule's times have passed without a success."""
-        interval = self._schedules[name].interval_seconds
+        schedule = self._schedules.get(name)
+        interval = None if schedule is None else schedule.interval_seconds
         if interval is None:
             return False
         last = self._since
@@ -238,6 +332,10 @@ class Syncs:
 
 def _beginner(syncs: Syncs, name: str) -> Any:
     return lambda: syncs.begin(name)
+
+
+def _lag(state: SyncState) -> int | None:
+    return None if state.capture is None else state.capture.lag_bytes
 
 
 def _age(moment: str | None) -> float | None:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from cronsim import CronSim
@@ -19,7 +20,7 @@ from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_targe
 from chronoduck.client.problems import error_of
 from chronoduck.errors import DuckDBException
 from chronoduck.sync import SyncDataError, read_sync_file
-from chronoduck.units import format_seconds
+from chronoduck.units import format_bytes, format_seconds
 
 __all__ = ["app"]
 
@@ -113,33 +114,84 @@ def _print_outcome(name: str, facts: dict[str, Any] | None, error: DuckDBExcepti
         console.print(f"  {note}", markup=False, soft_wrap=True)
 
 
+@app.command("drop")
+def drop(
+    name: Annotated[str, typer.Argument(help="A sync that has a slot in PostgreSQL.")],
+    forget: Annotated[
+        bool, typer.Option(help="Only forget the slot: its source is no more.")
+    ] = False,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Drop the slot and publication that a cdc sync has in PostgreSQL; the rows here stay."""
+    target = find_target(database, None, None)
+    if target.service is not None:
+        path = f"/sync/{quote(name, safe='')}"
+        job = target.service.call("DELETE", path, params={"forget": forget})
+        with progress_bar() as show:
+            facts = follow_job(target.service, job, show)
+    else:
+        facts = _drop_here(target, name, forget)
+    if as_json:
+        print_json(facts)
+        return
+    console.print(f"{name}: dropped {', '.join(facts['slots']) or 'nothing: no slot was there'}")
+    if not forget and not facts["has_dropped_publication"]:
+        console.print("  the publication stays: its owner may drop it", soft_wrap=True)
+
+
+def _drop_here(target: Target, name: str, forget: bool) -> dict[str, Any]:
+    settings = target.own_settings.model_copy(update={"sync_file": target.settings.sync_file})
+    record_locally(settings, "sync_dropped", sync=name)
+
+    async def work() -> dict[str, Any]:
+        async with DuckDBService(settings) as service:
+            job = await (await service.parts()).syncs.drop(name, forget=forget)
+            await (await service.parts()).jobs.wait(job)
+            if job.error:
+                raise error_of(job.error)
+            return job.result or {}
+
+    return asyncio.run(work())
+
+
 @app.command("status")
 def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Show how far each sync is, how its last run went and when the next one is."""
     target = find_target(database, None, None)
     if target.service is not None:
-        syncs = target.service.call("GET", "/sync")["syncs"]
+        found = target.service.call("GET", "/sync")
+        syncs, orphans = found["syncs"], found["orphans"]
     else:
-        syncs = _status_here(target)
+        syncs, orphans = _status_here(target)
     if as_json:
         print_json(syncs)
         return
     print_table(
-        ("sync", "target", "state", "lag", "watermark", "changed last", "next run"),
+        ("sync", "target", "state", "lag", "log kept", "watermark", "changed last", "next run"),
         [
             (
                 each["name"],
                 each["target"],
                 _state(each),
                 None if each["lag_seconds"] is None else format_seconds(each["lag_seconds"]),
+                None if each["lag_bytes"] is None else format_bytes(each["lag_bytes"]),
                 each["watermark"],
                 f"{each['last']['added'] + each['last']['changed'] + each['last']['deleted']:,}",
                 each["next_at"],
             )
             for each in syncs
         ],
-        numeric=(False, False, False, True, False, True),
+        numeric=(False, False, False, True, True, False, True),
     )
+    for orphan in orphans:
+        console.print(
+            f"{orphan['sync']}: PostgreSQL keeps its log for the slot {orphan['slot']} in "
+            f"{orphan['source']}, and no sync follows it",
+            markup=False,
+            soft_wrap=True,
+        )
+        console.print(f"  what to do: {orphan['hint']}", markup=False, soft_wrap=True)
     for each in syncs:
         if each["error"]:
             console.print(
@@ -150,12 +202,13 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
             console.print(f"{each['name']}: {note}", markup=False, soft_wrap=True)
 
 
-def _status_here(target: Target) -> list[dict[str, Any]]:
+def _status_here(target: Target) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     settings = target.own_settings.model_copy(update={"sync_file": target.settings.sync_file})
 
-    async def work() -> list[dict[str, Any]]:
+    async def work() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         async with DuckDBService(settings) as service:
-            return await (await service.parts()).syncs.describe()
+            syncs = (await service.parts()).syncs
+            return await syncs.describe(), await syncs.orphans()
 
     return asyncio.run(work())
 

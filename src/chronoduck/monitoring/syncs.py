@@ -16,6 +16,7 @@ _REPEATEDLY = 3
 _GAUGES = {
     "running": ("is_running", "1 while a sync runs."),
     "lag_seconds": ("lag_seconds", "Age of the moment of the source that a target shows."),
+    "lag_bytes": ("lag_bytes", "Log that PostgreSQL kept for a cdc sync at its last run."),
     "consecutive_failures": ("failures", "Runs that failed since the last success."),
     "last_duration_seconds": ("seconds", "How long the last successful run took."),
 }
@@ -34,6 +35,8 @@ def sync_finding(syncs: Sequence[Mapping[str, Any]]) -> Finding:
             troubles.append(f"{each['name']} failed {each['failures']} times ({each['error']})")
         elif each["is_overdue"]:
             troubles.append(f"{each['name']} missed two of its times")
+        if each["is_orphan"]:
+            troubles.append(f"{each['name']} has left a slot, for which PostgreSQL keeps its log")
     if not troubles:
         return Finding("sync", Status.HEALTHY)
     return Finding(

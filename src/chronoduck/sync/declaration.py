@@ -16,7 +16,7 @@ from pydantic import model_validator as validator
 
 from chronoduck.errors import SettingsError
 from chronoduck.own_schema import OWN_SCHEMA
-from chronoduck.units import parse_seconds
+from chronoduck.units import parse_bytes, parse_seconds
 
 __all__ = ["SourceDeclaration", "SyncDeclaration", "SyncFile", "read_sync_file"]
 
@@ -43,6 +43,10 @@ def _table(value: str) -> str:
     if value.lower().startswith(f"{OWN_SCHEMA}."):
         raise ValueError(f"the tables of {OWN_SCHEMA} are written by the service alone")
     return value
+
+
+def _bytes(value: Any) -> Any:
+    return parse_bytes(value) if isinstance(value, str) else value
 
 
 _Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
@@ -83,6 +87,8 @@ class SourceDeclaration(_Declared):
     """Size of the pieces that rows come in; a few of them are in memory at once."""
     batch_rows: Annotated[int, Field(ge=1_000, le=10_000_000)] = 200_000
     """Rows of one transaction of an incremental sync, about."""
+    max_lag: Annotated[int, BeforeValidator(_bytes), Field(ge=1_048_576)] = 8 * 1024**3
+    """Bytes of PostgreSQL's log that a cdc sync may be behind: beyond, it begins anew."""
 
     @validator(mode="after")
     def _one_dsn(self) -> SourceDeclaration:
@@ -99,7 +105,7 @@ class SyncDeclaration(_Declared):
     table: _Table | None = None
     query: str | None = None
     target: _Table
-    mode: Literal["full", "incremental"] = "incremental"
+    mode: Literal["full", "incremental", "cdc"] = "incremental"
     key: tuple[str, ...] = ()
     """Columns that are unique together."""
     cursor: str | None = None
@@ -107,6 +113,8 @@ class SyncDeclaration(_Declared):
     overlap: _Seconds = 60.0
     """How far before the watermark a run begins again, for rows that were committed late."""
     deletes: Literal["ignore", "key-diff"] = "ignore"
+    publication: str = ""
+    """Of a cdc sync, if another made it; empty: ``chronoduck_NAME``, made if it is not there."""
     schedule: Annotated[str, AfterValidator(_crontab)] = ""
     """When it runs, as in a crontab (UTC); empty is only on demand."""
     columns: dict[str, str] = {}
@@ -130,7 +138,18 @@ class SyncDeclaration(_Declared):
             raise ValueError("an incremental sync needs key and cursor")
         if self.mode == "full" and self.deletes != "ignore":
             raise ValueError("a full sync replaces everything: leave deletes out")
+        self._check_capture()
         return self
+
+    def _check_capture(self) -> None:
+        if self.mode != "cdc":
+            if self.publication:
+                raise ValueError('publication belongs to mode = "cdc"')
+            return
+        if self.table is None or not self.key:
+            raise ValueError("a cdc sync needs a table and its key")
+        if self.cursor or self.deletes != "ignore":
+            raise ValueError("a cdc sync follows the log: leave cursor and deletes out")
 
     @property
     def fingerprint(self) -> str:

@@ -39,6 +39,8 @@ class SyncSourceError(DuckDBException):
     http_status = 502
     exit_code = 69
     retryable = True
+    sqlstate = ""
+    """PostgreSQL's code of the error, where it has one."""
 
 
 class SyncDriftError(DuckDBException):

@@ -12,9 +12,20 @@ from chronoduck.sync.failures import SyncDataError
 from chronoduck.sync.source import quoted
 from chronoduck.sync.target import TargetColumn, TargetPlan
 
-__all__ = ["Merged", "TableSession", "delete_missing", "describe", "has_rows", "merge", "replace"]
+__all__ = [
+    "Merged",
+    "TableSession",
+    "apply_changes",
+    "check_target_key",
+    "delete_missing",
+    "describe",
+    "has_rows",
+    "merge",
+    "replace",
+]
 
 _BATCH, _ROWS = "chronoduck_sync_batch", "chronoduck_sync_rows"
+_KEYS = "chronoduck_sync_keys"
 _COLUMNS = """
 SELECT column_name, data_type FROM duckdb_columns()
 WHERE database_name = current_database() AND schema_name = $schema AND table_name = $table
@@ -86,7 +97,7 @@ def merge(session: TableSession, plan: TargetPlan, table: pa.Table) -> Merged:
     name = _name(session, plan)
     session.scan(_BATCH, table)
     session.execute(f"CREATE OR REPLACE TEMP TABLE {_ROWS} AS {_cast(plan.columns, _BATCH)}")
-    _check_key(session, plan, _ROWS)
+    _check_key(session, plan, f"temp.{_ROWS}")
     owned, params = _owned(plan, "t", " AND ")
     same = _same_key(plan.key)
     others = [each for each in plan.columns if each not in plan.key]
@@ -124,6 +135,29 @@ def delete_missing(session: TableSession, plan: TargetPlan, keys: pa.Table | Non
             )
         )
     )
+
+
+def apply_changes(
+    session: TableSession, plan: TargetPlan, keys: pa.Table, rows: pa.Table | None
+) -> Merged:
+    """Have rows with these keys be the given ones: others are deleted.
+
+    Deleted first: a row may have another's key now, or another's unique value.
+    """
+    name = _name(session, plan)
+    session.scan(_KEYS, keys)
+    gone = _cast(plan.key, _KEYS)
+    if rows is not None:
+        session.scan(_BATCH, rows)
+        gone += f" EXCEPT {_cast(plan.key, _BATCH)}"
+    owned, params = _owned(plan, "t", " AND ")
+    deleted = _count(
+        session.execute(
+            f"DELETE FROM {name} AS t USING ({gone}) r WHERE {_same_key(plan.key)}{owned}", params
+        )
+    )
+    merged = Merged(deleted=deleted)
+    return merged if rows is None else merged + merge(session, plan, rows)
 
 
 def _name(session: TableSession, plan: TargetPlan) -> str:
@@ -173,11 +207,24 @@ def _value(alias: str, column: TargetColumn) -> str:
     return f"{name}::VARCHAR" if "INTERVAL" in column.type else name
 
 
-def _check_key(session: TableSession, plan: TargetPlan, rows: str) -> None:
+def check_target_key(session: TableSession, plan: TargetPlan) -> None:
+    """See that no two of the sync's rows have the same key.
+
+    Raises:
+        SyncDataError: the key is empty somewhere, or not unique.
+    """
+    where, params = _owned(plan, "t")
+    _check_key(session, plan, f"{_name(session, plan)} t{where}", params)
+
+
+def _check_key(
+    session: TableSession, plan: TargetPlan, rows: str, params: dict[str, object] | None = None
+) -> None:
     names = ", ".join(quoted(each.name) for each in plan.key)
     empty = " OR ".join(f"{quoted(each.name)} IS NULL" for each in plan.key)
     total, unique, missing = session.execute(
-        f"SELECT count(*), count(DISTINCT ({names})), count(*) FILTER ({empty}) FROM temp.{rows}"
+        f"SELECT count(*), count(DISTINCT ({names})), count(*) FILTER ({empty}) FROM {rows}",
+        params,
     )[0]
     words = ", ".join(each.source for each in plan.key)
     if missing:

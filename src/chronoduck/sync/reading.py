@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,10 +11,16 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chronoduck.sync.arrow_values import plain_batch
 from chronoduck.sync.columns import CURSOR_TYPES, SourceColumn, find_columns
 from chronoduck.sync.declaration import SourceDeclaration, SyncDeclaration
 from chronoduck.sync.failures import SyncDriftError
+from chronoduck.sync.selection import (
+    Pieces,
+    as_text,
+    choose_columns,
+    missing_columns,
+    relation_of,
+)
 from chronoduck.sync.source import PostgresConnection, open_source, quoted
 from chronoduck.sync.spool import Manifest, Spool
 
@@ -67,23 +72,22 @@ class _Reader:
         horizon: datetime,
     ) -> None:
         self._declared = declared
-        self._source = source
         self._connection = connection
+        self._pieces = Pieces(connection, source)
         self._spool = spool
         self._horizon = horizon
         """What is younger may not all be visible yet: the watermark stops here."""
-        self._relation = _relation(declared)
+        self._relation = relation_of(declared)
         self._watermark: str | None = None
 
     def read(
         self, watermark: str | None, as_of: datetime, hidden: int, show: Show
     ) -> dict[str, Any]:
         declared = self._declared
-        as_text = frozenset(name for name, kind in declared.types.items() if kind == "VARCHAR")
-        all_columns = find_columns(self._connection, self._relation, as_text)
-        columns = _chosen(declared, all_columns)
+        all_columns = find_columns(self._connection, self._relation, as_text(declared))
+        columns = choose_columns(declared, all_columns)
         cursor = self._cursor(all_columns)
-        notes = [column.note for column in columns if column.note]
+        notes = []
         if hidden and cursor is not None:
             notes.append(
                 "transactions of other users cannot be seen: rows of those that take longer than "
@@ -108,7 +112,7 @@ class _Reader:
             return None
         found = next((each for each in columns if each.name == self._declared.cursor), None)
         if found is None:
-            raise _missing([self._declared.cursor])
+            raise missing_columns([self._declared.cursor])
         if found.source_type not in CURSOR_TYPES:
             raise SyncDriftError(
                 f"{found.name} ({found.source_type}) cannot tell how far a sync is",
@@ -148,7 +152,7 @@ class _Reader:
 
     def _write_rows(self, sql: str, cursor: SourceColumn | None, estimate: int, show: Show) -> int:
         done = 0
-        for piece in self._pieces(sql):
+        for piece in self._pieces.read(sql):
             rows = sum(batch.num_rows for batch in piece)
             if cursor is not None:
                 self._advance(cursor, piece)
@@ -157,23 +161,6 @@ class _Reader:
             self._spool.write_rows(piece, self._watermark)
             show("reading", done, max(done, estimate))
         return done
-
-    def _pieces(self, sql: str) -> Iterator[list[pa.RecordBatch]]:
-        """Yield batches by the declared number of rows, no faster than is allowed."""
-        started, done, waiting = time.monotonic(), 0, 0
-        piece: list[pa.RecordBatch] = []
-        for batch in self._connection.batches(sql):
-            piece.append(plain_batch(batch))
-            done += batch.num_rows
-            waiting += batch.num_rows
-            if waiting >= self._source.batch_rows:
-                yield piece
-                piece, waiting = [], 0
-            if self._source.rows_per_second:
-                ahead = done / self._source.rows_per_second - (time.monotonic() - started)
-                time.sleep(max(0.0, ahead))
-        if waiting:
-            yield piece
 
     def _advance(self, cursor: SourceColumn, piece: Sequence[pa.RecordBatch]) -> None:
         """Move the watermark to the last row of a piece, or to the horizon."""
@@ -197,36 +184,11 @@ class _Reader:
         names = ", ".join(map(quoted, self._declared.key))
         done = 0
         show("reading keys", 0, 0)
-        for piece in self._pieces(f"SELECT {names} FROM {self._relation}"):
+        for piece in self._pieces.read(f"SELECT {names} FROM {self._relation}"):
             done += sum(batch.num_rows for batch in piece)
             self._spool.write_keys(piece)
             show("reading keys", done, 0)
         return done
-
-
-def _relation(declared: SyncDeclaration) -> str:
-    if declared.table is not None:
-        return ".".join(map(quoted, declared.table.split(".")))
-    return f"(\n{(declared.query or '').strip().rstrip(';')}\n) AS source"
-
-
-def _chosen(declared: SyncDeclaration, columns: Sequence[SourceColumn]) -> list[SourceColumn]:
-    names = {column.name for column in columns}
-    wanted = set(declared.columns) or names - set(declared.exclude)
-    missing = [name for name in (*declared.columns, *declared.rename) if name not in names]
-    if missing:
-        raise _missing(missing)
-    without = [name for name in declared.key if name not in wanted or name not in names]
-    if without:
-        raise _missing(without)
-    return [column for column in columns if column.name in wanted]
-
-
-def _missing(names: Sequence[str]) -> SyncDriftError:
-    return SyncDriftError(
-        f"the source has no column {', '.join(names)}, or the sync leaves it out",
-        hint="Key, cursor, columns and rename name columns of the source.",
-    )
 
 
 def _text_of(kind: str, reached: int, horizon: datetime) -> str | None:

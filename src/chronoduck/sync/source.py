@@ -15,7 +15,7 @@ import pyarrow as pa
 from chronoduck.sync.declaration import SourceDeclaration
 from chronoduck.sync.failures import SyncDriverError, SyncSourceError
 
-__all__ = ["Dsn", "PostgresConnection", "open_source", "quoted"]
+__all__ = ["Dsn", "PostgresConnection", "literal", "open_source", "quoted"]
 
 _CONNECT_SECONDS = "10"
 _KEEPALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
@@ -33,6 +33,11 @@ _HINTS = {
 def quoted(name: str) -> str:
     """Return the name as SQL, for PostgreSQL as for DuckDB."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL of PostgreSQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,7 @@ class PostgresConnection:
                 ("DateStyle", "'ISO'"),
                 ("bytea_output", "'hex'"),
                 ("extra_float_digits", 3),
+                ("standard_conforming_strings", "on"),
             ):
                 # Older servers do not know all of them.
                 with suppress(self._error):
@@ -163,9 +169,11 @@ class PostgresConnection:
             hint = _HINTS.get(state, "Nothing was lost: the next run goes on from the watermark.")
             if state.startswith("28") or "password" in str(error):
                 hint = "Check user and password of the connection string."
-            raise SyncSourceError(
+            told = SyncSourceError(
                 f"PostgreSQL at {self._dsn.place}: {self._dsn.clean(str(error))}", hint=hint
-            ) from None  # the driver's error holds the connection string's parts
+            )
+            told.sqlstate = state
+            raise told from None  # the driver's error holds the connection string's parts
 
     @contextmanager
     def _cursor(self, **options: str) -> Iterator[Any]:
@@ -181,10 +189,14 @@ class PostgresConnection:
         with self._cursor(use_copy="false") as cursor:
             cursor.execute(sql)
 
-    def begin(self) -> None:
-        """Take the snapshot that everything after is read in."""
+    def run(self, sql: str) -> None:
+        """Run a statement without a result."""
         with self._translated():
-            self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._run(sql)
+
+    def begin(self) -> None:
+        """Begin what is read in one snapshot: that of the next query."""
+        self.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a small result."""

@@ -77,6 +77,11 @@ class Spool:
         """Add keys."""
         self._write("keys", batches, {})
 
+    def discard(self) -> None:
+        """Remove the pieces that were written: others come in their place."""
+        for path in self.directory.glob("*.arrow"):
+            path.unlink()
+
     def _write(
         self, kind: str, batches: Sequence[pa.RecordBatch], metadata: dict[bytes, bytes]
     ) -> None:

@@ -9,8 +9,9 @@ import orjson
 
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.sync.merging import Merged, TableSession
+from chronoduck.sync.slot import Capture
 
-__all__ = ["SyncState", "prepare_state", "read_states", "save_state"]
+__all__ = ["SyncState", "forget_state", "prepare_state", "read_states", "save_state"]
 
 _TABLE = f"{OWN_SCHEMA}.syncs"
 
@@ -43,6 +44,8 @@ class SyncState:
     total_failures: int = 0
     error: dict[str, str] | None = None
     notes: tuple[str, ...] = ()
+    capture: Capture | None = None
+    """What the sync has in PostgreSQL; the watermark is then the place of the log that is here."""
 
     def ended(self, merged: Merged, **facts: Any) -> SyncState:
         """Return it after a success."""
@@ -94,7 +97,14 @@ def _state(text: str) -> SyncState:
     kept = {name: value for name, value in fields.items() if name in known}
     for name in ("columns", "notes"):
         kept[name] = tuple(kept.get(name, ()))
+    if kept.get("capture") is not None:
+        kept["capture"] = Capture.of(kept["capture"])
     return SyncState(**kept)
+
+
+def forget_state(session: TableSession, name: str) -> None:
+    """Remove all that is known of a sync."""
+    session.execute(f"DELETE FROM {_TABLE} WHERE name = $name", {"name": name})
 
 
 def save_state(session: TableSession, state: SyncState) -> None:

@@ -22,7 +22,9 @@ from chronoduck.replication.drill import run_drill
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import Settings
 from chronoduck.sync import SourceDeclaration, SyncDeclaration
+from chronoduck.sync.capturing import capture_source, drop_capture, release_log
 from chronoduck.sync.reading import read_source
+from chronoduck.sync.slot import Capture
 from chronoduck.sync.spool import Spool
 
 __all__ = ["TASKS", "Progress", "scratch_directory"]
@@ -121,6 +123,46 @@ def _read_source(
     )
 
 
+def _capture_source(
+    settings: Settings,
+    show: Progress,
+    *,
+    sync: dict[str, Any],
+    source: dict[str, Any],
+    directory: str,
+    capture: dict[str, Any],
+    lsn: str | None,
+) -> dict[str, Any]:
+    """Read what the log of PostgreSQL tells into files of a directory; the service merges them."""
+    return capture_source(
+        SyncDeclaration(**sync),
+        SourceDeclaration(**source),
+        Spool(Path(directory)),
+        Capture.of(capture),
+        lsn,
+        show,
+    )
+
+
+def _release_log(
+    settings: Settings,
+    show: Progress,
+    *,
+    source: dict[str, Any],
+    capture: dict[str, Any],
+    lsn: str | None,
+) -> dict[str, Any]:
+    show("releasing the log", 0, 0)
+    return release_log(SourceDeclaration(**source), Capture.of(capture), lsn)
+
+
+def _drop_capture(
+    settings: Settings, show: Progress, *, source: dict[str, Any], capture: dict[str, Any]
+) -> dict[str, Any]:
+    show("dropping slot and publication", 0, 0)
+    return drop_capture(SourceDeclaration(**source), Capture.of(capture))
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "backup": _backup,
     "verify_backup": _verify_backup,
@@ -128,4 +170,7 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "drill": _drill,
     "compact": _compact,
     "read_source": _read_source,
+    "capture_source": _capture_source,
+    "release_log": _release_log,
+    "drop_capture": _drop_capture,
 }

@@ -51,6 +51,7 @@ ROLES = {
     "POST /backups/{backup_id}/verify": Role.ADMIN,
     "GET /sync": Role.ADMIN,
     "POST /sync": Role.ADMIN,
+    "DELETE /sync/{name}": Role.ADMIN,
     "POST /compact": Role.ADMIN,
     "POST /verify": Role.ADMIN,
     "POST /jobs": Role.ANALYST,

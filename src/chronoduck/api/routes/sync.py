@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from chronoduck.api.access import Admin, body_schema, read_body, service_of
 from chronoduck.api.problems import ProblemRoute
-from chronoduck.api.responses import JsonResponse
+from chronoduck.api.responses import JsonResponse, job_response
 from chronoduck.api.schemas import SyncRequest
 from chronoduck.service.jobs import JobConflictError
 
@@ -20,9 +20,12 @@ _STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow
 
 @router.get("/sync", operation_id="list_syncs", summary="The syncs from PostgreSQL")
 async def list_syncs(request: Request, caller: Admin) -> Response:
-    """List the declared syncs: how far each is, how its last run went, and when the next one is."""
+    """List the declared syncs: how far each is, how its last run went, and when the next one is.
+
+    ``orphans`` are slots that syncs have left in PostgreSQL.
+    """
     syncs = (await service_of(request).parts()).syncs
-    return JsonResponse({"syncs": await syncs.describe()})
+    return JsonResponse({"syncs": await syncs.describe(), "orphans": await syncs.orphans()})
 
 
 @router.post(
@@ -48,3 +51,23 @@ async def run_syncs(request: Request, caller: Admin) -> Response:
         service.audit.act("sync_started", caller, sync=name, job=job.id)
         jobs.append(job.as_dict())
     return JsonResponse({"jobs": jobs, "running_already": running}, status_code=202)
+
+
+@router.delete(
+    "/sync/{name}",
+    operation_id="drop_sync",
+    summary="Drop what a sync has in PostgreSQL",
+    status_code=202,
+    responses=_STARTED,
+)
+async def drop_sync(
+    request: Request,
+    caller: Admin,
+    name: str,
+    forget: Annotated[bool, Query(description="Only forget it: the source is no more.")] = False,
+) -> Response:
+    """Begin to drop the slot and the publication of a sync; rows here stay."""
+    service = service_of(request)
+    job = await (await service.parts()).syncs.drop(name, forget=forget)
+    service.audit.act("sync_dropped", caller, sync=name, job=job.id)
+    return job_response(request, job, caller)
