@@ -16,7 +16,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.sync_run import SyncRun, SyncTransactions
 from chronoduck.settings import Settings
 from chronoduck.sync import SourceDeclaration, SyncDeclaration
-from chronoduck.sync.state import SyncState, prepare_state
+from chronoduck.sync.state import SYNC_STATES, SyncState
 from chronoduck.tasks.work import TASKS
 from tests.postgres import SourceDatabase
 
@@ -79,7 +79,7 @@ async def test_the_target_is_the_source_after_every_run(
     runner = await service.runner()
     assert service._parts is not None
     transactions = SyncTransactions(runner, service._parts.queries)
-    await transactions.run(prepare_state)
+    await transactions.run(SYNC_STATES.prepare)
     declared = SourceDeclaration(dsn_env="TEST_PLATFORM_DSN")
     loop = asyncio.get_running_loop()
 

@@ -33,7 +33,7 @@ from chronoduck.sync.merging import (
     replace as replace_rows,
 )
 from chronoduck.sync.spool import Manifest, Piece, Spool
-from chronoduck.sync.state import SyncState, save_state
+from chronoduck.sync.state import SYNC_STATES, SyncState
 from chronoduck.sync.target import TargetPlan, plan_target, split_name
 from chronoduck.tasks.process import run_task
 
@@ -167,7 +167,7 @@ class SyncRun:
             last_read=found["rows"],
             notes=self._plan.notes,
         )
-        await self._transact(lambda session: save_state(session, state))
+        await self._transact(lambda session: SYNC_STATES.save(session, state))
         self.state = state
         return state
 
@@ -247,7 +247,7 @@ class SyncRun:
 
         def work(session: TableSession) -> Merged:
             merged = replace_rows(session, plan, [piece.table for piece in pieces])
-            save_state(session, state)
+            SYNC_STATES.save(session, state)
             return merged
 
         self._merged += await self._transact(work)
@@ -258,7 +258,7 @@ class SyncRun:
 
         def work(session: TableSession) -> Merged:
             merged = merge(session, plan, piece.table)
-            save_state(session, state)
+            SYNC_STATES.save(session, state)
             return merged
 
         self._merged += await self._transact(work)
