@@ -16,6 +16,7 @@ import pyarrow as pa
 from chronoduck import __version__
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
+from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
@@ -29,6 +30,7 @@ from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
+from chronoduck.export import read_export_file
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.monitoring.metrics import MetricsPage
@@ -133,6 +135,7 @@ class DuckDBService:
         started, parser = time.monotonic(), StatementParser()
         self._templates = load_templates(self.settings, parser)
         declared = read_sync_file(self.settings.sync_file)
+        exported = read_export_file(self.settings.export.file)
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
         try:
@@ -159,6 +162,7 @@ class DuckDBService:
             quotas=self.quotas,
             statistics=self._statistics,
             declared=declared,
+            exported=exported,
         )
         await self._parts.jobs.open()
         self._is_stopped = self._is_draining = False
@@ -357,6 +361,10 @@ class DuckDBService:
         """Return what reads tables of PostgreSQL into the database."""
         return (await self._started()).syncs
 
+    async def declared_exports(self) -> DeclaredExports:
+        """Return what fills indexes of Meilisearch from declared queries."""
+        return (await self._started()).declared_exports
+
     async def compaction(self) -> Compaction:
         """Return what gives back the space that deleted rows left in the file."""
         return (await self._started()).compaction
@@ -425,6 +433,7 @@ class DuckDBService:
             replication=report.replication(),
             backups=report.backups(),
             syncs=report.syncs(),
+            exports=report.exports(),
         )
 
     async def get_replication_status(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from chronoduck.assembly.backups import Backups
+from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.syncs import Syncs
@@ -38,6 +39,7 @@ class EngineState:
     backups: Backups
     drills: Drills
     syncs: Syncs
+    exports: DeclaredExports
     guard: DiskGuard
     started_at: float
     """``time.monotonic()``."""
@@ -53,6 +55,7 @@ class EngineState:
             parts.backups,
             parts.drills,
             parts.syncs,
+            parts.declared_exports,
             parts.guard,
             started_at,
         )
@@ -170,6 +173,11 @@ class StateView:
         """Return how each sync is; empty while closed."""
         state = self._current()
         return [] if state is None else state.syncs.get_status()
+
+    def export_status(self) -> list[dict[str, Any]]:
+        """Return how each declared export is; empty while closed."""
+        state = self._current()
+        return [] if state is None else state.exports.get_status()
 
     def disk_status(self) -> dict[str, Any]:
         """Return the free space and whether writes are refused; empty while closed."""
