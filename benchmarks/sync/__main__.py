@@ -116,15 +116,15 @@ async def _grow(
         f"UPDATE pages SET title = title || '!', updated_at = now() WHERE id % 100 = {number}"
     )
     seconds = await _run(service, "growing", figures)
-    figures.changed = (await (await service.syncs()).describe())[1]["last"]["changed"]
+    figures.changed = (await (await service.parts()).syncs.describe())[1]["last"]["changed"]
     return seconds
 
 
 async def _run(service: DuckDBService, name: str, figures: Figures) -> float:
     started = time.perf_counter()
-    job = (await service.syncs()).begin(name)
+    job = (await service.parts()).syncs.begin(name)
     while not job.has_ended:
-        await (await service.jobs()).wait(job, 0.1)
+        await (await service.parts()).jobs.wait(job, 0.1)
         for child in psutil.Process().children():
             resident = child.memory_info().rss if child.is_running() else 0
             figures.reader_mb = max(figures.reader_mb, resident / 1e6)

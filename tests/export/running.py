@@ -17,8 +17,8 @@ async def run_export(
     service: DuckDBService, name: str = "items", expect: str = "succeeded", **wish: Any
 ) -> dict[str, Any]:
     """Run an export to its end and return its result, or its error."""
-    job = (await service.declared_exports()).begin(name, **wish)
-    await (await service.jobs()).wait(job)
+    job = (await service.parts()).declared_exports.begin(name, **wish)
+    await (await service.parts()).jobs.wait(job)
     assert job.state.value == expect, job.as_dict()
     facts = job.result if expect == "succeeded" else job.error
     return facts or {}

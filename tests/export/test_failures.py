@@ -58,7 +58,7 @@ async def test_a_server_that_is_away_is_waited_for_and_then_told(
 ) -> None:
     async with make_service(REBUILD, FIRM) as service:
         await fill(service)
-        exports = await service.declared_exports()
+        exports = (await service.parts()).declared_exports
         nobody = f"http://127.0.0.1:{free_port()}"
         there = exports._servers["search"]
         exports._servers["search"] = there.model_copy(update={"url": nobody})
@@ -117,7 +117,7 @@ async def test_a_payload_that_is_too_large_is_sent_in_smaller_pieces(
         if REAL_URL:
             pytest.skip("its limit is not ours to set")
         async with make_service(REBUILD) as service:
-            exports = await service.declared_exports()
+            exports = (await service.parts()).declared_exports
             there = exports._servers["search"]
             exports._servers["search"] = there.model_copy(update={"url": search.url})
             await fill(service, 300)
@@ -212,7 +212,8 @@ async def test_a_run_that_is_cancelled_leaves_the_index_and_no_files(
         await run_export(service)
         search.slow(0.1)
         try:
-            exports, jobs = await service.declared_exports(), await service.jobs()
+            parts = await service.parts()
+            exports, jobs = parts.declared_exports, parts.jobs
             job = exports.begin("items", rebuild=True)
             while job.step != "indexing":
                 await asyncio.sleep(0.01)
@@ -254,7 +255,7 @@ def test_a_file_that_is_not_understood_stops_the_start_and_says_where(
 
 
 async def test_a_service_without_exports_says_so(service: DuckDBService) -> None:
-    exports = await service.declared_exports()
+    exports = (await service.parts()).declared_exports
     assert await exports.describe() == []
     with pytest.raises(Exception, match="there is no export nothing"):
         exports.begin("nothing")

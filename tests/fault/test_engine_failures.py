@@ -145,7 +145,7 @@ async def test_a_reader_that_pauses_does_not_keep_the_failed_instance(
     await fill_the_log(service)
     batches = service.stream("SELECT range FROM range(5000000)")
     first = await anext(batches)
-    encoded = await (await service.encoded()).run(
+    encoded = await (await service.parts()).encoded.run(
         ResultRequest("SELECT range FROM range(5000000)", None, ResultFormat.NDJSON, OPTIONS),
         Caller(),
     )

@@ -174,7 +174,7 @@ async def test_a_full_backup_volume_fails_the_backup_and_leaves_nothing(
                 "CREATE TABLE t AS SELECT hash(range) AS a FROM range(3000000)"
             )
             used = free(volume)
-            jobs, backups = await service.jobs(), await service.backups()
+            jobs, backups = (await service.parts()).jobs, (await service.parts()).backups
             job = await jobs.wait(backups.create())
             assert job.state == "failed"
             assert job.error is not None

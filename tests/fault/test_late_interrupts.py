@@ -45,7 +45,7 @@ async def test_a_write_that_was_executed_is_answered(
     request = ResultRequest(
         "INSERT INTO t VALUES (2) RETURNING a", None, ResultFormat.JSON, EncodingOptions()
     )
-    answer = await (await service.encoded()).run(request, Caller())
+    answer = await (await service.parts()).encoded.run(request, Caller())
     assert b'"data":[[2]]' in answer.body
     assert (await service.execute_query("SELECT count(*) FROM t")).data == [(2,)]
 
@@ -71,7 +71,7 @@ async def test_a_batch_that_is_interrupted_before_its_commit_leaves_nothing(
 async def test_interrupts_at_any_moment_never_lie(service: DuckDBService) -> None:
     """What was answered is there, what was interrupted is not: neither more nor less."""
     await service.execute_query("CREATE TABLE t (a INTEGER)")
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     chance = random.Random(7)
     answered: set[int] = set()
 

@@ -40,7 +40,7 @@ def test_good_known_and_rejected_lines_add_up(
     async def check() -> None:
         async with DuckDBService(make_settings()) as service:
             await service.execute_query("DROP TABLE IF EXISTS pages_analytics CASCADE")
-            loader = await service.loader()
+            loader = (await service.parts()).loader
             rejects: list[RejectedLine] = []
             summary = None
             async for event in loader.load(

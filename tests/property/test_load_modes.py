@@ -120,7 +120,7 @@ class Table:
         wanted = after(model, rows, mode)
         fits = not is_unique or len({k for k, _ in wanted}) == len(wanted)
         is_good = (step["bad"] is None or skips) and fits
-        loader = await self.service.loader()
+        loader = (await self.service.parts()).loader
         body = io.BytesIO(encoded(rows, format_, step["bad"]))
         try:
             events = [

@@ -76,7 +76,7 @@ async def test_an_admin_operates(service: DuckDBService) -> None:
 
 async def test_a_viewer_runs_every_template(service: DuckDBService) -> None:
     library = await service.templates()
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     caller = caller_of(Role.VIEWER)
     for name in library.names():
         template = library.get(name)
@@ -116,7 +116,7 @@ async def test_a_reader_batches_reads_only(service: DuckDBService) -> None:
 
 async def test_the_engine_itself_keeps_readers_from_writing(service: DuckDBService) -> None:
     """Were a write overlooked by every rule, the read-only transaction would refuse it."""
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     guarded = await runner.parse("SELECT 1", caller_of(Role.ANALYST))
     assert guarded.in_read_only_transaction
     with pytest.raises(DuckDBException, match="read-only"):

@@ -16,8 +16,8 @@ SOURCE = '[source.platform]\ndsn_env = "TEST_PLATFORM_DSN"\n'
 
 async def run_sync(service: DuckDBService, name: str, expect: str = "succeeded") -> dict[str, Any]:
     """Run a sync to its end and return its result, or its error."""
-    job = (await service.syncs()).begin(name)
-    await (await service.jobs()).wait(job)
+    job = (await service.parts()).syncs.begin(name)
+    await (await service.parts()).jobs.wait(job)
     assert job.state.value == expect, job.as_dict()
     facts = job.result if expect == "succeeded" else job.error
     return facts or {}

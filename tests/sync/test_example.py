@@ -44,7 +44,7 @@ async def test_pages_and_activity_arrive_and_follow_the_platform(
         assert any("in UTC" in note for note in ended["notes"])
         capture = EXAMPLES / "data" / "twitter-labels.cdx"
         with capture.open("rb") as file:
-            loader = await service.loader()
+            loader = (await service.parts()).loader
             events = [event async for event in loader.load(file, name=capture.name)]
         loaded = events[-1].rows_added  # type: ignore[union-attr]
         source.sql("DELETE FROM pages WHERE id <= 10")

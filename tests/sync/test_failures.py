@@ -69,7 +69,7 @@ async def test_every_wrong_connection_string_says_what_to_do_and_no_password(
         health = await service.health_check()
         assert health["components"]["sync"]["status"] == "degraded"
         assert "127.0.0.1" not in str(health["components"]["sync"])
-        status = (await (await service.syncs()).describe())[0]
+        status = (await (await service.parts()).syncs.describe())[0]
         assert status["failures"] == len(wrong)
     printed = caplog.text + "".join(capfd.readouterr())
     assert PASSWORD not in printed
@@ -124,16 +124,16 @@ async def test_a_server_that_goes_away_in_the_middle_costs_nothing_but_time(
         await run_sync(service, "items")
         source.sql("INSERT INTO items SELECT i, repeat('x', 200), timestamptz '2024-01-02' + "
                    "i * interval '1 s' FROM generate_series(1, 300000) i")  # fmt: skip
-        job = (await service.syncs()).begin("items")
+        job = (await service.parts()).syncs.begin("items")
         while job.done < 30000 and not job.has_ended:
             await asyncio.sleep(0.05)
         await asyncio.to_thread(source.server.stop, signal.SIGQUIT)
-        await (await service.jobs()).wait(job)
+        await (await service.parts()).jobs.wait(job)
         assert job.error is not None
         assert job.error["code"] == "sync_source"
         is_told(job.error, f"127.0.0.1:{source.server.port}/{source.name}")
         await asyncio.to_thread(source.server.start)
-        status = (await (await service.syncs()).describe())[0]
+        status = (await (await service.parts()).syncs.describe())[0]
         merged = (await service.execute_query("SELECT count(*) FROM items")).data[0][0]
         assert 1 < merged < 300001
         assert status["watermark"] > "2024-01-02"
@@ -151,12 +151,12 @@ async def test_cancelling_ends_the_reader_and_its_query(
         TABLE + "INSERT INTO items SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i"
     )
     async with make_service(FULL, SLOW + "rows_per_second = 2000\n") as service:
-        job = (await service.syncs()).begin("items")
+        job = (await service.parts()).syncs.begin("items")
         while job.done < 1000:
             await asyncio.sleep(0.05)
         with pytest.raises(JobConflictError):
-            (await service.syncs()).begin("items")
-        await (await service.jobs()).cancel(job.id)
+            (await service.parts()).syncs.begin("items")
+        await (await service.parts()).jobs.cancel(job.id)
         assert job.state == "cancelled"
         for _ in range(100):
             if source.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'") == [
@@ -168,7 +168,7 @@ async def test_cancelling_ends_the_reader_and_its_query(
             pytest.fail("the reader's query goes on")
         assert list(service.spool_directory.iterdir()) == []
         assert (await service.execute_query("SHOW TABLES")).data == []
-        assert (await (await service.syncs()).describe())[0]["job"] is None
+        assert (await (await service.parts()).syncs.describe())[0]["job"] is None
 
 
 async def test_new_columns_come_and_incompatible_ones_stop_their_table_alone(
@@ -190,7 +190,7 @@ async def test_new_columns_come_and_incompatible_ones_stop_their_table_alone(
         assert error["code"] == "sync_drift"
         is_told(error, "v is bytea and v is VARCHAR", "score is no longer in the source")
         await run_sync(service, "others")
-        statuses = await (await service.syncs()).describe()
+        statuses = await (await service.parts()).syncs.describe()
         assert [each["failures"] for each in statuses] == [1, 0]
         source.sql("ALTER TABLE items DROP v, ADD v text DEFAULT 'again'")
     async with make_service(GROWING + 'exclude = ["score"]\n') as service:
@@ -242,15 +242,15 @@ async def test_a_failure_is_known_after_a_restart_and_ended_by_a_success(
     async with make_service(FULL) as service:
         await run_sync(service, "items", "failed")
     async with make_service(FULL) as service:
-        status = (await (await service.syncs()).describe())[0]
+        status = (await (await service.parts()).syncs.describe())[0]
         assert status["failures"] == 1
         assert "does not exist" in status["error"]["detail"]
         source.sql(TABLE)
         await run_sync(service, "items")
-        status = (await (await service.syncs()).describe())[0]
+        status = (await (await service.parts()).syncs.describe())[0]
         assert (status["failures"], status["error"]) == (0, None)
         with pytest.raises(SyncNotFoundError, match="nothing"):
-            (await service.syncs()).begin("nothing")
+            (await service.parts()).syncs.begin("nothing")
 
 
 async def test_the_connection_string_may_be_in_a_file_and_is_in_no_process_list(
@@ -267,7 +267,7 @@ async def test_the_connection_string_may_be_in_a_file_and_is_in_no_process_list(
     monkeypatch.delenv("TEST_PLATFORM_DSN")
     where = SLOW.replace('dsn_env = "TEST_PLATFORM_DSN"', f'dsn_file = "{secret}"')
     async with make_service(FULL, where + "rows_per_second = 5000\n") as service:
-        job = (await service.syncs()).begin("items")
+        job = (await service.parts()).syncs.begin("items")
         while not job.done:
             await asyncio.sleep(0.05)
         listed = "".join(
@@ -275,5 +275,5 @@ async def test_the_connection_string_may_be_in_a_file_and_is_in_no_process_list(
         )
         assert "chronoduck.tasks" in listed
         assert quote(PASSWORD, safe="") not in listed
-        await (await service.jobs()).wait(job)
+        await (await service.parts()).jobs.wait(job)
         assert job.state == "succeeded", job.as_dict()

@@ -76,7 +76,7 @@ async def test_the_target_is_the_source_after_every_run(
     source: SourceDatabase, service: DuckDBService, tmp_path: Path
 ) -> None:
     source.sql("CREATE TABLE items (id int PRIMARY KEY, v int, updated_at timestamptz)")
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     assert service._parts is not None
     transactions = SyncTransactions(runner, service._parts.queries)
     await transactions.run(SYNC_STATES.prepare)

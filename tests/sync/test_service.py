@@ -153,7 +153,7 @@ async def test_a_sync_runs_at_its_times(source: SourceDatabase, make_service: Ma
     source.sql(TABLE)
     async with make_service(ITEMS.replace("*/5 * * * *", "* * * * * *")) as service:
         for _ in range(300):
-            status = (await (await service.syncs()).describe())[0]
+            status = (await (await service.parts()).syncs.describe())[0]
             if status["last_success_at"]:
                 break
             await asyncio.sleep(0.1)

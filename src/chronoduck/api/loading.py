@@ -144,7 +144,7 @@ class _Load:
                 events, is_replayed = await self._small_events(body, None), False
             else:
                 digest = hashlib.blake2b(body, digest_size=32).hexdigest()
-                loader = await self._service.loader()
+                loader = (await self._service.parts()).loader
                 async with loader.keys.claim(self._request_key(key, digest)) as claim:
                     events = await self._small_events(body, claim)
                     is_replayed = claim.answer is not None
@@ -179,7 +179,7 @@ class _Load:
     async def _append(self, rows: SmallRows, request: RequestKey | None) -> LoadSummary:
         """Commit the rows together with others', and charge this principal its share."""
         check_reader(self._caller.principal)
-        loader = await self._service.loader()
+        loader = (await self._service.parts()).loader
         account = self._service.quotas.account(self._caller.principal)
         account.open_statement()
         try:
@@ -199,7 +199,7 @@ class _Load:
             self._record.size = upload.size
             claim = None
             if key is not None:
-                loader = await self._service.loader()
+                loader = (await self._service.parts()).loader
                 request = self._request_key(key, upload.digest)
                 claim = await stack.enter_async_context(loader.keys.claim(request))
             is_replayed = claim is not None and claim.answer is not None
@@ -220,7 +220,7 @@ class _Load:
             self._record.write()
 
     async def _events(self, file: Any, claim: KeyClaim | None) -> AsyncIterator[LoadEvent]:
-        loader = await self._service.loader(self._caller)
+        loader = (await self._service.parts()).loader_for(self._caller)
         async for event in loader.load(
             file,
             name=self._wish.source,

@@ -14,15 +14,10 @@ from typing import Any, Self
 import pyarrow as pa
 
 from chronoduck import __version__
-from chronoduck.assembly.backups import Backups
-from chronoduck.assembly.compaction import Compaction
-from chronoduck.assembly.declared_exports import DeclaredExports
-from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.opening import open_instance
 from chronoduck.assembly.parts import Parts
-from chronoduck.assembly.state import EngineState, make_reports
+from chronoduck.assembly.state import make_reports
 from chronoduck.assembly.statement_statistics import StatementStatistics
-from chronoduck.assembly.syncs import Syncs
 from chronoduck.assembly.templates import load_templates
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
@@ -38,24 +33,17 @@ from chronoduck.monitoring.reports import Reports
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.monitoring.statement_log import StatementLog
 from chronoduck.monitoring.tracing import open_tracing
-from chronoduck.principals import LOCAL, Scope
+from chronoduck.principals import LOCAL
 from chronoduck.resilience.breaker import CircuitBreaker, CircuitBreakerConfig
 from chronoduck.service.batch import Query, run_batch
-from chronoduck.service.catalog import Catalog
-from chronoduck.service.encoded import EncodedQueries
-from chronoduck.service.exports import Exports
-from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import run_and_fetch
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
-from chronoduck.service.runner import StatementRunner
-from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.service.transactions import Transaction, open_transaction
 from chronoduck.settings import Settings, load_settings
 from chronoduck.sync import read_sync_file
-from chronoduck.transfer import FileLoader
 
 __all__ = ["DuckDBService"]
 
@@ -115,7 +103,6 @@ class DuckDBService:
         self._is_stopped = False
         self._is_draining = False
         self._is_abandoned = False
-        self._started_at = time.monotonic()
         self._reports: Reports | None = None
 
     # --- life ---------------------------------------------------------------------------------
@@ -166,14 +153,13 @@ class DuckDBService:
         )
         await self._parts.jobs.open()
         self._is_stopped = self._is_draining = False
-        self._started_at = time.monotonic()
         self._log.info(
             "service_started",
             database=str(self.settings.database_path),
             memory_limit_bytes=instance.budget.limit_bytes,
             memory_limit_from=instance.budget.reason,
             extensions=instance.extensions,
-            seconds=round(self._started_at - started, 3),
+            seconds=round(self._parts.started_at - started, 3),
         )
         self.audit.record("service_started", LOCAL, chronoduck=__version__, pid=os.getpid())
 
@@ -219,18 +205,6 @@ class DuckDBService:
         """Whether the database is open and statements are accepted."""
         return self._parts is not None and not self._is_draining
 
-    async def _started(self) -> Parts:
-        if self._is_abandoned:
-            raise EngineRestartedError("the server's process is being replaced")
-        if self._parts is None or self._is_draining:
-            if self._is_stopped or self._is_draining:
-                raise ServiceUnavailableError(
-                    "the service was shut down", hint="Call initialize() to open it again."
-                )
-            await self.initialize()
-        assert self._parts is not None  # noqa: S101 - initialize() sets it or raises
-        return self._parts
-
     # --- statements ---------------------------------------------------------------------------
 
     async def execute_query(
@@ -251,7 +225,7 @@ class DuckDBService:
             DuckDBConnectionError: the engine failed or is not there.
             CircuitBreakerOpenException: it failed repeatedly; wait.
         """
-        parts = await self._started()
+        parts = await self.parts()
         return await parts.queries.execute(
             query, params, fetch_mode=fetch_mode, max_rows=max_rows, timeout=timeout, caller=caller
         )
@@ -269,7 +243,7 @@ class DuckDBService:
         Raises:
             BatchError: names the failing statement by index and text.
         """
-        parts = await self._started()
+        parts = await self.parts()
         return await run_batch(
             parts.runner,
             queries,
@@ -289,7 +263,7 @@ class DuckDBService:
     async def _transaction(
         self, caller: Caller, timeout: float | None
     ) -> AsyncIterator[Transaction]:
-        parts = await self._started()
+        parts = await self.parts()
         async with open_transaction(parts.runner, caller, timeout) as opened:
             yield opened
 
@@ -302,7 +276,7 @@ class DuckDBService:
         caller: Caller | None = None,
     ) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield the result as Arrow record batches, memory flat whatever its size."""
-        parts = await self._started()
+        parts = await self.parts()
         batches = parts.queries.stream(query, params, timeout=timeout, caller=caller)
         try:
             async for batch in batches:
@@ -312,66 +286,26 @@ class DuckDBService:
 
     # --- parts that the API and the command line use ------------------------------------------
 
-    async def runner(self) -> StatementRunner:
-        """Return the list of running statements and what ends them."""
-        return (await self._started()).runner
-
-    async def encoded(self) -> EncodedQueries:
-        """Return what runs statements into bytes of a format."""
-        return (await self._started()).encoded
-
-    async def check_scope(self, scope: Scope) -> None:
-        """Refuse a scope that names what is not there, or filters by what is not a condition.
+    async def parts(self) -> Parts:
+        """Return what the open service is made of; opens it if nobody did.
 
         Raises:
-            InvalidRequestError: names everything that is wrong.
+            DuckDBConnectionError: it cannot be opened, or was shut down.
         """
-        await (await self._started()).check_scope(scope)
-
-    async def catalog(self) -> Catalog:
-        """Return what knows the tables."""
-        return (await self._started()).catalog
-
-    async def loader(self, caller: Caller | None = None) -> FileLoader:
-        """Return what loads files into tables, on the caller's account."""
-        parts = await self._started()
-        return parts.loader if caller is None else parts.loader_for(caller)
-
-    async def jobs(self) -> JobRegistry:
-        """Return the work that outlives its request."""
-        return (await self._started()).jobs
-
-    async def statement_jobs(self) -> StatementJobs:
-        """Return what runs statements that nobody waits for."""
-        return (await self._started()).statement_jobs
-
-    async def exports(self) -> Exports:
-        """Return what writes results into files for others."""
-        return (await self._started()).exports
-
-    async def backups(self) -> Backups:
-        """Return what makes, lists and verifies backups."""
-        return (await self._started()).backups
-
-    async def drills(self) -> Drills:
-        """Return what restores the replica elsewhere, to know that it can be."""
-        return (await self._started()).drills
-
-    async def syncs(self) -> Syncs:
-        """Return what reads tables of PostgreSQL into the database."""
-        return (await self._started()).syncs
-
-    async def declared_exports(self) -> DeclaredExports:
-        """Return what fills indexes of Meilisearch from declared queries."""
-        return (await self._started()).declared_exports
-
-    async def compaction(self) -> Compaction:
-        """Return what gives back the space that deleted rows left in the file."""
-        return (await self._started()).compaction
+        if self._is_abandoned:
+            raise EngineRestartedError("the server's process is being replaced")
+        if self._parts is None or self._is_draining:
+            if self._is_stopped or self._is_draining:
+                raise ServiceUnavailableError(
+                    "the service was shut down", hint="Call initialize() to open it again."
+                )
+            await self.initialize()
+        assert self._parts is not None  # noqa: S101 - initialize() sets it or raises
+        return self._parts
 
     async def templates(self) -> TemplateLibrary:
         """Return the query templates."""
-        await self._started()
+        await self.parts()
         assert self._templates is not None  # noqa: S101 - loaded before the database is opened
         return self._templates
 
@@ -446,14 +380,11 @@ class DuckDBService:
                 self.settings,
                 self.circuit_breaker,
                 self._restarts,
-                self._engine_state,
+                self._open_parts,
                 self.audit.get_status,
                 self._statistics,
             )
         return self._reports
 
-    def _engine_state(self) -> EngineState | None:
-        parts = self._parts
-        if parts is None or self._is_draining:
-            return None
-        return EngineState.of(parts, self._started_at)
+    def _open_parts(self) -> Parts | None:
+        return None if self._is_draining else self._parts

@@ -97,6 +97,8 @@ class Parts:
     guard: DiskGuard
     compaction: Compaction
     statistics: StatementStatistics
+    started_at: float
+    """``time.monotonic()``."""
 
     @classmethod
     def build(
@@ -219,6 +221,7 @@ class Parts:
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
             statistics=statistics,
+            started_at=time.monotonic(),
         )
 
     async def abandon(self, grace_seconds: float) -> None:

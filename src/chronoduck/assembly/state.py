@@ -4,61 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from chronoduck.assembly.backups import Backups
-from chronoduck.assembly.declared_exports import DeclaredExports
-from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.parts import Parts
-from chronoduck.assembly.syncs import Syncs
-from chronoduck.engine.checkpoints import Checkpointer
-from chronoduck.engine.disk_guard import DiskGuard
 from chronoduck.engine.memory import MemoryBudget, memory_budget
-from chronoduck.engine.ping import EnginePing, PingResult
+from chronoduck.engine.ping import PingResult
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.reports import Reports, StatementView
 from chronoduck.monitoring.restarts import RestartHistory
-from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.breaker import CircuitBreaker
-from chronoduck.service.session import EngineAccess
 from chronoduck.settings import Settings
 
-__all__ = ["EngineState", "StateView", "make_reports"]
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """The open engine."""
-
-    access: EngineAccess
-    ping: EnginePing
-    checkpointer: Checkpointer
-    link: ReplicatorLink | None
-    backups: Backups
-    drills: Drills
-    syncs: Syncs
-    exports: DeclaredExports
-    guard: DiskGuard
-    started_at: float
-    """``time.monotonic()``."""
-
-    @classmethod
-    def of(cls, parts: Parts, started_at: float) -> Self:
-        """Return the state of open parts."""
-        return cls(
-            parts.access,
-            parts.ping,
-            parts.checkpointer,
-            parts.link,
-            parts.backups,
-            parts.drills,
-            parts.syncs,
-            parts.declared_exports,
-            parts.guard,
-            started_at,
-        )
+__all__ = ["StateView", "make_reports"]
 
 
 class StateView:
@@ -70,7 +28,7 @@ class StateView:
         breaker: CircuitBreaker,
         budget: MemoryBudget,
         restarts: RestartHistory,
-        current: Callable[[], EngineState | None],
+        current: Callable[[], Parts | None],
         audit_status: Callable[[], dict[str, Any]],
     ) -> None:
         self._settings = settings
@@ -177,7 +135,7 @@ class StateView:
     def export_status(self) -> list[dict[str, Any]]:
         """Return how each declared export is; empty while closed."""
         state = self._current()
-        return [] if state is None else state.exports.get_status()
+        return [] if state is None else state.declared_exports.get_status()
 
     def disk_status(self) -> dict[str, Any]:
         """Return the free space and whether writes are refused; empty while closed."""
@@ -199,7 +157,7 @@ def make_reports(
     settings: Settings,
     breaker: CircuitBreaker,
     restarts: RestartHistory,
-    current: Callable[[], EngineState | None],
+    current: Callable[[], Parts | None],
     audit_status: Callable[[], dict[str, Any]],
     statements: StatementView,
 ) -> Reports:

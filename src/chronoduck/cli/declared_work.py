@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from cronsim import CronSim
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.assembly.parts import Parts
 from chronoduck.cli.auditing import record_locally
 from chronoduck.cli.jobs import follow_job
 from chronoduck.cli.output import console, print_json, print_table
@@ -47,7 +48,8 @@ class Work(Protocol):
     async def describe(self) -> list[dict[str, Any]]: ...
 
 
-Find = Callable[[DuckDBService], Awaitable[Work]]
+Find = Callable[[Parts], Work]
+"""Returns the work of a kind among an open service's parts."""
 
 
 class WorkFailedError(DuckDBException):
@@ -92,7 +94,8 @@ def run_here(
     async def run() -> list[Outcome]:
         outcomes: list[Outcome] = []
         async with DuckDBService(settings) as service:
-            work, jobs = await find(service), await service.jobs()
+            parts = await service.parts()
+            work, jobs = find(parts), parts.jobs
             begun = [(name, work.begin(name, **wish)) for name in work.names(names)]
             with progress_bar() as show:
                 for name, job in begun:
@@ -111,7 +114,7 @@ def describe_here(settings: Settings, find: Find) -> list[dict[str, Any]]:
 
     async def describe() -> list[dict[str, Any]]:
         async with DuckDBService(settings) as service:
-            return await (await find(service)).describe()
+            return await find(await service.parts()).describe()
 
     return asyncio.run(describe())
 

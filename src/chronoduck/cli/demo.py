@@ -80,7 +80,7 @@ async def _load_and_serve(settings: Settings, files: list[Path], succession: Suc
         loaded = await _loaded_sources(service)
         for file in files:
             if file.name not in loaded:
-                await load_file(await service.loader(), file, table="pages_analytics")
+                await load_file((await service.parts()).loader, file, table="pages_analytics")
 
     await serve_until_stopped(settings, succession, on_ready, prepare)
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from chronoduck.assembly import DuckDBService
 from chronoduck.cli.declared_work import (
     describe_here,
     print_outcomes,
@@ -45,8 +44,13 @@ def run(
         body = {"names": names, "rebuild": rebuild}
         outcomes = run_there(target.service, "export", ("/exports/run", "/exports"), body)
     else:
-        find = DuckDBService.declared_exports
-        outcomes = run_here(_settings(target), "export", find, names, rebuild=rebuild)
+        outcomes = run_here(
+            _settings(target),
+            "export",
+            lambda parts: parts.declared_exports,
+            names,
+            rebuild=rebuild,
+        )
     print_outcomes("export", outcomes, _sentence, as_json=as_json)
 
 
@@ -69,7 +73,7 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
     if target.service is not None:
         exports = target.service.call("GET", "/exports")["exports"]
     else:
-        exports = describe_here(_settings(target), DuckDBService.declared_exports)
+        exports = describe_here(_settings(target), lambda parts: parts.declared_exports)
     if as_json:
         print_json(exports)
         return

@@ -136,7 +136,7 @@ async def _load_all(
                     events = _remote_events(target.service, source, name, table, file_format)
                 else:
                     assert service is not None  # noqa: S101 - one of the two is there
-                    loader = await service.loader()
+                    loader = (await service.parts()).loader
                     events = loader.load(source, name=name, table=table, file_format=file_format)
                 summary = await _follow(events, name, size, reject_path, quiet)
             summaries.append((file, summary))

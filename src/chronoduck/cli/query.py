@@ -215,7 +215,7 @@ async def _ask_file(
             max_rows=body.get("max_rows"),
             timeout=body.get("timeout_seconds") or settings.max_statement_timeout,
         )
-        result = await (await service.encoded()).run(request, Caller("cli"))
+        result = await (await service.parts()).encoded.run(request, Caller("cli"))
         sink.write(result.body)
         if result.rest is not None:
             try:

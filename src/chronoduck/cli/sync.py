@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from chronoduck.assembly import DuckDBService
 from chronoduck.cli.declared_work import (
     describe_here,
     print_outcomes,
@@ -41,7 +40,7 @@ def run(
     if target.service is not None:
         outcomes = run_there(target.service, "sync", ("/sync", "/sync"), {"names": names})
     else:
-        outcomes = run_here(_settings(target), "sync", DuckDBService.syncs, names)
+        outcomes = run_here(_settings(target), "sync", lambda parts: parts.syncs, names)
     print_outcomes("sync", outcomes, _sentence, as_json=as_json)
 
 
@@ -65,7 +64,7 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
     if target.service is not None:
         syncs = target.service.call("GET", "/sync")["syncs"]
     else:
-        syncs = describe_here(_settings(target), DuckDBService.syncs)
+        syncs = describe_here(_settings(target), lambda parts: parts.syncs)
     if as_json:
         print_json(syncs)
         return

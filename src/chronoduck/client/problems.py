@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 
+from chronoduck import errors
 from chronoduck.errors import (
     AuthenticationError,
     BatchError,
@@ -66,7 +67,7 @@ def _classes_of(code: str, status: int) -> tuple[type[DuckDBException], int]:
     classes: list[type[DuckDBException]] = [DuckDBException]
     for each in classes:
         if each.code == code:
-            is_shared = each.__module__ == DuckDBException.__module__
+            is_shared = hasattr(errors, each.__name__)
             return each if is_shared else _of_status(status), each.exit_code
         classes += each.__subclasses__()
     return _of_status(status), _of_status(status).exit_code

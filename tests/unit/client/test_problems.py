@@ -14,7 +14,7 @@ from chronoduck.transfer.idempotency import KeyReusedError
 
 def classes(base: type[errors.DuckDBException] = errors.DuckDBException) -> Iterator[type]:
     for each in base.__subclasses__():
-        if each.__module__ == errors.__name__:
+        if hasattr(errors, each.__name__):
             yield each
             yield from classes(each)
 

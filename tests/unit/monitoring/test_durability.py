@@ -59,7 +59,7 @@ async def test_a_schedule_that_is_not_followed_is_seen(
     backup = BackupSettings(dir=tmp_path / "backups", schedule="0 0 * * *")
     async with DuckDBService(make_settings(backup=backup)) as service:
         assert (await service.health_check())["components"]["backup"]["status"] == "healthy"
-        backups = await service.backups()
+        backups = (await service.parts()).backups
         backups._since = datetime.now(UTC) - timedelta(days=1.9)
         assert (await service.health_check())["components"]["backup"]["status"] == "healthy"
         backups._since = datetime.now(UTC) - timedelta(days=2.1)

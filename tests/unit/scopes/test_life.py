@@ -161,10 +161,10 @@ async def test_an_empty_scope_sees_nothing(filled: DuckDBService) -> None:
 
 
 async def test_checking_a_scope_tells_everything_that_is_wrong(filled: DuckDBService) -> None:
-    await filled.check_scope(FILTERED.principal.scope or Scope())
+    await (await filled.parts()).check_scope(FILTERED.principal.scope or Scope())
     wrong = Scope((TableGrant("nothing"), TableGrant("t", row_filter="z = 1")), ("nowhere",))
     with pytest.raises(InvalidRequestError) as caught:
-        await filled.check_scope(wrong)
+        await (await filled.parts()).check_scope(wrong)
     for part in ("main.nothing", "no column z", "nowhere"):
         assert part in str(caught.value)
     assert await databases(filled) == []
@@ -182,8 +182,8 @@ async def test_scopes_are_made_anew_when_the_instance_was(filled: DuckDBService)
 async def test_compaction_and_checkpoints_go_on_with_scopes_attached(filled: DuckDBService) -> None:
     assert await rows(filled, "SELECT sum(v) FROM t") == [(3,)]
     await filled.execute_query("CHECKPOINT")
-    job = (await filled.compaction()).begin()
-    jobs = await filled.jobs()
+    job = (await filled.parts()).compaction.begin()
+    jobs = (await filled.parts()).jobs
     while jobs.get(job.id).as_dict()["state"] == "running":
         assert await rows(filled, "SELECT sum(v) FROM t") == [(3,)]
         await asyncio.sleep(0.01)
@@ -228,7 +228,7 @@ async def test_nobody_reaches_into_a_scope(filled: DuckDBService) -> None:
 async def test_a_file_is_not_loaded_into_a_scope(filled: DuckDBService) -> None:
     await rows(filled, "FROM t")
     (catalog,) = await databases(filled)
-    loader = await filled.loader()
+    loader = (await filled.parts()).loader
     with pytest.raises(DuckDBException, match=f"{catalog} does not exist"):
         async for _ in loader.load(
             io.BytesIO(b'{"x": 1}'), name="x.json", table=f"{catalog}.planted"

@@ -98,7 +98,7 @@ async def test_compaction_beside_readers_and_writers(
                 reads += 1
 
         others = [asyncio.create_task(write()), asyncio.create_task(read())]
-        jobs, compaction = await service.jobs(), await service.compaction()
+        jobs, compaction = (await service.parts()).jobs, (await service.parts()).compaction
         job = await jobs.wait(compaction.begin())
         assert job.state is JobState.SUCCEEDED, job.error
         assert job.result is not None
@@ -116,7 +116,7 @@ async def test_compaction_beside_readers_and_writers(
     async with DuckDBService(settings) as service:
         assert (await service.execute_query("SELECT count(*) FROM w")).data == [(written,)]
         if with_replica:
-            jobs, drills = await service.jobs(), await service.drills()
+            jobs, drills = (await service.parts()).jobs, (await service.parts()).drills
             job = await jobs.wait(drills.begin())
             assert job.state is JobState.SUCCEEDED, job.error
             assert job.result is not None
@@ -137,7 +137,7 @@ async def test_values_of_a_sequence_that_a_select_takes_meanwhile_are_not_given_
             await asyncio.sleep(0.01)
 
     taker = asyncio.create_task(take())
-    jobs, compaction = await service.jobs(), await service.compaction()
+    jobs, compaction = (await service.parts()).jobs, (await service.parts()).compaction
     job = await jobs.wait(compaction.begin())
     await asyncio.sleep(0.1)
     is_done = True

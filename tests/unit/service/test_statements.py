@@ -105,7 +105,7 @@ async def test_a_deadline_outside_the_limits_is_refused(
 
 async def test_cancelling_the_caller_interrupts_the_statement(service: DuckDBService) -> None:
     task = asyncio.create_task(service.execute_query(ENDLESS))
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     await until(lambda: any(s.state == "running" for s in runner.list_running()))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -116,7 +116,7 @@ async def test_cancelling_the_caller_interrupts_the_statement(service: DuckDBSer
 
 async def test_an_operator_ends_a_statement(service: DuckDBService) -> None:
     task = asyncio.create_task(service.execute_query(ENDLESS))
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     await until(lambda: any(s.state == "running" for s in runner.list_running()))
     runner.cancel(runner.list_running()[0].id)
     with pytest.raises(StatementCancelledError, match="operator"):
@@ -125,7 +125,7 @@ async def test_an_operator_ends_a_statement(service: DuckDBService) -> None:
 
 async def test_a_full_queue_refuses_at_once(make_settings: Callable[..., Settings]) -> None:
     async with DuckDBService(make_settings(worker_threads=1, queue_size=1)) as service:
-        runner = await service.runner()
+        runner = (await service.parts()).runner
         first = asyncio.create_task(service.execute_query(ENDLESS))
         await until(lambda: any(s.state == "running" for s in runner.list_running()))
         second = asyncio.create_task(service.execute_query("SELECT 1"))
@@ -139,7 +139,7 @@ async def test_a_full_queue_refuses_at_once(make_settings: Callable[..., Setting
 
 async def test_waiting_counts_towards_the_deadline(make_settings: Callable[..., Settings]) -> None:
     async with DuckDBService(make_settings(worker_threads=1)) as service:
-        runner = await service.runner()
+        runner = (await service.parts()).runner
         first = asyncio.create_task(service.execute_query(ENDLESS))
         await until(lambda: any(s.state == "running" for s in runner.list_running()))
         with pytest.raises(StatementTimeoutError, match="wait"):
@@ -361,7 +361,7 @@ async def test_shutdown_lets_short_statements_finish(
 ) -> None:
     service = DuckDBService(make_settings(shutdown_grace=20))
     await service.initialize()
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     task = asyncio.create_task(
         service.execute_query(
             "SELECT sum(sqrt(a.range + b.range)) FROM range(20000) a, range(2000) b"
@@ -375,7 +375,7 @@ async def test_shutdown_lets_short_statements_finish(
 async def test_shutdown_interrupts_what_outlives_the_grace(settings: Settings) -> None:
     service = DuckDBService(settings)
     await service.initialize()
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     task = asyncio.create_task(service.execute_query(ENDLESS))
     await until(lambda: any(s.state == "running" for s in runner.list_running()))
     await service.shutdown()

@@ -149,7 +149,7 @@ async def test_a_statement_that_an_operator_ends_in_vain_lets_its_caller_go(
     service, _ = words
     task = asyncio.create_task(service.execute_query(DEAF))
     await until_running(service, 1)
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     runner.cancel(runner.list_running()[0].id)
     with pytest.raises(StatementCancelledError, match="has not listened"):
         await task
@@ -157,7 +157,7 @@ async def test_a_statement_that_an_operator_ends_in_vain_lets_its_caller_go(
 
 
 async def until_running(service: DuckDBService, count: int) -> None:
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     async with asyncio.timeout(20):
         while sum(each.state == "running" for each in runner.list_running()) < count:
             await asyncio.sleep(0.01)
@@ -212,7 +212,7 @@ async def test_a_statement_past_its_deadline_is_not_told_to_come_again(
     service, _ = words
     task = asyncio.create_task(service.execute_query(DEAF, timeout=0.05))
     await until_running(service, 1)
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     session = next(iter(runner._sessions.values()))
     async with asyncio.timeout(20):
         while session.token.reason is None:

@@ -42,7 +42,7 @@ async def load(
     table: str = "pages_analytics",
     file_format: FileFormat = FileFormat.AUTO,
 ) -> tuple[LoadSummary, list[RejectedLine]]:
-    loader = await service.loader()
+    loader = (await service.parts()).loader
     source = io.BytesIO(data.encode() if isinstance(data, str) else data)
     rejects, summary = [], None
     async for event in loader.load(source, name=name, table=table, file_format=file_format):
@@ -207,7 +207,7 @@ async def test_two_loads_at_once_add_a_capture_once(service: DuckDBService) -> N
 
 
 async def load_unchecked(service: DuckDBService, text: str) -> LoadSummary:
-    loader = await service.loader()
+    loader = (await service.parts()).loader
     events = [event async for event in loader.load(io.BytesIO(text.encode()), name="x.cdx")]
     assert isinstance(events[-1], LoadSummary)
     return events[-1]

@@ -21,7 +21,7 @@ _STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow
 @router.get("/backups", operation_id="list_backups", summary="The backups")
 async def list_backups(request: Request, caller: Admin) -> Response:
     """List the backups, oldest first, and when the next one is made."""
-    backups = await service_of(request).backups()
+    backups = (await service_of(request).parts()).backups
     found = await asyncio.to_thread(backups.list)
     return JsonResponse({"backups": [backup.as_dict() for backup in found], **backups.get_status()})
 
@@ -37,7 +37,9 @@ async def list_backups(request: Request, caller: Admin) -> Response:
 async def create_backup(request: Request, caller: Admin) -> Response:
     """Begin a backup of the database, or of some tables as Parquet; writers do not wait."""
     body = await read_body(request, BackupRequest)
-    return job_response(request, (await service_of(request).backups()).create(body.tables), caller)
+    return job_response(
+        request, (await service_of(request).parts()).backups.create(body.tables), caller
+    )
 
 
 @router.post(
@@ -49,7 +51,7 @@ async def create_backup(request: Request, caller: Admin) -> Response:
 )
 async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Response:
     """Begin to restore it into a scratch directory, to read every column and compare."""
-    backups = await service_of(request).backups()
+    backups = (await service_of(request).parts()).backups
     return job_response(request, backups.verify(backup_id), caller)
 
 
@@ -62,7 +64,7 @@ async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Resp
 )
 async def compact_database(request: Request, caller: Admin) -> Response:
     """Begin to write the database into a new file; writers wait until that is in place."""
-    return job_response(request, (await service_of(request).compaction()).begin(), caller)
+    return job_response(request, (await service_of(request).parts()).compaction.begin(), caller)
 
 
 @router.post(
@@ -74,4 +76,6 @@ async def compact_database(request: Request, caller: Admin) -> Response:
 )
 async def verify_database(request: Request, caller: Admin) -> Response:
     """Begin to copy the database and to read every column of every table in the copy."""
-    return job_response(request, (await service_of(request).backups()).verify_database(), caller)
+    return job_response(
+        request, (await service_of(request).parts()).backups.verify_database(), caller
+    )

@@ -50,14 +50,14 @@ async def start_export(request: Request, caller: Analyst) -> Response:
         asked.name,
         asked.timeout_seconds,
     )
-    job = await (await service.exports()).start(wish, encoding_options(service), caller)
+    job = await (await service.parts()).exports.start(wish, encoding_options(service), caller)
     return job_response(request, job, caller)
 
 
 @router.get("/exports", operation_id="list_exports", summary="The declared exports")
 async def list_exports(request: Request, caller: Admin) -> Response:
     """List the exports that a file declares: how the last run of each went, when the next one is."""
-    exports = await service_of(request).declared_exports()
+    exports = (await service_of(request).parts()).declared_exports
     return JsonResponse({"exports": await exports.describe()})
 
 
@@ -73,7 +73,7 @@ async def run_exports(request: Request, caller: Admin) -> Response:
     """Begin the named exports, or all; one that runs already is named with its job."""
     body = await read_body(request, ExportRunRequest)
     service = service_of(request)
-    exports = await service.declared_exports()
+    exports = (await service.parts()).declared_exports
     jobs, running = [], []
     for name in exports.names(body.names):
         try:
@@ -108,7 +108,7 @@ async def create_export_link(job_id: str, request: Request, caller: Viewer) -> L
     asked = await read_body(request, LinkRequest)
     job = await job_of(job_id, request, caller)
     service = service_of(request)
-    await asyncio.to_thread((await service.exports()).read, job, asked.file)  # it is there
+    await asyncio.to_thread((await service.parts()).exports.read, job, asked.file)  # it is there
     expires_at = int(time.time()) + asked.expires_in_seconds
     token = await asyncio.to_thread(_links(service).sign, [job.id, asked.file], expires_at)
     service.audit.act("link_created", caller, job=job.id, file=asked.file)
@@ -128,7 +128,7 @@ async def download(token: str, request: Request) -> Response:
     """Public. The link itself is the credential; 401 when it is wrong or has expired."""
     service = service_of(request)
     job_id, name = await asyncio.to_thread(_links(service).check, token, time.time())
-    return await _file(service, (await service.jobs()).get(job_id), name)
+    return await _file(service, (await service.parts()).jobs.get(job_id), name)
 
 
 def _links(service: DuckDBService) -> SignedLinks:
@@ -136,7 +136,7 @@ def _links(service: DuckDBService) -> SignedLinks:
 
 
 async def _file(service: DuckDBService, job: Job, name: str) -> Response:
-    exports = await service.exports()
+    exports = (await service.parts()).exports
     pieces: Iterator[bytes] = await asyncio.to_thread(exports.read, job, name)
     size = next(each["bytes"] for each in (job.result or {})["files"] if each["name"] == name)
     label = quote(name.replace("/", "_"), safe="")

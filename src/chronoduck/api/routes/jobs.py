@@ -42,7 +42,7 @@ async def start_job(request: Request, caller: Analyst) -> Response:
     """Begin a statement that may take longer than a request; its result is kept for a while."""
     asked = await read_body(request, JobRequest)
     service = service_of(request)
-    job = await (await service.statement_jobs()).start(
+    job = await (await service.parts()).statement_jobs.start(
         asked.query,
         asked.params,
         encoding_options(service),
@@ -57,16 +57,16 @@ async def start_job(request: Request, caller: Analyst) -> Response:
 async def list_jobs(request: Request, caller: Viewer) -> Response:
     """List running jobs and those that ended a while ago: one's own; admins see all."""
     service = service_of(request)
-    shown = await service.statement_jobs()
+    shown = (await service.parts()).statement_jobs
     owner = None if caller.principal.role is Role.ADMIN else caller.principal.id
-    return JsonResponse([shown.as_dict(job) for job in (await service.jobs()).list(owner)])
+    return JsonResponse([shown.as_dict(job) for job in (await service.parts()).jobs.list(owner)])
 
 
 @router.get("/jobs/{job_id}", operation_id="get_job", summary="One job")
 async def get_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """Show a job's state, progress and what came of it."""
     job = await job_of(job_id, request, caller)
-    return JsonResponse((await service_of(request).statement_jobs()).as_dict(job))
+    return JsonResponse((await service_of(request).parts()).statement_jobs.as_dict(job))
 
 
 @router.get(
@@ -92,7 +92,7 @@ async def get_job_result(
     max_rows = service.settings.default_max_rows if format is ResultFormat.JSON else None
     if limit is not None:
         max_rows = None
-    jobs = await service.statement_jobs()
+    jobs = (await service.parts()).statement_jobs
     wanted = ResultRequest("", None, format, encoding_options(service), max_rows)
     return await answer_with(
         request, wanted, lambda asked: jobs.read(job, asked, offset, limit, caller)
@@ -115,7 +115,7 @@ async def follow_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """Follow a job until its end."""
     job = await job_of(job_id, request, caller)
     service = service_of(request)
-    registry, shown = await service.jobs(), await service.statement_jobs()
+    registry, shown = (await service.parts()).jobs, (await service.parts()).statement_jobs
 
     async def events() -> AsyncIterator[bytes]:
         told: Any = None
@@ -139,7 +139,7 @@ async def cancel_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """End a job that runs; forget one that has ended, with its result."""
     job = await job_of(job_id, request, caller)
     service = service_of(request)
-    job = await (await service.jobs()).cancel(job.id)
+    job = await (await service.parts()).jobs.cancel(job.id)
     service.audit.act("job_cancelled", caller, job=job.id, kind=job.kind)
     return JsonResponse(job.as_dict())
 
@@ -150,7 +150,7 @@ async def job_of(job_id: str, request: Request, caller: Caller) -> Job:
     Raises:
         NotFoundError: there is none, or it is somebody else's.
     """
-    job = (await service_of(request).jobs()).get(job_id)
+    job = (await service_of(request).parts()).jobs.get(job_id)
     if caller.principal.role is not Role.ADMIN and job.owner != caller.principal.id:
         raise NotFoundError(f"there is no job {job_id[:40]}", hint="GET jobs lists them.")
     return job

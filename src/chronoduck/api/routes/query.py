@@ -162,7 +162,7 @@ def encoding_options(service: DuckDBService, json_numbers: str = "exact") -> Enc
 
 async def answer(request: Request, wanted: ResultRequest, caller: Caller) -> Response:
     """Run the statement and return its response; its client's leaving interrupts it."""
-    encoded = await service_of(request).encoded()
+    encoded = (await service_of(request).parts()).encoded
     return await answer_with(request, wanted, lambda asked: encoded.run(asked, caller))
 
 
@@ -217,7 +217,7 @@ async def batch(request: Request, caller: Analyst) -> Response:
     """Run statements in order on one connection; the problem names the one that failed."""
     asked = await read_body(request, BatchRequest)
     service = service_of(request)
-    encoded = await service.encoded()
+    encoded = (await service.parts()).encoded
     started = time.perf_counter()
     guard = DisconnectGuard(request.receive)
     try:
@@ -262,7 +262,7 @@ async def explain(request: Request, caller: Analyst) -> Response:
     try:
         with guard:
             plan = await explain_statement(
-                await service.runner(),
+                (await service.parts()).runner,
                 asked.query,
                 asked.params,
                 analyze=asked.analyze,

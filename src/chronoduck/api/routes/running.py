@@ -52,7 +52,7 @@ def _visible(runner: StatementRunner, caller: Caller) -> list[RunningStatement]:
 
 
 async def _find(query_id: str, request: Request, caller: Caller) -> RunningStatement:
-    runner = await service_of(request).runner()
+    runner = (await service_of(request).parts()).runner
     for running in _visible(runner, caller):
         if running.id == query_id:
             return running
@@ -64,7 +64,7 @@ async def _find(query_id: str, request: Request, caller: Caller) -> RunningState
 @router.get("/queries", operation_id="list_queries", summary="Statements that run now")
 async def list_queries(request: Request, caller: Viewer) -> list[RunningQuery]:
     """List waiting, running and streaming statements, oldest first; only an admin sees others'."""
-    runner = await service_of(request).runner()
+    runner = (await service_of(request).parts()).runner
     return [describe_running(running) for running in _visible(runner, caller)]
 
 
@@ -79,7 +79,7 @@ async def cancel_query(query_id: str, request: Request, caller: Viewer) -> Statu
     """Interrupt a statement; its caller gets the problem `statement_cancelled`."""
     await _find(query_id, request, caller)
     service = service_of(request)
-    running = (await service.runner()).cancel(query_id)
+    running = (await service.parts()).runner.cancel(query_id)
     service.audit.act(
         "statement_killed",
         caller,

@@ -21,7 +21,7 @@ _STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow
 @router.get("/sync", operation_id="list_syncs", summary="The syncs from PostgreSQL")
 async def list_syncs(request: Request, caller: Admin) -> Response:
     """List the declared syncs: how far each is, how its last run went, and when the next one is."""
-    syncs = await service_of(request).syncs()
+    syncs = (await service_of(request).parts()).syncs
     return JsonResponse({"syncs": await syncs.describe()})
 
 
@@ -37,7 +37,7 @@ async def run_syncs(request: Request, caller: Admin) -> Response:
     """Begin the named syncs, or all; one that runs already is named with its job."""
     body = await read_body(request, SyncRequest)
     service = service_of(request)
-    syncs = await service.syncs()
+    syncs = (await service.parts()).syncs
     jobs, running = [], []
     for name in syncs.names(body.names):
         try:

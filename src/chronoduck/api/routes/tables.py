@@ -30,7 +30,7 @@ _DETAIL_ONLY = ("columns", "size_bytes")
 )
 async def list_tables(request: Request, caller: Analyst) -> Response:
     """List tables and views with their estimated rows."""
-    catalog = await service_of(request).catalog()
+    catalog = (await service_of(request).parts()).catalog
     return JsonResponse(
         [
             {key: value for key, value in asdict(table).items() if key not in _DETAIL_ONLY}
@@ -48,8 +48,8 @@ async def list_tables(request: Request, caller: Analyst) -> Response:
 async def get_table(name: str, request: Request, caller: Analyst) -> Response:
     """Show columns, types, rows, size on disk and a few rows; `schema.table` is understood."""
     service = service_of(request)
-    table = await (await service.catalog()).table(name, caller.principal.scope)
-    sample = await (await service.encoded()).run(
+    table = await (await service.parts()).catalog.table(name, caller.principal.scope)
+    sample = await (await service.parts()).encoded.run(
         ResultRequest(
             table.sample_sql,
             None,

@@ -23,7 +23,7 @@ async def get_me(request: Request, caller: Uncounted) -> Me:
     It does not count as a request and is answered when nothing is left, too.
     """
     service = service_of(request)
-    runner = await service.runner()
+    runner = (await service.parts()).runner
     usage: dict[str, Any] = service.quotas.usage_of(caller.principal)
     mine = [
         describe_running(running)

@@ -1,0 +1,119 @@
+"""The error tree: what happened, to what, and what to do.
+
+::
+
+    DuckDBException                     base of everything raised on purpose
+    ├── DuckDBConnectionError           the database cannot be opened or was lost
+    │   ├── DatabaseLockedError         another process owns the file
+    │   ├── DatabaseFormatError         not a DuckDB file, or written by a newer DuckDB
+    │   ├── DatabasePermissionError     a path may not be read or written, or is open to others
+    │   ├── DatabaseFailedError         I/O error, corruption, FATAL: the service heals itself
+    │   ├── ServiceUnavailableError     not initialised, shutting down
+    │   ├── EngineRestartedError        the engine process was replaced; nothing was answered yet
+    │   └── WriteOutcomeUnknownError    it was replaced while a write ran, which may be applied or not
+    ├── DuckDBQueryError                the caller's statement is at fault
+    │   ├── StatementRefusedError       this kind of statement is not run here
+    │   ├── LimitExceededError          one statement asks for more than its principal may
+    │   ├── StatementTimeoutError       its deadline passed
+    │   ├── StatementCancelledError     interrupted by an operator or by its caller
+    │   ├── TransactionConflictError    two writers met; the transaction was rolled back
+    │   └── BatchError                  one statement of a batch failed, named by index and text
+    ├── DuckDBResourceError             the statement did not fit
+    │   ├── OutOfMemoryError            memory limit reached and spilling was not enough
+    │   ├── DiskFullError               no space for data or spill files
+    │   ├── QueueFullError              too many callers wait already
+    │   └── PoolTimeoutError            no connection came free in time
+    ├── CircuitBreakerOpenException     the engine failed repeatedly; calls are refused for a while
+    ├── EngineBugError                  DuckDB reported an internal error; the instance survived
+    ├── SettingsError                   a setting is unknown or invalid
+    ├── TemplateError                   a query template is broken
+    │   └── TemplateNotFoundError       no template of that name
+    ├── NotFoundError                   no such table, running query, ...
+    ├── InvalidRequestError             a request that cannot be understood; nothing was changed
+    ├── AuthenticationError             no valid credential
+    ├── PermissionDeniedError           a valid credential that does not allow this
+    ├── QuotaExceededError              the principal used what it may use in this time
+    ├── TooManyAttemptsError            too many invalid credentials came from one address
+    └── LoadError                       a file that cannot be loaded
+
+Every class carries a stable ``code`` (part of the API), the ``http_status`` and the process
+``exit_code`` (sysexits.h) it maps to, and whether a retry can help. Instances carry ``detail`` (a
+sentence with the facts) and ``hint`` (what to do next). A detail never holds a path, a process id or
+another user's data: such facts go into ``operator_detail``, which only logs and the CLI show.
+"""
+
+from chronoduck.errors.engine import (
+    CircuitBreakerOpenException,
+    DatabaseFailedError,
+    DatabaseFormatError,
+    DatabaseLockedError,
+    DatabasePermissionError,
+    DiskFullError,
+    DuckDBConnectionError,
+    DuckDBResourceError,
+    EngineBugError,
+    EngineRestartedError,
+    OutOfMemoryError,
+    PoolTimeoutError,
+    QueueFullError,
+    ServiceUnavailableError,
+    WriteOutcomeUnknownError,
+)
+from chronoduck.errors.exception import DuckDBException
+from chronoduck.errors.request import (
+    AuthenticationError,
+    InvalidRequestError,
+    LoadError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    SettingsError,
+    TemplateError,
+    TemplateNotFoundError,
+    TooManyAttemptsError,
+)
+from chronoduck.errors.statement import (
+    BatchError,
+    DuckDBQueryError,
+    LimitExceededError,
+    StatementCancelledError,
+    StatementRefusedError,
+    StatementTimeoutError,
+    TransactionConflictError,
+)
+
+__all__ = [
+    "AuthenticationError",
+    "BatchError",
+    "CircuitBreakerOpenException",
+    "DatabaseFailedError",
+    "DatabaseFormatError",
+    "DatabaseLockedError",
+    "DatabasePermissionError",
+    "DiskFullError",
+    "DuckDBConnectionError",
+    "DuckDBException",
+    "DuckDBQueryError",
+    "DuckDBResourceError",
+    "EngineBugError",
+    "EngineRestartedError",
+    "InvalidRequestError",
+    "LimitExceededError",
+    "LoadError",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "PermissionDeniedError",
+    "PoolTimeoutError",
+    "QueueFullError",
+    "QuotaExceededError",
+    "ServiceUnavailableError",
+    "SettingsError",
+    "StatementCancelledError",
+    "StatementRefusedError",
+    "StatementTimeoutError",
+    "TemplateError",
+    "TemplateNotFoundError",
+    "TooManyAttemptsError",
+    "TransactionConflictError",
+    "WriteOutcomeUnknownError",
+]

@@ -1,0 +1,109 @@
+"""What was asked for, who asked, or how the service was set up is at fault; nothing ran."""
+
+from __future__ import annotations
+
+from chronoduck.errors.exception import DuckDBException
+
+__all__ = [
+    "AuthenticationError",
+    "InvalidRequestError",
+    "LoadError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "QuotaExceededError",
+    "SettingsError",
+    "TemplateError",
+    "TemplateNotFoundError",
+    "TooManyAttemptsError",
+]
+
+
+class SettingsError(DuckDBException):
+    """A setting is unknown or invalid."""
+
+    code = "settings_invalid"
+    title = "Invalid setting"
+    exit_code = 78
+
+
+class TemplateError(DuckDBException):
+    """A query template is broken; the detail names file and line."""
+
+    code = "template_invalid"
+    title = "Broken template"
+    exit_code = 78
+
+
+class TemplateNotFoundError(TemplateError):
+    """No template has that name."""
+
+    code = "template_not_found"
+    title = "No such template"
+    http_status = 404
+    exit_code = 66
+
+
+class NotFoundError(DuckDBException):
+    """The named table, statement or other object does not exist."""
+
+    code = "not_found"
+    title = "Not found"
+    http_status = 404
+    exit_code = 66
+
+
+class InvalidRequestError(DuckDBException):
+    """The request cannot be understood; nothing was changed."""
+
+    code = "invalid_request"
+    title = "Invalid request"
+    http_status = 422
+    exit_code = 64
+
+
+class AuthenticationError(DuckDBException):
+    """No valid credential came with the request."""
+
+    code = "unauthenticated"
+    title = "Authentication required"
+    http_status = 401
+    exit_code = 77
+
+
+class PermissionDeniedError(DuckDBException):
+    """The credential is valid and does not allow this."""
+
+    code = "forbidden"
+    title = "Not allowed"
+    http_status = 403
+    exit_code = 77
+
+
+class QuotaExceededError(DuckDBException):
+    """The principal used what it may use; ``retry_after_seconds`` tells when it may again."""
+
+    code = "quota_exceeded"
+    title = "Quota exceeded"
+    http_status = 429
+    exit_code = 75
+    retryable = True
+
+
+class TooManyAttemptsError(DuckDBException):
+    """Too many invalid credentials came from one address; it has to wait."""
+
+    code = "too_many_attempts"
+    title = "Too many attempts"
+    http_status = 429
+    exit_code = 75
+    retryable = True
+    default_hint = "Wait as long as Retry-After says, and send a valid token."
+
+
+class LoadError(DuckDBException):
+    """A file cannot be loaded; the detail says how far it got."""
+
+    code = "load_failed"
+    title = "Load failed"
+    http_status = 422
+    exit_code = 65
