@@ -78,11 +78,11 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         print_json(exports)
         return
     print_table(
-        ("export", "target", "state", "documents", "sent last", "last success", "next run"),
+        ("export", "into", "state", "documents", "sent last", "last success", "next run"),
         [
             (
                 each["name"],
-                each["target"],
+                each["target"].rpartition("/")[2],
                 state_of(each),
                 f"{each['documents']:,}",
                 f"{each['last']['sent']:,}",
