@@ -17,7 +17,7 @@ from chronoduck.assembly.capture_run import CaptureRun
 from chronoduck.assembly.sync_run import SyncRun, SyncTransactions
 from chronoduck.settings import Settings
 from chronoduck.sync import SourceDeclaration, SyncDeclaration
-from chronoduck.sync.state import SyncState, prepare_state
+from chronoduck.sync.state import SYNC_STATES, SyncState
 from chronoduck.tasks.work import TASKS
 from tests.postgres import SourceDatabase
 
@@ -58,7 +58,7 @@ async def open_transactions(service: DuckDBService) -> SyncTransactions:
     """Return what runs a sync's transactions, with the state's table."""
     parts = await service.parts()
     transactions = SyncTransactions(parts.runner, parts.queries)
-    await transactions.run(prepare_state)
+    await transactions.run(SYNC_STATES.prepare)
     return transactions
 
 

@@ -201,6 +201,15 @@ class SyncRequest(_Request):
     names: Annotated[list[str], Field(description="As declared; empty: all.")] = []
 
 
+class ExportRunRequest(_Request):
+    """Which declared exports to run."""
+
+    names: Annotated[list[str], Field(description="As declared; empty: all.")] = []
+    rebuild: Annotated[
+        bool, Field(description="Build indexes anew and swap them, whatever changed.")
+    ] = False
+
+
 class KeyTable(_Request):
     """A table or view that the key sees."""
 

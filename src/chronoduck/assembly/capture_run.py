@@ -26,7 +26,7 @@ from chronoduck.sync.merging import (
 from chronoduck.sync.publication import default_publication
 from chronoduck.sync.slot import Capture
 from chronoduck.sync.spool import Piece
-from chronoduck.sync.state import SyncState, save_state
+from chronoduck.sync.state import SYNC_STATES, SyncState
 from chronoduck.sync.target import TargetPlan, split_name
 from chronoduck.tasks.process import Relay
 
@@ -53,7 +53,7 @@ class CaptureRun(SyncRun):
             raise
         with suppress(DuckDBException):
             await self._measure(state.watermark)
-            await self._transactions.run(lambda session: save_state(session, self.state))
+            await self._transactions.run(lambda session: SYNC_STATES.save(session, self.state))
         return self.state
 
     async def _measure(self, lsn: str | None) -> None:
@@ -125,7 +125,7 @@ class CaptureRun(SyncRun):
         old = () if before is None else (before.slot, *before.old_slots)
         capture = Capture(self._declared.source, slot, self._publication, old)
         state = self.state = replace(self.state, capture=capture, watermark=None)
-        await self._transactions.run(lambda session: save_state(session, state))
+        await self._transactions.run(lambda session: SYNC_STATES.save(session, state))
 
     async def _take_ready(self) -> None:
         """Only prepare the table: rows are merged at the end."""
@@ -167,7 +167,7 @@ class CaptureRun(SyncRun):
             merged = Merged()
             if keys is not None:
                 merged = apply_changes(session, plan, keys, _table(rows))
-            save_state(session, state)
+            SYNC_STATES.save(session, state)
             return merged
 
         self._merged += await self._transact(work)
@@ -180,7 +180,7 @@ class CaptureRun(SyncRun):
             else:
                 keys = table.select([each.source for each in plan.key])
                 merged = delete_missing(session, plan, keys) + merge(session, plan, table)
-            save_state(session, state)
+            SYNC_STATES.save(session, state)
             return merged
 
         self._merged += await self._transact(work)

@@ -25,6 +25,7 @@ from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
+from chronoduck.export import read_export_file
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.monitoring.metrics import MetricsPage
@@ -121,6 +122,7 @@ class DuckDBService:
         started, parser = time.monotonic(), StatementParser()
         self._templates = load_templates(self.settings, parser)
         declared = read_sync_file(self.settings.sync_file)
+        exported = read_export_file(self.settings.export.file)
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance)
         try:
@@ -147,6 +149,7 @@ class DuckDBService:
             quotas=self.quotas,
             statistics=self._statistics,
             declared=declared,
+            exported=exported,
         )
         await self._parts.jobs.open()
         self._is_stopped = self._is_draining = False
@@ -364,6 +367,7 @@ class DuckDBService:
             replication=report.replication(),
             backups=report.backups(),
             syncs=report.syncs(),
+            exports=report.exports(),
         )
 
     async def get_replication_status(self) -> dict[str, Any]:

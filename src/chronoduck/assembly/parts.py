@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
+from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.sync_run import SyncTransactions
@@ -30,12 +31,14 @@ from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
+from chronoduck.export import ExportFile
 from chronoduck.principals import Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.catalog import Catalog
+from chronoduck.service.documents import DocumentQueries
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.exports import Exports
 from chronoduck.service.job_store import JobStore
@@ -90,6 +93,7 @@ class Parts:
     backups: Backups
     drills: Drills
     syncs: Syncs
+    declared_exports: DeclaredExports
     guard: DiskGuard
     compaction: Compaction
     statistics: StatementStatistics
@@ -108,6 +112,7 @@ class Parts:
         quotas: Quotas,
         statistics: StatementStatistics,
         declared: SyncFile,
+        exported: ExportFile,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -178,11 +183,19 @@ class Parts:
         syncs = Syncs(
             settings, declared, SyncTransactions(runner, queries), jobs, instance.spool_directory
         )
+        declared_exports = DeclaredExports(
+            exported,
+            _Transactions(runner, Caller("export"), leaves_state=False),
+            DocumentQueries(runner),
+            jobs,
+            instance.spool_directory,
+        )
         checkpointer.start()
         guard.start()
         backups.start()
         drills.start()
         syncs.start()
+        declared_exports.start()
         if link is not None:
             link.begin()
         return cls(
@@ -204,6 +217,7 @@ class Parts:
             backups=backups,
             drills=drills,
             syncs=syncs,
+            declared_exports=declared_exports,
             guard=guard,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
             statistics=statistics,
@@ -243,6 +257,7 @@ class Parts:
         await self.backups.stop()
         await self.drills.stop()
         await self.syncs.stop()
+        await self.declared_exports.stop()
         await self.jobs.close()
         await self.guard.stop()
         await self.checkpointer.stop()

@@ -132,6 +132,11 @@ class StateView:
         state = self._current()
         return [] if state is None else state.syncs.get_status()
 
+    def export_status(self) -> list[dict[str, Any]]:
+        """Return how each declared export is; empty while closed."""
+        state = self._current()
+        return [] if state is None else state.declared_exports.get_status()
+
     def disk_status(self) -> dict[str, Any]:
         """Return the free space and whether writes are refused; empty while closed."""
         state = self._current()

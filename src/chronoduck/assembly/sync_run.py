@@ -34,7 +34,7 @@ from chronoduck.sync.merging import (
     replace as replace_rows,
 )
 from chronoduck.sync.spool import Manifest, Piece, Spool
-from chronoduck.sync.state import SyncState, save_state
+from chronoduck.sync.state import SYNC_STATES, SyncState
 from chronoduck.sync.target import TargetPlan, plan_target, split_name
 from chronoduck.tasks.process import Relay, run_task
 
@@ -163,7 +163,7 @@ class SyncRun:
             last_read=found["rows"],
             notes=(*self._notes, *self._plan.notes),
         )
-        await self._transact(lambda session: save_state(session, state))
+        await self._transact(lambda session: SYNC_STATES.save(session, state))
         self.state = state
         return state
 
@@ -256,7 +256,7 @@ class SyncRun:
             merged = replace_rows(session, plan, [piece.table for piece in pieces])
             if self._checks_key:
                 check_target_key(session, plan)
-            save_state(session, state)
+            SYNC_STATES.save(session, state)
             return merged
 
         self._merged += await self._transact(work)
@@ -267,7 +267,7 @@ class SyncRun:
 
         def work(session: TableSession) -> Merged:
             merged = merge(session, plan, piece.table)
-            save_state(session, state)
+            SYNC_STATES.save(session, state)
             return merged
 
         self._merged += await self._transact(work)

@@ -17,6 +17,7 @@ from chronoduck.cli import (
     demo,
     doctor,
     drill,
+    export,
     keys,
     load,
     maintenance,
@@ -87,6 +88,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(replication.app, name="replication")
 app.add_typer(backup.app, name="backup")
 app.add_typer(sync.app, name="sync")
+app.add_typer(export.app, name="export")
 app.add_typer(templates.app, name="templates")
 app.add_typer(audit.app, name="audit")
 app.add_typer(breaker.app, name="breaker")

@@ -61,8 +61,8 @@ class Target:
     def own_settings(self) -> Settings:
         """The settings to open the file with, here.
 
-        Replica, backups, syncs and audit trail of the environment are those of its database: another
-        one must not be written into them.
+        Replica, backups, syncs, exports and audit trail of the environment are those of its database:
+        another one must not be written into them.
         """
         if self.settings.database_path == load_settings().database_path:
             return self.settings
@@ -71,6 +71,7 @@ class Target:
             "backup": BackupSettings(dir=None),
             "audit": self.settings.audit.model_copy(update={"file": None}),
             "sync_file": None,
+            "export": self.settings.export.model_copy(update={"file": None}),
         }
         return self.settings.model_copy(update=without)
 

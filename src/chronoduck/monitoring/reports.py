@@ -19,6 +19,7 @@ from chronoduck.monitoring.durability import (
     replica_report,
     scrub_finding,
 )
+from chronoduck.monitoring.exports import export_finding
 from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
@@ -72,6 +73,7 @@ class ServiceView(Protocol):
     def backup_status(self) -> dict[str, Any]: ...
     def drill_status(self) -> dict[str, Any]: ...
     def sync_status(self) -> list[dict[str, Any]]: ...
+    def export_status(self) -> list[dict[str, Any]]: ...
     def disk_status(self) -> dict[str, Any]: ...
     @property
     def audit_status(self) -> Callable[[], dict[str, Any]]: ...
@@ -183,6 +185,10 @@ class Reports:
         """Return how each sync is; empty while the database is closed."""
         return self._view.sync_status()
 
+    def exports(self) -> list[dict[str, Any]]:
+        """Return how each declared export is; empty while the database is closed."""
+        return self._view.export_status()
+
     def performance_metrics(self) -> dict[str, Any]:
         """Return the short report behind ``templates/performance-metrics``."""
         breaker = self._view.breaker_status()
@@ -239,6 +245,7 @@ class Reports:
             restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),
             sync_finding(self._view.sync_status()),
+            export_finding(self._view.export_status()),
             audit_finding(self._view.audit_status()),
             query_log_finding(self._statements.query_log_status()),
             self._clock.finding(),

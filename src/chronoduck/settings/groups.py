@@ -165,11 +165,18 @@ class ExportSettings(BaseSettings):
     """A directory or ``s3://bucket/prefix``; without it there are no exports."""
     keep_days: Annotated[int, Field(ge=1)] = 7
     """Days after which an export is deleted."""
+    file: Path | None = None
+    """A TOML file that declares exports into Meilisearch; without it there are none."""
 
-    @field_validator("url", mode="before")
+    @field_validator("url", "file", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return value or None
+
+    @field_validator("file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
 
 class QueryLogSettings(BaseSettings):

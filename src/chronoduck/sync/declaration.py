@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic import model_validator as validator
 
-from chronoduck.errors import SettingsError
+from chronoduck.declared import DECLARED, NAME, named, read_declared
 from chronoduck.own_schema import OWN_SCHEMA
+from chronoduck.settings.values import Crontab
 from chronoduck.units import parse_bytes, parse_seconds
 
 __all__ = ["SourceDeclaration", "SyncDeclaration", "SyncFile", "read_sync_file"]
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _PARTS = re.compile(r"[^.]+(\.[^.]+)?")
 
 
 def _seconds(value: Any) -> Any:
     return parse_seconds(value) if isinstance(value, str) else value
-
-
-def _crontab(value: str) -> str:
-    try:
-        if value:
-            CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        raise ValueError(f"{value!r} is not a crontab's schedule: {error}") from None
-    return value
 
 
 def _table(value: str) -> str:
@@ -69,7 +57,7 @@ _GROUND = frozenset(
 
 
 class _Declared(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = DECLARED
 
 
 class SourceDeclaration(_Declared):
@@ -115,7 +103,7 @@ class SyncDeclaration(_Declared):
     deletes: Literal["ignore", "key-diff"] = "ignore"
     publication: str = ""
     """Of a cdc sync, if another made it; empty: ``chronoduck_NAME``, made if it is not there."""
-    schedule: Annotated[str, AfterValidator(_crontab)] = ""
+    schedule: Crontab = ""
     """When it runs, as in a crontab (UTC); empty is only on demand."""
     columns: dict[str, str] = {}
     """Column of the source to column of the target: these and no others. Empty: all."""
@@ -128,7 +116,7 @@ class SyncDeclaration(_Declared):
 
     @validator(mode="after")
     def _consistent(self) -> SyncDeclaration:
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise ValueError("a sync's name is made of a-z, 0-9, _ and -")
         if (self.table is None) == (self.query is None):
             raise ValueError("name either a table or a query")
@@ -167,12 +155,7 @@ class SyncFile(_Declared):
     @validator(mode="before")
     @classmethod
     def _name_syncs(cls, value: Any) -> Any:
-        syncs = value.get("sync", {}) if isinstance(value, dict) else {}
-        if not isinstance(syncs, dict) or not all(
-            isinstance(each, dict) for each in syncs.values()
-        ):
-            raise ValueError("syncs are tables: [sync.NAME]")
-        return {**value, "sync": {name: {"name": name, **each} for name, each in syncs.items()}}
+        return named(value, "sync")
 
     @validator(mode="after")
     def _known_sources(self) -> SyncFile:
@@ -188,24 +171,4 @@ def read_sync_file(path: Path | None) -> SyncFile:
     Raises:
         SettingsError: it cannot be read, or says something that is not understood.
     """
-    if path is None:
-        return SyncFile()
-    try:
-        return SyncFile.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(
-            f"DUCKDB_SYNC_FILE: {path} cannot be read: {error}", hint="docs/sync.md shows one."
-        ) from error
-    except ValidationError as error:
-        problems = [_problem(item) for item in error.errors(include_url=False, include_input=False)]
-        raise SettingsError(
-            f"DUCKDB_SYNC_FILE: {path}: {'; '.join(problems)}",
-            hint="docs/sync.md lists what can be declared.",
-        ) from None
-
-
-def _problem(item: Any) -> str:
-    """Name the place and what is wrong; values may be secrets and are not repeated."""
-    place = ".".join(str(part) for part in item["loc"])
-    text = str(item["msg"]).removeprefix("Value error, ")
-    return f"{place}: {text}" if place else text
+    return read_declared(path, SyncFile, "DUCKDB_SYNC_FILE", "docs/sync.md")

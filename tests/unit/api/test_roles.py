@@ -56,6 +56,8 @@ ROLES = {
     "POST /verify": Role.ADMIN,
     "POST /jobs": Role.ANALYST,
     "POST /exports": Role.ANALYST,
+    "GET /exports": Role.ADMIN,
+    "POST /exports/run": Role.ADMIN,
     "GET /exports/{job_id}/files/{name:path}": Role.VIEWER,
     "POST /exports/{job_id}/links": Role.VIEWER,
     "GET /jobs": Role.VIEWER,

@@ -11,16 +11,17 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
-from chronoduck.api.access import Analyst, Viewer, body_schema, read_body, service_of
+from chronoduck.api.access import Admin, Analyst, Viewer, body_schema, read_body, service_of
 from chronoduck.api.problems import ProblemRoute
-from chronoduck.api.responses import job_response
+from chronoduck.api.responses import JsonResponse, job_response
 from chronoduck.api.routes.jobs import job_of
 from chronoduck.api.routes.query import encoding_options
-from chronoduck.api.schemas import ExportRequest, LinkRequest, LinkResponse
+from chronoduck.api.schemas import ExportRequest, ExportRunRequest, LinkRequest, LinkResponse
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.signed_links import SignedLinks
 from chronoduck.service.exports import ExportWish
 from chronoduck.service.job import Job
+from chronoduck.service.jobs import JobConflictError
 
 __all__ = ["public_router", "router"]
 
@@ -51,6 +52,38 @@ async def start_export(request: Request, caller: Analyst) -> Response:
     )
     job = await (await service.parts()).exports.start(wish, encoding_options(service), caller)
     return job_response(request, job, caller)
+
+
+@router.get("/exports", operation_id="list_exports", summary="The declared exports")
+async def list_exports(request: Request, caller: Admin) -> Response:
+    """List the exports that a file declares: how the last run of each went, when the next one is."""
+    exports = (await service_of(request).parts()).declared_exports
+    return JsonResponse({"exports": await exports.describe()})
+
+
+@router.post(
+    "/exports/run",
+    operation_id="run_exports",
+    summary="Run declared exports",
+    status_code=202,
+    responses={202: {"description": "Begun; follow the jobs."}},
+    openapi_extra=body_schema(ExportRunRequest),
+)
+async def run_exports(request: Request, caller: Admin) -> Response:
+    """Begin the named exports, or all; one that runs already is named with its job."""
+    body = await read_body(request, ExportRunRequest)
+    service = service_of(request)
+    exports = (await service.parts()).declared_exports
+    jobs, running = [], []
+    for name in exports.names(body.names):
+        try:
+            job = exports.begin(name, rebuild=body.rebuild)
+        except JobConflictError:
+            running.append(name)
+            continue
+        service.audit.act("export_started", caller, export=name, job=job.id)
+        jobs.append(job.as_dict())
+    return JsonResponse({"jobs": jobs, "running_already": running}, status_code=202)
 
 
 @router.get(

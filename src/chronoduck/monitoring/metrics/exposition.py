@@ -10,6 +10,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from chronoduck.monitoring.exports import export_families
 from chronoduck.monitoring.metrics.gauges import (
     durability_families,
     engine_families,
@@ -74,9 +75,14 @@ class MetricsPage:
         replication: Mapping[str, Any],
         backups: Mapping[str, Any],
         syncs: Sequence[Mapping[str, Any]],
+        exports: Sequence[Mapping[str, Any]],
     ) -> tuple[bytes, str]:
         """Return the page and its media type, OpenMetrics or Prometheus's own text by ``accept``."""
-        families = [*_families(health, statistics, replication, backups), *sync_families(syncs)]
+        families = [
+            *_families(health, statistics, replication, backups),
+            *sync_families(syncs),
+            *export_families(exports),
+        ]
         self._snapshot.families = families
         encoder, media_type = choose_encoder(accept)
         registries = (self._identity, self._registry) if show_versions else (self._registry,)
