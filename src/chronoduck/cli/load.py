@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Annotated
 
-import orjson
 import typer
 from rich.progress import (
     BarColumn,
@@ -23,8 +22,8 @@ from rich.progress import (
 )
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.cli.load_events import LoadWish, file_key, local_events, remote_events
 from chronoduck.cli.output import errors, print_json
-from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
@@ -33,31 +32,53 @@ from chronoduck.cli.target import (
     UrlOption,
     find_target,
 )
-from chronoduck.client.problems import error_of
-from chronoduck.errors import InvalidRequestError, LoadError, NotFoundError, ServiceUnavailableError
+from chronoduck.errors import (
+    DuckDBException,
+    InvalidRequestError,
+    LoadError,
+)
 from chronoduck.transfer import (
     FileFormat,
     FileLoader,
     LoadEvent,
+    LoadMode,
+    LoadOptions,
     LoadProgress,
     LoadSummary,
+    OnError,
+    Place,
     RejectedLine,
     RejectFile,
+    find_places,
 )
 
 __all__ = ["load", "load_file"]
 
-_BLOCK_BYTES = 1_000_000
-
 
 def load(
-    files: Annotated[list[str], typer.Argument(help="Files; - is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Files, directories, patterns, URLs (http, https, s3); - is stdin."),
+    ],
     table: Annotated[
         str, typer.Option(help="The table; captures go into pages_analytics.")
     ] = "pages_analytics",
     file_format: Annotated[
         FileFormat, typer.Option("--format", "-f", help="What the files are.")
     ] = FileFormat.AUTO,
+    mode: Annotated[
+        LoadMode, typer.Option(help="What happens to rows that are there.")
+    ] = LoadMode.APPEND,
+    key: Annotated[str, typer.Option(help="Columns by which upsert knows a row: a,b.")] = "",
+    create: Annotated[bool, typer.Option(help="Make a table that is missing.")] = True,
+    on_error: Annotated[OnError, typer.Option(help="What a bad row does.")] = OnError.ABORT,
+    dry_run: Annotated[bool, typer.Option(help="Everything but the commit.")] = False,
+    once: Annotated[
+        bool, typer.Option(help="Leave out what was loaded with --once within a day.")
+    ] = False,
+    allow_private: Annotated[
+        bool, typer.Option(help="URLs may lead to private addresses, such as 10.0.0.1.")
+    ] = False,
     rejects: Annotated[
         Path | None,
         typer.Option(help="Where malformed lines go; default: FILE.rejects.tsv, here."),
@@ -70,77 +91,104 @@ def load(
     """Load files into the running service, or into the file when no service owns it.
 
     Captures: CDX with 7, 9, 10 or 11 columns, CDXJ, Common Crawl index lines, the Wayback CDX
-    server's JSON. Loading a file of captures twice adds nothing. Parquet, CSV and JSON go into any
-    --table. Plain, .gz and .zst files are understood.
+    server's JSON. Loading a file of captures twice adds nothing. Parquet, CSV, JSON and Arrow go into
+    any --table. Plain, .gz and .zst files are understood. Each file is loaded by itself, in order.
     """
+    options = LoadOptions(
+        mode=mode,
+        key=tuple(key.split(",")) if key else (),
+        create=create,
+        dry_run=dry_run,
+        on_error=on_error,
+    )
+    options.check()
     target = find_target(database, url, token_file)
-    for name in files:
-        _check_readable(name)
-    reject_paths = _reject_paths(files, rejects)
-    summaries = asyncio.run(_load_all(target, files, table, file_format, reject_paths, as_json))
+    places = _places(files, target, allow_private=allow_private)
+    if len(places) > 1 and mode is LoadMode.REPLACE:
+        raise InvalidRequestError(
+            f"each of {len(places)} files would replace the one before it",
+            hint="Load the first with --mode replace and the others without.",
+        )
+    reject_paths = _reject_paths(places, rejects)
+    wish = LoadWish(table, file_format, options, once=once)
+    summaries = asyncio.run(_load_all(target, places, wish, reject_paths, as_json))
     if as_json:
         print_json([{"file": name, **asdict(summary)} for name, summary in summaries])
 
 
-def _check_readable(name: str) -> None:
-    """Refuse what cannot be read before anything is loaded; pipes are files like any other."""
-    if name == "-":
-        return
-    path = Path(name)
-    if not path.exists():
-        raise NotFoundError(
-            f"there is no file {path}", hint="Check the path. Nothing was loaded yet."
-        )
-    if path.is_dir():
-        raise LoadError(
-            f"{path} is a directory", hint=f"Name files, e.g. {path}/*. Nothing was loaded yet."
-        )
+def _places(files: list[str], target: Target, *, allow_private: bool) -> list[Place]:
+    """Return what is to be loaded, before anything is; pipes are files like any other."""
+    places: list[Place] = []
+    for name in files:
+        if name == "-":
+            places.append(Place("-", "stdin", lambda on_bytes: sys.stdin.buffer))
+        else:
+            places += find_places([name], target.settings, allow_private=allow_private)
+    return places
 
 
-def _reject_paths(files: list[str], given: Path | None) -> list[Path]:
+def _reject_paths(places: list[Place], given: Path | None) -> list[Path]:
     """Return where the malformed lines of each file go: no two files share one."""
     if given is not None:
-        if len(files) > 1:
+        if len(places) > 1:
             raise InvalidRequestError(
-                f"--rejects names one file for the malformed lines of {len(files)}",
+                f"--rejects names one file for the malformed lines of {len(places)}",
                 hint="Load one file at a time, or leave it out: each file gets its own.",
             )
         return [given]
     paths: list[Path] = []
-    for file in files:
-        name = "stdin" if file == "-" else Path(file).name
-        path, number = Path(f"{name}.rejects.tsv"), 2
+    for place in places:
+        path, number = Path(f"{place.name}.rejects.tsv"), 2
         while path in paths:
-            path, number = Path(f"{name}.{number}.rejects.tsv"), number + 1
+            path, number = Path(f"{place.name}.{number}.rejects.tsv"), number + 1
         paths.append(path)
     return paths
 
 
 async def _load_all(
-    target: Target,
-    files: list[str],
-    table: str,
-    file_format: FileFormat,
-    reject_paths: list[Path],
-    quiet: bool,
+    target: Target, places: list[Place], wish: LoadWish, reject_paths: list[Path], quiet: bool
 ) -> list[tuple[str, LoadSummary]]:
-    summaries = []
+    summaries: list[tuple[str, LoadSummary]] = []
     service = None if target.service else DuckDBService(target.own_settings)
     async with service or nullcontext():
-        for file, reject_path in zip(files, reject_paths, strict=True):
-            name = "stdin" if file == "-" else Path(file).name
-            source: IO[bytes] = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: ASYNC230, SIM115
-            size = os.fstat(source.fileno()).st_size or None  # None for a pipe
-            with source:
-                if target.service is not None:
-                    events = _remote_events(target.service, source, name, table, file_format)
-                else:
-                    assert service is not None  # noqa: S101 - one of the two is there
-                    loader = (await service.parts()).loader
-                    events = loader.load(source, name=name, table=table, file_format=file_format)
-                summary = await _follow(events, name, size, reject_path, quiet)
-            summaries.append((file, summary))
+        for place, reject_path in zip(places, reject_paths, strict=True):
+            try:
+                summary = await _load_one(target, service, place, wish, reject_path, quiet)
+            except DuckDBException as error:
+                if summaries:
+                    error.hint += f" {len(summaries)} of {len(places)} files were loaded before it."
+                raise
+            summaries.append((place.shown, summary))
     return summaries
+
+
+async def _load_one(
+    target: Target,
+    service: DuckDBService | None,
+    place: Place,
+    wish: LoadWish,
+    reject_path: Path,
+    quiet: bool,
+) -> LoadSummary:
+    with await asyncio.to_thread(_opened, place, quiet) as source:
+        size = os.fstat(source.fileno()).st_size or None  # None for a pipe
+        key = await asyncio.to_thread(file_key, source, wish) if wish.once else None
+        if target.service is not None:
+            events = remote_events(target.service, source, place.name, wish, key)
+        else:
+            assert service is not None  # noqa: S101 - one of the two is there
+            events = local_events((await service.parts()).loader, source, place, wish, key)
+        return await _follow(events, place.name, size, reject_path, quiet)
+
+
+def _opened(place: Place, quiet: bool) -> IO[bytes]:
+    with _progress(quiet) as progress:
+        task = progress.add_task(f"fetching {place.name}", total=None, rows="", visible=False)
+
+        def show(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        return place.open(show)
 
 
 async def load_file(loader: FileLoader, file: Path, *, table: str) -> LoadSummary:
@@ -152,13 +200,21 @@ async def load_file(loader: FileLoader, file: Path, *, table: str) -> LoadSummar
 
 
 async def _follow(
-    events: AsyncIterator[LoadEvent], name: str, size: int | None, rejects: Path, quiet: bool
+    events: AsyncIterator[LoadEvent | None],
+    name: str,
+    size: int | None,
+    rejects: Path,
+    quiet: bool,
 ) -> LoadSummary:
-    """Show progress, keep rejected lines, and return the summary."""
+    """Show progress, keep rejected lines, and return the summary; None among them: it is known."""
     summary: LoadSummary | None = None
+    is_known = False
     with RejectFile(rejects) as reject_file, _progress(quiet) as progress:
         task = progress.add_task(name, total=size, rows="")
         async for event in events:
+            if event is None:
+                is_known = True
+                continue
             if isinstance(event, RejectedLine):
                 reject_file.write(event.line_number, event.reason, event.text)
                 continue
@@ -167,7 +223,9 @@ async def _follow(
                 summary = event
     if summary is None:
         raise LoadError(f"{name} was not loaded to its end", hint="Load it again; nothing doubles.")
-    if not quiet:
+    if is_known and not quiet:
+        errors.print(f"{name}: loaded before, left out", soft_wrap=True)
+    elif not quiet:
         _report(name, summary, reject_file)
     return summary
 
@@ -194,44 +252,12 @@ def _show(progress: Progress, task: TaskID, event: LoadProgress) -> None:
 def _report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
     rows = summary.rows_added + summary.duplicates
     pace = f", {rows / summary.seconds:,.0f} rows/s" if summary.seconds and rows > 10_000 else ""
+    removed = f", {summary.rows_removed:,} replaced" if summary.rows_removed else ""
     errors.print(
-        f"{name}: {summary.rows_added:,} rows added to {summary.table}, "
-        f"{summary.duplicates:,} known already, {summary.rejected:,} malformed{pace}",
+        f"{name}: {summary.rows_added:,} rows {'would be ' if summary.dry_run else ''}added to "
+        f"{summary.table}{removed}, {summary.duplicates:,} known already, "
+        f"{summary.rejected:,} malformed{pace}",
         soft_wrap=True,
     )
     if rejects.count:
         errors.print(f"[yellow]malformed lines are in {rejects.path}[/]")
-
-
-async def _remote_events(
-    service: RemoteService, source: IO[bytes], name: str, table: str, file_format: FileFormat
-) -> AsyncIterator[LoadEvent]:
-    """Upload the file and yield the service's events."""
-    with service.stream(
-        "POST",
-        f"/tables/{table}/rows",
-        params={"source": name, "format": file_format.value},
-        content=_blocks(source),
-        headers={"Content-Type": "application/octet-stream"},
-    ) as response:
-        for line in response.iter_lines():
-            fields = orjson.loads(line)
-            kind = fields.pop("event")
-            if kind == "reject":
-                yield RejectedLine(**fields)
-            elif kind == "progress":
-                yield LoadProgress(**fields)
-            elif kind == "done":
-                yield LoadSummary(**fields)
-                return
-            else:
-                raise error_of(fields["error"])
-    raise ServiceUnavailableError(
-        f"the service broke off while it loaded {name}",
-        hint="Load it again when it is up; rows that were added stay and are not doubled.",
-    )
-
-
-def _blocks(source: IO[bytes]) -> Iterator[bytes]:
-    while block := source.read(_BLOCK_BYTES):
-        yield block

@@ -1,4 +1,4 @@
-"""Blob stores: a directory, S3, memory, and one that fails on purpose.
+"""Blob stores: a directory, S3, memory, and one that fails on purpose; and files of the web.
 
 Knows names, bytes and versions. Must not know what the bytes are, nor DuckDB.
 """
@@ -16,7 +16,8 @@ from chronoduck.storage.directory import DirectoryBlobStore
 from chronoduck.storage.failing import FailingBlobStore
 from chronoduck.storage.files import FileStore, open_files
 from chronoduck.storage.memory import MemoryBlobStore
-from chronoduck.storage.opening import open_store
+from chronoduck.storage.opening import open_store, s3_store
+from chronoduck.storage.web import FetchError, fetch, shown_url
 
 __all__ = [
     "BlobConflictError",
@@ -25,11 +26,15 @@ __all__ = [
     "BlobStore",
     "DirectoryBlobStore",
     "FailingBlobStore",
+    "FetchError",
     "FileStore",
     "MemoryBlobStore",
     "StoreError",
     "VersionedBlob",
     "check_name",
+    "fetch",
     "open_files",
     "open_store",
+    "s3_store",
+    "shown_url",
 ]

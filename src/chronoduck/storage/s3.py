@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ except ImportError:  # the extra is not installed
 __all__ = ["S3BlobStore", "S3Location"]
 
 _LIST_PAGE = 1000
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 _NOT_IMPLEMENTED = "501 Not Implemented"
 
 
@@ -99,13 +102,24 @@ class S3BlobStore:
             raise BlobNotFoundError(f"{self.url}: {what}: not found") from error
         except (exceptions.PreconditionError, exceptions.AlreadyExistsError) as error:
             raise BlobConflictError(f"{self.url}: {what}: changed by somebody else") from error
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise StoreError(
+        except (exceptions.BaseError, OSError, ValueError) as error:
+            raise self._failure(what, error) from error
+
+    def _failure(self, what: str, error: BaseException) -> StoreError:
+        """Return what a failure means; the server's own code tells it better than its status."""
+        found = _CODE.search(str(error))
+        code = found[1] if found else ""
+        denied = exceptions.PermissionDeniedError, exceptions.UnauthenticatedError
+        if isinstance(error, denied) or code in _DENIED:
+            return StoreError(
                 f"{self.url}: {what}: access denied",
                 hint="Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy.",
-            ) from error
-        except (exceptions.BaseError, OSError, ValueError) as error:
-            raise StoreError(f"{self.url}: {what} failed: {_first_line(error)}") from error
+            )
+        if code == "NoSuchBucket":
+            return StoreError(
+                f"{self.url}: there is no such bucket", hint="Make it, or correct the address."
+            )
+        return StoreError(f"{self.url}: {what} failed: {code or _first_line(error)}")
 
     def put(self, name: str, data: bytes) -> None:
         """Write the blob whole, or not at all: one request, whatever the size."""

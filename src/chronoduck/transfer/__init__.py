@@ -8,6 +8,7 @@ from chronoduck.transfer.detect import FileFormat
 from chronoduck.transfer.events import LoadEvent, LoadProgress, LoadSummary, RejectedLine
 from chronoduck.transfer.loader import FileLoader
 from chronoduck.transfer.options import LoadMode, LoadOptions, OnError
+from chronoduck.transfer.places import Place, find_places
 from chronoduck.transfer.rejects import RejectFile
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "LoadProgress",
     "LoadSummary",
     "OnError",
+    "Place",
     "RejectFile",
     "RejectedLine",
+    "find_places",
 ]
