@@ -90,13 +90,13 @@ dashboard-picture: $(VENV)/bench.stamp ## draw the dashboard's panels from a rea
 .PHONY: lock
 lock: ## renew the lock files in requirements/ (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --extra meilisearch --group build \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --extra warc --extra meilisearch --group build \
 		pyproject.toml --output-file requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --extra meilisearch --group build --group test --group lint \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --extra warc --extra meilisearch --group build --group test --group lint \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --extra meilisearch --group build --group bench \
+		--custom-compile-command "make lock" --extra s3 --extra encryption --extra jwt --extra otel --extra postgres --extra warc --extra meilisearch --group build --group bench \
 		--constraint requirements/run.txt pyproject.toml --output-file requirements/bench.txt
 
 .PHONY: clean

@@ -146,7 +146,12 @@ async def test_every_metric_of_the_rules_exists(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     replica = ReplicaSettings(url=str(tmp_path / "replica"), interval=0.2)
-    async with DuckDBService(make_settings(replica=replica)) as service:
+    syncs = tmp_path / "sync.toml"
+    syncs.write_text(
+        '[source.a]\ndsn_env = "A_DSN"\n'
+        '[sync.b]\nsource = "a"\ntable = "b"\ntarget = "b"\nmode = "full"\n'
+    )
+    async with DuckDBService(make_settings(replica=replica, sync_file=syncs)) as service:
         await service.execute_query("SELECT 1")
         while (await service.get_replication_status())["lag_seconds"] is None:
             await asyncio.sleep(0.05)

@@ -34,6 +34,7 @@ from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
 from chronoduck.transfer.sources import open_source
 from chronoduck.transfer.sql import SqlSession, Transact
 from chronoduck.transfer.table_load import TableOutcome, load_table
+from chronoduck.transfer.warc import capture_lines, is_archive
 from chronoduck.units import format_bytes
 
 __all__ = ["FileLoader"]
@@ -283,7 +284,8 @@ class _Job:
 def _open(source: CountingReader, name: str, file_format: FileFormat) -> _Opened:
     try:
         buffered: io.BufferedReader = io.BufferedReader(source, 1_000_000)
-        plain = decompressed(buffered, name)
+        archive = capture_lines(buffered, name) if is_archive(buffered) else None
+        plain = archive or decompressed(buffered, name)
         head = _read_exactly(plain, _HEAD_BYTES)
     except (OSError, EOFError) as error:
         raise LoadError(f"{name} cannot be read: {error}", hint="Is the file complete?") from error

@@ -19,7 +19,10 @@ from chronoduck.storage import FetchError, fetch, s3_store, shown_url
 
 __all__ = ["Place", "find_places"]
 
-_KINDS = ("parquet", "csv", "tsv", "json", "ndjson", "jsonl", "cdx", "cdxj", "arrow", "arrows")
+_KINDS = (
+    *("parquet", "csv", "tsv", "json", "ndjson", "jsonl", "arrow", "arrows"),
+    *("cdx", "cdxj", "warc", "wat"),
+)
 _FILE = re.compile(rf".*\.({'|'.join(_KINDS)})(\.gz|\.zst)?", re.IGNORECASE)
 _PATTERN = re.compile(r"[*?\[]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
