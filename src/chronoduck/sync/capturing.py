@@ -15,8 +15,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+
 from chronoduck.sync.columns import SourceColumn, find_columns
 from chronoduck.sync.declaration import SourceDeclaration, SyncDeclaration
+from chronoduck.sync.parallel import read_table
 from chronoduck.sync.pgoutput import Changes, Key, Snapshot, write_lsn
 from chronoduck.sync.publication import TableShape, find_shape
 from chronoduck.sync.selection import Pieces, as_text, choose_columns, relation_of
@@ -117,6 +120,7 @@ class _Run:
         show: Show,
     ) -> None:
         self._declared = declared
+        self._source = source
         self._connection = connection
         self._spool = spool
         self._show = show
@@ -153,7 +157,8 @@ class _Run:
         if is_whole:
             self._spool.discard()
             self._rows = self._looked_up = 0
-            self._write_rows(f"SELECT {self._items()} FROM {self._relation}", found.rows)
+            pieces = read_table(self._connection, self._declared, self._source, self._items())
+            self._write_rows(pieces, found.rows)
         else:
             self._look_up(changes.keys, found)
         reached = end if changes.first_hidden is None else write_lsn(changes.first_hidden)
@@ -194,8 +199,8 @@ class _Run:
     def _items(self) -> str:
         return ", ".join(f"{each.expression} AS {quoted(each.name)}" for each in self._columns)
 
-    def _write_rows(self, sql: str, estimate: int) -> None:
-        for piece in self._pieces.read(sql):
+    def _write_rows(self, pieces: Iterable[list[pa.RecordBatch]], estimate: int) -> None:
+        for piece in pieces:
             self._rows += sum(batch.num_rows for batch in piece)
             self._spool.write_rows(piece, None)
             self._show("reading", self._rows, max(self._rows, estimate))
@@ -209,11 +214,8 @@ class _Run:
             asked = _asked(part, names, [table.types[name] for name in self._declared.key])
             for piece in self._pieces.read(f"SELECT {told} FROM ({asked}) AS asked"):
                 self._spool.write_keys(piece)
-            self._write_rows(
-                f"SELECT {self._items()} FROM {self._relation} "
-                f"WHERE ({', '.join(names)}) IN ({asked})",
-                0,
-            )
+            rows = f"SELECT {self._items()} FROM {self._relation} WHERE ({', '.join(names)}) IN ({asked})"
+            self._write_rows(self._pieces.read(rows), 0)
             self._looked_up += len(part)
 
 

@@ -75,6 +75,8 @@ class SourceDeclaration(_Declared):
     """Size of the pieces that rows come in; a few of them are in memory at once."""
     batch_rows: Annotated[int, Field(ge=1_000, le=10_000_000)] = 200_000
     """Rows of one transaction of an incremental sync, about."""
+    connections: Annotated[int, Field(ge=1, le=16)] = 2
+    """How many read a whole table at the same time, in one snapshot."""
     max_lag: Annotated[int, BeforeValidator(_bytes), Field(ge=1_048_576)] = 8 * 1024**3
     """Bytes of PostgreSQL's log that a cdc sync may be behind: beyond, it begins anew."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from chronoduck.sync.columns import CURSOR_TYPES, SourceColumn, find_columns
 from chronoduck.sync.declaration import SourceDeclaration, SyncDeclaration
 from chronoduck.sync.failures import SyncDriftError
+from chronoduck.sync.parallel import read_table
 from chronoduck.sync.selection import (
     Pieces,
     as_text,
@@ -72,6 +73,7 @@ class _Reader:
         horizon: datetime,
     ) -> None:
         self._declared = declared
+        self._source = source
         self._connection = connection
         self._pieces = Pieces(connection, source)
         self._spool = spool
@@ -93,12 +95,18 @@ class _Reader:
                 "transactions of other users cannot be seen: rows of those that take longer than "
                 f"{declared.overlap:g} s may be missed; GRANT pg_monitor to the user"
             )
-        sql = self._select(columns, cursor, watermark)
+        items = self._items(columns, cursor)
+        sql = f"SELECT {items} FROM {self._relation}"
+        if cursor is not None and watermark is not None:
+            sql += self._since(cursor, watermark)
+            pieces = self._pieces.read(sql)
+        else:
+            pieces = read_table(self._connection, declared, self._source, items)
         estimate = self._estimate(sql)
         self._watermark = watermark
         self._spool.write_manifest(Manifest(tuple(columns), watermark, estimate, tuple(notes)))
         show("reading", 0, estimate)
-        rows = self._write_rows(sql, cursor, estimate, show)
+        rows = self._write_rows(pieces, cursor, estimate, show)
         keys = self._write_keys(show) if declared.deletes == "key-diff" else 0
         return {
             "rows": rows,
@@ -120,19 +128,17 @@ class _Reader:
             )
         return found
 
-    def _select(
-        self, columns: Sequence[SourceColumn], cursor: SourceColumn | None, watermark: str | None
-    ) -> str:
+    def _items(self, columns: Sequence[SourceColumn], cursor: SourceColumn | None) -> str:
         items = [f"{column.expression} AS {quoted(column.name)}" for column in columns]
         if cursor is not None:
             items.append(f"{quoted(cursor.name)} AS {_CURSOR}")
-        sql = f"SELECT {', '.join(items)} FROM {self._relation}"
-        if cursor is None or watermark is None:
-            return sql
+        return ", ".join(items)
+
+    def _since(self, cursor: SourceColumn, watermark: str) -> str:
         name = quoted(cursor.name)
         # A row without a time cannot be told from a new one: such rows are read every time.
         return (
-            f"{sql} WHERE {name} >= {self._start(cursor, watermark)} OR {name} IS NULL "
+            f" WHERE {name} >= {self._start(cursor, watermark)} OR {name} IS NULL "
             f"ORDER BY {name} NULLS FIRST"
         )
 
@@ -150,9 +156,15 @@ class _Reader:
         plan = self._connection.rows(f"EXPLAIN (FORMAT JSON) {sql}")[0][0]
         return int(orjson.loads(plan)[0]["Plan"]["Plan Rows"])
 
-    def _write_rows(self, sql: str, cursor: SourceColumn | None, estimate: int, show: Show) -> int:
+    def _write_rows(
+        self,
+        pieces: Iterable[list[pa.RecordBatch]],
+        cursor: SourceColumn | None,
+        estimate: int,
+        show: Show,
+    ) -> int:
         done = 0
-        for piece in self._pieces.read(sql):
+        for piece in pieces:
             rows = sum(batch.num_rows for batch in piece)
             if cursor is not None:
                 self._advance(cursor, piece)
