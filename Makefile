@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
+# A file's tests share servers, and stay together; more than four servers at once only wait for each other.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
@@ -30,11 +32,11 @@ demo: install ## load real captures and serve them on 127.0.0.1:8000 (PORT=8001 
 
 .PHONY: test
 test: $(VENV)/dev.stamp ## install what tests need and run everything
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: quick
 quick: $(VENV)/dev.stamp ## run the fast tests only
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## check style, types and the floors of the architecture

@@ -55,7 +55,7 @@ class PostgresServer:
         assert found is not None
         self._bin = found
         self.port = free_port()
-        self.directory = Path(tempfile.mkdtemp(prefix="chronoduck-pg-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:

@@ -148,7 +148,7 @@ class Machine:
                 **{name: value for name, value in os.environ.items() if name[:7] != "DUCKDB_"},
                 "PATH": f"{self.root}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
                 "HOME": str(self.root),
-                "COLUMNS": "160",
+                "COLUMNS": "240",
             },
             cwd=self.root,
             stdin=subprocess.DEVNULL,

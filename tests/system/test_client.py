@@ -458,7 +458,7 @@ async def test_jobs_for_asyncio(waiter: AsyncClient, tmp_path: Path) -> None:
     async with job.stream_arrow() as batches:
         assert sum([batch.num_rows async for batch in batches]) == 25_000
     assert (await waiter.job(job.id)).state == "succeeded"
-    assert job.id in [each.id for each in (await waiter.parts()).jobs]
+    assert job.id in [each.id for each in await waiter.jobs()]
     await job.cancel()
     export = await (await waiter.export("FROM range(10)", format="csv")).wait()
     (path,) = await export.download(tmp_path)
