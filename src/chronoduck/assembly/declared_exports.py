@@ -12,15 +12,22 @@ from typing import Any
 
 import pyarrow as pa
 
+from chronoduck.assembly.exported_files import export_files
 from chronoduck.assembly.scheduled_work import ScheduledWork, Transact
 from chronoduck.errors import DuckDBException
-from chronoduck.export import ExportFile, ExportNotFoundError, IndexDeclaration
+from chronoduck.export import (
+    ExportFile,
+    ExportNotFoundError,
+    FilesDeclaration,
+    IndexDeclaration,
+)
 from chronoduck.export.meilisearch.indexing import Indexing
 from chronoduck.export.meilisearch.selection import BOOKKEEPING, Selection
 from chronoduck.export.meilisearch.server import open_server
 from chronoduck.export.state import EXPORT_STATES, ExportState
 from chronoduck.principals import Principal, Role
 from chronoduck.service.documents import DocumentQueries
+from chronoduck.service.exports import Exports
 from chronoduck.service.jobs import JobRegistry, Progress
 from chronoduck.service.records import Caller
 
@@ -30,7 +37,10 @@ _READER = Caller("export", principal=Principal("export", Role.ANALYST, "export")
 """Declared queries may do what any reader's may, and no more."""
 
 
-class DeclaredExports(ScheduledWork[IndexDeclaration, ExportState]):
+Declaration = IndexDeclaration | FilesDeclaration
+
+
+class DeclaredExports(ScheduledWork[Declaration, ExportState]):
     """Lives on the event loop while the database is open."""
 
     _kind = "export"
@@ -40,12 +50,14 @@ class DeclaredExports(ScheduledWork[IndexDeclaration, ExportState]):
         declared: ExportFile,
         transact: Transact,
         documents: DocumentQueries,
+        exports: Exports,
         jobs: JobRegistry,
         spool_directory: Path,
     ) -> None:
-        super().__init__(declared.index, EXPORT_STATES, transact, jobs, spool_directory)
+        super().__init__(declared.exports, EXPORT_STATES, transact, jobs, spool_directory)
         self._servers = declared.meilisearch
         self._documents = documents
+        self._exports = exports
 
     def _not_found(self, name: str, known: str) -> DuckDBException:
         known = known or "none; DUCKDB_EXPORT_FILE declares them"
@@ -55,7 +67,28 @@ class DeclaredExports(ScheduledWork[IndexDeclaration, ExportState]):
         return ExportState(name)
 
     async def _run(
-        self, declared: IndexDeclaration, show: Progress, *, rebuild: bool = False, **_: Any
+        self, declared: Declaration, show: Progress, *, rebuild: bool = False, **_: Any
+    ) -> dict[str, Any]:
+        if isinstance(declared, FilesDeclaration):
+            return await self._run_files(declared, show)
+        return await self._run_index(declared, show, rebuild=rebuild)
+
+    async def _run_files(self, declared: FilesDeclaration, show: Progress) -> dict[str, Any]:
+        await self._known()
+        await self._prepare()
+        state = self._state(declared.name)
+        try:
+            ended, told = await export_files(
+                declared, state, self._exports, self._jobs, _READER, show
+            )
+            await self._keep(ended)
+        except DuckDBException as error:
+            await self._fail(state, error)
+            raise
+        return told
+
+    async def _run_index(
+        self, declared: IndexDeclaration, show: Progress, *, rebuild: bool
     ) -> dict[str, Any]:
         states = await self._known()
         await self._prepare()
@@ -112,15 +145,11 @@ class DeclaredExports(ScheduledWork[IndexDeclaration, ExportState]):
 
         return read
 
-    def _describe(self, declared: IndexDeclaration) -> dict[str, Any]:
+    def _describe(self, declared: Declaration) -> dict[str, Any]:
         state = self._state(declared.name)
-        server = self._servers[declared.meilisearch]
         return {
             "name": declared.name,
-            "kind": "index",
-            "target": f"{server.url}/indexes/{declared.uid}",
-            "mode": declared.mode,
-            "deletes": declared.deletes,
+            **self._facts(declared),
             **super()._describe(declared),
             "watermark": state.watermark,
             "documents": state.documents,
@@ -130,6 +159,22 @@ class DeclaredExports(ScheduledWork[IndexDeclaration, ExportState]):
                 "deleted": state.last_deleted,
                 "seconds": state.last_seconds,
             },
+        }
+
+    def _facts(self, declared: Declaration) -> dict[str, Any]:
+        if isinstance(declared, FilesDeclaration):
+            return {
+                "kind": "files",
+                "target": f"{self._exports.url or 'nowhere'}/{declared.name}",
+                "mode": declared.format,
+                "deletes": f"keep {declared.keep}",
+            }
+        server = self._servers[declared.meilisearch]
+        return {
+            "kind": "index",
+            "target": f"{server.url}/indexes/{declared.uid}",
+            "mode": declared.mode,
+            "deletes": declared.deletes,
         }
 
     def _status(self, name: str, state: ExportState) -> dict[str, Any]:

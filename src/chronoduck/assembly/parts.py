@@ -183,10 +183,12 @@ class Parts:
         syncs = Syncs(
             settings, declared, SyncTransactions(runner, queries), jobs, instance.spool_directory
         )
+        exports = Exports(settings, runner, encoded, jobs, store)
         declared_exports = DeclaredExports(
             exported,
             _Transactions(runner, Caller("export"), leaves_state=False),
             DocumentQueries(runner),
+            exports,
             jobs,
             instance.spool_directory,
         )
@@ -213,7 +215,7 @@ class Parts:
             link=link,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
-            exports=Exports(settings, runner, encoded, jobs, store),
+            exports=exports,
             backups=backups,
             drills=drills,
             syncs=syncs,

@@ -19,7 +19,7 @@ from chronoduck.cli.output import print_json, print_table
 from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_target, settings_for
 from chronoduck.export import read_export_file
 from chronoduck.settings import Settings
-from chronoduck.units import format_seconds
+from chronoduck.units import format_bytes, format_seconds
 
 __all__ = ["app"]
 
@@ -60,6 +60,12 @@ def _settings(target: Target) -> Settings:
 
 
 def _sentence(facts: dict[str, Any]) -> str:
+    if facts["how"] == "files":
+        return (
+            f"{facts['rows']:,} rows in {len(facts['files'])} files of "
+            f"{format_bytes(facts['bytes'])} at {facts['url']}, {facts['removed']} older exports "
+            f"removed, in {format_seconds(facts['seconds'])}"
+        )
     return (
         f"{facts['sent']:,} documents sent, {facts['deleted']:,} deleted ({facts['how']}); "
         f"{facts['index']} holds {facts['documents']:,}, in {format_seconds(facts['seconds'])}"
@@ -78,7 +84,7 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         print_json(exports)
         return
     print_table(
-        ("export", "into", "state", "documents", "sent last", "last success", "next run"),
+        ("export", "into", "state", "rows", "sent last", "last success", "next run"),
         [
             (
                 each["name"],
@@ -100,5 +106,5 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
 def schedule(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Show when each export runs next, in UTC; needs no service."""
     declared = read_export_file(settings_for(database).export.file)
-    schedules = [(each.name, each.schedule) for each in declared.index.values()]
+    schedules = [(each.name, each.schedule) for each in declared.exports.values()]
     print_schedule("export", schedules, as_json=as_json)

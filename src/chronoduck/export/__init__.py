@@ -1,4 +1,4 @@
-"""Data out, as a file declares it: results of queries into indexes of Meilisearch.
+"""Data out, as a file declares it: results of queries into indexes of Meilisearch, or into files.
 
 Knows Meilisearch's interface and the engine's SQL. Must not know DuckDB's Python package, this
 service's HTTP or how statements are run: it is handed functions for that.
@@ -6,6 +6,7 @@ service's HTTP or how statements are run: it is handed functions for that.
 
 from chronoduck.export.declaration import (
     ExportFile,
+    FilesDeclaration,
     IndexDeclaration,
     MeilisearchDeclaration,
     read_export_file,
@@ -17,6 +18,7 @@ from chronoduck.export.failures import (
     ExportNotFoundError,
     ExportServerError,
     ExportTaskError,
+    ExportWriteError,
 )
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "ExportNotFoundError",
     "ExportServerError",
     "ExportTaskError",
+    "ExportWriteError",
+    "FilesDeclaration",
     "IndexDeclaration",
     "MeilisearchDeclaration",
     "read_export_file",

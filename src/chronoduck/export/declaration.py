@@ -1,4 +1,4 @@
-"""The file that declares exports: queries, and the indexes of Meilisearch that they fill."""
+"""The file that declares exports: queries, and the indexes of Meilisearch or the files that they fill."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from chronoduck.declared import DECLARED, NAME, named, read_declared
 from chronoduck.settings.values import ByteCount, Crontab, Seconds
 from chronoduck.units import parse_seconds
 
-__all__ = ["ExportFile", "IndexDeclaration", "MeilisearchDeclaration", "read_export_file"]
+__all__ = [
+    "ExportFile",
+    "FilesDeclaration",
+    "IndexDeclaration",
+    "MeilisearchDeclaration",
+    "read_export_file",
+]
 
 _INDEX = re.compile(r"[a-zA-Z0-9_-]{1,395}")
 """As Meilisearch has it: 400 bytes, less the suffix of an index that is being built."""
@@ -128,16 +134,51 @@ class IndexDeclaration(_Declared):
         return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
+class FilesDeclaration(_Declared):
+    """A query, and how its rows are written into files at ``DUCKDB_EXPORT_URL``."""
+
+    name: str
+    query: str
+    format: Literal["parquet", "csv", "json", "arrow"] = "parquet"
+    partition_by: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ()
+    """Columns whose values are folders, as Hive has it."""
+    keep: Annotated[int, Field(ge=1, le=10_000)] = 7
+    """How many exports are kept; an older one is removed once a newer one is whole."""
+    schedule: Crontab = ""
+    """When it runs, as in a crontab (UTC); empty is only on demand."""
+
+    @validator(mode="after")
+    def _consistent(self) -> FilesDeclaration:
+        if not NAME.fullmatch(self.name) or len(self.name) > 64:
+            raise ValueError("an export's name is made of a-z, 0-9, _ and -, 64 at most")
+        if self.partition_by and self.format == "arrow":
+            raise ValueError("Arrow files are not written by partitions; parquet, csv and json are")
+        return self
+
+
 class ExportFile(_Declared):
     """All that is declared."""
 
     meilisearch: dict[str, MeilisearchDeclaration] = {}
     index: dict[str, IndexDeclaration] = {}
+    files: dict[str, FilesDeclaration] = {}
 
     @validator(mode="before")
     @classmethod
     def _name_them(cls, value: Any) -> Any:
-        return named(named(value, "meilisearch"), "index")
+        return named(named(named(value, "meilisearch"), "index"), "files")
+
+    @validator(mode="after")
+    def _one_name_each(self) -> ExportFile:
+        for name in self.files:
+            if name in self.index:
+                raise ValueError(f"files.{name} and index.{name} have one name")
+        return self
+
+    @property
+    def exports(self) -> dict[str, IndexDeclaration | FilesDeclaration]:
+        """All of them by name."""
+        return {**self.index, **self.files}
 
     @validator(mode="after")
     def _known_servers(self) -> ExportFile:
@@ -158,4 +199,4 @@ def read_export_file(path: Path | None) -> ExportFile:
     Raises:
         SettingsError: it cannot be read, or says something that is not understood.
     """
-    return read_declared(path, ExportFile, "DUCKDB_EXPORT_FILE", "docs/meilisearch.md")
+    return read_declared(path, ExportFile, "DUCKDB_EXPORT_FILE", "docs/exports.md")

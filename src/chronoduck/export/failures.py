@@ -11,6 +11,7 @@ __all__ = [
     "ExportNotFoundError",
     "ExportServerError",
     "ExportTaskError",
+    "ExportWriteError",
 ]
 
 
@@ -65,5 +66,14 @@ class ExportDataError(DuckDBException):
 
     code = "export_data"
     title = "Rows that cannot be exported"
+    http_status = 422
+    exit_code = 65
+
+
+class ExportWriteError(DuckDBException):
+    """The files of an export were not written; none of them is left."""
+
+    code = "export_write"
+    title = "The files of an export were not written"
     http_status = 422
     exit_code = 65

@@ -23,11 +23,13 @@ class ExportState(RunState):
     pending: dict[str, str | None] | None = None
     """What ``fingerprint``, ``watermark`` and ``made_at`` are once the swap was done."""
     documents: int = 0
-    """Documents in the index after the last run."""
+    """Documents in the index, or rows in the files, after the last run."""
+    exports: tuple[str, ...] = ()
+    """Of an export into files: the jobs whose files are kept, oldest first."""
     last_sent: int = 0
     last_deleted: int = 0
     last_how: str = ""
-    """``rebuild`` or ``changes``."""
+    """``rebuild``, ``changes`` or ``files``."""
     total_rows: int = 0
     """Sent and deleted by all runs."""
 

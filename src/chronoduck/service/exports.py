@@ -96,8 +96,26 @@ class Exports:
             )
         return self._files
 
-    async def start(self, wish: ExportWish, options: EncodingOptions, caller: Caller) -> Job:
+    @property
+    def url(self) -> str | None:
+        """Where exports go, for people; None: nowhere."""
+        return None if self._files is None else self._files.url
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long an export may take."""
+        return self._settings.job.timeout
+
+    async def start(
+        self,
+        wish: ExportWish,
+        options: EncodingOptions,
+        caller: Caller,
+        keep_seconds: float | None = None,
+    ) -> Job:
         """Begin; a statement that is refused or wrong is told at once, without a job.
+
+        ``keep_seconds`` is how long the files are there, by default as the settings say.
 
         Raises:
             ExportsOffError: there is no place for exports.
@@ -137,7 +155,8 @@ class Exports:
             finally:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, scratch, True))
 
-        keep_seconds = self._settings.export.keep_days * _SECONDS_OF_DAY
+        if keep_seconds is None:
+            keep_seconds = self._settings.export.keep_days * _SECONDS_OF_DAY
         return await self._jobs.begin("export", work, caller.principal.id, keep_seconds)
 
     async def _write_partitions(
@@ -205,6 +224,17 @@ class Exports:
             "files": [{"name": name, "bytes": size} for name, size in found.items()],
             "bytes": total,
         }
+
+    @property
+    def options(self) -> EncodingOptions:
+        """How the settings want files to be."""
+        settings = self._settings
+        return EncodingOptions(
+            parquet_compression=settings.parquet_compression,
+            parquet_row_group_size=settings.parquet_row_group_size,
+            parquet_page_size=settings.parquet_page_size,
+            parquet_enable_dictionary=settings.parquet_enable_dictionary,
+        )
 
     def read(self, job: Job, name: str) -> Iterator[bytes]:
         """Yield one file of an export; blocks.
