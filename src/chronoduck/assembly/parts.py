@@ -155,7 +155,11 @@ class Parts:
             access,
             breaker,
             parser,
-            Guard(parser, LiveDefinitions(instance.cursor, lambda: instance.generation)),
+            Guard(
+                parser,
+                LiveDefinitions(instance.cursor, lambda: instance.generation),
+                has_stores=settings.enable_s3,
+            ),
             settings,
             (
                 *observers,

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 
@@ -227,6 +228,13 @@ class DuckDBInstance:
             f"SECRET {_literal(secret.get_secret_value())}",
             f"REGION {_literal(settings.aws_default_region)}",
         ]
+        if settings.replica.endpoint is not None:
+            endpoint = urlsplit(settings.replica.endpoint)
+            parts += [
+                f"ENDPOINT {_literal(endpoint.netloc)}",
+                f"USE_SSL {str(endpoint.scheme == 'https').lower()}",
+                "URL_STYLE 'path'",
+            ]
         if settings.aws_session_token is not None:
             parts.append(f"SESSION_TOKEN {_literal(settings.aws_session_token.get_secret_value())}")
         try:

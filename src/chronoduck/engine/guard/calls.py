@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from chronoduck.engine.guard.bounds import arguments_of, literal_text
+from chronoduck.engine.guard.bounds import arguments_of, has_named_arguments, literal_text
 from chronoduck.engine.guard.definitions import Expansion
 from chronoduck.engine.guard.functions import (
     ALLOWED_SETTINGS,
     ALLOWED_TABLE_FUNCTIONS,
     DENIED_IN_FROM,
+    STORE_READERS,
     denial_of,
     is_known,
 )
 from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.rules import refuse, refuse_again
 
-__all__ = ["judge_call"]
+__all__ = ["is_store_address", "judge_call"]
 
 
 def judge_call(
@@ -35,6 +36,8 @@ def judge_call(
     rule = denial_of(name)
     if rule == "sequence" and names.may_write:
         return expansion
+    if is_in_from and names.may_read_stores and _reads_store(name, node):
+        return expansion
     if rule is not None:
         refuse(rule, f"{name}() is not for statements of users")
     if is_in_from:
@@ -52,6 +55,24 @@ def judge_call(
     ):
         refuse("unclassified-function", f"nobody has judged {name}() yet")
     return expansion
+
+
+def _reads_store(name: str, node: dict[str, Any]) -> bool:
+    """Whether it is ``read_parquet('s3://...')``: one literal and nothing else."""
+    arguments = arguments_of(node)
+    if name not in STORE_READERS or len(arguments) != 1 or has_named_arguments(node):
+        return False
+    address = literal_text(arguments[0])
+    return address is not None and is_store_address(address)
+
+
+def is_store_address(text: str) -> bool:
+    """Whether a literal names objects of the store that is set up, and can name no other.
+
+    What follows a ``?`` would name another server, to which DuckDB would send signed requests; a
+    backslash may write one.
+    """
+    return text.startswith("s3://") and "?" not in text and "\\" not in text
 
 
 def _judge_setting(node: dict[str, Any]) -> None:

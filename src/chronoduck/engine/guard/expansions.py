@@ -26,12 +26,14 @@ class Expander(Names):
         definitions: Definitions,
         *,
         may_write: bool,
+        may_read_stores: bool = False,
         is_trusted: bool = False,
         trusts_parameters: bool = False,
     ) -> None:
         self._scratch = scratch
         self._definitions = definitions
         self.may_write = may_write
+        self.may_read_stores = may_read_stores
         self.is_trusted = is_trusted
         self.trusts_parameters = trusts_parameters
         self._underway: set[str] = set()
@@ -63,7 +65,7 @@ class Expander(Names):
     def _remembered(
         self, label: str, bodies: tuple[MacroBody, ...] | tuple[ViewBody, ...]
     ) -> Expansion:
-        key = f"{label} {self.may_write:d}"
+        key = f"{label} {self.may_write:d}{self.may_read_stores:d}"
         known = self._definitions.expansions.get(key) or self._found.get(label)
         if known is not None:
             return known

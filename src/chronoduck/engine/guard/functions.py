@@ -15,6 +15,7 @@ __all__ = [
     "DENIED_FUNCTIONS",
     "DENIED_IN_FROM",
     "DENIED_VIEWS",
+    "STORE_READERS",
     "denial_of",
     "is_known",
 ]
@@ -31,6 +32,9 @@ ALLOWED_TABLE_FUNCTIONS = frozenset(
     "duckdb_memory duckdb_connection_count duckdb_approx_database_count".split()
 )
 """All other table functions are refused, known or not."""
+
+STORE_READERS = frozenset({"read_parquet", "read_csv", "read_json"})
+"""By which an admin may read from S3, where that is on."""
 
 _DENIED: dict[str, str] = {
     "files": "glob sniff_csv arrow_scan arrow_scan_dumb pandas_scan python_arrow_scan seq_scan "

@@ -63,9 +63,16 @@ class Guard:
     Measured: 1 µs for a known text, 0.3-0.8 ms for a new one.
     """
 
-    def __init__(self, parser: StatementParser, live: LiveDefinitions | None = None) -> None:
-        """Without ``live`` no view or macro is known."""
+    def __init__(
+        self,
+        parser: StatementParser,
+        live: LiveDefinitions | None = None,
+        *,
+        has_stores: bool = False,
+    ) -> None:
+        """Without ``live`` no view or macro is known. ``has_stores``: admins may read from S3."""
         self._live = live
+        self._has_stores = has_stores
         # Long texts have a parser of their own: nobody waits for them.
         self._quick = (parser, Scratch())
         self._long = (StatementParser(), Scratch())
@@ -165,7 +172,10 @@ class Guard:
     ) -> Statement:
         parser, scratch = self._quick if len(sql) <= _QUICK_CHARACTERS else self._long
         try:
-            return _Case(parser, scratch, definitions, role, origin, pending).judge(sql)
+            case = _Case(
+                parser, scratch, definitions, role, origin, pending, has_stores=self._has_stores
+            )
+            return case.judge(sql)
         except DuckDBException:
             raise
         except Exception as error:
@@ -189,6 +199,8 @@ class _Case:
         role: Role,
         origin: Origin,
         pending: Pending | None,
+        *,
+        has_stores: bool,
     ) -> None:
         self._parser = parser
         self._scratch = scratch
@@ -200,6 +212,7 @@ class _Case:
             scratch,
             definitions,
             may_write=self._may_write,
+            may_read_stores=has_stores and role is Role.ADMIN and origin == "user",
             trusts_parameters=origin == "template",
         )
 

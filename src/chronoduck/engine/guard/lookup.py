@@ -15,6 +15,8 @@ class Names(Protocol):
     is_trusted: bool
     """Whether it is DuckDB's own text, which is measured and not judged."""
     may_write: bool
+    may_read_stores: bool
+    """Whether files in S3 may be read, by their addresses as literals."""
     trusts_parameters: bool
     """Whether parameters are checked before they are bound, as those of templates are."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chronoduck.engine.guard.bounds import MAX_DEPTH, MAX_TERMS
+from chronoduck.engine.guard.calls import is_store_address
 from chronoduck.engine.guard.functions import (
     ALLOWED_SETTINGS,
     ALLOWED_TABLE_FUNCTIONS,
     DENIED_VIEWS,
+    STORE_READERS,
     denial_of,
     is_known,
 )
@@ -72,6 +74,8 @@ def _judge_call(tokens: Sequence[Token], index: int, names: Names) -> None:
         return
     if rule == "sequence" and names.may_write:
         return
+    if names.may_read_stores and name in STORE_READERS and _names_a_store(tokens, index):
+        return
     if _is_definition(tokens, index):
         return
     if refusal is not None:
@@ -85,6 +89,17 @@ def _judge_call(tokens: Sequence[Token], index: int, names: Names) -> None:
     if is_new:
         refuse("unclassified-function", f"nobody has judged {name}() yet")
     refuse(rule or "table-function", f"{name}() is not for statements of users")
+
+
+def _names_a_store(tokens: Sequence[Token], index: int) -> bool:
+    """Whether a call has the address of objects in S3 as its one argument."""
+    arguments = tokens[index + 2 : index + 4]
+    return (
+        len(arguments) == 2
+        and arguments[0].kind == "string"
+        and is_store_address(arguments[0].text)
+        and (arguments[1].kind, arguments[1].text) == ("operator", ")")
+    )
 
 
 def _is_definition(tokens: Sequence[Token], index: int) -> bool:

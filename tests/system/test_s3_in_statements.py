@@ -1,0 +1,131 @@
+"""Statements that read from a real S3 server: who may, what fails how, and what is never told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import httpx2
+import pytest
+
+from chronoduck.settings import load_settings
+from chronoduck.storage import s3_store
+from tests.flaky_proxy import FlakyProxy
+from tests.s3_server import S3Server
+from tests.server import Server
+
+pytestmark = pytest.mark.slow
+ROWS = 200_000
+READ = "SELECT count(*), sum(n) FROM read_parquet('s3://lake/{}')"
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    directory = tmp_path_factory.mktemp("s3")
+    with S3Server(directory / "server") as server, pytest.MonkeyPatch.context() as patch:
+        server.create_bucket("lake")
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        bucket = s3_store("s3://lake", load_settings())
+        file = directory / "rows.parquet"
+        duckdb.sql(f"COPY (SELECT range AS n FROM range({ROWS})) TO '{file}'")
+        bucket.put_file("rows.parquet", file)
+        bucket.put("cut.parquet", file.read_bytes()[: file.stat().st_size // 2])
+        duckdb.sql(f"COPY (SELECT 1 AS n) TO '{directory}/one.parquet'")
+        one = (directory / "one.parquet").read_bytes()
+        for number in range(1100):  # more than a page of a listing
+            bucket.put(f"many/{number:04}.parquet", one)
+        yield server
+
+
+def settings_of(s3: S3Server, **changes: object) -> dict[str, object]:
+    return {**s3.environment, "DUCKDB_ENABLE_S3": "true", **changes}
+
+
+def ask(client: httpx2.Client, sql: str) -> httpx2.Response:
+    return client.post("/query", json={"query": sql, "timeout_seconds": 60})
+
+
+def test_an_admin_reads_objects_and_listings_and_nobody_else_does(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    with Server(tmp_path, **settings_of(s3)) as server, server.client() as admin:
+        answer = ask(admin, READ.format("rows.parquet"))
+        assert answer.json()["data"] == [[ROWS, ROWS * (ROWS - 1) // 2]], answer.text
+        assert ask(admin, READ.format("many/*.parquet")).json()["data"] == [[1100, 1100]]
+        made = ask(admin, f"CREATE TABLE kept AS {READ.format('rows.parquet')}")
+        assert made.status_code == 200, made.text
+        view = ask(admin, "CREATE VIEW lake AS FROM read_parquet('s3://lake/rows.parquet')")
+        assert view.status_code == 200, view.text
+        assert ask(admin, "SELECT count(*) FROM lake").json()["data"] == [[ROWS]]
+        for role in ("viewer", "analyst", "writer"):
+            key = admin.post("/keys", json={"name": role, "role": role}).json()["key"]
+            with server.client() as client:
+                client.headers["Authorization"] = f"Bearer {key}"
+                refused = ask(client, READ.format("rows.parquet"))
+                assert refused.status_code == 403, refused.text
+                assert refused.json()["code"] in ("statement_refused", "forbidden")
+                assert ask(client, "SELECT count(*) FROM lake").status_code == 403
+
+
+def test_the_keys_are_told_nobody(s3: S3Server, tmp_path: Path) -> None:
+    secret = s3.secret_access_key
+    with Server(tmp_path, **settings_of(s3)) as server, server.client() as admin:
+        for sql in (
+            "FROM duckdb_secrets()",
+            "FROM duckdb_secrets(redact = false)",
+            "SELECT current_setting('s3_secret_access_key')",
+            "FROM duckdb_settings() WHERE name LIKE 's3%'",
+            "EXPLAIN ANALYZE " + READ.format("rows.parquet"),
+            "FROM which_secret('s3://lake/x', 's3')",
+            READ.format("nothing.parquet"),
+            "SELECT getenv('AWS_SECRET_ACCESS_KEY')",
+        ):
+            assert secret not in ask(admin, sql).text, sql
+        admin.get("/health")
+        assert secret not in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "says"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret-key"}, "rows.parquet", "403|denied|Forbidden"),
+        ({}, "nothing.parquet", "404|Not Found|No files"),
+        ({}, "cut.parquet", "magic|footer|Parquet|parquet"),
+        ({"DUCKDB_REPLICA_ENDPOINT": "http://127.0.0.1:9"}, "rows.parquet", "connect|HTTP"),
+    ],
+)
+def test_what_cannot_be_read_is_the_statements_fault_and_harms_nobody(
+    s3: S3Server, tmp_path: Path, changes: dict[str, str], name: str, says: str
+) -> None:
+    with Server(tmp_path, **settings_of(s3, **changes)) as server, server.client() as admin:
+        for _ in range(8):  # more often than the breaker would stand
+            answer = ask(admin, READ.format(name))
+            problem = answer.json()
+            assert 400 <= answer.status_code < 500, problem
+            assert any(word in problem["detail"] for word in says.split("|")), problem
+            assert "wrong-secret-key" not in answer.text
+            assert s3.secret_access_key not in answer.text
+        health = admin.get("/health").json()
+        assert (health["status"], health["circuit_breaker"]["state"]) == ("healthy", "closed")
+        assert ask(admin, "SELECT 1").json()["data"] == [[1]]
+
+
+def test_a_bad_network_gives_the_rows_or_an_error_and_never_others(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    with FlakyProxy(s3.port, failing=0.3, after_request=True) as proxy:
+        settings = settings_of(s3, DUCKDB_REPLICA_ENDPOINT=f"http://127.0.0.1:{proxy.port}")
+        with Server(tmp_path, **settings) as server, server.client() as admin:
+            good = 0
+            for _ in range(12):
+                answer = ask(admin, READ.format("rows.parquet"))
+                if answer.status_code == 200:
+                    assert answer.json()["data"] == [[ROWS, ROWS * (ROWS - 1) // 2]]
+                    good += 1
+                else:
+                    assert answer.status_code < 500, answer.text
+            assert good
+            assert proxy.cut
+            assert admin.get("/health").json()["status"] == "healthy"
