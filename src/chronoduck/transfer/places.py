@@ -62,7 +62,7 @@ def find_places(
         elif scheme[1].lower() == "s3":
             found += _objects(argument, settings)
         elif scheme[1].lower() in ("http", "https"):
-            found.append(_web(argument, settings.max_upload_size, allow_private=allow_private))
+            found.append(_web(argument, settings, allow_private=allow_private))
         else:
             raise InvalidRequestError(
                 f"{shown_url(argument)} cannot be loaded",
@@ -121,9 +121,17 @@ def _file(path: Path) -> Place:
 # --- elsewhere --------------------------------------------------------------------------------
 
 
-def _web(url: str, largest_bytes: int, *, allow_private: bool) -> Place:
+def _spool_file(settings: Settings) -> IO[bytes]:
+    """Return a nameless file where there is space for large ones; whoever reads it closes it."""
+    directory = settings.temp_directory
+    return TemporaryFile(dir=directory if directory.is_dir() else None)
+
+
+def _web(url: str, settings: Settings, *, allow_private: bool) -> Place:
+    largest_bytes = settings.max_upload_size
+
     def spool(on_bytes: OnBytes) -> IO[bytes]:
-        file = TemporaryFile()  # noqa: SIM115 - closed by whoever reads it
+        file = _spool_file(settings)
         try:
             fetch(
                 url,
@@ -166,7 +174,7 @@ def _objects(url: str, settings: Settings) -> list[Place]:
         def spool(on_bytes: OnBytes) -> IO[bytes]:
             if size > settings.max_upload_size:
                 raise FetchError(f"{shown} is too large", hint="Raise DUCKDB_MAX_UPLOAD_SIZE.")
-            file = TemporaryFile()  # noqa: SIM115 - closed by whoever reads it
+            file = _spool_file(settings)
             try:
                 for piece in bucket.stream(name):
                     file.write(piece)
