@@ -163,7 +163,7 @@ def test_help_and_version(tmp_path: Path) -> None:
         (["query", "SELECT 1", "-o", "missing/x.csv"], 74, "missing/x.csv"),
         (["query", "SELECT 1", "-o", "."], 74, "Is a directory"),
         (["load", "missing.cdx"], 66, "there is no file missing.cdx"),
-        (["load", "."], 65, "is a directory"),
+        (["load", "empty"], 66, "holds no file of data"),
         (["load", "a.cdx", "b.cdx", "--rejects", "r.tsv"], 64, "names one file"),
         (["serve", "--host", "192.0.2.1"], 78, "cannot be listened on"),
         (["templates", "run", "page-stats", "limit=1", "limit=2"], 64, "given twice"),
@@ -175,6 +175,7 @@ def test_wrong_use_ends_with_a_sentence_and_its_code(
 ) -> None:
     for name in ("a.cdx", "b.cdx"):
         (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
     done = run_cli(tmp_path, *arguments)
     assert done.returncode == code
     assert words in " ".join(done.stderr.split())
