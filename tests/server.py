@@ -69,10 +69,10 @@ def run_cli(
     )
 
 
-def watch_end(pid: int) -> Callable[[], None]:
+def watch_end(pid: int | None) -> Callable[[], None]:
     """Return what waits for the end of a process that runs now, whoever its parent is."""
     try:
-        descriptor = os.pidfd_open(pid) if pid else None
+        descriptor = os.pidfd_open(pid) if pid is not None else None
     except ProcessLookupError:
         descriptor = None
 
@@ -145,14 +145,24 @@ class Server:
             return response.json()["data"]
 
     @property
-    def server_pid(self) -> int:
-        """The process that owns the database now; 0 while none does."""
+    def pid_of_owner(self) -> int | None:
+        """The process that owns the database now, if one does."""
         owner = current_owner(self.directory / self._database)
-        return owner.pid if owner is not None else 0
+        return owner.pid if owner is not None else None
+
+    @property
+    def server_pid(self) -> int:
+        """The process that owns the database now; there must be one.
+
+        Never 0, which would mean the tests' own process group to a kill.
+        """
+        pid = self.pid_of_owner
+        assert pid is not None, "no process owns the database"
+        return pid
 
     def kill(self) -> None:
         """End everything at once, as the loss of the machine does."""
-        ends = watch_end(self.server_pid)
+        ends = watch_end(self.pid_of_owner)
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         ends()
@@ -160,7 +170,6 @@ class Server:
     def kill_server(self) -> int:
         """End only the process that answers, as a crash in it does; returns what its id was."""
         pid = self.server_pid
-        assert pid, "no process owns the database"  # 0 would be our own process group
         ends = watch_end(pid)
         os.kill(pid, signal.SIGKILL)
         ends()

@@ -85,7 +85,7 @@ def make_key(server: Server) -> str:
 
 def _wait_until_settled(server: Server, before: int) -> None:
     """Return once no worker is stuck any more: it came back, or the process was replaced."""
-    while server.server_pid in (0, before):
+    while server.pid_of_owner in (None, before):
         try:
             with server.client() as client:
                 if not client.get("/health").json()["queue"]["stuck"]:

@@ -206,7 +206,7 @@ def _open_the_token(machine: Machine) -> None:
 def _kill_the_server(machine: Machine) -> None:
     pid = machine.server_pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: machine.server_pid not in (0, pid))
+    until(lambda: machine.pid_of_owner not in (None, pid))
     until(lambda: _count_of_restarts(machine) == 1)
 
 

@@ -204,14 +204,21 @@ class Machine:
         return int(found[1])
 
     @property
-    def server_pid(self) -> int:
-        """The process that owns the database; 0 while none does."""
+    def pid_of_owner(self) -> int | None:
+        """The process that owns the database, if one does."""
         owner = current_owner(self.database)
-        return owner.pid if owner else 0
+        return owner.pid if owner is not None else None
+
+    @property
+    def server_pid(self) -> int:
+        """The process that owns the database; there must be one."""
+        pid = self.pid_of_owner
+        assert pid is not None, "no process owns the database"
+        return pid
 
     def kill(self) -> None:
         """End the service as a crash does; its replicator ships the rest and follows."""
-        ends = watch_end(self.server_pid)
+        ends = watch_end(self.pid_of_owner)
         os.kill(int((self.root / "service.pid").read_text()), signal.SIGKILL)
         ends()
         (self.root / "service.pid").unlink()

@@ -125,7 +125,7 @@ def test_readers_do_not_notice_that_the_server_is_killed(
         until(lambda: any(each["query"] == TWO_SECONDS for each in client.running()))
         for _ in range(2):
             pid = server.kill_server()
-            until(lambda killed=pid: server.server_pid not in (0, killed))
+            until(lambda killed=pid: server.pid_of_owner not in (None, killed))
             assert client.query("SELECT 1").scalar() == 1
         stop.set()
         assert all(reader.result() > 0 for reader in readers)
@@ -231,7 +231,7 @@ def test_inserts_are_done_once_though_answers_are_lost_and_the_server_is_killed(
         for _ in range(2):
             until(lambda: admin.query("SELECT count(*) FROM t").scalar() > 0)
             pid = server.kill_server()
-            until(lambda killed=pid: server.server_pid not in (0, killed))
+            until(lambda killed=pid: server.pid_of_owner not in (None, killed))
         for each in done:
             each.result()
         assert proxy.cut > 20

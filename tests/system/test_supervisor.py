@@ -48,7 +48,7 @@ def ask(server: Server, sql: str, **fields: Any) -> httpx2.Response:
 def standby_of(server: Server) -> psutil.Process | None:
     """Return the process that waits to take over."""
     for child in psutil.Process(server.process.pid).children():
-        if server.server_pid and child.pid != server.server_pid:
+        if server.pid_of_owner not in (None, child.pid):
             return child
     return None
 
@@ -92,7 +92,7 @@ def test_a_statement_that_hears_nothing_ends_with_its_process(deaf: Server) -> N
     answer = ask(deaf, DEAF, timeout_seconds=0.2)
     assert answer.status_code == 504, answer.text
     assert answer.json()["code"] == "statement_timeout"
-    until(lambda: deaf.server_pid not in (0, before), "the server was not replaced")
+    until(lambda: deaf.pid_of_owner not in (None, before), "the server was not replaced")
     assert ask(deaf, "SELECT 42").json()["data"] == [[42]]
     found = restarts(deaf)
     assert found["count"] == 1
@@ -116,7 +116,7 @@ def test_neighbours_are_answered_while_every_worker_hears_nothing(deaf: Server) 
     codes: list[str] = []
 
     def neighbour() -> None:
-        while deaf.server_pid in (0, before):
+        while deaf.pid_of_owner in (None, before):
             answer = ask(deaf, "SELECT 1")
             codes.append(answer.json().get("code", "ok"))
             if answer.status_code == 503:
@@ -140,7 +140,7 @@ def test_a_client_that_leaves_its_statement_behind_blocks_nobody_for_long(deaf: 
         deaf.client() as client,
     ):
         client.post("/query", json={"query": DEAF}, timeout=0.5)
-    until(lambda: deaf.server_pid not in (0, before), "the server was not replaced")
+    until(lambda: deaf.pid_of_owner not in (None, before), "the server was not replaced")
     assert ask(deaf, "SELECT 42").json()["data"] == [[42]]
 
 
@@ -172,7 +172,7 @@ def test_inserts_beside_replacements_are_acknowledged_or_not_but_never_lost(deaf
     for _ in range(3):
         before = deaf.server_pid
         ask(deaf, DEAF, timeout_seconds=0.2)
-        until(lambda before=before: deaf.server_pid not in (0, before), "not replaced")
+        until(lambda before=before: deaf.pid_of_owner not in (None, before), "not replaced")
     is_over.set()
     writer.join()
     rows = ask(deaf, "SELECT a FROM t ORDER BY a", max_rows=1_000_000).json()["data"]
@@ -333,7 +333,7 @@ def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals) 
         server.query("CREATE TABLE t AS SELECT 1 AS a")
         server.process.send_signal(number)
         assert server.process.wait(WAIT_SECONDS) == 0
-        assert server.server_pid == 0
+        assert server.pid_of_owner is None
         assert '"event":"service_stopped","graceful":true' in server.log.read_text()
         with pytest.raises(httpx2.ConnectError):
             httpx2.get(server.url)
