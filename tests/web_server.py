@@ -25,6 +25,10 @@ class WebServer:
     has_tags: bool = True
     redirects: dict[str, str] = field(default_factory=dict)
     has_length: bool = True
+    part_bytes: int = 0
+    """The longest part that is sent when the rest is asked for; 0 is all."""
+    tells_total: bool = True
+    """Whether such a part says how large the whole is."""
 
     def __enter__(self) -> Self:
         outer = self
@@ -77,7 +81,10 @@ class WebServer:
             start = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         handler.send_response(206 if start else 200)
         if start:
-            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            whole = str(len(body)) if self.tells_total else "*"
+            if self.part_bytes:
+                body = body[: start + self.part_bytes]
+            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{whole}")
         if self.has_tags:
             handler.send_header("ETag", tag)
         if self.has_length:

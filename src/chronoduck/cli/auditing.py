@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from typing import Any
 
-from chronoduck.cli.output import errors
+from chronoduck.cli.output import errors, plain
 from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.errors import SettingsError
 from chronoduck.monitoring.audit import AuditTrail
@@ -26,7 +26,7 @@ def record_locally(settings: Settings, event: str, **facts: Any) -> None:
     try:
         trail.open()
     except SettingsError as error:
-        errors.print(f"not in the audit trail: {error.operator_detail}", soft_wrap=True)
+        errors.print(f"not in the audit trail: {plain(error.operator_detail)}", soft_wrap=True)
         return
     trail.record(event, LOCAL, user=getpass.getuser(), **facts)
     trail.close()

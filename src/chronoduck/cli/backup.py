@@ -14,7 +14,7 @@ from chronoduck.backup.take import take_backup
 from chronoduck.backup.verification import verify_backup
 from chronoduck.cli.auditing import record_locally
 from chronoduck.cli.jobs import follow_job
-from chronoduck.cli.output import console, print_json, print_table
+from chronoduck.cli.output import console, plain, print_json, print_table
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, find_target, settings_for
 from chronoduck.errors import SettingsError
@@ -50,7 +50,7 @@ def create(
     if as_json:
         print_json(facts)
         return
-    console.print(f"backup {facts['id']}: {facts['file']}", soft_wrap=True)
+    console.print(f"backup {plain(facts['id'])}: {plain(facts['file'])}", soft_wrap=True)
     console.print(
         f"  {facts['rows']:,} rows in {facts['tables']} tables, "
         f"{format_bytes(facts['size_bytes'])}, verified, in {format_seconds(facts['seconds'])}"

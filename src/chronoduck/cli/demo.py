@@ -11,7 +11,7 @@ import typer
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.load import load_file
-from chronoduck.cli.output import console
+from chronoduck.cli.output import console, plain
 from chronoduck.cli.serve import UMASK, PortInUseError, run_loop, serve_until_stopped, take_over
 from chronoduck.cli.succession import Succession
 from chronoduck.engine.ownership import Owner, current_owner
@@ -111,7 +111,7 @@ def _print_tour(settings: Settings, owner: Owner) -> None:
         f'{program} query --database {_relative(settings.database_path)} "{by_domain}"',
     ]
     console.print(f"\n[bold]Docs and API[/]   {owner.url}/docs/api/duckdb")
-    console.print(f"[bold]Admin token[/]    in the file {token}")
+    console.print(f"[bold]Admin token[/]    in the file {plain(token)}")
     console.print("\n[bold]Try, in another terminal:[/]\n")
     for command in commands:
         console.print(f"  {command}\n", soft_wrap=True, markup=False)

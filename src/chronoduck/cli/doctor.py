@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from chronoduck.cli.checks import Severity, run_checks
-from chronoduck.cli.output import console, print_json
+from chronoduck.cli.output import console, plain, print_json
 from chronoduck.cli.target import DatabaseOption, JsonOption
 
 __all__ = ["doctor"]
@@ -26,9 +26,9 @@ def doctor(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            console.print(f"{_MARKS[finding.severity]} {finding.id:12} {finding.finding}")
+            console.print(f"{_MARKS[finding.severity]} {finding.id:12} {plain(finding.finding)}")
             if finding.fix:
-                console.print(f"        [bold]fix:[/] {finding.fix}", soft_wrap=True)
+                console.print(f"        [bold]fix:[/] {plain(finding.fix)}", soft_wrap=True)
     if any(finding.severity is Severity.ERROR for finding in findings):
         if not as_json:
             console.print("What to do, by alert and by symptom: chronoduck runbook")

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.keys import KeyWish
-from chronoduck.cli.output import console, errors, print_json, print_table
+from chronoduck.cli.output import console, errors, plain, print_json, print_table
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
@@ -98,7 +98,9 @@ def create(
         print_json(facts)
         return
     until = f", valid until {facts['expires_at']}" if facts["expires_at"] else ""
-    errors.print(f"[dim]The key {facts['name']} ({facts['role']}{until}); it is shown only now:[/]")
+    errors.print(
+        f"[dim]The key {plain(facts['name'])} ({facts['role']}{until}); it is shown only now:[/]"
+    )
     console.print(facts["key"], soft_wrap=True)
 
 
@@ -167,7 +169,7 @@ def revoke(
     if as_json:
         print_json(facts)
     else:
-        console.print(f"The key {facts['name']} ({facts['id']}) is revoked.")
+        console.print(f"The key {plain(facts['name'])} ({facts['id']}) is revoked.")
 
 
 def _store(

@@ -23,7 +23,7 @@ from rich.progress import (
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.load_events import LoadWish, file_key, local_events, remote_events
-from chronoduck.cli.output import errors, print_json
+from chronoduck.cli.output import errors, plain, print_json
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
@@ -183,7 +183,9 @@ async def _load_one(
 
 def _opened(place: Place, quiet: bool) -> IO[bytes]:
     with _progress(quiet) as progress:
-        task = progress.add_task(f"fetching {place.name}", total=None, rows="", visible=False)
+        task = progress.add_task(
+            f"fetching {plain(place.name)}", total=None, rows="", visible=False
+        )
 
         def show(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total, visible=True)
@@ -210,7 +212,7 @@ async def _follow(
     summary: LoadSummary | None = None
     is_known = False
     with RejectFile(rejects) as reject_file, _progress(quiet) as progress:
-        task = progress.add_task(name, total=size, rows="")
+        task = progress.add_task(plain(name), total=size, rows="")
         async for event in events:
             if event is None:
                 is_known = True
@@ -224,7 +226,7 @@ async def _follow(
     if summary is None:
         raise LoadError(f"{name} was not loaded to its end", hint="Load it again; nothing doubles.")
     if is_known and not quiet:
-        errors.print(f"{name}: loaded before, left out", soft_wrap=True)
+        errors.print(f"{plain(name)}: loaded before, left out", soft_wrap=True)
     elif not quiet:
         _report(name, summary, reject_file)
     return summary
@@ -254,10 +256,10 @@ def _report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
     pace = f", {rows / summary.seconds:,.0f} rows/s" if summary.seconds and rows > 10_000 else ""
     removed = f", {summary.rows_removed:,} replaced" if summary.rows_removed else ""
     errors.print(
-        f"{name}: {summary.rows_added:,} rows {'would be ' if summary.dry_run else ''}added to "
-        f"{summary.table}{removed}, {summary.duplicates:,} known already, "
+        f"{plain(name)}: {summary.rows_added:,} rows {'would be ' if summary.dry_run else ''}added to "
+        f"{plain(summary.table)}{removed}, {summary.duplicates:,} known already, "
         f"{summary.rejected:,} malformed{pace}",
         soft_wrap=True,
     )
     if rejects.count:
-        errors.print(f"[yellow]malformed lines are in {rejects.path}[/]")
+        errors.print(f"[yellow]malformed lines are in {plain(rejects.path)}[/]")

@@ -15,7 +15,7 @@ import typer
 from chronoduck.backup.shelf import Shelf
 from chronoduck.cli.capacity import forecast
 from chronoduck.cli.checks import Check, Severity
-from chronoduck.cli.output import console, print_json
+from chronoduck.cli.output import console, plain, print_json
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
@@ -90,9 +90,9 @@ def report(findings: list[Check], as_json: bool) -> None:
     else:
         for finding in findings:
             mark = _MARKS.get(finding.severity, "[bold red]error[/]  ")
-            console.print(f"{mark} {finding.id:12} {finding.finding}", soft_wrap=True)
+            console.print(f"{mark} {finding.id:12} {plain(finding.finding)}", soft_wrap=True)
             if finding.fix:
-                console.print(f"        [bold]fix:[/] {finding.fix}", soft_wrap=True)
+                console.print(f"        [bold]fix:[/] {plain(finding.fix)}", soft_wrap=True)
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise typer.Exit(69)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from chronoduck.errors import DuckDBException
 
-__all__ = ["console", "errors", "print_error", "print_json", "print_table"]
+__all__ = ["console", "errors", "plain", "print_error", "print_json", "print_table"]
 
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of text, and bytes of names that are no UTF-8."""
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -35,12 +39,17 @@ def print_table(
         is_number = index < len(numeric) and numeric[index]
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("[dim]NULL[/dim]" if cell is None else _escape(cell) for cell in row))
+        table.add_row(*("[dim]NULL[/dim]" if cell is None else plain(cell) for cell in row))
     console.print(table)
 
 
-def _escape(cell: Any) -> str:
-    return str(cell).replace("[", "\\[")
+def plain(value: Any) -> str:
+    """Return text that a console shows as it is: no markup, and nothing that a terminal obeys.
+
+    Names of files and what tables hold may come from anybody.
+    """
+    text = _UNSEEN.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
+    return escape(text)
 
 
 def print_error(error: DuckDBException, as_json: bool) -> None:
@@ -56,6 +65,6 @@ def print_error(error: DuckDBException, as_json: bool) -> None:
         }
         sys.stderr.write(orjson.dumps(fields).decode() + "\n")
         return
-    errors.print(f"[bold red]error:[/] {_escape(error.operator_detail)}", soft_wrap=True)
+    errors.print(f"[bold red]error:[/] {plain(error.operator_detail)}", soft_wrap=True)
     if error.hint:
-        errors.print(f"[bold]what to do:[/] {_escape(error.hint)}", soft_wrap=True)
+        errors.print(f"[bold]what to do:[/] {plain(error.hint)}", soft_wrap=True)

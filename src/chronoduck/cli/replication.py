@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from chronoduck.cli.output import console, errors, print_json
+from chronoduck.cli.output import console, errors, plain, print_json
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import (
     DatabaseOption,
@@ -63,7 +63,7 @@ def adopt(database: DatabaseOption = None) -> None:
     with owned(path), progress_bar() as show:
         check_log(path)
         transactions = asyncio.run(_ship_all(settings, show))
-    console.print(f"the replica goes on from {path}; it holds {transactions:,} transactions")
+    console.print(f"the replica goes on from {plain(path)}; it holds {transactions:,} transactions")
 
 
 async def _ship_all(settings: Settings, show: Callable[[str, int, int], None]) -> int:
@@ -119,11 +119,13 @@ def _print(report: dict[str, Any]) -> None:
         console.print(f"  drill        {tried}")
         if report["retention_error"]:
             console.print(
-                f"  [red]! old points are not deleted: {report['retention_error']}[/]",
+                f"  [red]! old points are not deleted: {plain(report['retention_error'])}[/]",
                 soft_wrap=True,
             )
         if report["error"]:
-            console.print(f"  [red]! {report['error']}[/] {report['hint']}", soft_wrap=True)
+            console.print(
+                f"  [red]! {plain(report['error'])}[/] {plain(report['hint'])}", soft_wrap=True
+            )
     points = report["checkpoints"]
     if points:
         pause = points["pause_p99"]

@@ -12,7 +12,7 @@ import typer
 from chronoduck.backup.failures import BackupNotFoundError
 from chronoduck.backup.restore import BackupRestoreReport, restore_backup
 from chronoduck.cli.auditing import record_locally
-from chronoduck.cli.output import console, errors, print_json, print_table
+from chronoduck.cli.output import console, errors, plain, print_json, print_table
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, Target, owned, settings_for
 from chronoduck.engine.replacing import refuse_existing
@@ -167,7 +167,7 @@ def _print_points(archive: Archive, as_json: bool) -> None:
             archive,
             archive.listing(),
             executor,
-            lambda sentence: errors.print(f"not listed: {sentence}", soft_wrap=True),
+            lambda sentence: errors.print(f"not listed: {plain(sentence)}", soft_wrap=True),
         )
     rows = [(time_text(point.time_us), point.commits, point.generation) for point in points]
     if as_json:
@@ -260,8 +260,8 @@ def _print_report(facts: dict[str, Any], as_json: bool) -> None:
             f"  newer points are not whole: {facts['replica_damage']}", soft_wrap=True, style="red"
         )
     if facts.get("lost"):
-        console.print(f"  lost: {facts['lost']}", soft_wrap=True)
+        console.print(f"  lost: {plain(facts['lost'])}", soft_wrap=True)
     if facts["rows"] is not None:
         console.print(f"  verified: {facts['rows']:,} rows")
     for path in facts["set_aside"]:
-        console.print(f"  set aside: {path}", soft_wrap=True)
+        console.print(f"  set aside: {plain(path)}", soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chronoduck.cli.output import console, print_json, print_table
+from chronoduck.cli.output import console, plain, print_json, print_table
 from chronoduck.cli.query import OutputFormat, write_result
 from chronoduck.cli.target import (
     DatabaseOption,
@@ -90,7 +90,7 @@ def run_template(
     with template.explained():
         write_result(None, target.own_settings, body, chosen, output)
     if chosen is OutputFormat.TABLE:
-        console.print(f"[dim]{template.description}[/]")
+        console.print(f"[dim]{plain(template.description)}[/]")
 
 
 def _split(pair: str) -> tuple[str, str]:

@@ -32,6 +32,8 @@ __all__ = ["S3BlobStore", "S3Location"]
 _LIST_PAGE = 1000
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+_ROLE_ADDRESS = "169.254.169.254"
+"""Where machines of Amazon are told the keys of their role."""
 _NOT_IMPLEMENTED = "501 Not Implemented"
 
 
@@ -118,6 +120,11 @@ class S3BlobStore:
         if code == "NoSuchBucket":
             return StoreError(
                 f"{self.url}: there is no such bucket", hint="Make it, or correct the address."
+            )
+        if _ROLE_ADDRESS in str(error):
+            return StoreError(
+                f"{self.url}: {what} failed: no keys are set, and this machine has no role",
+                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
             )
         return StoreError(f"{self.url}: {what} failed: {code or _first_line(error)}")
 

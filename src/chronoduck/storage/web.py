@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import re
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
-from urllib.parse import urlsplit
 
 import httpx2
 
@@ -29,7 +29,22 @@ _SECONDS = httpx2.Timeout(30.0)
 """Of each connect and of each pause between two pieces; the whole may take as long as it does."""
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_WAIT_SECONDS = 60.0
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96")))
+"""Of NAT64, and of IPv4-compatible addresses: the last 32 bits are an IPv4 address."""
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "168.63.129.16/32",  # Azure's machines ask their host there
+            "192.0.0.0/24",  # of protocols; Oracle's machines ask their host there
+            "192.88.99.0/24",  # relays of 6to4, no more in use
+            "64:ff9b:1::/48",  # NAT64 of one network
+            "fec0::/10",  # site-local, before fc00::/7
+        ),
+    )
+)
+"""What older Python's ``is_global`` takes for public, or what is, and yet answers this machine alone."""
+_PART = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 OnBytes = Callable[[int, int | None], None]
 """Is told how many bytes are there, and of how many if that is known."""
@@ -46,9 +61,10 @@ class FetchError(DuckDBException):
 
 def shown_url(url: str) -> str:
     """Return a URL without what may be secret: user, password, query and fragment."""
-    parts = urlsplit(url)
-    query = "?…" if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+    scheme, separator, rest = url.partition("://")
+    rest, _, query = rest.partition("#")[0].partition("?")
+    server, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{server.rpartition('@')[2]}{slash}{path}{'?…' if query else ''}"
 
 
 def fetch(
@@ -87,6 +103,7 @@ class _Fetch:
     largest_bytes: int
     on_bytes: OnBytes
     done: int = 0
+    total: int | None = None
     validator: str = ""
     """Of the file that the bytes are of; empty if the server cannot say that it is still the same."""
 
@@ -135,20 +152,28 @@ class _Fetch:
     def _take(self, answer: httpx2.Response) -> None:
         if answer.status_code == 200:
             self.done = 0
-        elif not answer.headers.get("content-range", "").startswith(f"bytes {self.done}-"):
-            raise FetchError(f"{self.shown} cannot be fetched: the server sent another part of it")
+            length = answer.headers.get("content-length", "")
+            self.total = int(length) if length.isdigit() else None
+        else:
+            part = _PART.match(answer.headers.get("content-range", ""))
+            if part is None or int(part[1]) != self.done:
+                raise FetchError(
+                    f"{self.shown} cannot be fetched: the server sent another part of it"
+                )
+            self.total = int(part[2]) if part[2] != "*" else self.total
         self.into.seek(self.done)
         self.into.truncate()
-        length = answer.headers.get("content-length", "")
-        total = self.done + int(length) if length.isdigit() else None
-        self._check_size(total or 0)
+        self._check_size(self.total or 0)
         etag = answer.headers.get("etag", "")
         self.validator = etag if etag.startswith('"') else answer.headers.get("last-modified", "")
         for piece in answer.iter_raw():
             self._check_size(self.done + len(piece))
             self.into.write(piece)
             self.done += len(piece)
-            self.on_bytes(self.done, total)
+            self.on_bytes(self.done, self.total)
+        if self.total is not None and self.done != self.total:
+            # A part may be shorter than what was asked for.
+            raise httpx2.RemoteProtocolError(f"{self.done} of {self.total} bytes came")
 
     def _check_size(self, size: int) -> None:
         if size > self.largest_bytes:
@@ -206,7 +231,10 @@ def _address_of(host: str, port: int, *, allow_private: bool) -> str:
 def _is_public(text: str) -> bool:
     """Whether anybody could reach an address, and those that are written inside of it."""
     address = ipaddress.ip_address(text)
-    return all(each.is_global and not each.is_multicast for each in (address, *_inner(address)))
+    return all(
+        each.is_global and not each.is_multicast and not any(each in net for net in _NOT_PUBLIC)
+        for each in (address, *_inner(address))
+    )
 
 
 def _inner(address: Address) -> list[Address]:
@@ -215,6 +243,6 @@ def _inner(address: Address) -> list[Address]:
         return []
     inner: list[Address | None] = [address.ipv4_mapped, address.sixtofour]
     inner += address.teredo or ()
-    if address in _NAT64:
+    if any(address in net for net in _TRANSLATED):
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return [each for each in inner if each is not None]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryFile
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -58,7 +57,13 @@ def find_places(
     for argument in arguments:
         scheme = _SCHEME.match(argument)
         if scheme is None:
-            found += _local(argument)
+            try:
+                found += _local(argument)
+            except OSError as error:
+                raise NotFoundError(
+                    f"{argument or 'an empty name'} cannot be looked at: {error.strerror}",
+                    hint="Check the path and its permissions. Nothing was loaded yet.",
+                ) from error
         elif scheme[1].lower() == "s3":
             found += _objects(argument, settings)
         elif scheme[1].lower() in ("http", "https"):
@@ -76,6 +81,8 @@ def find_places(
 
 def _local(argument: str) -> list[Place]:
     path = Path(argument)
+    if not argument:
+        raise NotFoundError("an empty name names no file", hint="Nothing was loaded yet.")
     if path.is_dir():
         files = [each for each in _below(path) if _FILE.fullmatch(each.name)]
         if not files:
@@ -95,18 +102,39 @@ def _local(argument: str) -> list[Place]:
 
 
 def _matches(pattern: str) -> Iterator[Path]:
-    """Yield the files of a pattern, each once: links may go round in circles."""
+    """Yield the files of a pattern, each once.
+
+    ``**`` follows no links, which may go round in circles; pipes, which may never end, and hidden
+    files are not meant.
+    """
+    parts = PurePath(pattern).parts
+    first = next(index for index, part in enumerate(parts) if _PATTERN.search(part))
+    root, rest = Path(*parts[:first]), list(parts[first:])
+    if rest[-1] == "**":
+        rest.append("*")
+    try:
+        found = sorted(root.glob("/".join(rest)))
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"{pattern} is no pattern", hint="** stands alone between slashes: dir/**/*.csv."
+        ) from error
     seen: set[str] = set()
-    for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - it may be absolute
-        real = os.path.realpath(name)
-        if real not in seen and not Path(real).is_dir():
-            seen.add(real)
-            yield Path(name)
+    for path in found:
+        is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        real = os.path.realpath(path)
+        if is_hidden or real in seen or not path.is_file():
+            continue
+        seen.add(real)
+        yield path
 
 
 def _below(directory: Path) -> Iterator[Path]:
     """Yield the files below; links may lead anywhere, and hidden files are not meant."""
-    for parent, directories, names in os.walk(directory):
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, directories, names in os.walk(directory, onerror=refuse):
         directories[:] = sorted(name for name in directories if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent) / name
@@ -146,27 +174,37 @@ def _web(url: str, settings: Settings, *, allow_private: bool) -> Place:
         file.seek(0)
         return file
 
-    path = PurePosixPath(unquote(urlsplit(url).path))
+    try:
+        parts = urlsplit(url)
+        # Each of them looks at what is written there, and raises.
+        is_whole = bool(parts.hostname) and parts.port != 0 and bool(url.encode())
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise InvalidRequestError(
+            f"{shown_url(url)} is no URL of a file",
+            hint="Write https://host/path or https://host:port/path. Nothing was loaded yet.",
+        )
+    path = PurePosixPath(unquote(parts.path))
     return Place(shown_url(url), path.name or "index", spool, largest_bytes)
 
 
 def _objects(url: str, settings: Settings) -> list[Place]:
     """Return the objects that an address means: one, all below a prefix, or those of a pattern."""
-    parts = urlsplit(url, allow_fragments=False)
-    key = parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
-    bucket = s3_store(f"s3://{parts.netloc}", settings)
+    name, _, key = url.partition("://")[2].partition("/")
+    bucket = s3_store(f"s3://{name}", settings)
     first = _PATTERN.search(key)
     if first is None and key and not key.endswith("/"):
         wanted, prefix = re.compile(re.escape(key)), key
     elif first is None:
         wanted, prefix = re.compile(f"{re.escape(key)}{_FILE.pattern}", re.IGNORECASE), key
     else:
-        wanted, prefix = re.compile(_expression(key)), key[: first.start()]
+        wanted, prefix = _compiled(key, url), key[: first.start()]
     # Listings are by whole parts of names.
     folder = prefix.rpartition("/")[0]
     found = [each for each in bucket.list(folder) if wanted.fullmatch(each.name)]
     if not found:
-        raise NotFoundError(f"there is no object {url}", hint="Nothing was loaded yet.")
+        raise NotFoundError(f"there is no object {shown_url(url)}", hint="Nothing was loaded yet.")
 
     def place(name: str, size: int) -> Place:
         shown = f"{bucket.url}/{name}"
@@ -195,9 +233,18 @@ def _objects(url: str, settings: Settings) -> list[Place]:
     return [place(each.name, each.size) for each in sorted(found, key=lambda each: each.name)]
 
 
+def _compiled(pattern: str, url: str) -> re.Pattern[str]:
+    try:
+        return re.compile(_expression(pattern))
+    except re.error as error:
+        raise InvalidRequestError(
+            f"{url} is no pattern: {error}", hint="Nothing was loaded yet."
+        ) from error
+
+
 def _expression(pattern: str) -> str:
     """Return a shell's pattern as an expression: ``*`` stays within a part, ``**/`` is any parts."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]!][^\]]*\])", pattern)
     meanings = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return "".join(
         meanings.get(piece) or (_set(piece) if piece.startswith("[") else re.escape(piece))

@@ -46,6 +46,17 @@ def test_a_broken_connection_goes_on_where_it_was(server: WebServer) -> None:
     assert len(ranges) == 4
 
 
+@pytest.mark.parametrize("tells_total", [True, False])
+def test_a_part_that_is_shorter_than_asked_for_is_not_the_whole(
+    server: WebServer, tells_total: bool
+) -> None:
+    server.cuts, server.part_bytes, server.tells_total = 1, 300_000, tells_total
+    with pytest.raises(FetchError, match="5 times"):  # 4 more parts of 300,000 are not enough
+        fetched(server.url("/data"))
+    server.cuts, server.part_bytes = 1, 700_000
+    assert fetched(server.url("/data")) == DATA
+
+
 def test_a_file_that_changed_meanwhile_or_has_no_version_is_taken_anew(server: WebServer) -> None:
     server.cuts, server.has_tags = 2, False
     assert fetched(server.url("/data")) == DATA
@@ -87,7 +98,13 @@ def test_what_is_not_there_is_told_without_what_may_be_secret(server: WebServer)
     with pytest.raises(FetchError, match="404") as caught:
         fetched(url)
     assert "secret" not in caught.value.detail
-    assert "secret" not in shown_url("https://ann:secret@example.com/x?sig=secret#secret")
+    for hidden in (
+        "https://ann:secret@example.com/x?sig=secret#secret",
+        "s3://KEY:secret@bucket/x?secret",
+        "http://u:secret@[::1/x",
+        "http://u:secret@/",
+    ):
+        assert "secret" not in shown_url(hidden)
 
 
 def test_redirects_are_followed_and_their_circles_told(server: WebServer) -> None:
@@ -110,6 +127,8 @@ PRIVATE = [
     *("192.0.0.1", "224.0.0.1", "255.255.255.255", "[::1]", "[::]", "[::ffff:127.0.0.1]"),
     *("[::ffff:7f00:1]", "[fe80::1]", "[fc00::1]", "[fd00:ec2::254]", "[ff02::1]"),
     *("[2002:7f00:1::]", "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[2001:0:7f00:1::]"),
+    *("192.0.0.192", "192.0.0.8", "168.63.129.16", "192.88.99.1", "[::169.254.169.254]"),
+    *("[64:ff9b:1::a9fe:a9fe]", "[fec0::1]", "[64:ff9b::192.0.0.192]", "[::ffff:168.63.129.16]"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from chronoduck.engine.guard.bounds import arguments_of, has_named_arguments, literal_text
@@ -18,6 +19,11 @@ from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.rules import refuse, refuse_again
 
 __all__ = ["is_store_address", "judge_call"]
+
+_STORE_ADDRESS = re.compile(
+    r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]/[^?#\\\x00-\x1f\x7f]+"
+)
+"""Buckets as Amazon allows them, today and long ago; keys without what ends an address."""
 
 
 def judge_call(
@@ -69,10 +75,11 @@ def _reads_store(name: str, node: dict[str, Any]) -> bool:
 def is_store_address(text: str) -> bool:
     """Whether a literal names objects of the store that is set up, and can name no other.
 
-    What follows a ``?`` would name another server, to which DuckDB would send signed requests; a
-    backslash may write one.
+    DuckDB sends signed requests to whatever an address makes it believe is the server: of Amazon's
+    the bucket is part of the host's name, so a ``:``, ``#`` or ``@`` in it ends that name early, and
+    what follows a ``?`` sets the server outright. A backslash may write each of them.
     """
-    return text.startswith("s3://") and "?" not in text and "\\" not in text
+    return _STORE_ADDRESS.fullmatch(text) is not None
 
 
 def _judge_setting(node: dict[str, Any]) -> None:

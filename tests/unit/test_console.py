@@ -1,0 +1,32 @@
+"""What commands print: text from anybody is shown, and never obeyed by the terminal or by markup."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from chronoduck.cli import output
+from chronoduck.errors import NotFoundError
+
+NASTY = "a\x1b[31mb\x1b]0;title\x07[bold]c[/bold]\\[d]\x9b2J\u202eevil\udcff\r"
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    file = io.StringIO()
+    for name in ("console", "errors"):
+        monkeypatch.setattr(output, name, Console(file=file, width=500, highlight=False))
+    return file
+
+
+def test_tables_and_errors_hold_nothing_that_a_terminal_obeys(printed: io.StringIO) -> None:
+    output.print_table(["name"], [[NASTY], ["[/]"], ["two\nlines"]])
+    output.print_error(NotFoundError(NASTY, hint=NASTY), as_json=False)
+    text = printed.getvalue()
+    text.encode()
+    assert not set(text) & set("\x1b\x07\x9b\u202e\r")
+    assert text.count("[bold]c[/bold]\\[d]") == 3
+    assert text.count(r"a\x1b[31mb\x1b]0;title\x07") == 3
+    assert "[/]" in text
