@@ -71,6 +71,9 @@ class Handler(BaseHTTPRequestHandler):
             )
             self._answer(fault["status"], error.body, headers)
             return
+        if (fault := self.store.take_fault("answer", told)) is not None:
+            self._answer(fault["status"], fault["body"])
+            return
         if self.store.take_fault("drop_before", told) is not None:
             self.close_connection = True
             return
