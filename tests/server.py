@@ -148,7 +148,8 @@ class Server:
     def pid_of_owner(self) -> int | None:
         """The process that owns the database now, if one does."""
         owner = current_owner(self.directory / self._database)
-        return owner.pid if owner is not None else None
+        # Whoever took the lock a moment ago has not written who it is.
+        return owner.pid or None if owner is not None else None
 
     @property
     def server_pid(self) -> int:

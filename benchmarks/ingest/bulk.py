@@ -23,7 +23,7 @@ SELECT i AS id, 'https://example.com/page/' || i AS url, (i * 7 % 1000) / 10.0::
 FROM range($rows) r (i)
 """
 _COLUMNS = "{id: 'BIGINT', url: 'VARCHAR', score: 'DOUBLE', seen: 'TIMESTAMP', ok: 'BOOLEAN'}"
-_MEDIA_TYPES = {
+MEDIA_TYPES = {
     "arrow": "application/vnd.apache.arrow.stream",
     "parquet": "application/vnd.apache.parquet",
     "ndjson": "application/x-ndjson",
@@ -52,7 +52,7 @@ def measure_bulk(rows: int, times: int) -> list[Bulk]:
     """Return the figures of every format."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        files = _make_files(directory, rows)
+        files = make_files(directory, rows)
         (directory / "server").mkdir()
         with Server(directory / "server", DUCKDB_MEMORY_LIMIT="2GB") as server:
             server.query(CREATE)
@@ -65,7 +65,7 @@ def _measure(server: Server, directory: Path, name: str, path: Path, rows: int, 
         server.query("DELETE FROM t")
         server.query("CHECKPOINT")
         began = time.perf_counter()
-        told.append(_send(server, path, _MEDIA_TYPES[name], rows))
+        told.append(_send(server, path, MEDIA_TYPES[name], rows))
         http.append(time.perf_counter() - began)
         own.append(_in_process(directory, name, path, rows))
     return Bulk(
@@ -120,10 +120,10 @@ def _registered(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
     return "body"
 
 
-def _make_files(directory: Path, rows: int) -> dict[str, Path]:
+def make_files(directory: Path, rows: int) -> dict[str, Path]:
     connection = duckdb.connect()
     connection.execute(_MAKE, {"rows": rows})
-    files = {name: directory / f"body.{name}" for name in _MEDIA_TYPES}
+    files = {name: directory / f"{rows}.{name}" for name in MEDIA_TYPES}
     connection.execute(f"COPY source TO '{files['parquet']}' (FORMAT parquet)")
     connection.execute(f"COPY source TO '{files['ndjson']}' (FORMAT json)")
     connection.execute(f"COPY source TO '{files['csv']}' (FORMAT csv, HEADER)")

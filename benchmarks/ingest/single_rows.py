@@ -1,4 +1,4 @@
-"""Single rows from many clients, each acknowledged when it is on the disk."""
+"""Single rows and small batches from many clients, each acknowledged when it is on the disk."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class SingleRows:
     way: str
     clients: int
     per_second: float
+    """Requests."""
+    rows: int
+    """Of each request."""
     p50_ms: float
     p99_ms: float
     errors: int
@@ -34,41 +37,46 @@ class SingleRows:
     """CPUs that the server's process used."""
 
 
-_WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "rows, group commit": ("rows", {}),
-    "rows, group commit, a key each": ("keys", {}),
-    "rows, DUCKDB_INGEST_GROUPING=false": ("rows", {"DUCKDB_INGEST_GROUPING": "false"}),
-    "INSERT by POST query": ("sql", {}),
+_WAYS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "rows, group commit": ("rows", 1, {}),
+    "rows, group commit, a key each": ("keys", 1, {}),
+    "10 rows each, group commit": ("rows", 10, {}),
+    "100 rows each, group commit": ("rows", 100, {}),
+    "rows, DUCKDB_INGEST_GROUPING=false": ("rows", 1, {"DUCKDB_INGEST_GROUPING": "false"}),
+    "INSERT by POST query": ("sql", 1, {}),
 }
 
 
 def measure_single_rows(clients: int, seconds: float) -> list[SingleRows]:
     """Return the figures of every way, each on a new database."""
     return [
-        _measure(name, way, clients, seconds, options) for name, (way, options) in _WAYS.items()
+        _measure(name, way, rows, clients, seconds, options)
+        for name, (way, rows, options) in _WAYS.items()
     ]
 
 
 def _measure(
-    name: str, way: str, clients: int, seconds: float, options: dict[str, Any]
+    name: str, way: str, rows: int, clients: int, seconds: float, options: dict[str, Any]
 ) -> SingleRows:
     with (
         tempfile.TemporaryDirectory() as directory,
         Server(Path(directory), DUCKDB_QUEUE_SIZE=1000, **options) as server,
     ):
         server.query(CREATE)
-        _run(server, way, clients, min(1.0, seconds))
+        _run(server, way, rows, clients, min(1.0, seconds))
         before = server.query("SELECT count(*) FROM t")[0][0]
         cpu = _cpu_seconds(server.server_pid)
-        found = _run(server, way, clients, seconds)
+        found = _run(server, way, rows, clients, seconds)
         cpu = (_cpu_seconds(server.server_pid) - cpu) / seconds
         stored = server.query("SELECT count(*) FROM t")[0][0] - before
-    return SingleRows(way=name, clients=clients, stored=stored, server_cpu=round(cpu, 2), **found)
+    return SingleRows(
+        way=name, rows=rows, clients=clients, stored=stored, server_cpu=round(cpu, 2), **found
+    )
 
 
-def _run(server: Server, way: str, clients: int, seconds: float) -> dict[str, Any]:
+def _run(server: Server, way: str, rows: int, clients: int, seconds: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.ingest.rows_client"]
-    arguments = [str(server.port), server.token, str(clients), str(seconds), way]
+    arguments = [str(server.port), server.token, str(clients), str(seconds), way, str(rows)]
     done = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
 
