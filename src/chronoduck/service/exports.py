@@ -283,7 +283,7 @@ class Exports:
 
 def _delete(files: FileStore, folder: str) -> None:
     try:
-        files.delete(folder)
+        files.delete(folder, first=_MARK)
     except StoreError as error:
         # Most likely what made the export fail; it is tried again when the job is forgotten.
         get_logger("jobs").warning(
