@@ -71,6 +71,9 @@ class Handler(BaseHTTPRequestHandler):
             )
             self._answer(fault["status"], error.body, headers)
             return
+        if (fault := self.store.take_fault("answer", told)) is not None:
+            self._answer(fault["status"], fault["body"])
+            return
         if self.store.take_fault("drop_before", told) is not None:
             self.close_connection = True
             return
@@ -116,6 +119,10 @@ class Handler(BaseHTTPRequestHandler):
                 return 202, self._swap(self._json(body))
             case "GET", ["tasks"]:
                 return 200, self._tasks()
+            case "GET", ["tasks", uid] if not uid.isdecimal():
+                raise ContractError(
+                    "invalid_task_uid", f"Invalid value in parameter `task_uid`: `{uid}`."
+                )
             case "GET", ["tasks", uid]:
                 found = store.rows(f"{_TASK} WHERE uid = ?", int(uid))
                 if not found:

@@ -126,7 +126,7 @@ class Store:
     def take_fault(self, kind: str, text: str) -> dict[str, Any] | None:
         with self.lock:
             for fault in self.faults:
-                if fault["kind"] == kind and re.match(fault.get("match", ""), text):
+                if fault["kind"] == kind and re.search(fault.get("match", ""), text):
                     fault["times"] -= 1
                     if fault["times"] <= 0:
                         self.faults.remove(fault)

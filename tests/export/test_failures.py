@@ -93,7 +93,7 @@ async def test_a_server_that_is_away_is_waited_for_and_then_told(
         "POST .*/documents",
         "POST /swap-indexes",
         "GET /tasks",
-        "GET .*/stats",
+        "stats",
         "DELETE ",
     ],
 )
@@ -259,3 +259,54 @@ async def test_a_service_without_exports_says_so(service: DuckDBService) -> None
     assert await exports.describe() == []
     with pytest.raises(Exception, match="there is no export nothing"):
         exports.begin("nothing")
+
+
+@pytest.mark.parametrize("body", [[], None, "x", 1, {}, {"taskUid": "x"}, {"results": 1}, [[]]])
+@pytest.mark.parametrize("match", ["GET /indexes/[^/]*$", "POST /indexes$", "GET /tasks", "stats"])
+async def test_json_that_is_no_answer_of_meilisearchs_is_told(
+    search: Meilisearch, index: str, make_service: MakeService, match: str, body: Any
+) -> None:
+    async with make_service(REBUILD, FIRM) as service:
+        await fill(service)
+        search.fault("answer", match=match, status=200, body=body)
+        error = await run_export(service, expect="failed")
+        assert error["code"] == "export_server"
+        # A task of no such name is asked for, and refused.
+        asks_for_a_task = match.startswith("POST") and body == {"taskUid": "x"}
+        told = "invalid_task_uid" if asks_for_a_task else "answers what Meilisearch does not say"
+        is_told(error, told)
+        await run_export(service)
+        assert held(search, index) == await expected(service)
+
+
+async def test_deletions_that_are_too_large_are_sent_in_smaller_pieces(
+    search: Meilisearch, index: str, make_service: MakeService
+) -> None:
+    async with make_service(CHANGES + 'deletes = "key-diff"\n', FIRM) as service:
+        await fill(service)
+        await run_export(service)
+        await service.execute_query("DELETE FROM items WHERE id <= 50")
+        refused = {"match": "delete-batch", "status": 413, "code": "payload_too_large"}
+        search.fault("status", times=3, **refused)
+        assert (await run_export(service))["deleted"] == 50
+        assert held(search, index) == await expected(service)
+        await service.execute_query("DELETE FROM items WHERE id = 60")
+        search.fault("status", **refused)
+        error = await run_export(service, expect="failed")
+        is_told(error, "MEILI_HTTP_PAYLOAD_SIZE_LIMIT")
+
+
+async def test_a_full_database_of_tasks_is_told(
+    search: Meilisearch, index: str, make_service: MakeService
+) -> None:
+    body = {
+        "message": "Meilisearch cannot receive write operations because the limit of the task "
+        "database has been reached. Please delete tasks to continue performing write operations.",
+        "code": "no_space_left_on_device",
+        "type": "system",
+        "link": "https://docs.meilisearch.com/errors#no_space_left_on_device",
+    }
+    async with make_service(REBUILD, FIRM) as service:
+        await fill(service)
+        search.fault("answer", match="POST /indexes$", status=422, body=body)
+        is_told(await run_export(service, expect="failed"), "delete its ended tasks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -146,3 +147,80 @@ def test_commands_and_routes_run_them(tmp_path: Path) -> None:
         answer = client.get(f"/exports/{job['id']}/files/{name}")
         assert answer.content.startswith(b"PAR1")
     assert len(folders(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("extra", ["", 'partition_by = "part"\n'])
+async def test_a_folder_that_is_whole_is_marked_and_the_mark_is_loaded_by_nobody(
+    make: Callable[..., object], tmp_path: Path, extra: str
+) -> None:
+    async with make(ITEMS + extra) as service:  # type: ignore[attr-defined]
+        told = await run_export(service)
+    assert all(each["name"] != "_SUCCESS" for each in told["files"])
+    mark = Path(told["url"]) / "_SUCCESS"
+    written = [path.stat().st_mtime_ns for path in mark.parent.rglob("*.parquet")]
+    assert mark.stat().st_size == 0
+    assert mark.stat().st_mtime_ns >= max(written)
+    done = run_cli(tmp_path, "load", told["url"], "--table", "items")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("rows added to items") == len(told["files"])
+
+
+async def test_what_cannot_be_removed_stays_recorded_and_goes_later(
+    make: Callable[..., object], tmp_path: Path
+) -> None:
+    text = ITEMS.replace("keep = 2", "keep = 1")
+    async with make(text) as service:  # type: ignore[attr-defined]
+        first = Path((await run_export(service))["url"])
+        aside = first.rename(tmp_path / "aside")
+        first.symlink_to(aside)  # which is not followed
+        told = await run_export(service)
+        assert first.name in told["notes"][0]
+        assert (aside / "items.parquet").is_file()
+        first.unlink()
+        last = (await run_export(service))["url"]
+        assert folders(tmp_path) == [Path(last).name]
+
+
+async def test_old_ones_go_though_their_jobs_are_forgotten(
+    make: Callable[..., object], tmp_path: Path
+) -> None:
+    text = ITEMS.replace("keep = 2", "keep = 1")
+    async with make(text) as service:  # type: ignore[attr-defined]
+        await run_export(service)
+    for path in tmp_path.rglob("*.json"):
+        path.unlink()
+    async with make(text) as service:  # type: ignore[attr-defined]
+        last = (await run_export(service))["url"]
+        assert folders(tmp_path) == [Path(last).name]
+
+
+async def test_a_run_that_failed_leaves_no_job_of_its_files(
+    make: Callable[..., object], tmp_path: Path
+) -> None:
+    text = "[files.items]\nquery = \"SELECT error('x') FROM range(3)\"\n"
+    async with make(text) as service:  # type: ignore[attr-defined]
+        await run_export(service, expect="failed")
+        assert [each.kind for each in (await service.parts()).jobs.list()] == ["export items"]
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_had_begun_goes_with_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "export.toml"
+    file.write_text(
+        '[files.items]\nquery = "SELECT i AS n, i % 400 AS part FROM range(4000) r(i)"\n'
+        'partition_by = "part"\n'
+    )
+    settings = {"DUCKDB_EXPORT_FILE": file, "DUCKDB_EXPORT_URL": tmp_path / "out"}
+    with Server(tmp_path, **settings) as server, server.client() as client:
+        client.post("/exports/run", json={"names": ["items"]}).raise_for_status()
+        end = time.monotonic() + 30
+        while not list((tmp_path / "out").glob("*/part=*")):
+            assert time.monotonic() < end
+        server.kill()
+    [begun] = (tmp_path / "out").iterdir()
+    assert not (begun / "_SUCCESS").exists()
+    done = run_cli(tmp_path, "export", "run", **settings)
+    assert done.returncode == 0, done.stderr
+    [whole] = (tmp_path / "out").iterdir()
+    assert (whole / "_SUCCESS").exists()
+    assert whole != begun

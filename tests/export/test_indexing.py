@@ -220,6 +220,20 @@ async def test_a_key_of_several_columns_is_one_id(
         assert decoded.startswith("[")
 
 
+@pytest.mark.parametrize("times", ["text", "epoch"])
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("DATE '2024-02-29'", "2024-02-29"), ("7::DECIMAL(5,0)", "7"), ("true", "true"), ("-7", "-7")],
+)
+async def test_a_key_that_is_the_id_is_one_whatever_its_type(
+    search: Meilisearch, index: str, make_service: MakeService, times: str, key: str, text: str
+) -> None:
+    declared = HEAD + f'query = "SELECT {key} AS id"\ntimes = "{times}"\n'
+    async with make_service(declared) as service:
+        await run_export(service)
+    assert [str(each["id"]) for each in search.documents(index)] == [text]
+
+
 VALUES = """
 SELECT 1 AS id, 'NaN'::DOUBLE AS nan, '-Infinity'::FLOAT AS inf, 1.5::DOUBLE AS number,
        9007199254740993 AS big, 170141183460469231731687303715884105727::HUGEINT AS huge,

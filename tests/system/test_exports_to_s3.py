@@ -62,7 +62,9 @@ def test_files_are_there_are_fetched_and_go(
                 fetched += len(answer.content)
             assert fetched == job["result"]["bytes"]
             folder = f"out/{job['result']['folder']}"
-            assert len(names_in(s3, monkeypatch, folder)) == len(job["result"]["files"])
+            held = names_in(s3, monkeypatch, folder)
+            assert f"{folder}/_SUCCESS" in held
+            assert len(held) == len(job["result"]["files"]) + 1
             client.delete(f"/jobs/{job['id']}")
             end = time.monotonic() + 30
             while names_in(s3, monkeypatch, folder):
@@ -103,7 +105,14 @@ def test_an_upload_that_breaks_off_leaves_nothing(
             proxy.failing = 0.5
             states = [export(client, partition_by=["part"])["state"] for _ in range(5)]
             proxy.failing = 0.0
-            kept = [job for job in client.get("/jobs").json() if job["state"] == "succeeded"]
+            told = client.get("/jobs").json()
+            kept = [job for job in told if job["state"] == "succeeded"]
+            marked = {
+                name.split("/")[1]
+                for name in names_in(s3, monkeypatch, "flaky")
+                if name.endswith("/_SUCCESS")
+            }
+            assert marked == {job["result"]["folder"] for job in kept}
             assert states.count("succeeded") == len(kept)
             for job in kept:
                 for file in job["result"]["files"]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from chronoduck.assembly.exported_files import export_files
+from chronoduck.assembly.exported_files import FilesRun
 from chronoduck.assembly.scheduled_work import ScheduledWork, Transact
 from chronoduck.errors import DuckDBException
 from chronoduck.export import (
@@ -78,14 +78,12 @@ class DeclaredExports(ScheduledWork[Declaration, ExportState]):
         await self._prepare()
         state = self._state(declared.name)
         try:
-            ended, told = await export_files(
-                declared, state, self._exports, self._jobs, _READER, show
-            )
-            await self._keep(ended)
+            return await FilesRun(
+                declared, self._exports, self._jobs, _READER, self._keep, show
+            ).run(state)
         except DuckDBException as error:
-            await self._fail(state, error)
+            await self._fail(self._state(declared.name), error)
             raise
-        return told
 
     async def _run_index(
         self, declared: IndexDeclaration, show: Progress, *, rebuild: bool

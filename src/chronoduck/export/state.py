@@ -24,8 +24,10 @@ class ExportState(RunState):
     """What ``fingerprint``, ``watermark`` and ``made_at`` are once the swap was done."""
     documents: int = 0
     """Documents in the index, or rows in the files, after the last run."""
-    exports: tuple[str, ...] = ()
-    """Of an export into files: the jobs whose files are kept, oldest first."""
+    written: tuple[str, ...] = ()
+    """Of an export into files: the URLs of the folders that are whole and kept, oldest first."""
+    leaving: tuple[str, ...] = ()
+    """URLs of folders to remove: too old, or begun by a run that did not end well."""
     last_sent: int = 0
     last_deleted: int = 0
     last_how: str = ""

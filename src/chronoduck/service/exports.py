@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,8 @@ EXPORT_FORMATS = {
 }
 """The format and the suffix of its file; JSON has an object a line."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MARK = "_SUCCESS"
+"""An empty file, written last and removed first: a folder that has it is whole."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ class Exports:
         url = settings.export.url
         self._files = None if url is None else open_files(url, settings)
         jobs.on_forget["export"] = self._remove
+        page_size = type(settings).model_fields["parquet_page_size"].default
+        if url is not None and settings.parquet_page_size != page_size:
+            get_logger("jobs").warning(
+                "page_size_not_of_partitions",
+                reason="PARQUET_PAGE_SIZE does not hold for exports with partition_by",
+            )
 
     @property
     def files(self) -> FileStore:
@@ -112,10 +120,13 @@ class Exports:
         options: EncodingOptions,
         caller: Caller,
         keep_seconds: float | None = None,
+        on_publish: Callable[[str], Awaitable[None]] | None = None,
     ) -> Job:
         """Begin; a statement that is refused or wrong is told at once, without a job.
 
-        ``keep_seconds`` is how long the files are there, by default as the settings say.
+        ``keep_seconds`` is how long the files are there, by default as the settings say; what is
+        left of a failure is there no longer than that of others. ``on_publish`` is told the folder
+        before there is anything in it.
 
         Raises:
             ExportsOffError: there is no place for exports.
@@ -150,14 +161,19 @@ class Exports:
                         told = await self._encoded.write(request, statement, caller, file, watch)
                 folder = f"{wish.name}_{datetime.now(UTC):%Y%m%d_%H%M%S}_{job.id[:8]}"
                 told |= {"format": wish.format, "partition_by": list(wish.partition_by)}
-                job.result = {"folder": folder}  # what is left of a failure goes with the job
-                return told | await self._publish(files, folder, scratch, show)
+                job.result = {"folder": folder}  # what is left of a failure goes with the job,
+                await self._jobs.keep(job)  # also of one that a crash ends
+                if on_publish is not None:
+                    await on_publish(folder)
+                told |= await self._publish(files, folder, scratch, show)
+                job.keep_seconds = kept_seconds
+                return told
             finally:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, scratch, True))
 
-        if keep_seconds is None:
-            keep_seconds = self._settings.export.keep_days * _SECONDS_OF_DAY
-        return await self._jobs.begin("export", work, caller.principal.id, keep_seconds)
+        days = self._settings.export.keep_days * _SECONDS_OF_DAY
+        kept_seconds = days if keep_seconds is None else keep_seconds
+        return await self._jobs.begin("export", work, caller.principal.id, days)
 
     async def _write_partitions(
         self,
@@ -214,6 +230,8 @@ class Exports:
                 show("publishing", done, total)
                 await asyncio.to_thread(files.put, f"{folder}/{name}", scratch / name)
                 done += size
+            await asyncio.to_thread((scratch / _MARK).touch)
+            await asyncio.to_thread(files.put, f"{folder}/{_MARK}", scratch / _MARK)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(_delete, files, folder))
             raise
@@ -252,12 +270,20 @@ class Exports:
 
     def _remove(self, job: Job) -> None:
         if job.result and self._files is not None:
-            self._files.delete(job.result["folder"])
+            self.delete(job.result["folder"])
+
+    def delete(self, folder: str) -> None:
+        """Remove an export; blocks. One that is not there is fine.
+
+        Raises:
+            StoreError: the store fails; what is left is not marked as whole.
+        """
+        self.files.delete(folder, first=_MARK)
 
 
 def _delete(files: FileStore, folder: str) -> None:
     try:
-        files.delete(folder)
+        files.delete(folder, first=_MARK)
     except StoreError as error:
         # Most likely what made the export fail; it is tried again when the job is forgotten.
         get_logger("jobs").warning(

@@ -124,6 +124,10 @@ class JobRegistry:
             seconds=round(job.ended_at - job.started_at, 3),
         )
 
+    async def keep(self, job: Job) -> None:
+        """Have a restart know what a job that runs has said of itself so far."""
+        await self._save(job)
+
     async def _save(self, job: Job) -> None:
         """Have the store know; a job goes on without it, a restart then forgets it."""
         try:

@@ -36,8 +36,8 @@ class FileStore(Protocol):
         """Yield the file. Raises BlobNotFoundError before the first piece."""
         ...
 
-    def delete(self, folder: str) -> None:
-        """Remove everything below a folder; one that is not there is fine."""
+    def delete(self, folder: str, first: str | None = None) -> None:
+        """Remove everything below a folder, ``first`` one file; what is not there is fine."""
         ...
 
 
@@ -80,9 +80,11 @@ class _DirectoryFiles:
             raise BlobNotFoundError(f"{self.url} holds no {name}")
         return _chunks(path)
 
-    def delete(self, folder: str) -> None:
+    def delete(self, folder: str, first: str | None = None) -> None:
         with contextlib.suppress(FileNotFoundError):
             try:
+                if first is not None:
+                    self._path(f"{folder}/{first}").unlink(missing_ok=True)
                 shutil.rmtree(self._path(folder))
             except FileNotFoundError:
                 raise
@@ -103,7 +105,9 @@ class _S3Files:
     def read(self, name: str) -> Iterator[bytes]:
         return self._store.stream(name)
 
-    def delete(self, folder: str) -> None:
+    def delete(self, folder: str, first: str | None = None) -> None:
+        if first is not None:
+            self._store.delete_files([f"{folder}/{first}"])
         names = [blob.name for blob in self._store.list(f"{folder}/")]
         self._store.delete_files(names)
 

@@ -198,7 +198,7 @@ async def test_forgetting_an_export_removes_its_files(
 ) -> None:
     job = await export(admin)
     folder = tmp_path / "exports" / job["result"]["folder"]
-    assert [path.name for path in folder.iterdir()] == ["export.parquet"]
+    assert {path.name for path in folder.iterdir()} == {"_SUCCESS", "export.parquet"}
     await admin.delete(f"/jobs/{job['id']}")
     for _ in range(500):
         if not folder.exists():

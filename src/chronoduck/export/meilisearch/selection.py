@@ -147,7 +147,8 @@ class Selection:
                         hint="Name another primary_key, or the column as the key.",
                     )
                 is_there = True
-                if declared.id != "plain":
+                # As text: what a key of another type is in JSON need not be an id.
+                if declared.id != "plain" or kind not in _INTEGERS:
                     items.append(f"{key_id} AS {_quoted(name)}")
                     continue
             items.append(f"{self._value(name, kind)} AS {_quoted(name)}")

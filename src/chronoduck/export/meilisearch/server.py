@@ -30,14 +30,17 @@ _HINTS = {
     "invalid_document_id": 'id = "hash" or "base64" makes ids of such keys.',
     "missing_document_id": "primary_key names the attribute that holds the id.",
     "index_primary_key_already_exists": "The index has another primary key: run with --rebuild.",
-    "no_space_left_on_device": "Free space on Meilisearch's disk; then run the export again.",
+    # Also what a full database of tasks is called.
+    "no_space_left_on_device": "Free space on Meilisearch's disk, or delete its ended tasks "
+    "(DELETE /tasks?statuses=succeeded,failed,canceled); then run the export again.",
+    "task_not_found": "Somebody deleted Meilisearch's tasks meanwhile: run the export again.",
     "database_size_limit_reached": "Give Meilisearch more space; then run the export again.",
     "invalid_document_geo_field": "_geo is a STRUCT(lat DOUBLE, lng DOUBLE), or NULL.",
     "max_fields_limit_exceeded": "Select fewer columns: a document has 65,535 attributes at most.",
 }
 
 
-class PayloadTooLargeError(Exception):
+class PayloadTooLargeError(ExportServerError):
     """Meilisearch, or a proxy before it, takes no request of this size."""
 
 
@@ -77,7 +80,8 @@ class SearchServer:
                 return await call()
             except self._took_too_long:
                 raise self._slow("a task") from None
-            except ValueError:
+            except (ValueError, TypeError, AttributeError, LookupError):
+                # What the client makes of JSON that is no answer of Meilisearch's.
                 raise self._error(
                     "answers what Meilisearch does not say", "Is the address that of a Meilisearch?"
                 ) from None
@@ -111,7 +115,11 @@ class SearchServer:
         status: int | None = getattr(response, "status_code", None)
         wait_seconds = _BACKOFF.wait_seconds(attempt)
         if status == 413:
-            raise PayloadTooLargeError
+            raise PayloadTooLargeError(
+                f"Meilisearch at {self.declared.url} takes no request of this size: "
+                f"{self._words(error, status)}",
+                hint="Raise MEILI_HTTP_PAYLOAD_SIZE_LIMIT there, or the limit of the proxy before it.",
+            ) from None
         code = str(getattr(error, "code", "") or "")
         if (
             status is not None
@@ -323,8 +331,13 @@ class SearchServer:
                 )
             )
             found = self._found(page, index).results
+            if any(primary_key not in each for each in found):
+                raise self._error(
+                    f"tells documents of {index} without their {primary_key}",
+                    "The index has another primary key: run with --rebuild.",
+                )
             if found:
-                yield [str(each.get(primary_key)) for each in found]
+                yield [str(each[primary_key]) for each in found]
             if len(found) < _PAGE:
                 return
             offset += _PAGE

@@ -62,9 +62,18 @@ class Upload:
 
     async def delete(self, ids: Sequence[str]) -> None:
         """Ask for documents to be deleted; those that are not there are fine."""
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            part = ids[start : start + _IDS_AT_ONCE]
-            await self._follow(await self._server.delete_documents(self._index, part), len(part))
+        start, at_once = 0, _IDS_AT_ONCE
+        while start < len(ids):
+            part = ids[start : start + at_once]
+            try:
+                task = await self._server.delete_documents(self._index, part)
+            except PayloadTooLargeError:
+                if len(part) == 1:
+                    raise
+                at_once = len(part) // 2
+                continue
+            await self._follow(task, len(part))
+            start += len(part)
 
     async def _follow(self, task: int, documents: int) -> None:
         self._pending.append((task, documents))
