@@ -50,7 +50,9 @@ CURSOR_SETTINGS = METRIC_SETTINGS | {
     "enable_progress_bar_print": "false",
     "progress_bar_time": "0",
 }
-"""Settings that a connection needs for itself; everything else is locked when an instance opens."""
+"""Settings that a connection needs for itself; but for the next, all others are locked at the start."""
+_ORDER = "preserve_insertion_order"
+"""Whoever loads rows in bulk may give their order up for speed, on a connection of its own."""
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
@@ -211,7 +213,7 @@ class DuckDBInstance:
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",
-            f"SET allowed_configs = {sorted(CURSOR_SETTINGS)}",
+            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER))}",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
