@@ -140,13 +140,14 @@ class CaptureRun(SyncRun):
     async def _finish(self, found: dict[str, Any]) -> None:
         plan = self._plan
         assert plan is not None  # noqa: S101 - the manifest was there
-        rows = await asyncio.to_thread(self._spool.take_rows)
-        keys = await asyncio.to_thread(self._spool.take_keys)
         self._notes += tuple(each for each in found["notes"] if each not in self._notes)
         state = replace(self.state, watermark=found["lsn"], capture=Capture.of(found["capture"]))
         if not self._is_whole:
-            await self._commit(plan, keys, rows, state)
-        elif self._adds_to_rows and await self._has_other_columns(plan):
+            await self._commit(plan, state)
+            self.state = state
+            return
+        rows = await asyncio.to_thread(self._spool.take_rows)
+        if self._adds_to_rows and await self._has_other_columns(plan):
             await self._commit_whole(plan, rows, state)
         else:
             self._checks_key = not found["is_keyed"]
@@ -160,13 +161,13 @@ class CaptureRun(SyncRun):
         known = {each.name for each in plan.columns} | {name for name, _ in plan.constants}
         return any(name not in known for name, _ in existing or ())
 
-    async def _commit(
-        self, plan: TargetPlan, keys: pa.Table | None, rows: list[Piece], state: SyncState
-    ) -> None:
+    async def _commit(self, plan: TargetPlan, state: SyncState) -> None:
+        rounds = await asyncio.to_thread(self._spool.take_rounds)
+
         def work(session: TableSession) -> Merged:
             merged = Merged()
-            if keys is not None:
-                merged = apply_changes(session, plan, keys, _table(rows))
+            for keys, rows in rounds:
+                merged += apply_changes(session, plan, keys, rows)
             SYNC_STATES.save(session, state)
             return merged
 

@@ -22,7 +22,13 @@ from chronoduck.sync.declaration import SourceDeclaration, SyncDeclaration
 from chronoduck.sync.parallel import read_table
 from chronoduck.sync.pgoutput import Changes, Key, Snapshot, write_lsn
 from chronoduck.sync.publication import TableShape, find_shape
-from chronoduck.sync.selection import Pieces, as_text, choose_columns, relation_of
+from chronoduck.sync.selection import (
+    Pieces,
+    as_text,
+    choose_columns,
+    note_row_security,
+    relation_of,
+)
 from chronoduck.sync.slot import Capture, SourceLog
 from chronoduck.sync.source import PostgresConnection, literal, open_source, quoted
 from chronoduck.sync.spool import Manifest, Spool
@@ -153,6 +159,7 @@ class _Run:
         self._follow(log, slot.changes(end), changes, found)
         is_whole = changes.why_whole is not None
         notes = [f"the whole table was read: {changes.why_whole}"] if is_whole and shape else []
+        notes += note_row_security(self._connection, self._declared)
         self._write_manifest(notes, end, found.rows if is_whole else len(changes.keys), is_whole)
         if is_whole:
             self._spool.discard()
@@ -189,6 +196,7 @@ class _Run:
             elif len(changes.keys) > _KEYS_IN_MEMORY:
                 self._look_up(changes.keys, table)
                 changes.keys.clear()
+                self._spool.begin_round()
 
     def _write_manifest(self, notes: list[str], end: str, estimate: int, is_whole: bool) -> None:
         watermark = None if is_whole else end

@@ -13,8 +13,9 @@ from chronoduck.sync.source import PostgresConnection, literal, quoted
 __all__ = ["TableShape", "default_publication", "find_ground", "find_shape", "prepare_publication"]
 
 _COLUMN_LISTS = 150_000
-"""The first version that can publish some columns; older ones send every row whole."""
+"""The first version that can publish some columns, or a schema's tables; older ones send rows whole."""
 _FORBIDDEN = "42501"
+_OTHER_MODES = 'Use mode = "incremental" or "full".'
 _MEMBERS = """
 WITH RECURSIVE member AS (
     SELECT to_regclass({0})::oid AS oid UNION
@@ -36,13 +37,27 @@ ORDER BY a.attnum
 _PUBLICATION = """
 SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate FROM pg_publication WHERE pubname = {0}
 """
-# Of a partitioned table either it or its parts are published.
-_PUBLISHED = (
+# What holds rows; a partition is told of where it, or a table that it is a partition of, is published.
+_UNTOLD = (
     _MEMBERS
     + """
-SELECT DISTINCT {2} FROM member JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_publication_tables p ON p.schemaname = n.nspname AND p.tablename = c.relname
-WHERE p.pubname = {1}
+, told AS (
+    SELECT c.oid FROM pg_publication_tables p JOIN pg_namespace n ON n.nspname = p.schemaname
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+    WHERE p.pubname = {1} AND {2}
+)
+SELECT c.oid::regclass::text FROM member JOIN pg_class c USING (oid)
+WHERE c.relkind = 'r' AND NOT EXISTS (
+    SELECT FROM told WHERE told.oid = c.oid
+    OR told.oid IN (SELECT relid FROM pg_partition_ancestors(c.oid)))
+ORDER BY 1
+"""
+)
+_UNLOGGED = (
+    _MEMBERS
+    + """
+SELECT c.oid::regclass::text FROM member JOIN pg_class c USING (oid)
+WHERE c.relkind NOT IN ('r', 'p') OR (c.relkind = 'r' AND c.relpersistence <> 'p') ORDER BY 1
 """
 )
 # Rows of these catalogs have a new xmin whenever they were changed: what was altered and
@@ -53,13 +68,20 @@ _GROUND = (
 SELECT md5(concat_ws('/',
     substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
     (SELECT oid FROM pg_database WHERE datname = current_database()),
-    (SELECT string_agg(oid::text, ',' ORDER BY oid) FROM member),
+    (SELECT string_agg(format('%s.%s', c.oid, c.relpersistence), ',' ORDER BY c.oid)
+     FROM member JOIN pg_class c USING (oid)),
     (SELECT format('%s.%s', oid, xmin) FROM pg_publication WHERE pubname = {1}),
     (SELECT string_agg(format('%s.%s', r.oid, r.xmin), ',' ORDER BY r.oid)
      FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-     WHERE p.pubname = {1} AND r.prrelid IN (SELECT oid FROM member))))
+     WHERE p.pubname = {1} AND r.prrelid IN (SELECT oid FROM member)){2}))
 """
 )
+# Of a published schema, tables come and go by ALTER TABLE SET SCHEMA.
+_GROUND_OF_SCHEMAS = """,
+    (SELECT string_agg(format('%s.%s.%s.%s', s.oid, s.xmin, c.oid, c.xmin), ',' ORDER BY s.oid, c.oid)
+     FROM pg_publication_namespace s JOIN pg_publication p ON p.oid = s.pnpubid
+     JOIN pg_class c ON c.relnamespace = s.pnnspid JOIN member ON member.oid = c.oid
+     WHERE p.pubname = {1})"""
 _SHAPE = (
     _MEMBERS
     + """
@@ -69,8 +91,9 @@ _SHAPE = (
 )
 SELECT (SELECT string_agg(oid::text, ',') FROM member),
     md5(concat_ws('/',
-        (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod), ',' ORDER BY attnum)
-         FROM kept),
+        (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod,
+                CASE WHEN attgenerated <> '' THEN pg_get_expr(adbin, adrelid) END), ',' ORDER BY attnum)
+         FROM kept LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum),
         (SELECT string_agg(concat_ws(' ', enumtypid, oid, enumlabel), ',' ORDER BY enumtypid, oid)
          FROM pg_enum WHERE enumtypid IN (SELECT atttypid FROM kept)),
         (SELECT string_agg(concat_ws(' ', oid, relfilenode), ',' ORDER BY oid)
@@ -123,7 +146,12 @@ def prepare_publication(
     if kind not in "rp" or persistence != "p":
         raise SyncDriftError(
             f"{text} is no table whose changes are in the log (a view, or unlogged)",
-            hint='Use mode = "incremental" or "full".',
+            hint=_OTHER_MODES,
+        )
+    if unlogged := _names(connection, _UNLOGGED.format(table)):
+        raise SyncDriftError(
+            f"changes of {unlogged}, which {text} has as parts, are in no log: unlogged or foreign",
+            hint=_OTHER_MODES,
         )
     columns = [row[0] for row in connection.rows(_IDENTITY.format(table))]
     if identity != "f" and set(declared.key) != set(columns):
@@ -142,13 +170,13 @@ def prepare_publication(
     is_whole = connection.rows(_PUBLICATION.format(literal(name)))
     if not is_whole:
         _run(connection, make)
-    elif not _publishes(connection, table, name, declared.key, version):
+    elif untold := _untold(connection, table, name, declared.key, version):
+        what = f"the publication {name} does not tell of {untold}, or not all of it"
         if name != default_publication(declared.name):
             raise SyncSourceError(
-                f"the publication {name} does not tell of {text}, or not all of it",
-                hint=change.replace(" SET TABLE ", " ADD TABLE ") + " (without a row filter).",
+                what, hint=change.replace(" SET TABLE ", " ADD TABLE ") + " (without a row filter)."
             )
-        _run(connection, change)
+        _run(connection, change, what)
     if is_whole and not is_whole[0][0]:
         raise SyncSourceError(
             f"the publication {name} does not tell all kinds of changes",
@@ -157,32 +185,40 @@ def prepare_publication(
         )
 
 
-def _publishes(
+def _names(connection: PostgresConnection, sql: str) -> str:
+    return ", ".join(row[0] for row in connection.rows(sql))
+
+
+def _untold(
     connection: PostgresConnection, table: str, name: str, key: Sequence[str], version: int
-) -> bool:
+) -> str:
+    """Return the tables that hold rows of which the publication does not tell, or no keys."""
     columns = "true"
     if version >= _COLUMN_LISTS:
         keys = ", ".join(map(literal, key))
         columns = f"p.rowfilter IS NULL AND p.attnames @> ARRAY[{keys}]::name[]"
-    found = connection.rows(_PUBLISHED.format(table, literal(name), columns))
-    return found == [(True,)]
+    return _names(connection, _UNTOLD.format(table, literal(name), columns))
 
 
-def _run(connection: PostgresConnection, sql: str) -> None:
+def _run(connection: PostgresConnection, sql: str, why: str | None = None) -> None:
     try:
         connection.run(sql)
     except SyncSourceError as error:
         if error.sqlstate != _FORBIDDEN and "owner" not in error.detail:
             raise
         raise SyncSourceError(
-            error.detail, hint=f"The owner of the table has to run, once: {sql};"
+            why or error.detail, hint=f"The owner of the table has to run, once: {sql};"
         ) from None
 
 
 def find_ground(connection: PostgresConnection, declared: SyncDeclaration, name: str) -> str:
     """Return a mark of server, table and publication, without a gap in which it is the same."""
-    table = literal(relation_of(declared))
-    return str(connection.rows(_GROUND.format(table, literal(name)))[0][0])
+    table, publication = literal(relation_of(declared)), literal(name)
+    version = connection.rows("SELECT current_setting('server_version_num')::int4")[0][0]
+    schemas = ""
+    if version >= _COLUMN_LISTS:
+        schemas = _GROUND_OF_SCHEMAS.format(table, publication)
+    return str(connection.rows(_GROUND.format(table, publication, schemas))[0][0])
 
 
 def find_shape(

@@ -20,6 +20,7 @@ from chronoduck.sync.selection import (
     as_text,
     choose_columns,
     missing_columns,
+    note_row_security,
     relation_of,
 )
 from chronoduck.sync.source import PostgresConnection, open_source, quoted
@@ -89,7 +90,7 @@ class _Reader:
         all_columns = find_columns(self._connection, self._relation, as_text(declared))
         columns = choose_columns(declared, all_columns)
         cursor = self._cursor(all_columns)
-        notes = []
+        notes = note_row_security(self._connection, declared)
         if hidden and cursor is not None:
             notes.append(
                 "transactions of other users cannot be seen: rows of those that take longer than "

@@ -11,9 +11,16 @@ from chronoduck.sync.arrow_values import plain_batch
 from chronoduck.sync.columns import SourceColumn
 from chronoduck.sync.declaration import SourceDeclaration, SyncDeclaration
 from chronoduck.sync.failures import SyncDriftError
-from chronoduck.sync.source import PostgresConnection, quoted
+from chronoduck.sync.source import PostgresConnection, literal, quoted
 
-__all__ = ["Pieces", "as_text", "choose_columns", "missing_columns", "relation_of"]
+__all__ = [
+    "Pieces",
+    "as_text",
+    "choose_columns",
+    "missing_columns",
+    "note_row_security",
+    "relation_of",
+]
 
 
 def relation_of(declared: SyncDeclaration) -> str:
@@ -53,6 +60,21 @@ def missing_columns(names: Sequence[str]) -> SyncDriftError:
         f"the source has no column {', '.join(names)}, or the sync leaves it out",
         hint="Key, cursor, columns and rename name columns of the source.",
     )
+
+
+def note_row_security(connection: PostgresConnection, declared: SyncDeclaration) -> list[str]:
+    """Return what is to be told if policies of the source decide which rows its user sees."""
+    if declared.table is None:
+        return []
+    table = literal(relation_of(declared))
+    if not connection.rows(f"SELECT row_security_active(to_regclass({table}))")[0][0]:
+        return []
+    return [
+        (
+            f"row security of {declared.table} is active for the source's user: rows that its policies "
+            "hide are not here, as if they were deleted"
+        )
+    ]
 
 
 class Pieces:

@@ -140,7 +140,8 @@ class PostgresConnection:
             for name, value in (
                 ("statement_timeout", timeout),
                 ("lock_timeout", 10_000),
-                ("idle_in_transaction_session_timeout", 600_000),
+                # A snapshot waits while another connection reads the log.
+                ("idle_in_transaction_session_timeout", timeout),
                 ("client_connection_check_interval", 5_000),
                 ("TimeZone", "'UTC'"),
                 ("IntervalStyle", "'postgres'"),

@@ -42,6 +42,7 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._written = 0
+        self._round = 1
         self._seen: set[str] = set()
 
     def write_manifest(self, manifest: Manifest) -> None:
@@ -77,6 +78,10 @@ class Spool:
         """Add keys."""
         self._write("keys", batches, {})
 
+    def begin_round(self) -> None:
+        """Say that what follows may hold keys again that were written before, with equal rows."""
+        self._round += 1
+
     def discard(self) -> None:
         """Remove the pieces that were written: others come in their place."""
         for path in self.directory.glob("*.arrow"):
@@ -91,7 +96,7 @@ class Spool:
         with pa.OSFile(str(part), "wb") as file, pa.ipc.new_file(file, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch.replace_schema_metadata(metadata))
-        part.replace(self.directory / f"{kind}-{self._written:08}.arrow")
+        part.replace(self.directory / f"{kind}-{self._round:06}-{self._written:08}.arrow")
 
     def take_rows(self) -> list[Piece]:
         """Return the pieces that came since the last call, in order; each is read when it is used."""
@@ -101,6 +106,18 @@ class Spool:
         """Return all keys, None when the source has none."""
         pieces = self._take("keys")
         return pa.concat_tables([piece.table for piece in pieces]) if pieces else None
+
+    def take_rounds(self) -> list[tuple[pa.Table, pa.Table | None]]:
+        """Return keys, and the rows that there are of them, of each round; in one no key is twice."""
+        rounds: dict[str, tuple[list[pa.Table], list[pa.Table]]] = {}
+        for place, pieces in enumerate((self._take("keys"), self._take("rows"))):
+            for piece in pieces:
+                number = piece.path.name.split("-")[1]
+                rounds.setdefault(number, ([], []))[place].append(piece.table)
+        return [
+            (pa.concat_tables(keys), pa.concat_tables(rows) if rows else None)
+            for keys, rows in rounds.values()
+        ]
 
     def _take(self, kind: str) -> list[Piece]:
         found = sorted(self.directory.glob(f"{kind}-*.arrow"))
