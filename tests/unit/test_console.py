@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from chronoduck.cli import output
+from chronoduck.cli import declared_work, output
 from chronoduck.errors import NotFoundError
 
 NASTY = "a\x1b[31mb\x1b]0;title\x07[bold]c[/bold]\\[d]\x9b2J\u202eevil\udcff\r"
@@ -30,3 +30,25 @@ def test_tables_and_errors_hold_nothing_that_a_terminal_obeys(printed: io.String
     assert text.count("[bold]c[/bold]\\[d]") == 3
     assert text.count(r"a\x1b[31mb\x1b]0;title\x07") == 3
     assert "[/]" in text
+
+
+def test_outcomes_of_declared_work_hold_nothing_that_a_terminal_obeys(
+    printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(declared_work, "console", output.console)
+    error = {"detail": NASTY, "hint": NASTY}
+    declared_work.print_troubles([{"name": NASTY, "error": error, "notes": [NASTY]}])
+    declared_work.print_outcomes(
+        "sync",
+        [(NASTY, {"notes": [NASTY], "target": NASTY}, None)],
+        lambda facts: facts["target"],
+        as_json=False,
+    )
+    with pytest.raises(NotFoundError):
+        declared_work.print_outcomes(
+            "sync", [(NASTY, None, NotFoundError(NASTY))], lambda _: "", as_json=False
+        )
+    text = printed.getvalue()
+    text.encode()
+    assert not set(text) & set("\x1b\x07\x9b\u202e\r")
+    assert text.count("[bold]c[/bold]\\[d]") == 9

@@ -14,7 +14,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.parts import Parts
 from chronoduck.cli.auditing import record_locally
 from chronoduck.cli.jobs import follow_job
-from chronoduck.cli.output import console, print_json, print_table
+from chronoduck.cli.output import console, plain, print_json, print_table, print_text
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.remote import RemoteService
 from chronoduck.client.problems import error_of
@@ -132,11 +132,11 @@ def print_outcomes(
     else:
         for name, facts, _ in outcomes:
             if facts is None:
-                console.print(f"{name}: [red]failed[/]")
+                console.print(f"{plain(name)}: [red]failed[/]")
                 continue
-            console.print(f"{name}: {tell(facts)}", soft_wrap=True)
+            print_text(f"{name}: {tell(facts)}")
             for note in facts["notes"]:
-                console.print(f"  {note}", markup=False, soft_wrap=True)
+                print_text(f"  {note}")
     if len(failures) == 1:
         raise failures[0]
     if failures:
@@ -162,12 +162,10 @@ def print_troubles(pieces: Iterable[dict[str, Any]]) -> None:
     """Print why pieces failed and what to do, and what is to be known of those that went well."""
     for each in pieces:
         if each["error"]:
-            console.print(
-                f"{each['name']}: {each['error']['detail']}", markup=False, soft_wrap=True
-            )
-            console.print(f"  what to do: {each['error']['hint']}", markup=False, soft_wrap=True)
+            print_text(f"{each['name']}: {each['error']['detail']}")
+            print_text(f"  what to do: {each['error']['hint']}")
         for note in each["notes"]:
-            console.print(f"{each['name']}: {note}", markup=False, soft_wrap=True)
+            print_text(f"{each['name']}: {note}")
 
 
 def print_schedule(kind: str, schedules: Iterable[tuple[str, str]], *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from chronoduck.errors import DuckDBException
 
-__all__ = ["console", "errors", "plain", "print_error", "print_json", "print_table"]
+__all__ = ["console", "errors", "plain", "print_error", "print_json", "print_table", "print_text"]
 
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that turn the direction of text, and bytes of names that are no UTF-8."""
@@ -50,6 +50,11 @@ def plain(value: Any) -> str:
     """
     text = _UNSEEN.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
     return escape(text)
+
+
+def print_text(text: str) -> None:
+    """Write lines in which names and messages of others may be."""
+    console.print(plain(text), soft_wrap=True)
 
 
 def print_error(error: DuckDBException, as_json: bool) -> None:

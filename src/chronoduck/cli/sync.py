@@ -19,7 +19,7 @@ from chronoduck.cli.declared_work import (
     state_of,
 )
 from chronoduck.cli.jobs import follow_job
-from chronoduck.cli.output import console, print_json, print_table
+from chronoduck.cli.output import print_json, print_table, print_text
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_target, settings_for
 from chronoduck.client.problems import error_of
@@ -84,9 +84,9 @@ def drop(
     if as_json:
         print_json(facts)
         return
-    console.print(f"{name}: dropped {', '.join(facts['slots']) or 'nothing: no slot was there'}")
+    print_text(f"{name}: dropped {', '.join(facts['slots']) or 'nothing: no slot was there'}")
     if not forget and not facts["has_dropped_publication"]:
-        console.print("  the publication stays: its owner may drop it", soft_wrap=True)
+        print_text("  the publication stays: its owner may drop it")
 
 
 def _drop_here(target: Target, name: str, forget: bool) -> dict[str, Any]:
@@ -132,13 +132,11 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         numeric=(False, False, False, True, True, False, True),
     )
     for orphan in orphans:
-        console.print(
+        print_text(
             f"{orphan['sync']}: PostgreSQL keeps its log for the slot {orphan['slot']} in "
-            f"{orphan['source']}, and no sync follows it",
-            markup=False,
-            soft_wrap=True,
+            f"{orphan['source']}, and no sync follows it"
         )
-        console.print(f"  what to do: {orphan['hint']}", markup=False, soft_wrap=True)
+        print_text(f"  what to do: {orphan['hint']}")
     print_troubles(syncs)
 
 
