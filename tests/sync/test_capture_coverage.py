@@ -97,6 +97,23 @@ async def test_a_schema_that_was_out_of_the_publication_for_a_while_is_noticed(
             assert not (await run_sync(service, "items"))["notes"]
 
 
+async def test_a_partition_that_was_away_for_a_while_is_noticed(
+    source: SourceDatabase, make_service: MakeService
+) -> None:
+    source.sql(PARTITIONS + "INSERT INTO items VALUES (1, 'a'), (2, 'b')")
+    publish(source, "items")
+    async with make_service(ITEMS) as service:
+        await run_sync(service, "items")
+        source.sql(
+            "ALTER TABLE items DETACH PARTITION low; UPDATE low SET v = v || '!';"
+            "ALTER TABLE items ATTACH PARTITION low FOR VALUES FROM (0) TO (100)"
+        )
+        ended = await run_sync(service, "items")
+        await assert_same(service, source)
+        assert "the whole table was read" in ended["notes"][0]
+        assert not (await run_sync(service, "items"))["notes"]
+
+
 async def test_a_sync_with_a_long_name_has_a_publication_that_is_found_again(
     source: SourceDatabase, make_service: MakeService
 ) -> None:

@@ -96,6 +96,8 @@ SELECT (SELECT string_agg(oid::text, ',') FROM member),
          FROM kept LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum),
         (SELECT string_agg(concat_ws(' ', enumtypid, oid, enumlabel), ',' ORDER BY enumtypid, oid)
          FROM pg_enum WHERE enumtypid IN (SELECT atttypid FROM kept)),
+        (SELECT string_agg(concat_ws(' ', i.inhrelid, i.xmin), ',' ORDER BY i.inhrelid, i.inhparent)
+         FROM pg_inherits i JOIN member ON oid = inhrelid),
         (SELECT string_agg(concat_ws(' ', oid, relfilenode), ',' ORDER BY oid)
          FROM pg_class JOIN member USING (oid)))),
     (SELECT sum(greatest(reltuples, 0))::int8 FROM pg_class JOIN member USING (oid)
