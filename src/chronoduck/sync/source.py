@@ -140,8 +140,8 @@ class PostgresConnection:
             for name, value in (
                 ("statement_timeout", timeout),
                 ("lock_timeout", 10_000),
-                # A snapshot waits while another connection reads the log.
-                ("idle_in_transaction_session_timeout", timeout),
+                # A snapshot waits while another connection runs a statement: it reads the log.
+                ("idle_in_transaction_session_timeout", timeout + 600_000),
                 ("client_connection_check_interval", 5_000),
                 ("TimeZone", "'UTC'"),
                 ("IntervalStyle", "'postgres'"),
