@@ -18,8 +18,8 @@ from chronoduck.errors import (
     StatementCancelledError,
     StatementRefusedError,
 )
-from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.records import Caller
+from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import CheckpointSettings, Settings
 
 OPTIONS = EncodingOptions()
@@ -227,6 +227,9 @@ async def test_an_instance_that_cannot_be_closed_is_told_and_healed_once_it_can(
         "PRAGMA enable_verification",
         "PRAGMA disable_optimizer",
         "PRAGMA disable_checkpoint_on_shutdown",
+        "SET preserve_insertion_order = false",
+        'SET GLOBAL "preserve_insertion_order" = false',
+        "RESET preserve_insertion_order",
     ],
 )
 async def test_what_changes_the_engine_for_everybody_is_refused(

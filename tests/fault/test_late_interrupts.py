@@ -15,8 +15,8 @@ from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import DuckDBException, NotFoundError, StatementCancelledError
-from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.records import Caller
+from chronoduck.service.result_encoding import ResultRequest
 
 
 @pytest.fixture

@@ -114,6 +114,24 @@ async def test_a_partition_that_was_away_for_a_while_is_noticed(
         assert not (await run_sync(service, "items"))["notes"]
 
 
+async def test_a_table_that_has_no_partitions_yet_is_published_or_refused(
+    source: SourceDatabase, make_service: MakeService
+) -> None:
+    source.sql(PARTITIONS.split(";")[0])
+    source.sql("CREATE TABLE other (id int PRIMARY KEY); CREATE PUBLICATION whole FOR TABLE other")
+    async with make_service(ITEMS + 'publication = "whole"\n') as service:
+        error = await run_sync(service, "items", "failed")
+        assert "does not tell of items" in error["detail"]
+        source.sql("ALTER PUBLICATION whole SET (publish_via_partition_root = true)")
+        source.sql("ALTER PUBLICATION whole ADD TABLE items")
+        await run_sync(service, "items")
+        source.sql("CREATE TABLE low PARTITION OF items DEFAULT; INSERT INTO items VALUES (1, 'a')")
+        await run_sync(service, "items")
+        source.sql("UPDATE items SET v = 'b'")
+        assert not (await run_sync(service, "items"))["notes"]
+        await assert_same(service, source)
+
+
 async def test_a_sync_with_a_long_name_has_a_publication_that_is_found_again(
     source: SourceDatabase, make_service: MakeService
 ) -> None:

@@ -212,3 +212,16 @@ async def test_a_file_that_is_not_understood_stops_the_start_and_says_where(
     with pytest.raises(SettingsError, match=words) as raised:
         await service.initialize()
     assert "u:secret" not in str(raised.value)
+
+
+async def test_the_order_that_a_copy_gives_up_is_kept_for_everybody_else(
+    source: SourceDatabase, make_service: MakeService
+) -> None:
+    source.sql("CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1), (2)")
+    text = '[sync.items]\nsource = "platform"\ntable = "items"\ntarget = "items"\nmode = "full"\n'
+    asked = "SELECT current_setting('preserve_insertion_order')"
+    async with make_service(text) as service:
+        for _ in range(3):
+            await run_sync(service, "items")
+            answers = await asyncio.gather(*(service.execute_query(asked) for _ in range(20)))
+            assert {str(answer.data[0][0]).lower() for answer in answers} == {"true"}

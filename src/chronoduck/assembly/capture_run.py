@@ -144,14 +144,11 @@ class CaptureRun(SyncRun):
         state = replace(self.state, watermark=found["lsn"], capture=Capture.of(found["capture"]))
         if not self._is_whole:
             await self._commit(plan, state)
-            self.state = state
-            return
-        rows = await asyncio.to_thread(self._spool.take_rows)
-        if self._adds_to_rows and await self._has_other_columns(plan):
-            await self._commit_whole(plan, rows, state)
+        elif self._adds_to_rows and await self._has_other_columns(plan):
+            await self._commit_whole(plan, await asyncio.to_thread(self._spool.take_rows), state)
         else:
             self._checks_key = not found["is_keyed"]
-            await self._replace(plan, rows, state)
+            await self._replace(plan, await asyncio.to_thread(self._spool.take_rows), state)
         self.state = state
 
     async def _has_other_columns(self, plan: TargetPlan) -> bool:

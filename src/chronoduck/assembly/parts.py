@@ -40,6 +40,7 @@ from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.documents import DocumentQueries
 from chronoduck.service.encoded import EncodedQueries
+from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.exports import Exports
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import JobRegistry
@@ -47,7 +48,6 @@ from chronoduck.service.queries import Queries
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver, StatementRecord
 from chronoduck.service.runner import StatementRunner
-from chronoduck.service.session import EngineAccess
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.sync import SyncFile

@@ -30,8 +30,8 @@ from chronoduck.cli.target import (
 )
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import InvalidRequestError, ServiceUnavailableError
-from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.records import Caller
+from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import Settings
 
 __all__ = ["OutputFormat", "ask", "parse_parameters", "print_result", "query", "write_result"]

@@ -17,10 +17,11 @@ from chronoduck.engine.execution import Params, RunningResult
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, InvalidRequestError, NotFoundError
 from chronoduck.logs import get_logger
-from chronoduck.service.encoded import EncodedQueries, ResultRequest
+from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
 from chronoduck.service.records import Caller
+from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
@@ -134,7 +135,7 @@ class Exports:
             DuckDBQueryError: it is not one valid statement that reads.
             JobSpaceError: results take all the space that they may.
         """
-        files = self.files
+        self.files  # noqa: B018 - refuses where there is no place
         _check(wish)
         space = await asyncio.to_thread(self._store.check_space)
         request = ResultRequest(
@@ -162,10 +163,10 @@ class Exports:
                 folder = f"{wish.name}_{datetime.now(UTC):%Y%m%d_%H%M%S}_{job.id[:8]}"
                 told |= {"format": wish.format, "partition_by": list(wish.partition_by)}
                 job.result = {"folder": folder}  # what is left of a failure goes with the job,
-                await self._jobs.keep(job)  # also of one that a crash ends
+                await self._jobs.save(job)  # also of one that a crash ends
                 if on_publish is not None:
                     await on_publish(folder)
-                told |= await self._publish(files, folder, scratch, show)
+                told |= await self._publish(folder, scratch, show)
                 job.keep_seconds = kept_seconds
                 return told
             finally:
@@ -218,10 +219,9 @@ class Exports:
             "statement_id": running.id,
         }
 
-    async def _publish(
-        self, files: FileStore, folder: str, scratch: Path, show: Progress
-    ) -> dict[str, Any]:
+    async def _publish(self, folder: str, scratch: Path, show: Progress) -> dict[str, Any]:
         """Copy the files to where they are fetched; after an error none of them stays."""
+        files = self.files
         found = await asyncio.to_thread(_sizes, scratch)
         total = sum(found.values())
         done = 0
@@ -233,7 +233,7 @@ class Exports:
             await asyncio.to_thread((scratch / _MARK).touch)
             await asyncio.to_thread(files.put, f"{folder}/{_MARK}", scratch / _MARK)
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(_delete, files, folder))
+            await asyncio.shield(asyncio.to_thread(self._clean_up, folder))
             raise
         show("done", total, total)
         return {
@@ -280,15 +280,14 @@ class Exports:
         """
         self.files.delete(folder, first=_MARK)
 
-
-def _delete(files: FileStore, folder: str) -> None:
-    try:
-        files.delete(folder, first=_MARK)
-    except StoreError as error:
-        # Most likely what made the export fail; it is tried again when the job is forgotten.
-        get_logger("jobs").warning(
-            "export_not_cleaned_up", folder=folder, reason=error.operator_detail
-        )
+    def _clean_up(self, folder: str) -> None:
+        try:
+            self.delete(folder)
+        except StoreError as error:
+            # Most likely what made the export fail; it is tried again when the job is forgotten.
+            get_logger("jobs").warning(
+                "export_not_cleaned_up", folder=folder, reason=error.operator_detail
+            )
 
 
 def _sizes(directory: Path) -> dict[str, int]:

@@ -100,7 +100,7 @@ class JobRegistry:
 
         state = JobState.FAILED
         try:
-            await self._save(job)
+            await self.save(job)
             job.result = await work(show)
             state = JobState.SUCCEEDED
         except DuckDBException as error:
@@ -110,7 +110,7 @@ class JobRegistry:
             state = JobState.INTERRUPTED if self._is_closing else JobState.CANCELLED
         finally:
             self._end(job, state)
-            await asyncio.shield(self._save(job))
+            await asyncio.shield(self.save(job))
             self._tasks.pop(job.id, None)
 
     def _end(self, job: Job, state: JobState) -> None:
@@ -124,12 +124,8 @@ class JobRegistry:
             seconds=round(job.ended_at - job.started_at, 3),
         )
 
-    async def keep(self, job: Job) -> None:
-        """Have a restart know what a job that runs has said of itself so far."""
-        await self._save(job)
-
-    async def _save(self, job: Job) -> None:
-        """Have the store know; a job goes on without it, a restart then forgets it."""
+    async def save(self, job: Job) -> None:
+        """Have a restart know what a job has said of itself so far; it goes on without that, too."""
         try:
             await asyncio.to_thread(self._store.save, job)
         except OSError as error:

@@ -12,38 +12,25 @@ from typing import TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.guard.judge import Guard, Origin, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
-from chronoduck.errors import (
-    BatchError,
-    CircuitBreakerOpenException,
-    DuckDBException,
-    DuckDBQueryError,
-    DuckDBResourceError,
-    InvalidRequestError,
-    NotFoundError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    StatementCancelledError,
-    StatementRefusedError,
-    StatementTimeoutError,
-)
+from chronoduck.errors import DuckDBException, InvalidRequestError, NotFoundError
 from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
+from chronoduck.service.engine_access import EngineAccess
+from chronoduck.service.outcomes import code_of, is_infrastructure_failure, outcome_of, rule_of
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
-    Outcome,
     RunningStatement,
     StatementObserver,
     StatementRecord,
 )
-from chronoduck.service.session import EngineAccess, Session
+from chronoduck.service.session import Session
 from chronoduck.settings import Settings
 
 __all__ = ["OpenStatement", "StatementRunner"]
@@ -52,12 +39,6 @@ __all__ = ["OpenStatement", "StatementRunner"]
 T = TypeVar("T")
 _FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
 """Of a batch or transaction each statement is looked at."""
-_REFUSALS = (
-    CircuitBreakerOpenException,
-    DuckDBResourceError,
-    PermissionDeniedError,
-    QuotaExceededError,
-)
 
 
 class StatementRunner:
@@ -181,14 +162,14 @@ class StatementRunner:
                 kind=kind,
                 query_hash=sql_hash,
                 caller=caller,
-                outcome=_outcome(error),
-                error_code=_code(error),
+                outcome=outcome_of(error),
+                error_code=code_of(error),
                 ended_at=time.time(),
                 execution_time=0.0,
                 queue_time=0.0,
                 rows=0,
                 memory_mb=0.0,
-                rule=_rule(error),
+                rule=rule_of(error),
             )
         )
         error.is_recorded = True
@@ -346,10 +327,10 @@ class OpenStatement:
         running = self.session.running
         seconds = time.perf_counter() - running.started
         breaker = self._runner.breaker
-        outcome = _outcome(error)
+        outcome = outcome_of(error)
         if outcome == "ok":
             breaker.record_success(self._permit, seconds)
-        elif _is_infrastructure_failure(error):
+        elif is_infrastructure_failure(error):
             breaker.record_failure(self._permit, str(error))
         else:
             breaker.record_neutral(self._permit)
@@ -360,7 +341,7 @@ class OpenStatement:
             query_hash=running.query_hash or query_hash(running.sql),
             caller=running.caller,
             outcome=outcome,
-            error_code=_code(error),
+            error_code=code_of(error),
             ended_at=time.time(),
             execution_time=seconds,
             queue_time=running.queue_seconds,
@@ -369,7 +350,7 @@ class OpenStatement:
             engine_seconds=running.engine_seconds,
             encode_seconds=running.encode_seconds,
             bytes=running.bytes,
-            rule=_rule(error),
+            rule=rule_of(error),
         )
         self._runner.remove(record)
         if isinstance(error, DuckDBException):
@@ -378,39 +359,3 @@ class OpenStatement:
 
 def _new_id() -> str:
     return f"{getrandbits(64):016x}"
-
-
-def _is_infrastructure_failure(error: BaseException | None) -> bool:
-    """Whether the error is the engine's, not the caller's."""
-    # A full disk stops writes alone, which are refused before they reach the engine; and one lost
-    # instance is one failure, not one per caller.
-    return isinstance(error, EngineFailure) and not error.had_no_effect
-
-
-def _cause(error: BaseException | None) -> BaseException | None:
-    return error.cause if isinstance(error, BatchError) else error
-
-
-def _code(error: BaseException | None) -> str | None:
-    cause = _cause(error)
-    return cause.code if isinstance(cause, DuckDBException) else None
-
-
-def _rule(error: BaseException | None) -> str | None:
-    cause = _cause(error)
-    return cause.rule if isinstance(cause, StatementRefusedError) else None
-
-
-def _outcome(error: BaseException | None) -> Outcome:
-    error = _cause(error)
-    if error is None:
-        return "ok"
-    if isinstance(error, StatementTimeoutError):
-        return "timeout"
-    if isinstance(error, StatementCancelledError) or not isinstance(error, Exception):
-        return "cancelled"
-    if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
-        return "user_error"
-    if isinstance(error, _REFUSALS):
-        return "refused"
-    return "failed" if isinstance(error, DuckDBException) else "aborted"

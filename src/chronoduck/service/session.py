@@ -5,63 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
-from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import RunningResult
 from chronoduck.engine.failures import EngineFailure
-from chronoduck.engine.healing import Healer
-from chronoduck.engine.pool import ConnectionPool, PooledConnection
-from chronoduck.engine.scopes import NarrowedConnection, Scopes
-from chronoduck.engine.workers import Workers
+from chronoduck.engine.pool import PooledConnection
+from chronoduck.engine.scopes import NarrowedConnection
 from chronoduck.errors import (
     DuckDBException,
     EngineBugError,
     EngineRestartedError,
-    StatementCancelledError,
     StatementTimeoutError,
     WriteOutcomeUnknownError,
 )
 from chronoduck.principals import Limits, Role
-from chronoduck.resilience.admission import Admission
-from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.accounts import Account
+from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.records import RunningStatement
-from chronoduck.service.stuck import StuckStatements
+from chronoduck.service.stuck import unheard
 from chronoduck.service.widening import return_widened
 from chronoduck.service.write_pass import WritePass
 
-__all__ = ["EngineAccess", "Session"]
+__all__ = ["Session"]
 
 T = TypeVar("T")
 _INTERRUPT_EVERY_SECONDS = 0.05
 """An interrupt that arrives before DuckDB begins is lost: it is repeated until the worker is back."""
 _GRACE_SECONDS = 1.0
 """How long after an interrupt a caller waits for the engine to listen to it."""
-
-
-class Checkpoints(Protocol):
-    """What a user's CHECKPOINT must be run under."""
-
-    def counted(self, timeout: float, /) -> AbstractAsyncContextManager[None]: ...
-
-
-@dataclass
-class EngineAccess:
-    """What every session needs of the engine."""
-
-    instance: DuckDBInstance
-    pool: ConnectionPool[Connection]
-    healer: Healer
-    admission: Admission
-    workers: Workers
-    gate: WriteGate
-    checkpoints: Checkpoints
-    scopes: Scopes
-    stuck: StuckStatements
 
 
 class Session:
@@ -136,7 +109,7 @@ class Session:
         has_begun = self.running.state != "waiting"
         if self.token.reason is not None:
             # Not "send it again": it may be the statement for which the process ends.
-            self._abandoned = self._unheard(self.token.reason)
+            self._abandoned = unheard(self.token, self.token.reason)
         elif self._write_pass.is_writer and has_begun:
             self._abandoned = WriteOutcomeUnknownError(
                 "the server's process was replaced while this statement wrote; "
@@ -380,18 +353,8 @@ class Session:
             return
         self._is_stuck = True
         if not outcome.done():
-            outcome.set_exception(self._unheard(reason))
+            outcome.set_exception(unheard(self.token, reason))
         self._access.stuck.add(self.running)
-
-    def _unheard(self, reason: CancelReason) -> DuckDBException:
-        if self.token.has_own_error:
-            return self.token.error()
-        fate = "and has not listened to its interrupt yet; a write may still be applied"
-        hint = "Look at GET queries before you send a write again."
-        if reason is CancelReason.DEADLINE:
-            passed = f"the statement passed its deadline of {self.token.timeout_seconds:g} s"
-            return StatementTimeoutError(f"{passed} {fate}", hint=hint)
-        return StatementCancelledError(f"the statement was cancelled {fate}", hint=hint)
 
     def close(self) -> None:
         """Give the connection back: now, or when the worker that still uses it comes back."""

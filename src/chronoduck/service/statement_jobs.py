@@ -13,10 +13,11 @@ from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params
 from chronoduck.errors import DiskFullError, DuckDBException
 from chronoduck.principals import LOCAL
-from chronoduck.service.encoded import EncodedQueries, EncodedResult, ResultRequest
+from chronoduck.service.encoded import EncodedQueries, EncodedResult
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
 from chronoduck.service.records import Caller
+from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.session import Session
 
 __all__ = ["BoundedFile", "JobHasNoResultError", "StatementJobs", "watching"]

@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from chronoduck.engine.cancellation import CancelReason, CancelToken
+from chronoduck.errors import DuckDBException, StatementCancelledError, StatementTimeoutError
 from chronoduck.logs import get_logger
 from chronoduck.service.records import RunningStatement
 
-__all__ = ["StuckStatements"]
+__all__ = ["StuckStatements", "unheard"]
 
 _LOOK_SECONDS = 0.1
 _STARVING_SECONDS = 1.0
@@ -103,3 +105,15 @@ class StuckStatements:
 def _name(running: RunningStatement) -> str:
     """Name a statement in a report that everybody may read: not by its text, not by its user."""
     return f"statement {running.query_hash}"
+
+
+def unheard(token: CancelToken, reason: CancelReason) -> DuckDBException:
+    """Return what a caller is told whose statement was interrupted and still runs."""
+    if token.has_own_error:
+        return token.error()
+    fate = "and has not listened to its interrupt yet; a write may still be applied"
+    hint = "Look at GET queries before you send a write again."
+    if reason is CancelReason.DEADLINE:
+        passed = f"the statement passed its deadline of {token.timeout_seconds:g} s"
+        return StatementTimeoutError(f"{passed} {fate}", hint=hint)
+    return StatementCancelledError(f"the statement was cancelled {fate}", hint=hint)

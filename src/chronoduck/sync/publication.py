@@ -47,7 +47,7 @@ _UNTOLD = (
     WHERE p.pubname = {1} AND {2}
 )
 SELECT c.oid::regclass::text FROM member JOIN pg_class c USING (oid)
-WHERE c.relkind = 'r' AND NOT EXISTS (
+WHERE NOT (c.relkind = 'p' AND c.relhassubclass) AND NOT EXISTS (
     SELECT FROM told WHERE told.oid = c.oid
     OR told.oid IN (SELECT relid FROM pg_partition_ancestors(c.oid)))
 ORDER BY 1

@@ -69,12 +69,8 @@ def note_row_security(connection: PostgresConnection, declared: SyncDeclaration)
     table = literal(relation_of(declared))
     if not connection.rows(f"SELECT row_security_active(to_regclass({table}))")[0][0]:
         return []
-    return [
-        (
-            f"row security of {declared.table} is active for the source's user: rows that its policies "
-            "hide are not here, as if they were deleted"
-        )
-    ]
+    told = f"row security of {declared.table} is active for the source's user"
+    return [f"{told}: rows that its policies hide are not here, as if they were deleted"]
 
 
 class Pieces:

@@ -19,9 +19,9 @@ from chronoduck.errors import (
     StatementTimeoutError,
 )
 from chronoduck.principals import Limits, Principal, Role
-from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.quotas import effective_limits
 from chronoduck.service.records import Caller
+from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import Settings
 
 SLOW = "SELECT max(md5(range::VARCHAR)) FROM range(60000)"

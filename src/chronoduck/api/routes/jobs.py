@@ -18,9 +18,9 @@ from chronoduck.api.schemas import JobRequest
 from chronoduck.engine.encoding import ResultFormat
 from chronoduck.errors import NotFoundError
 from chronoduck.principals import Role
-from chronoduck.service.encoded import ResultRequest
 from chronoduck.service.job import Job
 from chronoduck.service.records import Caller
+from chronoduck.service.result_encoding import ResultRequest
 
 __all__ = ["job_of", "router"]
 

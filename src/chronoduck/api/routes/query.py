@@ -41,10 +41,11 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
-from chronoduck.service.encoded import EncodedResult, ResultRequest
+from chronoduck.service.encoded import EncodedResult
 from chronoduck.service.explain import explain_statement
 from chronoduck.service.queries import MANY_ROWS
 from chronoduck.service.records import Caller
+from chronoduck.service.result_encoding import ResultRequest
 
 __all__ = [
     "RESULT_RESPONSES",

@@ -13,7 +13,7 @@ from chronoduck.api.responses import JsonResponse
 from chronoduck.api.routes.query import encoding_options
 from chronoduck.api.schemas import TableDetails, TableSummary
 from chronoduck.engine.encoding import ResultFormat
-from chronoduck.service.encoded import ResultRequest
+from chronoduck.service.result_encoding import ResultRequest
 
 __all__ = ["router"]
 

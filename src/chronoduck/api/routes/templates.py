@@ -13,7 +13,7 @@ from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.routes.query import RESULT_RESPONSES, answer, encoding_options
 from chronoduck.engine.encoding import ResultFormat
-from chronoduck.service.encoded import ResultRequest
+from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.templates import TemplateLibrary, single_values
 
 __all__ = ["document_templates", "router"]

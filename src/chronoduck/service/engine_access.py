@@ -1,0 +1,39 @@
+"""What a statement needs of the engine, in one piece."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.healing import Healer
+from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.scopes import Scopes
+from chronoduck.engine.workers import Workers
+from chronoduck.resilience.admission import Admission
+from chronoduck.resilience.write_gate import WriteGate
+from chronoduck.service.stuck import StuckStatements
+
+__all__ = ["Checkpoints", "EngineAccess"]
+
+
+class Checkpoints(Protocol):
+    """What a user's CHECKPOINT must be run under."""
+
+    def counted(self, timeout: float, /) -> AbstractAsyncContextManager[None]: ...
+
+
+@dataclass
+class EngineAccess:
+    """What every session needs of the engine."""
+
+    instance: DuckDBInstance
+    pool: ConnectionPool[Connection]
+    healer: Healer
+    admission: Admission
+    workers: Workers
+    gate: WriteGate
+    checkpoints: Checkpoints
+    scopes: Scopes
+    stuck: StuckStatements
