@@ -14,7 +14,13 @@ from chronoduck.engine.disk_format.database_file import (
     is_block_intact,
     read_header,
 )
-from chronoduck.engine.disk_format.wal_file import WalCursor, WalDamage, find_damage, read_wal
+from chronoduck.engine.disk_format.wal_file import (
+    WalCursor,
+    WalDamage,
+    find_damage,
+    read_wal,
+    version_end,
+)
 
 __all__ = [
     "BLOCK_BYTES",
@@ -29,4 +35,5 @@ __all__ = [
     "is_block_intact",
     "read_header",
     "read_wal",
+    "version_end",
 ]
