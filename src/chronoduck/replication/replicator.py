@@ -29,7 +29,7 @@ from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import check_local_state, resume
 from chronoduck.settings import Settings
-from chronoduck.storage import StoreError, open_store
+from chronoduck.storage import StoreError, TimedBlobStore, open_store
 
 __all__ = ["Replicator"]
 
@@ -38,6 +38,9 @@ _RENEW_SECONDS = 10.0
 _RETENTION_SECONDS = 3600.0
 _FIRST_RETENTION_SECONDS = 60.0
 _MAX_BACKOFF_SECONDS = 30.0
+_START_CALL_SECONDS = 4.0
+_START_SECONDS = 8.0
+"""How long a start waits for the store: for one answer, and altogether."""
 
 
 class Replicator:
@@ -53,7 +56,8 @@ class Replicator:
         self._database = settings.database_path
         self._executor = executor
         self._emit = emit
-        self._store = CountingBlobStore(open_store(replica.url, settings))
+        self._timed = TimedBlobStore(open_store(replica.url, settings), replica.timeout)
+        self._store = CountingBlobStore(self._timed)
         self._archive = Archive(
             self._store,
             Envelope(key.get_secret_value() if key else None, level=replica.compression_level),
@@ -89,28 +93,35 @@ class Replicator:
 
     # --- before the database is opened --------------------------------------------------------
 
-    def prepare(self, *, adopt: bool = False) -> None:
+    def prepare(self, *, adopt: bool = False, is_patient: bool = False) -> None:
         """Take the lease and compare the local files with the replica.
 
         A store that does not answer is no reason not to start: the files are then compared with what
-        this machine noted of its replica.
+        this machine noted of its replica, and with the replica itself once the store answers.
+        ``is_patient``: wait for the store as long as any other call does.
 
         Raises:
             LeaseHeldError: another service writes to the replica.
             ReplicaMismatchError: the local files lack commits that the replica holds.
         """
+        limits = (None, None) if is_patient else (_START_CALL_SECONDS, _START_SECONDS)
         try:
-            self._resume(adopt)
+            with self._timed.limited(*limits):
+                self._resume(adopt)
         except StoreError as error:
             check_local_state(self._database, self._archive.url, error)
             self._note_failure(error)
         except DuckDBException:
             self.release()  # a start that is refused must not keep others from starting
             raise
+        self._renewal.start()  # opening the database may take longer than the lease lasts
 
     def release(self) -> None:
         """Give the lease back, if it is held."""
-        with contextlib.suppress(StoreError, LeaseHeldError):  # it is free again 30 s from now
+        with (
+            contextlib.suppress(StoreError, LeaseHeldError),  # it is free again 30 s from now
+            self._timed.limited(_START_CALL_SECONDS),
+        ):
             self._lease.release()
 
     def _resume(self, adopt: bool) -> None:
@@ -140,7 +151,6 @@ class Replicator:
 
     def run(self, commands: queue.Queue[dict[str, Any]]) -> None:
         """Ship until told to stop; the last command says for how many seconds it may go on."""
-        self._renewal.start()
         if self._settings.replica.scrub_rate:
             self._scrubber.start()
         wait = 0.0
@@ -203,12 +213,13 @@ class Replicator:
     def _ship_rest(self, seconds: float) -> None:
         self._shipper.may_start_over = False  # the database is closed, or its service is dead
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._last_step = None
-            wait = self._work()
-            if self._last_step is Step.IDLE or self.status.state is ReplicaState.REFUSED:
-                break
-            time.sleep(min(wait, 0.2))
+        with self._timed.limited(total_seconds=seconds):
+            while time.monotonic() < end:
+                self._last_step = None
+                wait = self._work()
+                if self._last_step is Step.IDLE or self.status.state is ReplicaState.REFUSED:
+                    break
+                time.sleep(min(wait, 0.2))
 
     def _leave(self) -> None:
         if self._retention is not None:
