@@ -129,4 +129,4 @@ def test_a_store_that_never_answers_delays_the_replica_not_the_start(tmp_path: P
                 report = client.get("/replication").json()
             assert report["state"] == "failing"
             assert "did not answer" in report["error"]
-            assert server.stop() == 0
+            server.kill()  # a stop would try to ship for as long as its grace lasts

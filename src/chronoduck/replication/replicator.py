@@ -9,9 +9,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from chronoduck.engine.disk_format import read_header
+from chronoduck.engine.disk_format import (
+    DatabaseFile,
+    database_id,
+    read_header,
+    read_roots,
+)
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.counting_store import CountingBlobStore
@@ -22,7 +28,7 @@ from chronoduck.replication.failures import (
     ReplicaMismatchError,
 )
 from chronoduck.replication.lease import Lease
-from chronoduck.replication.local_state import LocalState
+from chronoduck.replication.local_state import LocalState, root_mark
 from chronoduck.replication.messages import ReplicaState, ReplicaStatus
 from chronoduck.replication.retention import apply_plan, finish_plan, plan_pruning, read_facts
 from chronoduck.replication.scrub import Scrubber
@@ -132,8 +138,8 @@ class Replicator:
         finish_plan(self._archive)
         if LocalState.read(self._database) is None and self._archive.is_empty():
             # From its first blob on the replica belongs to this file.
-            LocalState(self._replica_id, "", 0, "", 0, 0).write(self._database)
-        listing = resume(
+            LocalState(self._replica_id, "", 0, "", 0, 0, self._archive.url).write(self._database)
+        found = resume(
             self._shipper,
             self._archive,
             self._database,
@@ -142,6 +148,8 @@ class Replicator:
             adopt=adopt,
         )
         self._is_resumed = True
+        listing = found.listing
+        self.status.notice = found.notice
         self._note_listing(listing.size)
         self.status.generations = len(listing.generations)
         self.status.commits = self._shipper.total_commits
@@ -273,23 +281,44 @@ class Replicator:
         generation = self._shipper.generation
         if generation is None:
             return
-        state = LocalState(
-            self._replica_id,
-            hashlib.sha256(generation.headers).hexdigest(),
-            generation.cursor.offset,
-            generation.digest.hexdigest(),
-            self.status.commits,
-            self.status.last_point_us,
+        before = self._local_state or LocalState.read(self._database)
+        if before is None:
+            before = LocalState(self._replica_id, "", 0, "", 0, 0)
+        state = replace(
+            before.moved_to(self._replica_id, self._archive.url),
+            headers_sha256=hashlib.sha256(generation.headers).hexdigest(),
+            log_bytes=generation.cursor.offset,
+            log_sha256=generation.digest.hexdigest(),
+            commits=self.status.commits,
+            time_us=self.status.last_point_us,
+            generation=generation.name,
         )
+        self._write_note(self._with_root(state))
+
+    def _note_seen(self) -> None:
+        """Note which checkpoint the file is at although the store fails: the next start knows it."""
+        before = self._local_state or LocalState.read(self._database)
+        if before is not None and before.knows_place(self._archive.url):
+            self._write_note(self._with_root(before))
+
+    def _with_root(self, state: LocalState) -> LocalState:
+        try:
+            with DatabaseFile(self._database) as file:
+                headers = file.headers()
+                mark = root_mark(file, read_roots(headers)[0])
+        except OSError:
+            return state
+        return replace(state, database_id=database_id(headers), root_mark=mark)
+
+    def _write_note(self, state: LocalState) -> None:
         if state != self._local_state:
-            try:
+            with contextlib.suppress(OSError):  # a full disk: the note is a convenience
                 state.write(self._database)
-            except OSError:
-                return  # a full disk: the note is a convenience
-            self._local_state = state
+                self._local_state = state
 
     def _note_failure(self, error: DuckDBException) -> float:
         self._failures += 1
+        self._note_seen()
         self._note(ReplicaState.FAILING, error)
         return float(
             min(_MAX_BACKOFF_SECONDS, self._settings.replica.interval * 2 ** min(self._failures, 9))
@@ -340,7 +369,12 @@ class Replicator:
                 retention_us=int(replica.retention * 1e6),
                 in_use=in_use,
                 current=current,
-                fragments=[blob for each in listing.fragments for blob in each.blobs()],
+                fragments=[
+                    blob
+                    for each in listing.fragments
+                    if each not in listing.headless()
+                    for blob in each.blobs()
+                ],
             )
             apply_plan(self._archive, plan)
         except DuckDBException as error:
