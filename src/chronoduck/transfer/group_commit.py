@@ -25,7 +25,7 @@ from chronoduck.errors import (
     TransactionConflictError,
 )
 from chronoduck.transfer.events import LoadSummary, answer_of
-from chronoduck.transfer.idempotency import RequestKey, keep_answers
+from chronoduck.transfer.idempotency import IdempotencyKeys, RequestKey
 from chronoduck.transfer.small_rows import SmallRows
 from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table, quote_text
 from chronoduck.transfer.table_columns import TableColumn, match_columns
@@ -68,9 +68,10 @@ class GroupCommit:
     Use from one event loop. ``limit``: requests that wait or are written at the same time.
     """
 
-    def __init__(self, transact: Transact, limit: int) -> None:
+    def __init__(self, transact: Transact, limit: int, keys: IdempotencyKeys) -> None:
         self._transact = transact
         self._limit = limit
+        self._keys = keys
         self._waiting: dict[str, deque[_Waiting]] = defaultdict(deque)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._count = 0
@@ -146,7 +147,7 @@ class GroupCommit:
         if not group:
             return
         try:
-            results = await self._transact(lambda session: _add(session, table, group))
+            results = await self._transact(lambda session: _add(session, table, group, self._keys))
         except (DuckDBQueryError, LoadError) as error:
             if isinstance(error, _NOT_THE_ROWS):
                 _fail(group, error)
@@ -172,7 +173,9 @@ def _fail(group: Sequence[_Waiting], error: Exception) -> None:
             waiting.done.set_exception(copy.copy(error))
 
 
-def _add(session: SqlSession, table: str, group: Sequence[_Waiting]) -> list[GroupedRows]:
+def _add(
+    session: SqlSession, table: str, group: Sequence[_Waiting], keys: IdempotencyKeys
+) -> list[GroupedRows]:
     """Insert the rows of all, and keep the answers of those that have keys."""
     began = time.perf_counter()
     database = str(session.execute("SELECT current_database()")[0][0])
@@ -192,7 +195,7 @@ def _add(session: SqlSession, table: str, group: Sequence[_Waiting]) -> list[Gro
         if waiting.request is not None
     ]
     if answers:
-        keep_answers(session, answers)
+        keys.keep(session, answers)
     share = (time.perf_counter() - began) / len(group)
     return [GroupedRows(summary, share, len(group)) for summary in summaries]
 

@@ -28,7 +28,7 @@ from chronoduck.transfer.events import (
     events_of,
 )
 from chronoduck.transfer.group_commit import GroupCommit
-from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKey, keep_answers
+from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKey
 from chronoduck.transfer.options import LoadOptions
 from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
 from chronoduck.transfer.sources import open_source
@@ -147,7 +147,7 @@ class FileLoader:
             # Not with the rows, which are in several transactions: captures are never added twice.
             summary = job.summary()
             kept = (request, answer_of([], summary))
-            await self._transact(lambda session: keep_answers(session, [kept]))
+            await self._transact(lambda session: self.keys.keep(session, [kept]))
             yield summary
             return
         yield job.summary()
@@ -172,7 +172,7 @@ class FileLoader:
         def keep(session: SqlSession, outcome: TableOutcome) -> None:
             if request is not None:
                 answer = answer_of(_rejected(outcome), job.summary_of(outcome))
-                keep_answers(session, [(request, answer)])
+                self.keys.keep(session, [(request, answer)])
 
         def work(session: SqlSession) -> TableOutcome:
             return load_table(session, source, job.table, job.options, prepare=prepare, keep=keep)
