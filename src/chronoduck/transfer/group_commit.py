@@ -10,7 +10,7 @@ import asyncio
 import copy
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from chronoduck.errors import (
     StatementCancelledError,
     StatementTimeoutError,
     TransactionConflictError,
+    WriteOutcomeUnknownError,
 )
 from chronoduck.transfer.events import LoadSummary, answer_of
 from chronoduck.transfer.idempotency import IdempotencyKeys, RequestKey
@@ -35,6 +36,7 @@ __all__ = ["GroupCommit", "GroupedRows", "NotGroupedError"]
 
 _MAX_GROUP_REQUESTS = 1_000
 _MAX_GROUP_BYTES = 4_000_000
+_ENDING = "the service is shutting down"
 _NOT_THE_ROWS = (StatementTimeoutError, StatementCancelledError, TransactionConflictError)
 
 
@@ -92,7 +94,7 @@ class GroupCommit:
             DuckDBException: the transaction failed whatever its rows are.
         """
         if self._is_closed:
-            raise ServiceUnavailableError("the service is shutting down")
+            raise ServiceUnavailableError(_ENDING)
         if self._count >= self._limit:
             raise QueueFullError(
                 f"{self._count} small loads wait already",
@@ -128,9 +130,10 @@ class GroupCommit:
                 await self._write_group(table, group)
         finally:
             del self._tasks[table]
-            for left in (*group, *self._waiting.pop(table, ())):
+            for left in group:
                 if not left.done.done():
-                    left.done.set_exception(ServiceUnavailableError("the service is shutting down"))
+                    left.done.set_exception(_broken_off(left.request))
+            _fail(self._waiting.pop(table, ()), ServiceUnavailableError(_ENDING))
 
     def _take(self, table: str) -> list[_Waiting]:
         waiting, size = self._waiting[table], 0
@@ -167,7 +170,16 @@ class GroupCommit:
                     waiting.done.set_result(result)
 
 
-def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+def _broken_off(request: RequestKey | None) -> DuckDBException:
+    """Return the error of rows whose transaction may be on its way to its COMMIT."""
+    if request is not None:  # sent again, it is done once
+        return ServiceUnavailableError(_ENDING)
+    return WriteOutcomeUnknownError(
+        "the service shut down while these rows were written; they may or may not be there"
+    )
+
+
+def _fail(group: Iterable[_Waiting], error: Exception) -> None:
     for waiting in group:
         if not waiting.done.done():
             waiting.done.set_exception(copy.copy(error))

@@ -32,6 +32,7 @@ from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKe
 from chronoduck.transfer.options import LoadOptions
 from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
 from chronoduck.transfer.sources import open_source
+from chronoduck.transfer.spooling import unreadable
 from chronoduck.transfer.sql import SqlSession, Transact
 from chronoduck.transfer.table_load import TableOutcome, load_table
 from chronoduck.transfer.warc import capture_lines, is_archive
@@ -288,7 +289,8 @@ def _open(source: CountingReader, name: str, file_format: FileFormat) -> _Opened
         plain = archive or decompressed(buffered, name)
         head = _read_exactly(plain, _HEAD_BYTES)
     except (OSError, EOFError) as error:
-        raise LoadError(f"{name} cannot be read: {error}", hint="Is the file complete?") from error
+        hint = "Is the file complete?"
+        raise unreadable(error, f"{name} cannot be read: {error}", hint) from error
     is_as_it_is = plain is buffered
     return _Opened(
         plain, head, detect(head, name, file_format), source.source if is_as_it_is else None
@@ -307,9 +309,10 @@ def _next_chunk(chunks: Iterator[Chunk], name: str) -> Chunk | None:
     try:
         return next(chunks, None)
     except (OSError, EOFError) as error:
-        raise LoadError(
+        raise unreadable(
+            error,
             f"{name} ends in the middle: {error}",
-            hint="The parts that were counted are loaded; get the whole file and load it again.",
+            "The parts that were counted are loaded; get the whole file and load it again.",
         ) from error
 
 
@@ -345,7 +348,7 @@ def _copy(opened: _Opened, path: Path, name: str, largest_bytes: int | None) -> 
                     )
                 file.write(block)
     except (OSError, EOFError) as error:
-        raise LoadError(f"{name} cannot be read to its end: {error}") from error
+        raise unreadable(error, f"{name} cannot be read to its end: {error}") from error
 
 
 def _create_schema(session: SqlSession) -> None:
