@@ -13,6 +13,7 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.sync_run import SyncTransactions
 from chronoduck.assembly.syncs import Syncs
@@ -90,6 +91,7 @@ class Parts:
     checkpointer: Checkpointer
     link: ReplicatorLink | None
     shadow: ShadowLink
+    refuted: RefutedWal
     jobs: JobRegistry
     statement_jobs: StatementJobs
     exports: Exports
@@ -125,12 +127,31 @@ class Parts:
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
-        healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), on_stuck)
+        healer = Healer(
+            instance,
+            pool,
+            closers,
+            lambda: runner.leave_engine(),
+            lambda reason: refuted.replace_process(reason),
+        )
         gate = WriteGate()
         checkpointer = Checkpointer(
-            instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
+            instance,
+            healer,
+            closers,
+            gate,
+            lambda: link is None or link.may_checkpoint,
+            lambda: refuted.note_hanging(),
         )
-        shadow = ShadowLink(settings, on_level=_level_teller(link))
+        refuted = RefutedWal(
+            instance,
+            checkpointer,
+            lambda seconds: runner.interrupt_readers(seconds),
+            lambda: access.stuck.has_checkpoint,
+            on_stuck,
+        )
+        shadow = ShadowLink(settings, on_level=_level_teller(link), on_refuted=refuted.note_refuted)
+        refuted.watch(shadow)
         admission = Admission(
             settings.worker_threads,
             settings.queue_size,
@@ -151,7 +172,7 @@ class Parts:
                 settings.worker_threads,
                 settings.stuck_seconds,
                 lambda: admission.waiting,
-                on_stuck,
+                refuted.replace_process,
             ),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
@@ -172,6 +193,7 @@ class Parts:
                 _full_disk_teller(guard),
             ),
             guard.check_write,
+            refuted.check_write,
             quotas,
             statistics.query_log,
         )
@@ -225,6 +247,7 @@ class Parts:
             checkpointer=checkpointer,
             link=link,
             shadow=shadow,
+            refuted=refuted,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
             exports=exports,
@@ -274,6 +297,7 @@ class Parts:
         await self.declared_exports.stop()
         await self.jobs.close()
         await self.guard.stop()
+        await self.refuted.stop()
         await self.checkpointer.stop()
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
