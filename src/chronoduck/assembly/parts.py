@@ -66,7 +66,6 @@ _LOAD = Statement(
     leaves_state=True,
 )
 _LOADER = Caller("load")
-_READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
 
@@ -288,7 +287,7 @@ def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
     """Return what tells the checkpointer of statements that wrote."""
 
     def count(record: StatementRecord) -> None:
-        if record.kind not in _READS and record.outcome == "ok":
+        if not record.is_read_only and record.outcome == "ok":
             checkpointer.note_commit()
 
     return count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from chronoduck.engine.paths import (
     restrict_mode,
 )
 from chronoduck.engine.profiling import METRIC_SETTINGS
+from chronoduck.engine.storage_version import check_storage_version, new_file_config
+from chronoduck.engine.version_note import check_version_note, write_version_note
 from chronoduck.errors import (
     DatabaseFailedError,
     DatabaseFormatError,
@@ -56,6 +59,8 @@ _ORDER = "preserve_insertion_order"
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
+_NEWER_FILE = re.compile("version number|newer version|unrecognized enum value")
+"""The last one is a type that this engine does not have."""
 _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
 
 
@@ -104,14 +109,17 @@ class DuckDBInstance:
 
         Raises:
             DuckDBConnectionError: one of its subclasses, with the fix in its hint.
-            SettingsError: ``DUCKDB_ALLOWED_DIRECTORIES`` would let statements overwrite the database.
+            SettingsError: ``DUCKDB_ALLOWED_DIRECTORIES`` would let statements overwrite the database,
+                or the engine does not know ``DUCKDB_STORAGE_VERSION``.
         """
         path = self.settings.database_path
+        check_storage_version(self.settings.storage_version)
         self._check_allowed_directories(path)
         prepare_directory(path.parent, mode=0o750, setting="DUCKDB_DATABASE_PATH")
         self.ownership.acquire()
         try:
             check_database_file(path)
+            check_version_note(path)
             self.temp_directory = private_temp_directory(self.settings.temp_directory, path)
             self.spool_directory.mkdir(mode=0o700, exist_ok=True)
         except BaseException:
@@ -151,6 +159,7 @@ class DuckDBInstance:
                     "allow_community_extensions": "false",
                     "errors_as_json": "true",
                     "wal_autocheckpoint": "1TB",  # see engine/checkpoints.py
+                    **new_file_config(self.settings.storage_version),
                 },
             )
         except duckdb.Error as error:
@@ -164,6 +173,7 @@ class DuckDBInstance:
             root.close()
             raise translate(error) from error
         restrict_mode(path)
+        write_version_note(path)
         with self._lock:
             self._root = root
             self.generation += 1
@@ -176,7 +186,7 @@ class DuckDBInstance:
                 f"{path} is in use by a process that is not a chronoduck service: {message}",
                 hint="Close that process, then start again.",
             )
-        if "version number" in message or "newer version" in message:
+        if _NEWER_FILE.search(message):
             return DatabaseFormatError(
                 f"{path} was written by another version of DuckDB than {duckdb.__version__}: "
                 f"{message.splitlines()[0]}",
