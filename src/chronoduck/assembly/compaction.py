@@ -137,7 +137,9 @@ def _swap(new: Path, database: Path, copied: str) -> None:
         raise OSError("something was written meanwhile, perhaps by nextval() in a SELECT")
     state = LocalState.read(database)
     if state is not None:  # a start after a crash must know the new file
-        LocalState.of_restored(state.replica_id, new, state.commits, state.time_us).write(database)
+        LocalState.of_restored(state.replica_id, new, state.commits, state.time_us, state).write(
+            database
+        )
     log = database.with_name(database.name + ".wal")
     if log.exists() and log.stat().st_size:
         raise OSError(f"{log} holds transactions")

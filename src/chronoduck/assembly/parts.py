@@ -173,11 +173,12 @@ class Parts:
         )
         queries = Queries(runner)
         own = _Transactions(runner, Caller("ingest"), leaves_state=False)
+        keys = IdempotencyKeys(own, settings.ingest.keys)
         loader = FileLoader(
             _Transactions(runner, Caller("load")),
             instance.spool_directory,
-            IdempotencyKeys(own, settings.ingest.keys),
-            GroupCommit(own, settings.ingest.queue),
+            keys,
+            GroupCommit(own, settings.ingest.queue, keys),
         )
         encoded = EncodedQueries(runner, instance.spool_directory)
         store = JobStore(settings.jobs_path, settings.job.result_ttl, settings.job.space)
@@ -196,6 +197,7 @@ class Parts:
             jobs,
             instance.spool_directory,
         )
+        keys.start()
         checkpointer.start()
         guard.start()
         backups.start()

@@ -143,7 +143,8 @@ def _note_for_replica(settings: Settings, database: Path) -> None:
     except StoreError:
         return
     if identity is not None:
-        LocalState.of_restored(identity, database, 0, 0).write(database)
+        before = LocalState.read(database)
+        LocalState.of_restored(identity, database, 0, 0, before).write(database)
 
 
 def _time_us(text: str) -> int | None:

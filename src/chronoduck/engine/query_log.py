@@ -137,7 +137,7 @@ class QueryLogStore:
             return
         try:
             with contextlib.closing(memory.cursor()) as cursor:
-                kept = cursor.execute("FROM chronoduck.query_log").to_arrow_table()
+                kept: pa.Table = cursor.execute("FROM chronoduck.query_log").to_arrow_table()
             self._root = self._open_file()
         except (OSError, duckdb.Error):
             return

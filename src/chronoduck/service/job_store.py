@@ -24,6 +24,8 @@ _INTERRUPTED = {
     "detail": "the service's process ended while the job ran; "
     "a statement that writes may or may not have been applied",
     "hint": "Look whether it was, then send it again.",
+    "status": 500,
+    "retryable": False,
 }
 
 

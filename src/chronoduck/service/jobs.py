@@ -104,7 +104,13 @@ class JobRegistry:
             job.result = await work(show)
             state = JobState.SUCCEEDED
         except DuckDBException as error:
-            job.error = {"code": error.code, "detail": error.detail, "hint": error.hint}
+            job.error = {
+                "code": error.code,
+                "detail": error.detail,
+                "hint": error.hint,
+                "status": error.http_status,
+                "retryable": error.retryable,
+            }
             self._log.error("job_failed", job=job.id, kind=job.kind, error=error.operator_detail)
         except asyncio.CancelledError:
             state = JobState.INTERRUPTED if self._is_closing else JobState.CANCELLED

@@ -93,6 +93,8 @@ class ReplicaSettings(BaseSettings):
     """Where S3 is, for others than Amazon: ``http://minio:9000``."""
     interval: Seconds = 1.0
     """How often new transactions are shipped."""
+    timeout: Annotated[Seconds, Field(gt=0)] = 60.0
+    """How long one call to the store may go without an answer."""
     detail: Seconds = 86_400.0
     """How long every point in time is kept."""
     retention: Seconds = 604_800.0

@@ -16,7 +16,7 @@ from chronoduck.backup.take import COPYING, take_backup
 from chronoduck.backup.verification import verify_backup
 from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.disk_format import headers_sha256
-from chronoduck.engine.inspection import inspect_database
+from chronoduck.engine.inspection import inspect_database, refuse_damaged_indexes
 from chronoduck.engine.replacing import wal_path
 from chronoduck.replication.drill import run_drill
 from chronoduck.replication.opening import open_archive
@@ -71,6 +71,7 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
             fold_log=True,
             on_progress=lambda done, total: show("verifying", done, total),
         )
+        refuse_damaged_indexes(settings.database_path, found)
     return {"tables": len(found.tables), "rows": found.rows}
 
 

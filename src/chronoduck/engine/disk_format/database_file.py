@@ -19,9 +19,12 @@ __all__ = [
     "HEADER_BYTES",
     "DatabaseFile",
     "DatabaseHeader",
+    "database_id",
     "headers_sha256",
     "is_block_intact",
     "read_header",
+    "read_roots",
+    "root_block",
 ]
 
 HEADER_BYTES = 3 * 4096
@@ -30,6 +33,10 @@ _CHECKSUM_BYTES = 8
 _MAGIC = b"DUCK"
 _ENCRYPTED_FLAG = 1
 _FIELDS = struct.Struct("<QQQQQQ")
+_NOWHERE = (1 << 64) - 1
+_BLOCK_MASK = (1 << 56) - 1
+"""A pointer to metadata has the place inside the block in its highest byte."""
+_ID_BYTES = slice(124, 140)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,28 @@ def read_header(data: bytes) -> DatabaseHeader:
             f"the database has blocks of {newest.block_bytes} bytes; only {BLOCK_BYTES} are supported"
         )
     return newest
+
+
+def database_id(headers: bytes) -> str:
+    """Return DuckDB's identifier of the database as hex; empty before storage version v1.4.0.
+
+    It is drawn when the file is created and never changes; a compacted copy has another one.
+    """
+    identifier = headers[_ID_BYTES]
+    return identifier.hex() if any(identifier) else ""
+
+
+def root_block(root: bytes) -> int | None:
+    """Return the number of the block in which a root header's catalog begins; None: there is none."""
+    pointer = int.from_bytes(root[16:24], "little")
+    return None if pointer == _NOWHERE else pointer & _BLOCK_MASK
+
+
+def read_roots(headers: bytes) -> tuple[bytes, bytes]:
+    """Return the root header in use and the one of the checkpoint before it."""
+    first, second = headers[4096:8192], headers[8192:HEADER_BYTES]
+    iterations = [int.from_bytes(root[8:16], "little") for root in (first, second)]
+    return (first, second) if iterations[0] >= iterations[1] else (second, first)
 
 
 def _is_header_intact(header: bytes) -> bool:
@@ -137,6 +166,11 @@ class DatabaseFile:
         descriptor, pread = self._descriptor, os.pread
         for offset in range(HEADER_BYTES, HEADER_BYTES + count * BLOCK_BYTES, BLOCK_BYTES):
             yield int.from_bytes(pread(descriptor, _CHECKSUM_BYTES, offset), "little")
+
+    def checksum(self, number: int) -> int:
+        """Return the stored checksum of a block, 0 behind the file's end."""
+        offset = HEADER_BYTES + number * BLOCK_BYTES
+        return int.from_bytes(os.pread(self._descriptor, _CHECKSUM_BYTES, offset), "little")
 
     def block(self, number: int) -> bytes:
         """Return a block as it is now; it may be in the middle of being written."""
