@@ -339,8 +339,8 @@ class _Transactions:
         async with self._runner.session(_LOAD, self._caller, timeout) as session:
 
             def step(connection: Connection) -> T:
-                with transaction(connection, session.token):
-                    return work(SqlSession(connection, session.token))
+                with transaction(connection, session.token, session.commits):
+                    return work(SqlSession(connection, session.token, session.commits))
 
             result = await session.run(step)
             if not self._leaves_state:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from chronoduck.engine.extensions import load_extensions
-from chronoduck.engine.failures import parse_message, translate
+from chronoduck.engine.failures import EngineFailure, parse_message, translate
 from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
 from chronoduck.engine.ownership import DatabaseOwnership
 from chronoduck.engine.paths import (
@@ -270,7 +270,10 @@ class DuckDBInstance:
         try:
             return set_up_cursor(root.cursor())
         except duckdb.Error as error:
-            raise translate(error) from error
+            failure = translate(error)
+            if isinstance(failure, EngineFailure):
+                failure.had_no_effect = True  # nothing has begun
+            raise failure from error
 
     def is_valid(self) -> bool:
         """Whether the instance still answers; a fatal error makes every connection fail for good."""
