@@ -18,7 +18,7 @@ from chronoduck.replication.local_state import LocalState
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.jobs import Job, JobRegistry, Progress
 from chronoduck.settings import Settings
-from chronoduck.storage.durable_write import fsync_directory
+from chronoduck.storage.durable_write import fsync_directory, replace_finished
 from chronoduck.tasks.process import run_task
 from chronoduck.units import format_bytes
 
@@ -150,7 +150,7 @@ def _swap(new: Path, database: Path, copied: str) -> None:
     log = database.with_name(database.name + ".wal")
     if log.exists() and log.stat().st_size:
         raise OSError(f"{log} holds transactions")
-    new.replace(database)
+    replace_finished(new, database)
     with contextlib.suppress(FileNotFoundError):
         log.unlink()
     fsync_directory(database.parent)
