@@ -27,6 +27,7 @@ from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
@@ -50,6 +51,7 @@ from chronoduck.service.records import Caller, StatementObserver, StatementRecor
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
+from chronoduck.shadow.link import ShadowLink
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
 from chronoduck.transfer.group_commit import GroupCommit
@@ -86,6 +88,7 @@ class Parts:
     loader: FileLoader
     checkpointer: Checkpointer
     link: ReplicatorLink | None
+    shadow: ShadowLink
     jobs: JobRegistry
     statement_jobs: StatementJobs
     exports: Exports
@@ -126,6 +129,7 @@ class Parts:
         checkpointer = Checkpointer(
             instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
         )
+        shadow = ShadowLink(settings, on_level=_level_teller(link))
         admission = Admission(
             settings.worker_threads,
             settings.queue_size,
@@ -205,6 +209,7 @@ class Parts:
         declared_exports.start()
         if link is not None:
             link.begin()
+        shadow.begin()
         return cls(
             instance=instance,
             workers=workers,
@@ -218,6 +223,7 @@ class Parts:
             loader=loader,
             checkpointer=checkpointer,
             link=link,
+            shadow=shadow,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
             exports=exports,
@@ -271,6 +277,7 @@ class Parts:
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
         self.ping.close()
+        await self.shadow.stop()
         await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
         if self.link is not None:
@@ -281,6 +288,12 @@ class Parts:
         runner.parser.close()
         self.access.scopes.close()
         return interrupted
+
+
+def _level_teller(link: ReplicatorLink | None) -> Callable[[str, WalPosition], None]:
+    """Return what tells the replica how far its points were proven; a replicator may not want it."""
+    note: Callable[[str, WalPosition], None] | None = getattr(link, "note_proof", None)
+    return note or (lambda level, until: None)
 
 
 def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
