@@ -69,7 +69,6 @@ _LOAD = Statement(
     leaves_state=True,
 )
 _LOADER = Caller("load")
-_READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
 
@@ -325,7 +324,7 @@ def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
     """Return what tells the checkpointer of statements that wrote."""
 
     def count(record: StatementRecord) -> None:
-        if record.kind not in _READS and record.outcome == "ok":
+        if not record.is_read_only and record.outcome == "ok":
             checkpointer.note_commit()
 
     return count
@@ -377,8 +376,8 @@ class _Transactions:
         async with self._runner.session(_LOAD, self._caller, timeout) as session:
 
             def step(connection: Connection) -> T:
-                with transaction(connection, session.token):
-                    return work(SqlSession(connection, session.token))
+                with transaction(connection, session.token, session.commits):
+                    return work(SqlSession(connection, session.token, session.commits))
 
             result = await session.run(step)
             if not self._leaves_state:

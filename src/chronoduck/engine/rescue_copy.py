@@ -120,7 +120,8 @@ class _Copy:
         row = self._connection.execute("SELECT current_database()").fetchone()
         self._source = str(row[0]) if row else ""
         path = str(target).replace("'", "''")
-        self._connection.execute(f"ATTACH '{path}' AS {self._target} (STORAGE_VERSION 'v1.5.0')")
+        # Its storage version is that of the instance's configuration.
+        self._connection.execute(f"ATTACH '{path}' AS {self._target}")
 
     def detach(self) -> None:
         self._connection.execute(f"USE {_quoted(self._source)}")

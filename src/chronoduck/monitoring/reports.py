@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from chronoduck.engine.known_bugs import durability_bugs
 from chronoduck.monitoring.audit import audit_finding
 from chronoduck.monitoring.clock import ClockProbe
 from chronoduck.monitoring.durability import (
@@ -273,6 +274,14 @@ class Reports:
                 Status.UNHEALTHY,
                 "The engine does not answer a query",
                 "It is reopened at the next statement; look for instance_failed in the log.",
+            )
+        bugs = durability_bugs()
+        if bugs:
+            return Finding(
+                "engine",
+                Status.HEALTHY,
+                "This engine has durability bugs that the next one has not: " + "; ".join(bugs),
+                "Move to the engine that the package asks for: docs/engine-versions.md.",
             )
         return Finding("engine", Status.HEALTHY)
 

@@ -36,6 +36,7 @@ from chronoduck.settings.ingest import IngestSettings
 from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
+    DEFAULT_STORAGE_VERSION,
     ByteCount,
     Delay,
     LogFormat,
@@ -43,6 +44,7 @@ from chronoduck.settings.values import (
     PathList,
     Seconds,
     SpaceCount,
+    StorageVersion,
 )
 
 __all__ = ["GROUPS", "Settings", "load_settings", "variable_names"]
@@ -65,6 +67,8 @@ class Settings(BaseSettings):
 
     database_path: Path = Path("/var/lib/duckdb/chrono_analytics.db")
     """The database file. Its directory also holds ``admin.token`` and the lock file."""
+    storage_version: StorageVersion = DEFAULT_STORAGE_VERSION
+    """The oldest DuckDB that can open the files that the service makes; existing files keep theirs."""
     memory_limit: ByteCount = 4_000_000_000
     """Upper bound for the engine's memory; the smaller of this and the percentage below wins."""
     max_memory_percentage: Annotated[float, Field(gt=0, le=95)] = 60.0
