@@ -149,7 +149,11 @@ class Parts:
             lambda: access.stuck.has_checkpoint,
             on_stuck,
         )
-        shadow = ShadowLink(settings, on_level=_level_teller(link), on_refuted=refuted.note_refuted)
+        shadow = ShadowLink(
+            settings,
+            on_level=_ignore_level if link is None else link.note_proof,
+            on_refuted=refuted.note_refuted,
+        )
         refuted.watch(shadow)
         admission = Admission(
             settings.worker_threads,
@@ -314,10 +318,8 @@ class Parts:
         return interrupted
 
 
-def _level_teller(link: ReplicatorLink | None) -> Callable[[str, WalPosition], None]:
-    """Return what tells the replica how far its points were proven; a replicator may not want it."""
-    note: Callable[[str, WalPosition], None] | None = getattr(link, "note_proof", None)
-    return note or (lambda level, until: None)
+def _ignore_level(level: str, until: WalPosition) -> None:
+    """Do nothing: there is no replica whose points could be marked."""
 
 
 def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:

@@ -55,7 +55,8 @@ def shadow_finding(status: dict[str, Any]) -> Finding:
             "Whether the WAL can be replayed could not be judged",
             "`chronoduck replication status --json` says why; nothing is known to be wrong.",
         )
-    return Finding("shadow", Status.HEALTHY)
+    proven = _position(status["proven"])
+    return Finding("shadow", Status.HEALTHY, f"Proven until {proven['time']}" if proven else "")
 
 
 def _refuted(saving: dict[str, Any]) -> str:
