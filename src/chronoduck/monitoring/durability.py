@@ -58,6 +58,13 @@ def replica_report(
             "share": round(status["scrub_share"], 4),
             "damaged_blocks": status["damaged_blocks"],
         },
+        "proven_until": _time(status["proven_us"]),
+        "replayed_until": _time(status["replayed_us"]),
+        "notice": status["notice"],
+        "store_scrub": {
+            "last_round": _time(status["store_scrubbed_us"]),
+            "share": round(status["store_scrub_share"], 4),
+        },
         "retention_error": status["retention_error"],
         "restarts": status["restarts"],
         "drill": {
@@ -90,6 +97,13 @@ def replica_finding(status: dict[str, Any]) -> Finding:
             Status.UNHEALTHY if lag is not None and lag > _LAG_BAD_SECONDS else Status.DEGRADED,
             f"The replica {behind}" + (": its store fails" if status["state"] == "failing" else ""),
             "Run `chronoduck replication status`; it catches up by itself once the store answers.",
+        )
+    if status["notice"]:
+        return Finding(
+            "replica",
+            Status.DEGRADED,
+            "The replica's store has lost or spoilt something: points in time may be gone",
+            "Run `chronoduck replication status`, which tells what; `chronoduck verify` reads all of it.",
         )
     if status["retention_error"]:
         return Finding(
