@@ -49,6 +49,8 @@ async def test_below_the_floor_writes_are_refused_and_go_on_by_themselves(
             with pytest.raises(BatchError) as batch:
                 await service.execute_batch(["SELECT 1", "INSERT INTO t VALUES (1)"])
             assert isinstance(batch.value.cause, DiskFloorError)
+            told = (batch.value.http_status, batch.value.code, batch.value.retryable)
+            assert told == (507, "disk_floor", True)
             with pytest.raises(DiskFloorError):
                 async with service.transaction() as tx:
                     await tx.execute("INSERT INTO t VALUES (1)")
@@ -201,3 +203,27 @@ async def test_a_full_spill_volume_costs_only_the_statement_that_spills(
             assert await count(service) == 10
             await service.execute_query("INSERT INTO t VALUES (1)")
             assert service.circuit_breaker.get_status()["state"] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("rows.csv", b"12345678,12345678,12345678\n"),
+        ("captures.cdx", b"com,a)/ 20240101000000 http://a.com/ text/html 200 SHA 12\n"),
+    ],
+)
+async def test_a_full_spool_is_not_the_fault_of_the_file_that_is_loaded(
+    make_settings: MakeSettings, tmp_path: Path, name: str, line: bytes
+) -> None:
+    """With a status of the caller's fault its client would drop the rows."""
+    file = tmp_path / name
+    file.write_bytes(line * 1_000_000)
+    async with DuckDBService(make_settings()) as service:
+        parts = service._parts
+        assert parts is not None
+        with small_volume(tmp_path / "full", 8) as volume, file.open("rb") as source:
+            parts.loader._spool_directory = volume
+            with pytest.raises(DiskFullError) as full:
+                async for event in parts.loader.load(source, name=name):
+                    del event
+    assert (full.value.http_status, full.value.retryable) == (507, True)

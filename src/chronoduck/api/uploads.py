@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,7 @@ from chronoduck.api.bodies import BodyTooLargeError
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import InvalidRequestError, LoadError
 from chronoduck.transfer import FileFormat
+from chronoduck.transfer.spooling import unreadable
 from chronoduck.units import format_bytes
 
 __all__ = ["FORMATS", "Upload", "format_of", "key_of", "spooled"]
@@ -119,6 +121,10 @@ async def spooled(request: Request, service: DuckDBService) -> Upload:
     except ClientDisconnect:
         spool.close()
         raise LoadError("the upload broke off before its end; nothing was loaded") from None
+    except OSError as error:
+        with suppress(OSError):  # what is buffered has no place either
+            spool.close()
+        raise unreadable(error, f"the upload cannot be spooled: {error.strerror}") from error
     except BaseException:
         spool.close()
         raise

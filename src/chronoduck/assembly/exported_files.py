@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from chronoduck.errors import DuckDBException
 from chronoduck.export import ExportWriteError, FilesDeclaration
 from chronoduck.export.state import ExportState
 from chronoduck.service.exports import Exports, ExportWish
@@ -115,7 +116,14 @@ class FilesRun:
         if job.error is not None or job.result is None or "url" not in job.result:
             error = job.error or {"detail": f"it was {job.state.value}", "hint": ""}
             await self._jobs.cancel(job.id)
-            raise ExportWriteError(error["detail"], hint=error["hint"])
+            failed = ExportWriteError(error["detail"], hint=error["hint"])
+            if "status" in error:
+                told = DuckDBException("")
+                vars(told).update(
+                    code=error["code"], http_status=error["status"], retryable=error["retryable"]
+                )
+                failed.keep_state_of(told)
+            raise failed
         return job
 
     async def _remove(self, state: ExportState) -> ExportState:

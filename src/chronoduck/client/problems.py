@@ -85,6 +85,8 @@ def error_of(fields: Mapping[str, Any], statements: Sequence[str] = ()) -> DuckD
     """
     code, told = str(fields.get("code", "error")), fields.get("status")
     kind, exit_code = _classes_of(code, told or 500)
+    if "statement_index" in fields:  # its code may be that of what stopped it
+        kind = BatchError
     status = int(told or kind.http_status)
     detail = str(fields.get("detail", "the service told no reason"))
     error = kind.__new__(kind)
@@ -123,9 +125,12 @@ def error_of(fields: Mapping[str, Any], statements: Sequence[str] = ()) -> DuckD
 
 
 def _cause(fields: Mapping[str, Any], status: int) -> DuckDBException:
-    """Return what made a batch fail; of its kind only status, category and rule are told."""
+    """Return what made a batch fail: by its code, or by its status, category and rule alone."""
+    facts = {name: value for name, value in fields.items() if name != "statement_index"}
+    if fields.get("code") != BatchError.code:
+        return error_of(facts)
     kind = StatementRefusedError if "rule" in fields else _of_status(status)
-    return error_of({**fields, "code": kind.code, "title": kind.title})
+    return error_of({**facts, "code": kind.code, "title": kind.title})
 
 
 def is_answer(response: httpx2.Response) -> bool:

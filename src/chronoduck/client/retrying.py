@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from chronoduck.client.problems import ConnectionBrokenError
-from chronoduck.errors import DuckDBException, WriteOutcomeUnknownError
+from chronoduck.errors import BatchError, DuckDBException, WriteOutcomeUnknownError
 from chronoduck.resilience.backoff import Backoff
 
 __all__ = ["Attempts", "Repeat", "Retries", "repeat_of"]
@@ -111,6 +111,12 @@ class Attempts:
 
     def _may_repeat(self, failure: DuckDBException) -> bool:
         if self._repeat is Repeat.NEVER:
+            return False
+        if (
+            self._repeat is Repeat.WRITE
+            and isinstance(failure, BatchError)
+            and failure.has_kept_some
+        ):
             return False
         if failure.code in _NOTHING_RAN:
             return True

@@ -34,3 +34,25 @@ class DuckDBException(Exception):
 
     def __str__(self) -> str:
         return self.detail
+
+    @property
+    def is_service_state(self) -> bool:
+        """Whether the state of the service stopped it, and not what was asked for."""
+        return self.retryable or self.http_status in (409, 429) or self.http_status >= 500
+
+    def keep_state_of(self, cause: DuckDBException) -> None:
+        """Answer as ``cause`` would if that is the service's state: who waits may succeed.
+
+        Every error that wraps another one calls it, so that a full disk or a queue never becomes
+        the caller's fault on the way out.
+        """
+        if cause.is_service_state:
+            names = (
+                "code",
+                "title",
+                "http_status",
+                "exit_code",
+                "retryable",
+                "retry_after_seconds",
+            )
+            vars(self).update({name: getattr(cause, name) for name in names})

@@ -101,7 +101,11 @@ class TransactionConflictError(DuckDBQueryError):
 
 
 class BatchError(DuckDBQueryError):
-    """One statement of a batch failed; ``cause`` is its error, nothing after it was run."""
+    """One statement of a batch failed; ``cause`` is its error, nothing after it was run.
+
+    When the service's state stopped it (no space, no memory, a queue, a conflict), code and status are
+    the cause's. It is retryable only if a second attempt repeats nothing.
+    """
 
     code = "batch_failed"
     title = "A statement of the batch failed"
@@ -116,8 +120,17 @@ class BatchError(DuckDBQueryError):
         super().__init__(
             f"statement {index} of the batch ({excerpt}) failed: {cause.detail}; {outcome}",
             hint=cause.hint,
+            operator_detail=f"statement {index} of the batch failed: {cause.operator_detail}; {outcome}",
         )
         self.index = index
         self.sql = sql
         self.cause = cause
         self.rolled_back = rolled_back
+        self.keep_state_of(cause)
+        if self.has_kept_some:
+            vars(self)["retryable"] = False
+
+    @property
+    def has_kept_some(self) -> bool:
+        """Whether statements before it stay committed, so that the whole batch must not be repeated."""
+        return self.index > 0 and not self.rolled_back

@@ -55,10 +55,10 @@ class Transaction:
                 "the transaction has ended", hint="Open another one with service.transaction()."
             )
         if self._failure is not None:
-            raise DuckDBQueryError(
+            raise _aborted(
+                self._failure,
                 f"the transaction failed before this statement: {self._failure}",
                 hint="Leave the block; nothing of the transaction is kept. Then run it again.",
-                category="transaction_aborted",
             )
         statement = await self._runner.parse(sql, self._caller, pending=self._pending)
         statement = replace(statement, in_read_only_transaction=False)  # the transaction is
@@ -87,16 +87,24 @@ class Transaction:
         """Commit; raise when an earlier statement failed, even if its error was swallowed."""
         self._is_open = False
         if self._failure is not None:
-            raise DuckDBQueryError(
+            raise _aborted(
+                self._failure,
                 f"nothing was committed: a statement of the transaction failed: {self._failure}",
                 hint="Run the whole transaction again.",
-                category="transaction_aborted",
             ) from self._failure
-        await self._session.run(lambda connection: commit(connection, self._session.token))
+        session = self._session
+        await session.run(lambda connection: commit(connection, session.token, session.commits))
 
     def abandon(self) -> None:
         """Refuse further statements; closing the connection rolls back."""
         self._is_open = False
+
+
+def _aborted(failure: BaseException, detail: str, *, hint: str) -> DuckDBQueryError:
+    error = DuckDBQueryError(detail, hint=hint, category="transaction_aborted")
+    if isinstance(failure, DuckDBException):
+        error.keep_state_of(failure)
+    return error
 
 
 @asynccontextmanager
@@ -111,7 +119,9 @@ async def open_transaction(
     timeout = runner.settings.max_statement_timeout if timeout is None else timeout
     async with runner.session(_LABEL, caller, timeout) as session:
         reads = caller.principal.id != LOCAL.id and not may_write(caller.principal.role)
-        await session.run(lambda connection: begin(connection, session.token, read_only=reads))
+        await session.run(
+            lambda connection: begin(connection, session.token, session.commits, read_only=reads)
+        )
         session.hold()
         transaction = Transaction(runner, session, caller)
         try:

@@ -43,7 +43,14 @@ def main() -> int:
     try:
         result = TASKS[task["task"]](Settings(**task["settings"]), show, **task["arguments"])
     except DuckDBException as error:
-        say("failed", code=error.code, detail=error.operator_detail, hint=error.hint)
+        say(
+            "failed",
+            code=error.code,
+            detail=error.operator_detail,
+            hint=error.hint,
+            status=error.http_status,
+            retryable=error.retryable,
+        )
         return error.exit_code
     say("done", result=result)
     return 0

@@ -59,5 +59,8 @@ async def run_task(settings: Settings, task: str, relay: Relay, **arguments: Any
 
 def _failure(message: dict[str, Any]) -> TaskFailedError:
     error = TaskFailedError(message["detail"], hint=message["hint"])
-    error.code = message["code"]  # type: ignore[misc] # the child's, not this class's
+    # The child's, not this class's.
+    vars(error).update(
+        code=message["code"], http_status=message["status"], retryable=message["retryable"]
+    )
     return error

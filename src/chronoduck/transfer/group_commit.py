@@ -10,7 +10,7 @@ import asyncio
 import copy
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,10 @@ from chronoduck.errors import (
     StatementCancelledError,
     StatementTimeoutError,
     TransactionConflictError,
+    WriteOutcomeUnknownError,
 )
 from chronoduck.transfer.events import LoadSummary, answer_of
-from chronoduck.transfer.idempotency import RequestKey, keep_answers
+from chronoduck.transfer.idempotency import IdempotencyKeys, RequestKey
 from chronoduck.transfer.small_rows import SmallRows
 from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table, quote_text
 from chronoduck.transfer.table_columns import TableColumn, match_columns
@@ -35,6 +36,7 @@ __all__ = ["GroupCommit", "GroupedRows", "NotGroupedError"]
 
 _MAX_GROUP_REQUESTS = 1_000
 _MAX_GROUP_BYTES = 4_000_000
+_ENDING = "the service is shutting down"
 _NOT_THE_ROWS = (StatementTimeoutError, StatementCancelledError, TransactionConflictError)
 
 
@@ -68,9 +70,10 @@ class GroupCommit:
     Use from one event loop. ``limit``: requests that wait or are written at the same time.
     """
 
-    def __init__(self, transact: Transact, limit: int) -> None:
+    def __init__(self, transact: Transact, limit: int, keys: IdempotencyKeys) -> None:
         self._transact = transact
         self._limit = limit
+        self._keys = keys
         self._waiting: dict[str, deque[_Waiting]] = defaultdict(deque)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._count = 0
@@ -91,7 +94,7 @@ class GroupCommit:
             DuckDBException: the transaction failed whatever its rows are.
         """
         if self._is_closed:
-            raise ServiceUnavailableError("the service is shutting down")
+            raise ServiceUnavailableError(_ENDING)
         if self._count >= self._limit:
             raise QueueFullError(
                 f"{self._count} small loads wait already",
@@ -127,9 +130,10 @@ class GroupCommit:
                 await self._write_group(table, group)
         finally:
             del self._tasks[table]
-            for left in (*group, *self._waiting.pop(table, ())):
+            for left in group:
                 if not left.done.done():
-                    left.done.set_exception(ServiceUnavailableError("the service is shutting down"))
+                    left.done.set_exception(_broken_off(left.request))
+            _fail(self._waiting.pop(table, ()), ServiceUnavailableError(_ENDING))
 
     def _take(self, table: str) -> list[_Waiting]:
         waiting, size = self._waiting[table], 0
@@ -146,7 +150,7 @@ class GroupCommit:
         if not group:
             return
         try:
-            results = await self._transact(lambda session: _add(session, table, group))
+            results = await self._transact(lambda session: _add(session, table, group, self._keys))
         except (DuckDBQueryError, LoadError) as error:
             if isinstance(error, _NOT_THE_ROWS):
                 _fail(group, error)
@@ -166,13 +170,24 @@ class GroupCommit:
                     waiting.done.set_result(result)
 
 
-def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+def _broken_off(request: RequestKey | None) -> DuckDBException:
+    """Return the error of rows whose transaction may be on its way to its COMMIT."""
+    if request is not None:  # sent again, it is done once
+        return ServiceUnavailableError(_ENDING)
+    return WriteOutcomeUnknownError(
+        "the service shut down while these rows were written; they may or may not be there"
+    )
+
+
+def _fail(group: Iterable[_Waiting], error: Exception) -> None:
     for waiting in group:
         if not waiting.done.done():
             waiting.done.set_exception(copy.copy(error))
 
 
-def _add(session: SqlSession, table: str, group: Sequence[_Waiting]) -> list[GroupedRows]:
+def _add(
+    session: SqlSession, table: str, group: Sequence[_Waiting], keys: IdempotencyKeys
+) -> list[GroupedRows]:
     """Insert the rows of all, and keep the answers of those that have keys."""
     began = time.perf_counter()
     database = str(session.execute("SELECT current_database()")[0][0])
@@ -192,7 +207,7 @@ def _add(session: SqlSession, table: str, group: Sequence[_Waiting]) -> list[Gro
         if waiting.request is not None
     ]
     if answers:
-        keep_answers(session, answers)
+        keys.keep(session, answers)
     share = (time.perf_counter() - began) / len(group)
     return [GroupedRows(summary, share, len(group)) for summary in summaries]
 

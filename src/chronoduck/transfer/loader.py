@@ -15,7 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from chronoduck.errors import DuckDBQueryError, InvalidRequestError, LoadError
+from chronoduck.errors import (
+    DuckDBQueryError,
+    InvalidRequestError,
+    LoadError,
+    WriteOutcomeUnknownError,
+)
 from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
 from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
 from chronoduck.transfer.detect import Detected, FileFormat, detect
@@ -28,10 +33,11 @@ from chronoduck.transfer.events import (
     events_of,
 )
 from chronoduck.transfer.group_commit import GroupCommit
-from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKey, keep_answers
+from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKey
 from chronoduck.transfer.options import LoadOptions
 from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
 from chronoduck.transfer.sources import open_source
+from chronoduck.transfer.spooling import unreadable
 from chronoduck.transfer.sql import SqlSession, Transact
 from chronoduck.transfer.table_load import TableOutcome, load_table
 from chronoduck.transfer.warc import capture_lines, is_archive
@@ -147,7 +153,7 @@ class FileLoader:
             # Not with the rows, which are in several transactions: captures are never added twice.
             summary = job.summary()
             kept = (request, answer_of([], summary))
-            await self._transact(lambda session: keep_answers(session, [kept]))
+            await self._transact(lambda session: self.keys.keep(session, [kept]))
             yield summary
             return
         yield job.summary()
@@ -172,13 +178,19 @@ class FileLoader:
         def keep(session: SqlSession, outcome: TableOutcome) -> None:
             if request is not None:
                 answer = answer_of(_rejected(outcome), job.summary_of(outcome))
-                keep_answers(session, [(request, answer)])
+                self.keys.keep(session, [(request, answer)])
 
         def work(session: SqlSession) -> TableOutcome:
             return load_table(session, source, job.table, job.options, prepare=prepare, keep=keep)
 
         try:
             outcome = await self._transact(work)
+        except WriteOutcomeUnknownError as error:
+            if request is None:
+                raise
+            for event in events_of(await self.keys.resolve(request, error)):
+                yield event
+            return
         except DuckDBQueryError:
             # A request with the same key, whose client had left, may have come to its end.
             answer = None if request is None else await self.keys.find(request)
@@ -288,7 +300,8 @@ def _open(source: CountingReader, name: str, file_format: FileFormat) -> _Opened
         plain = archive or decompressed(buffered, name)
         head = _read_exactly(plain, _HEAD_BYTES)
     except (OSError, EOFError) as error:
-        raise LoadError(f"{name} cannot be read: {error}", hint="Is the file complete?") from error
+        hint = "Is the file complete?"
+        raise unreadable(error, f"{name} cannot be read: {error}", hint) from error
     is_as_it_is = plain is buffered
     return _Opened(
         plain, head, detect(head, name, file_format), source.source if is_as_it_is else None
@@ -307,9 +320,10 @@ def _next_chunk(chunks: Iterator[Chunk], name: str) -> Chunk | None:
     try:
         return next(chunks, None)
     except (OSError, EOFError) as error:
-        raise LoadError(
+        raise unreadable(
+            error,
             f"{name} ends in the middle: {error}",
-            hint="The parts that were counted are loaded; get the whole file and load it again.",
+            "The parts that were counted are loaded; get the whole file and load it again.",
         ) from error
 
 
@@ -345,7 +359,7 @@ def _copy(opened: _Opened, path: Path, name: str, largest_bytes: int | None) -> 
                     )
                 file.write(block)
     except (OSError, EOFError) as error:
-        raise LoadError(f"{name} cannot be read to its end: {error}") from error
+        raise unreadable(error, f"{name} cannot be read to its end: {error}") from error
 
 
 def _create_schema(session: SqlSession) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
-from chronoduck.transfer.idempotency import IdempotencyKeys, RequestKey, keep_answers
+from chronoduck.resilience.service_time import ServiceTime
+from chronoduck.transfer.idempotency import IdempotencyKeys, RequestKey
 from tests.unit.api.test_load_modes import load, post, refused, rows
 
 SMALL = b'{"a":1}\n{"a":2}\n'
 LARGE = b'{"a":1}\n' * 20_000
+HOUR_US = 3_600_000_000
 CDX = b"com,a)/ 20240101000000 http://a.com/ text/html 200 SHA 12\n"
 
 
@@ -167,22 +170,15 @@ async def test_the_kept_keys_are_nobodys_business(
 # --- the keys themselves ------------------------------------------------------------------------
 
 
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 async def make_keys(app_service: DuckDBService) -> AsyncIterator[Callable[..., IdempotencyKeys]]:
     made: list[IdempotencyKeys] = []
 
-    def make(limit: int = 100, clock: Callable[[], float] | None = None) -> IdempotencyKeys:
+    def make(limit: int = 100, service_time: ServiceTime | None = None) -> IdempotencyKeys:
         parts = app_service._parts
         assert parts is not None
         transact = parts.loader.keys._transact
-        keys = IdempotencyKeys(transact, limit, **({"clock": clock} if clock else {}))
+        keys = IdempotencyKeys(transact, limit, service_time=service_time)
         made.append(keys)
         return keys
 
@@ -196,7 +192,7 @@ async def do(keys: IdempotencyKeys, key: str, fingerprint: str = "f") -> str | N
     request = RequestKey("p", key, fingerprint)
     async with keys.claim(request) as claim:
         if claim.answer is None:
-            await keys._transact(lambda session: keep_answers(session, [(request, f"of {key}")]))
+            await keys._transact(lambda session: keys.keep(session, [(request, f"of {key}")]))
         return claim.answer
 
 
@@ -205,19 +201,43 @@ async def test_keys_outlive_the_process(make_keys: Callable[..., IdempotencyKeys
     assert await do(make_keys(), "k") == "of k"
 
 
-async def test_keys_are_forgotten_after_a_day(
-    make_keys: Callable[..., IdempotencyKeys], app_service: DuckDBService
+async def test_keys_are_forgotten_after_a_day_of_service(
+    make_keys: Callable[..., IdempotencyKeys],
 ) -> None:
-    keys, clock = make_keys(), Clock()
+    passed = ServiceTime()
+    keys = make_keys(service_time=passed)
     assert await do(keys, "old") is None
-    await app_service.execute_query(
-        "UPDATE _chronoduck.idempotency SET created_at = created_at - INTERVAL 25 HOURS"
-    )
+    passed.advance(23 * HOUR_US)
     assert await do(keys, "new") is None
     await keys.prune()
-    assert clock.now > 0
+    assert await do(keys, "old") == "of old"
+    passed.advance(2 * HOUR_US)
+    await keys.prune()
     assert await do(keys, "new") == "of new"
     assert await do(keys, "old") is None
+
+
+@pytest.mark.parametrize("days", [2, -2, 400])
+async def test_a_clock_that_is_set_and_set_back_forgets_no_key(
+    make_keys: Callable[..., IdempotencyKeys], monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    keys = make_keys()
+    assert await do(keys, "before") is None
+    right = time.time
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "time", lambda: right() + days * 86_400)
+        assert await do(keys, "meanwhile") is None
+        await keys.prune()
+        others = make_keys()  # a process that starts in that time
+        assert await do(others, "by another process") is None
+        await others.prune()
+        await others.stop()
+    await keys.prune()
+    for key in ("before", "meanwhile"):
+        assert await do(keys, key) == f"of {key}"
+    another = make_keys()
+    for key in ("before", "meanwhile", "by another process"):
+        assert await do(another, key) == f"of {key}"
 
 
 async def test_beyond_the_limit_the_oldest_keys_are_given_up(
@@ -242,4 +262,4 @@ async def test_two_commits_of_one_key_are_impossible(
     await do(keys, "k")
     request = RequestKey("p", "k", "f")
     with pytest.raises(DuckDBException):
-        await keys._transact(lambda session: keep_answers(session, [(request, "twice")]))
+        await keys._transact(lambda session: keys.keep(session, [(request, "twice")]))
