@@ -112,7 +112,8 @@ def replica_finding(status: dict[str, Any]) -> Finding:
             "Old points of the replica are not deleted, and it grows",
             "`chronoduck replication status` tells why; `chronoduck verify` what is damaged.",
         )
-    return Finding("replica", Status.HEALTHY)
+    proven = _time(status["proven_us"])
+    return Finding("replica", Status.HEALTHY, f"Proven to open until {proven}" if proven else "")
 
 
 def scrub_finding(status: dict[str, Any]) -> Finding:
