@@ -34,6 +34,7 @@ from chronoduck.storage import BlobConflictError, BlobNotFoundError, BlobStore
 __all__ = ["Archive"]
 
 _AHEAD = 16
+_READS = 2
 
 
 class Archive:
@@ -44,6 +45,7 @@ class Archive:
         self._envelope = envelope
         self._newest: tuple[str, bytes] | None = None
         """The point written last, and the hash of its bytes."""
+        self._recent: dict[str, None] = {}
 
     @property
     def url(self) -> str:
@@ -199,26 +201,48 @@ class Archive:
         if self._newest is None:
             return ""
         name, digest = self._newest
-        try:
-            found = hashlib.sha256(self.store.get(name)).digest()
-        except BlobNotFoundError:
-            return f"{name}, which was shipped last, is not in {self.url} any more"
-        return "" if found == digest else f"{name} in {self.url} is not what was shipped last"
+        for _ in range(_READS):
+            try:
+                found = hashlib.sha256(self.store.get(name)).digest()
+            except BlobNotFoundError:
+                return f"{name}, which was shipped last, is not in {self.url} any more"
+            if found == digest:
+                return ""
+        return f"{name} in {self.url} is not what was shipped last"
+
+    def recent(self) -> list[str]:
+        """Return the names of points written since ``forget_recent``."""
+        return list(self._recent)
+
+    def forget_recent(self, names: Iterable[str]) -> None:
+        """Take note that the store was seen to hold these."""
+        for name in names:
+            self._recent.pop(name, None)
 
     def forget_newest(self) -> None:
-        """Do not look for what was written last: the store is known to have lost it."""
+        """Do not look for what was written: the store is known to have lost some of it."""
         self._newest = None
+        self._recent.clear()
 
     def check_blob(self, name: str) -> str:
-        """Return what is wrong with a base, segment or pack, nothing when it is whole."""
-        try:
-            if name.startswith("packs/"):
-                self.read_pack(name)
+        """Return what is wrong with a base, segment or pack, nothing when it is whole.
+
+        What looks damaged is read again: an answer may have been cut off on its way.
+        """
+        failure = ""
+        for _ in range(_READS):
+            try:
+                if name.startswith("packs/"):
+                    self.read_pack(name)
+                else:
+                    self._get(name)
+            except BlobNotFoundError as error:
+                return error.detail
+            except ReplicaDamagedError as error:
+                failure = error.detail
             else:
-                self._get(name)
-        except (ReplicaDamagedError, BlobNotFoundError) as error:
-            return error.detail
-        return ""
+                return ""
+        return failure
 
     def _put(
         self, name: str, header: dict[str, Any], payload: bytes = b"", *, is_newest: bool = False
@@ -227,6 +251,7 @@ class Archive:
         self.store.put(name, sealed)
         if is_newest:
             self._newest = name, hashlib.sha256(sealed).digest()
+            self._recent[name] = None
         return len(sealed)
 
     def _get(self, name: str) -> tuple[dict[str, Any], memoryview]:

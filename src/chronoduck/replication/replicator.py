@@ -272,7 +272,6 @@ class Replicator:
         generation = self._shipper.generation
         if generation is None:
             return
-        self._watch.note_shipped(generation)
         problem = self._watch.look()
         found = self._store_scrubber.take()
         if not problem and not found and self._watch.is_compared(generation):
@@ -288,7 +287,7 @@ class Replicator:
         self.status.notice = f"{problems[0]}{more}"
         if problem or used or any(generation.name in name for name in found):
             table.forget_packs(used)
-            self._watch.forget()
+            self._archive.forget_newest()
             self._shipper.begin_again()
             self.status.notice += "; a new generation holds again what the newest point needs"
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Collection
 
 from chronoduck.replication.archive import Archive
-from chronoduck.replication.history import Listing
-from chronoduck.replication.records import base_name
 from chronoduck.replication.shipper import Generation
 from chronoduck.storage import StoreError
 
@@ -29,26 +27,16 @@ class StoreWatch:
         is_remote = "://" in archive.url
         self._pause = _REMOTE_LOOK_SECONDS if is_remote else _LOCAL_LOOK_SECONDS
         self._next_look = 0.0
-        self._shipped: dict[str, int] = {}
-        """Generations since the last look, and how much of their logs must be there."""
         self._compared = ""
         """The generation that was compared with the listing last."""
         self._versions: dict[str, str] = {}
-
-    def note_shipped(self, generation: Generation) -> None:
-        """Take note of what the store must hold from now on."""
-        self._shipped[generation.name] = generation.cursor.offset
-
-    def forget(self) -> None:
-        """Expect nothing of what was shipped: the store is known to have lost some of it."""
-        self._shipped.clear()
-        self._archive.forget_newest()
 
     def look(self) -> str:
         """Look for what was shipped since the last look, when that is due; return what is wrong.
 
         The newest point is read back, and the names of every point in between are listed: a store
-        that went back in time lacks some of them, even if it has taken new ones since.
+        that went back in time lacks some of them, even if it has taken new ones since. A name that
+        the listing lacks is asked for: a listing may lag behind.
 
         Raises:
             StoreError: the store failed.
@@ -56,21 +44,18 @@ class StoreWatch:
         if time.monotonic() < self._next_look:
             return ""
         problem = self._archive.check_newest()
-        for name, offset in list(self._shipped.items()):
-            problem = problem or self._find_gap(name, offset)
+        recent = self._archive.recent()
+        listed = {
+            blob.name
+            for prefix in {"/".join(name.split("/")[:2]) + "/" for name in recent}
+            for blob in self._archive.store.list(prefix)
+        }
+        for name in recent:
+            if not problem and name not in listed:
+                problem = self._archive.check_blob(name)
+        self._archive.forget_recent(recent)
         self._next_look = time.monotonic() + self._pause
-        self._shipped = dict(list(self._shipped.items())[-1:])
         return problem
-
-    def _find_gap(self, name: str, offset: int) -> str:
-        listing = Listing.read(self._archive.store.list(f"generations/{name}/"))
-        found = listing.find(name)
-        if found is None:
-            return f"{base_name(name)}, which was shipped, is not in {self._archive.url} any more"
-        chain = found.chain()
-        if (chain[-1].end if chain else 0) < offset:
-            return f"points of generation {name} are not in {self._archive.url} any more"
-        return ""
 
     def is_compared(self, generation: Generation) -> bool:
         """Whether the listing was compared since this generation began."""
@@ -91,7 +76,9 @@ class StoreWatch:
         for name in packs:
             blob = blobs.get(name)
             if blob is None:
-                bad[name] = f"{name} is missing in {self._archive.url}"
+                failure = self._archive.check_blob(name)  # a listing may lag behind
+                if failure:
+                    bad[name] = failure
                 continue
             seen[name] = blob.version
             if self._versions.get(name, blob.version) != blob.version:

@@ -150,6 +150,9 @@ async def test_a_bare_mount_point_is_no_new_replica(
                 await asyncio.sleep(0.02)
         assert job.state == "succeeded", job
         assert job.result is not None
+        assert (
+            job.result["writers_waited_seconds"] < 40
+        )  # it was 62: the time for shipping the rest
         await asyncio.sleep(1.0)
         report = await again.get_replication_status()
         assert report["state"] == "failing"
