@@ -32,6 +32,8 @@ class DrillRecord:
     """From the first look at the replica to a file that was read to its last column."""
     time: str = ""
     """The point that was restored."""
+    proof: str = ""
+    """What a copy of the database had shown of that point before: ``proven``, ``replayed``."""
     transactions: int = 0
     bytes: int = 0
     """Of the restored file."""
@@ -86,6 +88,7 @@ def run_drill(
         True,
         round(report.seconds, 3),
         time=report.time,
+        proof=report.plan.point.proof,
         transactions=report.plan.point.commits,
         bytes=output.stat().st_size,
         tables=len(inspection.tables),
