@@ -114,6 +114,15 @@ class JobRegistry:
                 "retryable": error.retryable,
             }
             self._log.error("job_failed", job=job.id, kind=job.kind, error=error.operator_detail)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job has failed
+            job.error = {
+                "code": "internal_error",
+                "detail": "an unforeseen error ended this job",
+                "hint": "The operator finds it in the log by the job's id.",
+                "status": 500,
+                "retryable": False,
+            }
+            self._log.error("job_failed", job=job.id, kind=job.kind, exc_info=error)
         except asyncio.CancelledError:
             state = JobState.INTERRUPTED if self._is_closing else JobState.CANCELLED
         finally:
