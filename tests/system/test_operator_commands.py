@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.broken_index import broken_index_database
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -123,3 +124,12 @@ def test_capacity_measures_what_rows_take(server: Server) -> None:
     assert found["file_bytes_per_million_rows"] > 1_000_000
     assert found["days_until_full"] is None
     assert "the guide says" in run_cli(server.directory, "capacity", **_settings(server)).stdout
+
+
+def test_verify_names_an_index_that_answers_wrongly(tmp_path: Path) -> None:
+    broken_index_database(tmp_path / "test.db")
+    verified = run_cli(tmp_path, "verify")
+    assert verified.returncode == 74
+    said = " ".join(verified.stderr.split())
+    assert "t_k of main.t" in said
+    assert "DROP INDEX" in said

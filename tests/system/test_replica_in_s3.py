@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -110,3 +111,22 @@ def test_a_store_that_is_not_there_keeps_nobody_from_working(tmp_path: Path) -> 
         status = run_cli(tmp_path, "replication", "status", **settings)
         assert status.returncode == 69
         assert "very-secret-key" not in status.stdout + status.stderr + report
+
+
+def test_a_store_that_never_answers_delays_the_replica_not_the_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:  # the kernel accepts
+        settings = {
+            "DUCKDB_REPLICA_URL": "s3://replicas/silent",
+            "DUCKDB_REPLICA_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+        }
+        created = run_cli(tmp_path, "query", "CREATE TABLE t AS SELECT 1 AS a", "--json")
+        assert created.returncode == 0
+        with Server(tmp_path, **settings) as server:
+            server.query("INSERT INTO t VALUES (2)")
+            with server.client() as client:
+                report = client.get("/replication").json()
+            assert report["state"] == "failing"
+            assert "did not answer" in report["error"]
+            server.kill()  # a stop would try to ship for as long as its grace lasts

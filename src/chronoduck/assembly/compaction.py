@@ -82,7 +82,9 @@ class Compaction:
             started = loop.time()
             await self._fold_log()
             async with self._checkpointer.held():
-                found = await run_task(self._settings, "compact", relay)
+                found = await run_task(
+                    self._settings, "compact", relay, storage_version=self._storage_version()
+                )
                 show("changing files", 0, 0)
                 await self._change_files(Path(found["file"]), found["headers_sha256"])
             waited = loop.time() - started
@@ -94,6 +96,11 @@ class Compaction:
             "rows": found["rows"],
             "writers_waited_seconds": round(waited, 3),
         }
+
+    def _storage_version(self) -> str | None:
+        """Return the version that the operator named. The default alone never raises a file's own."""
+        is_named = "storage_version" in self._settings.model_fields_set
+        return self._settings.storage_version if is_named else None
 
     async def _fold_log(self) -> None:
         """Run a checkpoint; a reader that began before the last update may put it off for a while."""
@@ -137,7 +144,9 @@ def _swap(new: Path, database: Path, copied: str) -> None:
         raise OSError("something was written meanwhile, perhaps by nextval() in a SELECT")
     state = LocalState.read(database)
     if state is not None:  # a start after a crash must know the new file
-        LocalState.of_restored(state.replica_id, new, state.commits, state.time_us).write(database)
+        LocalState.of_restored(state.replica_id, new, state.commits, state.time_us, state).write(
+            database
+        )
     log = database.with_name(database.name + ".wal")
     if log.exists() and log.stat().st_size:
         raise OSError(f"{log} holds transactions")

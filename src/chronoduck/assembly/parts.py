@@ -27,6 +27,7 @@ from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
@@ -50,6 +51,7 @@ from chronoduck.service.records import Caller, StatementObserver, StatementRecor
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
+from chronoduck.shadow.link import ShadowLink
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
 from chronoduck.transfer.group_commit import GroupCommit
@@ -66,7 +68,6 @@ _LOAD = Statement(
     leaves_state=True,
 )
 _LOADER = Caller("load")
-_READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
 
@@ -87,6 +88,7 @@ class Parts:
     loader: FileLoader
     checkpointer: Checkpointer
     link: ReplicatorLink | None
+    shadow: ShadowLink
     jobs: JobRegistry
     statement_jobs: StatementJobs
     exports: Exports
@@ -127,6 +129,7 @@ class Parts:
         checkpointer = Checkpointer(
             instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
         )
+        shadow = ShadowLink(settings, on_level=_level_teller(link))
         admission = Admission(
             settings.worker_threads,
             settings.queue_size,
@@ -206,6 +209,7 @@ class Parts:
         declared_exports.start()
         if link is not None:
             link.begin()
+        shadow.begin()
         return cls(
             instance=instance,
             workers=workers,
@@ -219,6 +223,7 @@ class Parts:
             loader=loader,
             checkpointer=checkpointer,
             link=link,
+            shadow=shadow,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
             exports=exports,
@@ -272,6 +277,7 @@ class Parts:
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
         self.ping.close()
+        await self.shadow.stop()
         await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
         if self.link is not None:
@@ -284,11 +290,17 @@ class Parts:
         return interrupted
 
 
+def _level_teller(link: ReplicatorLink | None) -> Callable[[str, WalPosition], None]:
+    """Return what tells the replica how far its points were proven; a replicator may not want it."""
+    note: Callable[[str, WalPosition], None] | None = getattr(link, "note_proof", None)
+    return note or (lambda level, until: None)
+
+
 def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
     """Return what tells the checkpointer of statements that wrote."""
 
     def count(record: StatementRecord) -> None:
-        if record.kind not in _READS and record.outcome == "ok":
+        if not record.is_read_only and record.outcome == "ok":
             checkpointer.note_commit()
 
     return count
@@ -340,8 +352,8 @@ class _Transactions:
         async with self._runner.session(_LOAD, self._caller, timeout) as session:
 
             def step(connection: Connection) -> T:
-                with transaction(connection, session.token):
-                    return work(SqlSession(connection, session.token))
+                with transaction(connection, session.token, session.commits):
+                    return work(SqlSession(connection, session.token, session.commits))
 
             result = await session.run(step)
             if not self._leaves_state:

@@ -69,7 +69,7 @@ def adopt(database: DatabaseOption = None) -> None:
 async def _ship_all(settings: Settings, show: Callable[[str, int, int], None]) -> int:
     """Ship the files as they are, whole; return the replica's transactions."""
     link = ReplicatorLink(settings)
-    await link.prepare(adopt=True)
+    await link.prepare(adopt=True, is_patient=True)
     link.begin()
     try:
         while link.status.state != ReplicaState.FOLLOWING or not link.status.caught_up_us:

@@ -14,7 +14,7 @@ from chronoduck.cli.jobs import follow_job
 from chronoduck.cli.output import console, print_json
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_target, owned
-from chronoduck.engine.inspection import inspect_database
+from chronoduck.engine.inspection import inspect_database, refuse_damaged_indexes
 from chronoduck.engine.paths import is_database_file
 from chronoduck.engine.quarantine import check_log
 from chronoduck.replication.failures import ReplicaDamagedError
@@ -77,6 +77,7 @@ def _verify_database(target: Target, path: Path) -> dict[str, Any]:
             inspection = inspect_database(
                 path, full=True, on_progress=lambda done, total: show("verifying", done, total)
             )
+            refuse_damaged_indexes(path, inspection)
     return {"tables": len(inspection.tables), "rows": inspection.rows}
 
 

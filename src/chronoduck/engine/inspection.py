@@ -9,9 +9,18 @@ from pathlib import Path
 import duckdb
 
 from chronoduck.engine.failures import parse_message
+from chronoduck.engine.index_check import IndexDamage, check_indexes
+from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.errors import DatabaseFailedError
 
-__all__ = ["ENGINE_VERSION", "Inspection", "TableFacts", "inspect_database", "read_table"]
+__all__ = [
+    "ENGINE_VERSION",
+    "Inspection",
+    "TableFacts",
+    "inspect_database",
+    "read_table",
+    "refuse_damaged_indexes",
+]
 
 ENGINE_VERSION = duckdb.__version__
 Progress = Callable[[int, int], None]
@@ -31,6 +40,10 @@ class Inspection:
     """What is in a file."""
 
     tables: tuple[TableFacts, ...]
+    damaged_indexes: tuple[IndexDamage, ...] = ()
+    """Indexes that answer otherwise than their tables; only a full inspection looks."""
+    storage_version: str = ""
+    """The oldest DuckDB that can open the file."""
 
     @property
     def rows(self) -> int:
@@ -49,6 +62,8 @@ def inspect_database(
     """Open the file and count its rows; ``full`` also reads and hashes every column of every row.
 
     Checksums are checked by DuckDB when a block is read, so that only ``full`` finds every damage.
+    ``full`` also compares look-ups by each index with a scan; an index that differs is no error here,
+    because the rows are whole.
     ``fold_log`` replays the log into the file and leaves no log; without it nothing is changed.
 
     Raises:
@@ -76,8 +91,10 @@ def inspect_database(
                 on_progress(done, len(found))
                 what = f"read: table {schema}.{table}"
                 tables.append(read_table(connection, schema, table, full=full))
+            what = "read: indexes"
+            damages = check_indexes(connection) if full else ()
             on_progress(len(found), len(found))
-            return Inspection(tuple(tables))
+            return Inspection(tuple(tables), tuple(damages), own_storage_version(connection))
         finally:
             connection.close()
     except duckdb.Error as error:
@@ -86,6 +103,25 @@ def inspect_database(
             f"{path} cannot be {what}: {message}",
             hint="Keep the file as it is, and restore: chronoduck recover.",
         ) from error
+
+
+def refuse_damaged_indexes(path: Path, inspection: Inspection) -> None:
+    """Check that every index answers as its table does.
+
+    Raises:
+        DatabaseFailedError: an index differs; the hint says how to rebuild it.
+    """
+    for damage in inspection.damaged_indexes:
+        repair = (
+            "Its constraint owns it: write the table anew with CREATE TABLE and INSERT."
+            if damage.is_constraint
+            else "Run DROP INDEX, CHECKPOINT and CREATE INDEX; a restore would bring the same index back."
+        )
+        raise DatabaseFailedError(
+            f"every row of {path} can be read, but {len(inspection.damaged_indexes)} indexes "
+            f"answer otherwise than their tables, the first: {damage}",
+            hint=repair,
+        )
 
 
 def read_table(

@@ -14,6 +14,8 @@ from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.tokens import normalized, read_tokens
+from chronoduck.engine.writing import Autocommit
+from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 
 __all__ = ["MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
@@ -25,10 +27,11 @@ _CACHED_BYTES = 20_000
 """Only texts up to this length are remembered: the long ones are bulk inserts, never seen twice."""
 
 _READ_ONLY = frozenset({"select", "explain"})
-_WRITING_CTE = re.compile(
-    r"\(\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE
-)
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
+_CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
+_COUNTS = frozenset({"insert", "update", "delete", "merge_into", "copy"})
+_CHANGES_NOTHING = frozenset({"checkpoint", "vacuum", "analyze", "set", "variable_set", "export"})
+_RETURNS = re.compile("return", re.IGNORECASE)
 _ALTER = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*+ALTER\b", re.IGNORECASE | re.DOTALL)
 _SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
 _QUERY_LOG = re.compile("query_log", re.IGNORECASE)
@@ -53,8 +56,15 @@ class Statement:
     """The engine itself is to keep it from writing, whatever was overlooked."""
     is_alter: bool = False
     """Changes a table that exists: DuckDB loses rows that others insert meanwhile."""
+    autocommit: Autocommit = Autocommit.NEVER
+    """How it is committed when it is sent alone."""
     reads_query_log: bool = False
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
+
+    @property
+    def changes_catalog(self) -> bool:
+        """Whether it is DDL."""
+        return self.kind in _CHANGES_CATALOG
 
 
 def query_hash(sql: str) -> str:
@@ -138,7 +148,7 @@ class StatementParser:
         # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
         may_run = kind == "explain" and "analyze" in sql.lower()
         # In DuckDB 2.0 a CTE may write.
-        may_run |= kind == "select" and _WRITING_CTE.search(sql) is not None
+        may_run |= kind == "select" and has_writing_cte(self._connection, sql)
         if (kind not in _READ_ONLY or may_run) and _SCOPES.search(sql):
             raise StatementRefusedError(
                 "the catalogues of narrowed keys belong to the service",
@@ -157,6 +167,7 @@ class StatementParser:
             is_read_only=kind in _READ_ONLY and not may_run,
             in_read_only_transaction=reads_query_log,
             is_alter=kind == "alter" or (may_run and "alter" in sql.lower()),
+            autocommit=_autocommit(kind, sql, may_run=may_run),
             reads_query_log=reads_query_log,
             leaves_state=is_pivot
             or may_run
@@ -167,6 +178,14 @@ class StatementParser:
     def close(self) -> None:
         """Close the parser's own connection."""
         self._connection.close()
+
+
+def _autocommit(kind: str, sql: str, *, may_run: bool) -> Autocommit:
+    if kind in _CHANGES_NOTHING or (kind in _READ_ONLY and not may_run):
+        return Autocommit.NEVER
+    if kind in _COUNTS and _RETURNS.search(sql) is None:
+        return Autocommit.BY_DUCKDB
+    return Autocommit.BY_US
 
 
 def _names_query_log(sql: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,12 +19,15 @@ from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.records import (
     FORMAT,
+    PLAN_NAME,
+    REMOVED_PREFIX,
     REPLICA_NAME,
     Base,
     Segment,
     SegmentName,
     base_name,
 )
+from chronoduck.replication.removals import Removals
 from chronoduck.storage import BlobConflictError, BlobNotFoundError, BlobStore
 
 __all__ = ["Archive"]
@@ -88,8 +92,35 @@ class Archive:
     # --- records ------------------------------------------------------------------------------
 
     def listing(self) -> Listing:
-        """Return what the store holds."""
-        return Listing.read(self.store.list())
+        """Return what the store holds, and what it knows of generations that are gone."""
+        listing = Listing.read(self.store.list())
+        # Read after the names: a removal is recorded before its first blob is deleted.
+        listing.removals = self.removals()
+        if listing.headless():  # an older chronoduck wrote its plan only
+            plan = self.read_note(PLAN_NAME)
+            names = set(plan["names"]) if plan is not None else set()
+            listing.fragments = [
+                each for each in listing.fragments if not names.issuperset(each.blobs())
+            ]
+        return listing
+
+    def removals(self) -> Removals:
+        """Return which generations were deleted or lost. A record that is damaged tells nothing."""
+        known = Removals()
+        for blob in list(self.store.list(REMOVED_PREFIX)):
+            with contextlib.suppress(BlobNotFoundError, ReplicaDamagedError, KeyError):
+                known = known.union(Removals.from_json(self._get(blob.name)[0]))
+        return known
+
+    def note_removals(self, removals: Removals) -> None:
+        """Add to the record of what is gone: a new blob that repeats the old ones, which then go."""
+        before = [blob.name for blob in self.store.list(REMOVED_PREFIX)]
+        known = self.removals()
+        if known.union(removals) == known:
+            return
+        name = f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
+        self._put(name, known.union(removals).as_json())
+        self.store.delete(before)
 
     def is_empty(self) -> bool:
         """Whether there is nothing to restore."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 
 from chronoduck.engine.disk_format import BLOCK_BYTES, DatabaseFile, is_block_intact
@@ -137,6 +137,12 @@ class BlockShipper:
         self.shipped_bytes += size
         self.table.apply(changes)
         self.pending.update((change.block, change) for change in changes)
+
+    def forget_pending(self, told: Iterable[BlockChange]) -> None:
+        """Take note that a restore point tells of these changes."""
+        for change in told:
+            if self.pending.get(change.block) == change:
+                del self.pending[change.block]
 
     def sparse_blocks(self) -> frozenset[int]:
         """Return blocks that lie in packs of which little is in use, a tenth of the file at most.

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from chronoduck.engine.proving import WalPosition
 from chronoduck.errors import DuckDBConnectionError, DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError
@@ -18,6 +19,7 @@ from chronoduck.settings import Settings, reveal
 __all__ = ["ReplicatorLink"]
 
 _START_SECONDS = 60.0
+_KILL_SECONDS = 5.0
 _RESTART_SECONDS = (0.1, 1.0, 5.0, 15.0)
 _REFUSALS: dict[str, type[DuckDBException]] = {
     error.code: error for error in (LeaseHeldError, ReplicaMismatchError)
@@ -27,7 +29,8 @@ _REFUSALS: dict[str, type[DuckDBException]] = {
 class ReplicatorLink:
     """Lives on the event loop, from ``prepare`` (before the database is opened) to ``stop``.
 
-    A replicator that dies is started again; what it had not shipped is still in the files.
+    A replicator that dies is started again, whatever goes wrong meanwhile: each error is one failed
+    attempt. What it had not shipped is still in the files.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -41,8 +44,11 @@ class ReplicatorLink:
         self.status = ReplicaStatus()
         self.restarts = 0
 
-    async def prepare(self, *, adopt: bool = False) -> None:
+    async def prepare(self, *, adopt: bool = False, is_patient: bool = False) -> None:
         """Start the process and have it compare the files with the replica.
+
+        A store that does not answer within a few seconds is not waited for, unless ``is_patient``:
+        the comparison is then made when it answers.
 
         Raises:
             LeaseHeldError: another service writes to the replica.
@@ -55,17 +61,17 @@ class ReplicatorLink:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        self._send("settings", settings=reveal(self._settings), adopt=adopt)
+        self._send("settings", settings=reveal(self._settings), adopt=adopt, is_patient=is_patient)
         try:
-            async with asyncio.timeout(_START_SECONDS):
+            async with asyncio.timeout(None if is_patient else _START_SECONDS):
                 message = await self._receive()
         except TimeoutError:
             message = None
         except BaseException:
-            self._process.kill()
+            self._kill()
             raise
         if message is None:
-            self._process.kill()
+            self._kill()
             raise DuckDBConnectionError(
                 "the replicator did not start",
                 hint="Its error is in the log; chronoduck doctor checks the settings.",
@@ -113,14 +119,17 @@ class ReplicatorLink:
                 await process.wait()
         except TimeoutError:
             self._log.warning("replicator_killed", unshipped_bytes=self.status.unshipped_bytes)
-            process.kill()
-            await process.wait()
+            await self._end_process()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def ship(self) -> None:
         """Have it ship now instead of at the next interval."""
         self._send("ship")
+
+    def note_proof(self, level: str, until: WalPosition) -> None:
+        """Have the replica note that everything up to ``until`` was replayed, or proven, on a copy."""
+        self._send("proof", level=level, iteration=until.iteration, offset=until.offset)
 
     @property
     def pid(self) -> int | None:
@@ -159,13 +168,43 @@ class ReplicatorLink:
         return message
 
     async def _listen(self) -> None:
+        """Follow the process, and replace it when it ends; only ``stop`` ends this."""
+        is_running = True  # prepare() has just succeeded
         while True:
-            while (message := await self._receive()) is not None:
-                self.status = ReplicaStatus(**message["status"])
-                self._log_change()
+            try:
+                if not is_running:
+                    await self._restart()
+                is_running = False
+                await self._follow()
+            except Exception as error:  # noqa: BLE001 - one failed attempt, whatever it is
+                self._note_failure(error)
+                await self._end_process()
             if self._is_stopping:
                 return
-            await self._restart()
+
+    async def _follow(self) -> None:
+        while (message := await self._receive()) is not None:
+            self.status = ReplicaStatus(**message["status"])
+            self._log_change()
+
+    def _note_failure(self, error: Exception) -> None:
+        detail = error.detail if isinstance(error, DuckDBException) else repr(error)
+        self.status.state, self.status.error = ReplicaState.FAILING, detail
+        self.status.hint = "The service starts its replicator again by itself."
+        self._log.error("replicator_failed", error=repr(error), restarts=self.restarts)
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                self._process.kill()
+
+    async def _end_process(self) -> None:
+        """Kill the process; one that the kernel does not let go of is not waited for."""
+        self._kill()
+        if self._process is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILL_SECONDS):
+                    await self._process.wait()
 
     def _log_change(self) -> None:
         status = self.status
@@ -179,9 +218,10 @@ class ReplicatorLink:
             self._log.info("replica_state", state=status.state, generation=status.generation)
 
     async def _restart(self) -> None:
-        assert self._process is not None  # noqa: S101 - it has just ended
-        await self._process.wait()
-        self._log.error("replicator_died", code=self._process.returncode, restarts=self.restarts)
+        assert self._process is not None  # noqa: S101 - there was one before
+        await self._end_process()
+        code = self._process.returncode
+        self._log.error("replicator_died", code=code, restarts=self.restarts)
         self.status.state = ReplicaState.FAILING
         self.status.error = "the replicator died and is started again"
         self._is_restarting = True
@@ -191,10 +231,12 @@ class ReplicatorLink:
             await asyncio.sleep(wait)
             try:
                 await self.prepare()
-            except DuckDBException as error:  # what refuses it may go away
+            except (LeaseHeldError, ReplicaMismatchError) as error:  # what refuses it may go away
                 self.status.state, self.status.error = ReplicaState.REFUSED, error.detail
                 self.status.hint = error.hint
                 self._log.error("replicator_refused", error=error.operator_detail)
+            except Exception as error:  # noqa: BLE001 - one failed attempt, whatever it is
+                self._note_failure(error)
             else:
                 self._is_restarting = False
                 self._send("go")

@@ -58,6 +58,8 @@ class ReplicaStatus:
     """Calls to the store since the process began: what it costs."""
     failures: int = 0
     """Of them."""
+    notice: str = ""
+    """What an operator should know of the store although the replica follows."""
     retention_error: str = ""
     """Why the last retention deleted nothing; the replica grows meanwhile."""
     scrubbed_us: int = 0

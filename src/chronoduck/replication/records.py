@@ -6,8 +6,13 @@
     lease                                   who writes
     generations/00000012-9f3ac1/base        the database at a checkpoint: headers, table of blocks
     generations/00000012-9f3ac1/wal/A-B     the log from byte A to byte B of that generation
+    generations/00000012-9f3ac1/proof/L-B   that the log was replayed up to byte B on a copy, and how far
     packs/00000012-9f3ac1-000003            up to 64 blocks
     retention-plan                          what is being deleted
+    removed/5d0c1f0e9a3b4c2d                which generations were deleted, and which were lost
+
+Each base names the generation before it. A name that is not there and was not deleted is a loss.
+Bases of the first chronoduck name none: nothing is concluded from gaps before them.
 
 A restore point is a base, or a base with the log up to the end of one of its segments. A blob never
 changes, and its name is never used again: the six random digits tell apart two writers that count alike.
@@ -28,8 +33,10 @@ __all__ = [
     "LEASE_NAME",
     "PACK_BLOCKS",
     "PLAN_NAME",
+    "REMOVED_PREFIX",
     "REPLICA_NAME",
     "Base",
+    "ProofName",
     "Segment",
     "SegmentName",
     "base_name",
@@ -44,9 +51,11 @@ FORMAT = 1
 REPLICA_NAME = "replica"
 LEASE_NAME = "lease"
 PLAN_NAME = "retention-plan"
+REMOVED_PREFIX = "removed/"
 PACK_BLOCKS = 64
 """16 MiB before compression."""
 _SEGMENT = re.compile(r"generations/([0-9a-f-]+)/wal/([0-9a-f]{12})-([0-9a-f]{12})")
+_PROOF = re.compile(r"generations/([0-9a-f-]+)/proof/([a-z]+)-([0-9a-f]{12})")
 
 
 def new_generation(number: int) -> str:
@@ -100,6 +109,26 @@ class SegmentName:
 
 
 @dataclass(frozen=True)
+class ProofName:
+    """What a proof mark's name tells: ``level`` holds up to byte ``offset`` of a generation's log."""
+
+    generation: str
+    level: str
+    offset: int
+
+    @classmethod
+    def parse(cls, name: str) -> ProofName | None:
+        """Return what the name tells, None when it is not a proof mark's."""
+        match = _PROOF.fullmatch(name)
+        return match and cls(match[1], match[2], int(match[3], 16))
+
+    @property
+    def blob(self) -> str:
+        """The blob's name."""
+        return f"generations/{self.generation}/proof/{self.level}-{self.offset:012x}"
+
+
+@dataclass(frozen=True)
 class Base:
     """The database as a checkpoint left it."""
 
@@ -110,6 +139,10 @@ class Base:
     """Transactions shipped before this generation, since the replica began."""
     headers: bytes
     blocks: BlockTable
+    previous: str | None = None
+    """The generation before it; empty: there was none. None: the first chronoduck did not write it."""
+    clock_us: int = 0
+    """What the clock said, where that is not ``time_us``."""
 
     def as_header(self) -> dict[str, Any]:
         """Return the JSON that is stored."""
@@ -121,6 +154,8 @@ class Base:
             "headers": base64.b64encode(self.headers.rstrip(b"\0")).decode(),
             "headers_bytes": len(self.headers),
             "blocks": self.blocks.as_json(),
+            "previous": self.previous,
+            "clock_us": self.clock_us,
         }
 
     @classmethod
@@ -133,6 +168,8 @@ class Base:
             header["commits"],
             headers,
             BlockTable.from_json(header["blocks"]),
+            header.get("previous"),
+            header.get("clock_us", 0),
         )
 
 
@@ -151,6 +188,8 @@ class Segment:
     changes: tuple[BlockChange, ...]
     block_count: int
     """How long the file was."""
+    clock_us: int = 0
+    """What the clock said, where that is not ``time_us``."""
 
     @property
     def name(self) -> str:
@@ -169,6 +208,7 @@ class Segment:
             "log_sha256": self.log_sha256,
             "changes": [[c.block, c.checksum, c.pack, c.slot] for c in self.changes],
             "block_count": self.block_count,
+            "clock_us": self.clock_us,
         }
 
     @classmethod
@@ -183,4 +223,5 @@ class Segment:
             header["log_sha256"],
             tuple(BlockChange(*change) for change in header["changes"]),
             header["block_count"],
+            header.get("clock_us", 0),
         )

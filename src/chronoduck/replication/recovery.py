@@ -234,7 +234,8 @@ def _name(archive: Archive, plan: RestorePlan, temporary: Path, output: Path) ->
     except ReplicaDamagedError:
         identity = None  # the next start says so; the data is what counts here
     if identity is not None:
-        LocalState.of_restored(identity, temporary, plan.point.commits, plan.point.time_us).write(
-            output
-        )
+        before = LocalState.read(output)
+        LocalState.of_restored(
+            identity, temporary, plan.point.commits, plan.point.time_us, before
+        ).write(output)
     place_file(temporary, output)

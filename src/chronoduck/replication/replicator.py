@@ -9,9 +9,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from chronoduck.engine.disk_format import read_header
+from chronoduck.engine.disk_format import (
+    DatabaseFile,
+    database_id,
+    read_header,
+    read_roots,
+)
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.counting_store import CountingBlobStore
@@ -22,14 +28,14 @@ from chronoduck.replication.failures import (
     ReplicaMismatchError,
 )
 from chronoduck.replication.lease import Lease
-from chronoduck.replication.local_state import LocalState
+from chronoduck.replication.local_state import LocalState, root_mark
 from chronoduck.replication.messages import ReplicaState, ReplicaStatus
 from chronoduck.replication.retention import apply_plan, finish_plan, plan_pruning, read_facts
 from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import check_local_state, resume
 from chronoduck.settings import Settings
-from chronoduck.storage import StoreError, open_store
+from chronoduck.storage import StoreError, TimedBlobStore, open_store
 
 __all__ = ["Replicator"]
 
@@ -38,6 +44,9 @@ _RENEW_SECONDS = 10.0
 _RETENTION_SECONDS = 3600.0
 _FIRST_RETENTION_SECONDS = 60.0
 _MAX_BACKOFF_SECONDS = 30.0
+_START_CALL_SECONDS = 4.0
+_START_SECONDS = 8.0
+"""How long a start waits for the store: for one answer, and altogether."""
 
 
 class Replicator:
@@ -53,7 +62,8 @@ class Replicator:
         self._database = settings.database_path
         self._executor = executor
         self._emit = emit
-        self._store = CountingBlobStore(open_store(replica.url, settings))
+        self._timed = TimedBlobStore(open_store(replica.url, settings), replica.timeout)
+        self._store = CountingBlobStore(self._timed)
         self._archive = Archive(
             self._store,
             Envelope(key.get_secret_value() if key else None, level=replica.compression_level),
@@ -89,28 +99,35 @@ class Replicator:
 
     # --- before the database is opened --------------------------------------------------------
 
-    def prepare(self, *, adopt: bool = False) -> None:
+    def prepare(self, *, adopt: bool = False, is_patient: bool = False) -> None:
         """Take the lease and compare the local files with the replica.
 
         A store that does not answer is no reason not to start: the files are then compared with what
-        this machine noted of its replica.
+        this machine noted of its replica, and with the replica itself once the store answers.
+        ``is_patient``: wait for the store as long as any other call does.
 
         Raises:
             LeaseHeldError: another service writes to the replica.
             ReplicaMismatchError: the local files lack commits that the replica holds.
         """
+        limits = (None, None) if is_patient else (_START_CALL_SECONDS, _START_SECONDS)
         try:
-            self._resume(adopt)
+            with self._timed.limited(*limits):
+                self._resume(adopt)
         except StoreError as error:
             check_local_state(self._database, self._archive.url, error)
             self._note_failure(error)
         except DuckDBException:
             self.release()  # a start that is refused must not keep others from starting
             raise
+        self._renewal.start()  # opening the database may take longer than the lease lasts
 
     def release(self) -> None:
         """Give the lease back, if it is held."""
-        with contextlib.suppress(StoreError, LeaseHeldError):  # it is free again 30 s from now
+        with (
+            contextlib.suppress(StoreError, LeaseHeldError),  # it is free again 30 s from now
+            self._timed.limited(_START_CALL_SECONDS),
+        ):
             self._lease.release()
 
     def _resume(self, adopt: bool) -> None:
@@ -121,8 +138,8 @@ class Replicator:
         finish_plan(self._archive)
         if LocalState.read(self._database) is None and self._archive.is_empty():
             # From its first blob on the replica belongs to this file.
-            LocalState(self._replica_id, "", 0, "", 0, 0).write(self._database)
-        listing = resume(
+            LocalState(self._replica_id, "", 0, "", 0, 0, self._archive.url).write(self._database)
+        found = resume(
             self._shipper,
             self._archive,
             self._database,
@@ -131,6 +148,8 @@ class Replicator:
             adopt=adopt,
         )
         self._is_resumed = True
+        listing = found.listing
+        self.status.notice = found.notice
         self._note_listing(listing.size)
         self.status.generations = len(listing.generations)
         self.status.commits = self._shipper.total_commits
@@ -140,7 +159,6 @@ class Replicator:
 
     def run(self, commands: queue.Queue[dict[str, Any]]) -> None:
         """Ship until told to stop; the last command says for how many seconds it may go on."""
-        self._renewal.start()
         if self._settings.replica.scrub_rate:
             self._scrubber.start()
         wait = 0.0
@@ -203,12 +221,13 @@ class Replicator:
     def _ship_rest(self, seconds: float) -> None:
         self._shipper.may_start_over = False  # the database is closed, or its service is dead
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._last_step = None
-            wait = self._work()
-            if self._last_step is Step.IDLE or self.status.state is ReplicaState.REFUSED:
-                break
-            time.sleep(min(wait, 0.2))
+        with self._timed.limited(total_seconds=seconds):
+            while time.monotonic() < end:
+                self._last_step = None
+                wait = self._work()
+                if self._last_step is Step.IDLE or self.status.state is ReplicaState.REFUSED:
+                    break
+                time.sleep(min(wait, 0.2))
 
     def _leave(self) -> None:
         if self._retention is not None:
@@ -262,23 +281,44 @@ class Replicator:
         generation = self._shipper.generation
         if generation is None:
             return
-        state = LocalState(
-            self._replica_id,
-            hashlib.sha256(generation.headers).hexdigest(),
-            generation.cursor.offset,
-            generation.digest.hexdigest(),
-            self.status.commits,
-            self.status.last_point_us,
+        before = self._local_state or LocalState.read(self._database)
+        if before is None:
+            before = LocalState(self._replica_id, "", 0, "", 0, 0)
+        state = replace(
+            before.moved_to(self._replica_id, self._archive.url),
+            headers_sha256=hashlib.sha256(generation.headers).hexdigest(),
+            log_bytes=generation.cursor.offset,
+            log_sha256=generation.digest.hexdigest(),
+            commits=self.status.commits,
+            time_us=self.status.last_point_us,
+            generation=generation.name,
         )
+        self._write_note(self._with_root(state))
+
+    def _note_seen(self) -> None:
+        """Note which checkpoint the file is at although the store fails: the next start knows it."""
+        before = self._local_state or LocalState.read(self._database)
+        if before is not None and before.knows_place(self._archive.url):
+            self._write_note(self._with_root(before))
+
+    def _with_root(self, state: LocalState) -> LocalState:
+        try:
+            with DatabaseFile(self._database) as file:
+                headers = file.headers()
+                mark = root_mark(file, read_roots(headers)[0])
+        except OSError:
+            return state
+        return replace(state, database_id=database_id(headers), root_mark=mark)
+
+    def _write_note(self, state: LocalState) -> None:
         if state != self._local_state:
-            try:
+            with contextlib.suppress(OSError):  # a full disk: the note is a convenience
                 state.write(self._database)
-            except OSError:
-                return  # a full disk: the note is a convenience
-            self._local_state = state
+                self._local_state = state
 
     def _note_failure(self, error: DuckDBException) -> float:
         self._failures += 1
+        self._note_seen()
         self._note(ReplicaState.FAILING, error)
         return float(
             min(_MAX_BACKOFF_SECONDS, self._settings.replica.interval * 2 ** min(self._failures, 9))
@@ -329,7 +369,12 @@ class Replicator:
                 retention_us=int(replica.retention * 1e6),
                 in_use=in_use,
                 current=current,
-                fragments=[blob for each in listing.fragments for blob in each.blobs()],
+                fragments=[
+                    blob
+                    for each in listing.fragments
+                    if each not in listing.headless()
+                    for blob in each.blobs()
+                ],
             )
             apply_plan(self._archive, plan)
         except DuckDBException as error:

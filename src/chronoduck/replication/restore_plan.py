@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -13,15 +14,43 @@ from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_table import BlockChange
 from chronoduck.replication.failures import ReplicaDamagedError, RestoreTargetError
 from chronoduck.replication.history import GenerationListing, Listing
-from chronoduck.replication.records import Base, Segment, SegmentName
+from chronoduck.replication.records import Base, Segment, SegmentName, generation_number
 from chronoduck.storage import BlobNotFoundError
 
-__all__ = ["RestorePlan", "RestorePoint", "list_points", "plan_restore", "time_text"]
+__all__ = [
+    "PointName",
+    "RestorePlan",
+    "RestorePoint",
+    "list_points",
+    "plan_restore",
+    "time_text",
+]
+
+_CLOCK_SECONDS = 5.0
+"""How far a point's time may be from what the clock said before that is told."""
+_POINT = re.compile(r"([0-9]{8}-[0-9a-f]+)\+([0-9]+)")
 
 
 def time_text(time_us: int) -> str:
     """Return a point's time for people and for ``--to``."""
     return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class PointName:
+    """A point's place in the order that no clock can change: generation, bytes of its log."""
+
+    generation: str
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> PointName | None:
+        """Return what a text such as ``00000012-9f3ac1+512`` names, None when it is no such name."""
+        match = _POINT.fullmatch(text)
+        return match and cls(match[1], int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.generation}+{self.offset}"
 
 
 @dataclass(frozen=True)
@@ -34,6 +63,20 @@ class RestorePoint:
     time_us: int
     commits: int
     """Transactions in it, since the replica began."""
+    clock_us: int = 0
+    """What the clock said when it was shipped, where that is far from ``time_us``."""
+    proof: str = ""
+    """``proven`` or ``replayed``, when that was tried on a copy; else empty."""
+
+    @property
+    def name(self) -> PointName:
+        """Its place in the order, which no clock can change."""
+        return PointName(self.generation, self.offset)
+
+    @property
+    def order(self) -> tuple[int, str, int]:
+        """What sorts points by when they were made, whatever the clock said."""
+        return generation_number(self.generation), self.generation, self.offset
 
 
 @dataclass(frozen=True)
@@ -49,6 +92,8 @@ class RestorePlan:
     log_sha256: str | None
     """Of the log's bytes that the segments hold together; None when there are none."""
     download_bytes: int
+    warnings: tuple[str, ...] = ()
+    """Sentences about what an operator should know of this point."""
 
     @property
     def file_bytes(self) -> int:
@@ -72,41 +117,94 @@ def list_points(
     for generation in listing.generations:
         try:
             base = archive.read_base(generation.name)
-            points.append(_base_point(base))
+            lost = listing.missing_before(generation.name, base.previous)
+            if lost:
+                on_damage(_lost_sentence(lost, archive.url))
+            points.append(_base_point(generation, base))
             for segment, _ in archive.read_segments(generation.chain(), executor):
-                points.append(_segment_point(base, segment))
+                points.append(_segment_point(generation, base, segment))
             _check_gap(archive, generation)
         except (ReplicaDamagedError, BlobNotFoundError) as error:
             on_damage(error.detail)
+    for each in listing.headless():
+        on_damage(_headless_sentence(each, archive.url))
     return points
 
 
-def _base_point(base: Base) -> RestorePoint:
-    return RestorePoint(base.generation, 0, base.time_us, base.commits)
+def _lost_sentence(name: str, url: str) -> str:
+    return f"generation {name} in {url} is missing: its points in time cannot be restored"
 
 
-def _segment_point(base: Base, segment: Segment) -> RestorePoint:
-    return RestorePoint(
-        base.generation, segment.end, segment.time_us, base.commits + segment.commits
+def _headless_sentence(generation: GenerationListing, url: str) -> str:
+    return (
+        f"the base of generation {generation.name} in {url} is missing: its "
+        f"{len(generation.segments)} points in time cannot be restored"
     )
 
 
+def _base_point(generation: GenerationListing, base: Base) -> RestorePoint:
+    return RestorePoint(
+        base.generation,
+        0,
+        base.time_us,
+        base.commits,
+        _far_clock(base.time_us, base.clock_us),
+        _proof(generation, 0),
+    )
+
+
+def _segment_point(generation: GenerationListing, base: Base, segment: Segment) -> RestorePoint:
+    return RestorePoint(
+        base.generation,
+        segment.end,
+        segment.time_us,
+        base.commits + segment.commits,
+        _far_clock(segment.time_us, segment.clock_us),
+        _proof(generation, segment.end),
+    )
+
+
+def _far_clock(time_us: int, clock_us: int) -> int:
+    return clock_us if clock_us and abs(time_us - clock_us) > _CLOCK_SECONDS * 1e6 else 0
+
+
+def _proof(generation: GenerationListing, offset: int) -> str:
+    for level in ("proven", "replayed"):
+        until = generation.proved_until(level)
+        if until is not None and until >= offset:
+            return level
+    return ""
+
+
 def plan_restore(
-    archive: Archive, listing: Listing, executor: Executor, to_us: int | None = None
+    archive: Archive,
+    listing: Listing,
+    executor: Executor,
+    to_us: int | None = None,
+    at: PointName | None = None,
 ) -> RestorePlan:
-    """Return the plan for the newest point, or the newest one not after ``to_us``.
+    """Return the plan for the newest point, the newest one not after ``to_us``, or the one ``at``.
 
     Raises:
-        RestoreTargetError: the replica is empty, or begins later.
-        ReplicaDamagedError: something that the plan needs is missing or damaged.
+        RestoreTargetError: the replica is empty, begins later, or has no such point.
+        ReplicaDamagedError: something that the plan needs is missing or damaged, or was lost between
+            the point found and the time asked for.
     """
-    generation, base, damage = _choose(archive, listing, to_us)
+    if at is not None:
+        generation, base, damage = *_find(archive, listing, at), None
+    else:
+        generation, base, damage = _choose(archive, listing, to_us)
     table, last, names = base.blocks, None, []
+    jumped = False
     try:
         for name, (segment, _) in zip(
             generation.chain(), archive.read_segments(generation.chain(), executor), strict=True
         ):
-            if to_us is not None and segment.time_us > to_us:
+            if to_us is not None:
+                jumped = jumped or bool(_far_clock(segment.time_us, segment.clock_us))
+            if (to_us is not None and segment.time_us > to_us) or (
+                at is not None and segment.end > at.offset
+            ):
                 damage = None  # whatever it is, it comes later
                 break
             table.apply(segment.changes)
@@ -114,13 +212,19 @@ def plan_restore(
             names.append(name)
             last = segment
         else:
-            _check_gap(archive, generation)
+            if at is None:
+                _check_gap(archive, generation)
     except (ReplicaDamagedError, BlobNotFoundError) as error:
         damage = error
-    point = _segment_point(base, last) if last else _base_point(base)
+    point = _segment_point(generation, base, last) if last else _base_point(generation, base)
     # Points are named by the millisecond. Between this one and the time asked for may be lost ones.
     if damage is not None and (to_us is None or to_us // 1000 > point.time_us // 1000):
         raise damage
+    if at is not None and point.offset != at.offset:
+        raise RestoreTargetError(
+            f"there is no point {at} in {archive.url}",
+            hint="chronoduck restore --list shows the points.",
+        )
     packs = {name: tuple(changes) for name, changes in table.blocks_by_pack().items()}
     missing = sorted(set(packs) - set(listing.packs))
     if missing:
@@ -136,13 +240,38 @@ def plan_restore(
         segments=tuple(names),
         log_sha256=last.log_sha256 if last else None,
         download_bytes=generation.size + sum(listing.packs[pack] for pack in packs),
+        warnings=_warnings(point, is_by_time=to_us is not None, jumped=jumped),
     )
+
+
+def _warnings(point: RestorePoint, *, is_by_time: bool, jumped: bool) -> tuple[str, ...]:
+    found = []
+    if is_by_time and (jumped or point.clock_us):
+        clock = f" (the clock then said {time_text(point.clock_us)})" if point.clock_us else ""
+        found.append(
+            f"the clock was set while points around this time were made{clock}: look at "
+            f"`chronoduck restore --list` and name the point, as in --to {point.name}"
+        )
+    if point.offset and point.proof != "proven":
+        tried = "was replayed" if point.proof else "was not replayed"
+        found.append(f"the WAL up to this point {tried} on a copy before, but not proven")
+    return tuple(found)
 
 
 def _check_gap(archive: Archive, generation: GenerationListing) -> None:
     beyond = generation.after_gap()
     if beyond is not None:
         raise ReplicaDamagedError(f"a segment before {beyond.blob} in {archive.url} is missing")
+
+
+def _find(archive: Archive, listing: Listing, at: PointName) -> tuple[GenerationListing, Base]:
+    generation = listing.find(at.generation)
+    if generation is None:
+        raise RestoreTargetError(
+            f"there is no generation {at.generation} in {archive.url}",
+            hint="chronoduck restore --list shows the points.",
+        )
+    return generation, archive.read_base(generation.name)
 
 
 def _choose(
@@ -156,7 +285,12 @@ def _choose(
         )
     damage: DuckDBException | None = None
     begins = ""
+    headless = listing.headless()
     for generation in reversed(listing.generations):
+        while headless and headless[-1].number >= generation.number:
+            # Its points come after this generation's; what time they had, only its base knew.
+            lost = headless.pop()
+            damage = damage or ReplicaDamagedError(_headless_sentence(lost, archive.url))
         try:
             base = archive.read_base(generation.name)
         except (ReplicaDamagedError, BlobNotFoundError) as error:
@@ -167,6 +301,9 @@ def _choose(
         if to_us is None or base.time_us <= to_us:
             return generation, base, damage
         damage, begins = None, time_text(base.time_us)
+        before = listing.missing_before(generation.name, base.previous)
+        if before:
+            damage = ReplicaDamagedError(_lost_sentence(before, archive.url))
     if damage is not None:
         raise damage
     raise RestoreTargetError(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.history import GenerationListing, Listing
-from chronoduck.replication.records import PLAN_NAME, pack_generation
+from chronoduck.replication.records import PLAN_NAME, generation_number, pack_generation
+from chronoduck.replication.removals import NumberRanges, Removals
 
 __all__ = [
     "GenerationFacts",
@@ -44,6 +45,8 @@ class PrunePlan:
     names: tuple[str, ...]
     generations: int
     """How many generations go."""
+    before: int = 0
+    """No generation with a smaller number is left."""
 
 
 def plan_pruning(
@@ -71,7 +74,8 @@ def plan_pruning(
     names += [blob for each in gone for blob in each.blobs[1:]]
     names += fragments
     names += sorted(name for name in set(packs) - needed if pack_generation(name) < current)
-    return PrunePlan(tuple(names), len(gone))
+    kept_numbers = [generation_number(name) for name in keep]
+    return PrunePlan(tuple(names), len(gone), min(kept_numbers, default=0))
 
 
 def _kept(generations: Sequence[GenerationFacts], detail_us: int, retention_us: int) -> set[str]:
@@ -115,17 +119,25 @@ def _facts(archive: Archive, generation: GenerationListing, executor: Executor) 
 
 
 def apply_plan(archive: Archive, plan: PrunePlan) -> None:
-    """Write the plan down, then delete. Broken off, ``finish_plan`` goes on."""
+    """Write the plan down, record what goes, then delete. Broken off, ``finish_plan`` continues."""
     if plan.names:
-        archive.write_note(PLAN_NAME, {"kind": "retention-plan", "names": list(plan.names)})
-        _delete(archive, plan.names)
+        note = {"kind": "retention-plan", "names": list(plan.names), "before": plan.before}
+        archive.write_note(PLAN_NAME, note)
+        _carry_out(archive, plan.names, plan.before)
 
 
 def finish_plan(archive: Archive) -> None:
     """Do what is left of a plan: names are never used again, so that doing it twice is harmless."""
     plan = archive.read_note(PLAN_NAME)
     if plan is not None:
-        _delete(archive, plan["names"])
+        _carry_out(archive, plan["names"], plan.get("before", 0))
+
+
+def _carry_out(archive: Archive, names: Sequence[str], before: int) -> None:
+    parts = [name.split("/") for name in names if name.endswith("/base")]
+    gone = NumberRanges.of(generation_number(part[1]) for part in parts)
+    archive.note_removals(Removals(retention=gone.union([(0, before - 1)] if before else [])))
+    _delete(archive, names)
 
 
 def _delete(archive: Archive, names: Sequence[str]) -> None:

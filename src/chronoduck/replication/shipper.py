@@ -46,6 +46,16 @@ class Generation:
     cursor: WalCursor
     digest: hashlib._Hash
     """Of the log up to the cursor."""
+    unsure: _Unsure | None = None
+    """A segment that the store may hold already: it is written again, byte for byte the same."""
+
+
+@dataclass(frozen=True)
+class _Unsure:
+    segment: Segment
+    piece: bytes
+    cursor: WalCursor
+    digest: hashlib._Hash
 
 
 class Shipper:
@@ -71,7 +81,10 @@ class Shipper:
         self._log = LogReader(wal_path(database))
         self._file: DatabaseFile | None = None
         self.number = 0
-        """Of the newest generation, begun or complete."""
+        """Of the newest generation that is complete."""
+        self.previous = ""
+        """Its name."""
+        self._unsure_base: Base | None = None
         self._stalled = 0
         self.may_start_over = True
         """Whether the log may lose what was shipped: DuckDB takes a commit back whose sync failed."""
@@ -88,19 +101,28 @@ class Shipper:
 
     def go_on(self, generation: Generation, table: BlockTable, last_point_us: int) -> None:
         """Continue a generation whose log was compared with the local one."""
-        self.follow(table, generation_number(generation.name), last_point_us, 0)
+        self.follow(table, generation.name, last_point_us, 0)
         self.total_commits = generation.commits_before + generation.cursor.commits
         self.generation = generation
         self._log.open()
 
     def follow(
-        self, table: BlockTable, last_number: int, last_point_us: int, total_commits: int
+        self, table: BlockTable, previous: str, last_point_us: int, total_commits: int
     ) -> None:
         """Begin a new generation next, with what the replica holds already."""
         self.blocks.table = table
-        self.number = last_number
-        self.last_point_us = last_point_us
-        self.total_commits = total_commits
+        self.remember(previous, last_point_us, total_commits)
+
+    def remember(self, generation: str, last_point_us: int, total_commits: int) -> None:
+        """Take note of what was shipped before, also when the store has lost it since.
+
+        Numbers and times never go back: the next generation then names one that is not there.
+        """
+        number = generation_number(generation) if generation else 0
+        if number > self.number or not self.previous:
+            self.number, self.previous = number, generation
+        self.last_point_us = max(self.last_point_us, last_point_us)
+        self.total_commits = max(self.total_commits, total_commits)
 
     def name_packs(self, generation: str, first: int) -> None:
         """Count packs of a generation that goes on from ``first``."""
@@ -117,8 +139,17 @@ class Shipper:
         """Forget what the replica holds: it is to be compared anew."""
         self.close()
         self.generation = None
+        self._unsure_base = None
         self._stalled = 0
         self.blocks.reset()
+
+    def begin_again(self) -> None:
+        """Begin a new generation next, whose blocks are all where its table says."""
+        self.generation = None
+        self._unsure_base = None
+        self._stalled = 0
+        self._log.close()
+        self.blocks.reset_scan()
 
     # --- a step -------------------------------------------------------------------------------
 
@@ -133,6 +164,7 @@ class Shipper:
         file = self._current_file()
         if file is None:
             return Step.BUSY
+        self._settle()
         headers = file.headers()
         generation = self.generation
         if generation is not None and generation.headers != headers:
@@ -146,6 +178,14 @@ class Shipper:
         if not self._log.is_current() and not self._hold_log(generation):
             return Step.BUSY
         return self._ship_log(file, generation)
+
+    def _settle(self) -> None:
+        """Write again what the store may hold or not: nothing else may take its name or number."""
+        if self._unsure_base is not None:
+            self._write_base(self._unsure_base)
+        generation = self.generation
+        if generation is not None and generation.unsure is not None:
+            self._write_unsure(generation, generation.unsure)
 
     def _current_file(self) -> DatabaseFile | None:
         if self._file is not None and not self._file.is_current():
@@ -184,9 +224,7 @@ class Shipper:
                 f"{wal_path(self._database)} was changed after the service died; it is not shipped",
                 hint="Run `chronoduck recover`, which restores what was shipped before.",
             )
-        self._log.close()
-        self.generation = None
-        self._stalled = 0
+        self.begin_again()
 
     # --- a new generation ---------------------------------------------------------------------
 
@@ -202,8 +240,7 @@ class Shipper:
             if log.checkpoint == root:
                 self._log.close()
                 return Step.BUSY  # the checkpoint has yet to delete its log
-        self.number += 1
-        name = new_generation(self.number)
+        name = new_generation(self.number + 1)
         self.blocks.name_packs(name, 0)
         written_us = file.stat().st_mtime_ns // 1000
         self.blocks.ship_changes(file)
@@ -211,20 +248,28 @@ class Shipper:
             return (
                 Step.BUSY
             )  # the next checkpoint came first; what was shipped is not shipped again
-        base = Base(
+        time_us = self._next_time(written_us)
+        self._unsure_base = Base(
             name,
-            self._next_time(written_us),
+            time_us,
             self.total_commits,
             headers,
             self.blocks.table.copy(),
+            self.previous,
+            written_us if written_us != time_us else 0,
         )
-        self.shipped_bytes += self._archive.write_base(base)
         self.blocks.pending.clear()
+        self._write_base(self._unsure_base)
+        return Step.SHIPPED
+
+    def _write_base(self, base: Base) -> None:
+        self.shipped_bytes += self._archive.write_base(base)
+        self._unsure_base = None
+        self.number, self.previous = generation_number(base.generation), base.generation
         self.last_point_us = base.time_us
         self.generation = Generation(
-            name, headers, self.total_commits, WalCursor(), hashlib.sha256()
+            base.generation, base.headers, base.commits, WalCursor(), hashlib.sha256()
         )
-        return Step.SHIPPED
 
     def _next_time(self, time_us: int) -> int:
         return max(time_us, self.last_point_us + 1)
@@ -255,7 +300,6 @@ class Shipper:
         self._stalled = 0
         changes = tuple(self.blocks.pending.values())
         self._write_segment(generation, data, cursor, observed_us, changes)
-        self.blocks.pending.clear()
         return Step.SHIPPED if cursor.offset < size else Step.IDLE
 
     def _read_commits(self, generation: Generation, size: int) -> tuple[bytes, WalCursor]:
@@ -294,20 +338,29 @@ class Shipper:
         piece = data[: cursor.offset - start]
         digest = generation.digest.copy()
         digest.update(piece)
+        time_us = self._next_time(observed_us)
         segment = Segment(
             generation.name,
             start,
             cursor.offset,
-            self._next_time(observed_us),
+            time_us,
             cursor.commits,
             digest.hexdigest(),
             changes,
             len(self.blocks.table),
+            observed_us if observed_us != time_us else 0,
         )
-        self.shipped_bytes += self._archive.write_segment(segment, piece)
-        generation.cursor, generation.digest = cursor, digest
+        generation.unsure = _Unsure(segment, piece, cursor, digest)
+        self.blocks.forget_pending(changes)
+        self._write_unsure(generation, generation.unsure)
+
+    def _write_unsure(self, generation: Generation, unsure: _Unsure) -> None:
+        segment = unsure.segment
+        self.shipped_bytes += self._archive.write_segment(segment, unsure.piece)
+        generation.unsure = None
+        generation.cursor, generation.digest = unsure.cursor, unsure.digest
         self.last_point_us = segment.time_us
-        self.total_commits = generation.commits_before + cursor.commits
+        self.total_commits = generation.commits_before + unsure.cursor.commits
 
     @property
     def unshipped_bytes(self) -> int:

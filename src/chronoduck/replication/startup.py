@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 
-from chronoduck.engine.disk_format import DatabaseFile, WalCursor, read_header
+from chronoduck.engine.disk_format import (
+    DatabaseFile,
+    WalCursor,
+    database_id,
+    read_header,
+    read_wal,
+)
 from chronoduck.engine.replacing import wal_path
+from chronoduck.engine.version_note import is_of_another_engine
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_table import BlockTable
 from chronoduck.replication.failures import ReplicaDamagedError, ReplicaMismatchError
 from chronoduck.replication.history import GenerationListing, Listing
+from chronoduck.replication.lineage import Relation, ReplicaSide, relate
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.log_reader import LogReader
 from chronoduck.replication.records import Base, Segment
@@ -20,12 +29,27 @@ from chronoduck.replication.restore_plan import time_text
 from chronoduck.replication.shipper import Generation, Shipper
 from chronoduck.storage import BlobNotFoundError
 
-__all__ = ["check_local_state", "resume"]
+__all__ = ["Comparison", "check_local_state", "resume"]
 
-_RESTORE = (
-    "Run `chronoduck recover`: it sets the files aside and restores what the replica holds. "
-    "To go on with the files as they are: `chronoduck replication adopt`."
+_RECOVER = (
+    "Run `chronoduck recover`: it sets the files aside and restores what the replica holds, with the "
+    "transactions that only the local WAL holds. To continue with the files as they are: `chronoduck "
+    "replication adopt`; the replica's points stay."
 )
+_UNDECIDED = (
+    "Look at both: `chronoduck restore --output OTHER.db` writes the replica's state into another file. "
+    "To continue with the local file, run `chronoduck replication adopt`; the replica's points stay. If "
+    "it is the replica of another database, set another DUCKDB_REPLICA_URL."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison of files and replica came to, when they may be used together."""
+
+    listing: Listing
+    notice: str = ""
+    """What an operator should hear of it; empty when they agree."""
 
 
 def resume(
@@ -36,50 +60,114 @@ def resume(
     *,
     replica_id: str = "",
     adopt: bool = False,
-) -> Listing:
-    """Compare the local files with the replica and have the shipper go on from there.
+) -> Comparison:
+    """Compare the local files with the replica and have the shipper continue from there.
 
     ``adopt``: take the local files for right, whatever the replica holds; its points stay.
-    ``replica_id``: refuse a file that was never seen with this replica. When the newest generation is
-    damaged, the next one holds everything. Returns the replica's listing.
+    ``replica_id``: refuse a file that was never seen with this replica. Where the file is newer, or
+    the newest generation is damaged, or packs are missing, a new generation is begun.
+    Another version of DuckDB begins a generation, too: each is written by one engine.
 
     Raises:
-        ReplicaMismatchError: commits that the replica holds are not in the local files.
+        ReplicaMismatchError: commits that the replica holds are not, or may not be, in the files.
         StoreError: the replica cannot be asked.
     """
     listing = archive.listing()
+    note = LocalState.read(database)
+    if note is not None and note.replica_id == replica_id:
+        shipper.remember(note.generation, note.time_us, note.commits)
+    for each in listing.headless():
+        shipper.remember(each.name, 0, 0)
     if not listing.generations:
-        return listing
+        return Comparison(listing)
     newest = listing.generations[-1]
     try:
         base, table, last = _read_newest(archive, newest, executor)
     except (ReplicaDamagedError, BlobNotFoundError) as error:
-        _begin_after_damage(shipper, database, newest.number, replica_id, adopt, error, archive.url)
-        return listing
-    table.forget_packs(pack for pack in table.blocks_by_pack() if pack not in listing.packs)
+        _begin_after_damage(shipper, database, newest.name, replica_id, adopt, error, archive.url)
+        return Comparison(listing, f"{error.detail}; a new generation holds everything again")
+    lost = [pack for pack in table.blocks_by_pack() if pack not in listing.packs]
+    table.forget_packs(lost)
     point_us = last.time_us if last else base.time_us
     commits = base.commits + (last.commits if last else 0)
-    shipper.follow(table, newest.number, point_us, commits)
+    shipper.follow(table, newest.name, point_us, commits)
     if not database.exists():
         if adopt:
-            return listing
+            return Comparison(listing)
         raise ReplicaMismatchError(
             f"{database} is not there, but the replica in {archive.url} holds its "
             f"{commits:,} transactions up to {time_text(point_us)}",
-            hint=_RESTORE,
+            hint=_RECOVER,
         )
+    side = ReplicaSide(replica_id, newest.name, base.headers, table)
     with DatabaseFile(database) as file:
-        headers = file.headers()
-    if headers == base.headers:
-        local = _compare_log(database, base, last)
-        if local is not None:
-            shipper.go_on(local, table, point_us)
-            shipper.name_packs(newest.name, _next_pack(newest, listing.packs))
-        elif not adopt:
-            raise ReplicaMismatchError(_log_sentence(database, last, archive.url), hint=_RESTORE)
-    elif not adopt:
-        _check_lineage(database, headers, base, replica_id, (archive.url, time_text(point_us)))
-    return listing
+        if file.headers() != base.headers or not (lost or side.has_root_of(file)):
+            relation = relate(file, side, note)
+            if relation is not Relation.DESCENDANT and not adopt:
+                raise _mismatch(relation, _both_sides(file, base, commits, point_us, archive.url))
+            return Comparison(listing, _lost_notice(shipper, newest, archive.url))
+    local = _compare_log(database, base, last)
+    if local is None and not adopt:
+        raise ReplicaMismatchError(_log_sentence(database, last, archive.url), hint=_RECOVER)
+    if lost:
+        return Comparison(
+            listing,
+            f"{len(lost)} packs are missing in {archive.url}, the first {lost[0]}; a new generation "
+            "holds their blocks again",
+        )
+    if local is not None and (last is not None or not is_of_another_engine(database)):
+        shipper.go_on(local, table, point_us)
+        shipper.name_packs(newest.name, _next_pack(newest, listing.packs))
+    return Comparison(listing)
+
+
+def _lost_notice(shipper: Shipper, newest: GenerationListing, url: str) -> str:
+    """Say that the store went back in time, when this machine has shipped more than it holds."""
+    if shipper.previous == newest.name:
+        return ""
+    return (
+        f"{url} has lost what was shipped after generation {newest.name}: the points in time between "
+        "are gone; a new generation holds everything again"
+    )
+
+
+def _both_sides(file: DatabaseFile, base: Base, commits: int, point_us: int, url: str) -> str:
+    """Say what the file and the replica hold, as far as their headers and WAL tell."""
+    headers = file.headers()
+    ours, theirs = read_header(headers).iteration, read_header(base.headers).iteration
+    log = wal_path(file.path)
+    wal = log.read_bytes() if log.exists() else b""
+    waiting = read_wal(wal, WalCursor()).commits
+    changed_us = file.stat().st_mtime_ns // 1000
+    if log.exists():
+        changed_us = max(changed_us, log.stat().st_mtime_ns // 1000)
+    return (
+        f"{file.path} ({_identity(headers)}{ours:,} checkpoints, {waiting:,} transactions in its WAL, "
+        f"written last at {time_text(changed_us)}) and the replica in {url} ({_identity(base.headers)}"
+        f"{theirs:,} checkpoints, {commits:,} transactions up to {time_text(point_us)})"
+    )
+
+
+def _identity(headers: bytes) -> str:
+    identifier = database_id(headers)
+    return f"database {identifier[:8]}, " if identifier else ""
+
+
+def _mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
+    if relation is Relation.FOREIGN:
+        return ReplicaMismatchError(
+            f"{facts} are not the same database, or this file was never seen with the replica",
+            hint=_UNDECIDED,
+        )
+    if relation is Relation.OLDER:
+        return ReplicaMismatchError(
+            f"the file is older than the replica: {facts}. The replica holds transactions that the "
+            "file lacks",
+            hint=_RECOVER,
+        )
+    return ReplicaMismatchError(
+        f"{facts} do not agree: each may hold transactions that the other lacks", hint=_UNDECIDED
+    )
 
 
 def _read_newest(
@@ -99,7 +187,7 @@ def _read_newest(
 def _begin_after_damage(
     shipper: Shipper,
     database: Path,
-    last_number: int,
+    newest: str,
     replica_id: str,
     adopt: bool,
     damage: DuckDBException,
@@ -113,34 +201,13 @@ def _begin_after_damage(
     """
     state = LocalState.read(database)
     if not adopt:
-        if not database.exists() or state is None or state.replica_id != replica_id:
-            raise ReplicaDamagedError(damage.detail, hint=_RESTORE) from damage
+        if not database.exists():
+            raise ReplicaDamagedError(damage.detail, hint=_RECOVER) from damage
+        if state is None or state.replica_id != replica_id:
+            raise ReplicaDamagedError(damage.detail, hint=_UNDECIDED) from damage
         check_local_state(database, url, damage)
     point_us, commits = (state.time_us, state.commits) if state is not None else (0, 0)
-    shipper.follow(BlockTable(), last_number, point_us, commits)
-
-
-def _check_lineage(
-    database: Path, headers: bytes, base: Base, replica_id: str, replica: tuple[str, str]
-) -> None:
-    """Refuse a file that the replica's newest state cannot have come before."""
-    url, until = replica
-    state = LocalState.read(database)
-    if replica_id and (state is None or state.replica_id != replica_id):
-        raise ReplicaMismatchError(
-            f"{database} was never seen with the replica in {url}, which holds transactions of a "
-            f"database up to {until}",
-            hint=_RESTORE,
-        )
-    if state is not None and state.headers_sha256 == hashlib.sha256(headers).hexdigest():
-        return  # it was restored from there, perhaps to an earlier point
-    ours, theirs = read_header(headers).iteration, read_header(base.headers).iteration
-    if ours <= theirs:
-        raise ReplicaMismatchError(
-            f"{database} is older than the replica in {url}: the file has seen {ours} checkpoints, "
-            f"the replica {theirs}, and transactions up to {until}",
-            hint=_RESTORE,
-        )
+    shipper.follow(BlockTable(), newest, point_us, commits)
 
 
 def _compare_log(database: Path, base: Base, last: Segment | None) -> Generation | None:
@@ -166,15 +233,20 @@ def _compare_log(database: Path, base: Base, last: Segment | None) -> Generation
 def _log_sentence(database: Path, last: Segment | None, url: str) -> str:
     assert last is not None  # noqa: S101 - without a segment there is nothing to disagree about
     log = wal_path(database)
-    size = log.stat().st_size if log.exists() else 0
-    what = (
-        f"has {size:,} bytes, of which the replica holds {last.end:,}"
-        if size < last.end
-        else "is not the one that was shipped: bytes of it have changed"
+    data = log.read_bytes() if log.exists() else b""
+    ours = read_wal(data, WalCursor()).commits
+    if len(data) < last.end:
+        what = f"has {len(data):,} bytes, of which the replica holds {last.end:,}"
+    else:
+        what = "is not the one that was shipped: bytes of it have changed"
+    newer = (
+        f"The replica is newer: it holds {last.commits - ours:,} transactions that the file lacks"
+        if ours < last.commits
+        else "Each side may hold transactions that the other lacks"
     )
     return (
         f"the log {log} {what}; opening it could silently drop some of its {last.commits:,} "
-        f"transactions, which the replica in {url} holds up to {time_text(last.time_us)}"
+        f"transactions, which the replica in {url} holds up to {time_text(last.time_us)}. {newer}"
     )
 
 
@@ -215,5 +287,5 @@ def check_local_state(database: Path, url: str, reason: Exception) -> None:
     raise ReplicaMismatchError(
         f"the log {wal_path(database)} is not the one that was shipped to {url} up to "
         f"{time_text(state.time_us)}; opening it could silently drop transactions",
-        hint=_RESTORE,
+        hint=_RECOVER,
     )

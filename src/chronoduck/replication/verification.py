@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import ReplicaDamagedError
-from chronoduck.replication.history import GenerationListing
+from chronoduck.replication.history import GenerationListing, Listing
+from chronoduck.replication.records import generation_number
 from chronoduck.storage import BlobNotFoundError
 
 __all__ = ["ReplicaVerification", "check_pack", "verify_replica"]
@@ -55,6 +56,8 @@ def verify_replica(
     pairs = list(zip(listing.generations, followed, strict=True))
     for (generation, found), (following, next_) in pairwise(pairs):
         found.failure = found.failure or _missing_end(generation, found, following, next_)
+    missing_generations = _missing_generations(listing, pairs)
+    damages |= missing_generations
     for generation, found in pairs:
         missing = [pack for pack in sorted(found.packs) if pack not in listing.packs]
         if found.failure:
@@ -67,10 +70,15 @@ def verify_replica(
     if damages:  # a blob that retention has deleted since was not needed any more
         now = archive.listing()
         names = set(now.packs) | {each.name for each in now.generations}
+        deleted = {
+            name
+            for name in missing_generations
+            if generation_number(name) in now.removals.retention
+        }
         damages = {
             name: text
             for name, text in damages.items()
-            if name in names or name not in listing.packs
+            if name in names or (name not in listing.packs and name not in deleted)
         }
         damaged_generations = [name for name in damaged_generations if name in names]
     return ReplicaVerification(
@@ -117,6 +125,7 @@ class _Followed:
     """What it needs, as far as it could be read."""
     first_commits: int = 0
     last_commits: int = 0
+    previous: str | None = None
     failure: str = ""
 
 
@@ -126,6 +135,7 @@ def _follow(archive: Archive, generation: GenerationListing, executor: Executor)
     try:
         base = archive.read_base(generation.name)
         found.packs |= set(base.blocks.blocks_by_pack())
+        found.previous = base.previous
         found.first_commits = found.last_commits = base.commits
         for segment, log in archive.read_segments(generation.chain(), executor):
             digest.update(log)
@@ -143,6 +153,27 @@ def _follow(archive: Archive, generation: GenerationListing, executor: Executor)
     return found
 
 
+def _missing_generations(
+    listing: Listing, pairs: Sequence[tuple[GenerationListing, _Followed]]
+) -> dict[str, str]:
+    """Return what is wrong with generations of which the base is not there, by name.
+
+    A loss that an operator has taken note of is no news.
+    """
+    missing = {
+        each.name: f"generation {each.name} has no base: its {len(each.segments)} points in time "
+        "cannot be restored"
+        for each in listing.headless()
+    }
+    for generation, found in pairs:
+        name = listing.missing_before(generation.name, found.previous)
+        if name and not listing.removals.explains(generation_number(name)):
+            missing.setdefault(
+                name, f"generation {name} is missing; {generation.name} continued it"
+            )
+    return missing
+
+
 def _missing_end(
     generation: GenerationListing, found: _Followed, following: GenerationListing, next_: _Followed
 ) -> str:
@@ -151,6 +182,11 @@ def _missing_end(
     Only of neighbours, for retention deletes whole generations.
     """
     lost = next_.first_commits - found.last_commits
-    if found.failure or next_.failure or lost <= 0 or following.number != generation.number + 1:
+    follows = (
+        following.number == generation.number + 1
+        if next_.previous is None
+        else next_.previous == generation.name
+    )
+    if found.failure or next_.failure or lost <= 0 or not follows:
         return ""
     return f"the last segments of generation {generation.name} are missing, {lost:,} transactions"

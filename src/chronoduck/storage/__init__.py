@@ -17,6 +17,7 @@ from chronoduck.storage.failing import FailingBlobStore
 from chronoduck.storage.files import FileStore, open_files
 from chronoduck.storage.memory import MemoryBlobStore
 from chronoduck.storage.opening import open_store, s3_store
+from chronoduck.storage.timed import TimedBlobStore
 from chronoduck.storage.web import FetchError, fetch, shown_url
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "FileStore",
     "MemoryBlobStore",
     "StoreError",
+    "TimedBlobStore",
     "VersionedBlob",
     "check_name",
     "fetch",

@@ -16,7 +16,7 @@ from chronoduck.backup.take import COPYING, take_backup
 from chronoduck.backup.verification import verify_backup
 from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.disk_format import headers_sha256
-from chronoduck.engine.inspection import inspect_database
+from chronoduck.engine.inspection import inspect_database, refuse_damaged_indexes
 from chronoduck.engine.replacing import wal_path
 from chronoduck.replication.drill import run_drill
 from chronoduck.replication.opening import open_archive
@@ -71,10 +71,13 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
             fold_log=True,
             on_progress=lambda done, total: show("verifying", done, total),
         )
+        refuse_damaged_indexes(settings.database_path, found)
     return {"tables": len(found.tables), "rows": found.rows}
 
 
-def _compact(settings: Settings, show: Progress) -> dict[str, Any]:
+def _compact(
+    settings: Settings, show: Progress, *, storage_version: str | None = None
+) -> dict[str, Any]:
     """Write the live database into a new file beside it; nothing is written to it meanwhile."""
     database = settings.database_path
     new = database.with_name(f".{database.name}.compacted")
@@ -83,7 +86,12 @@ def _compact(settings: Settings, show: Progress) -> dict[str, Any]:
     try:
         copy_database(database, copy, lambda done, total: show(COPYING, done, total))
         headers = headers_sha256(copy)
-        rows = compact_file(copy, new, lambda done, total: show("compacting", done, total))
+        rows = compact_file(
+            copy,
+            new,
+            lambda done, total: show("compacting", done, total),
+            storage_version=storage_version,
+        )
     except BaseException:
         _remove(new)
         raise

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -92,3 +93,62 @@ async def test_a_database_that_cannot_be_opened_leaves_the_replica_too(
     await link.prepare()
     await link.stop(0.0)
     Lease(open_archive(settings).store, tmp_path / "other.db").acquire()
+
+
+async def test_a_replicator_whose_successor_dies_while_it_starts_is_started_again(
+    link: ReplicatorLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    create = asyncio.create_subprocess_exec
+
+    async def create_dying(*args: str, **kwargs: Any) -> asyncio.subprocess.Process:
+        process = await create(*args, **kwargs)
+        if len(killed) < 2:  # the OOM killer takes it before it has said a word
+            killed.append(process.pid)
+            process.kill()
+            await process.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", create_dying)
+    kill(link)
+    async with asyncio.timeout(30):
+        while len(killed) < 2 or link.status.state != ReplicaState.FOLLOWING:
+            await asyncio.sleep(0.01)
+    assert link.pid not in killed
+
+
+@pytest.mark.parametrize("error", [OSError("no more processes"), RuntimeError("a bug")])
+async def test_any_error_of_the_supervision_is_one_failed_attempt(
+    link: ReplicatorLink, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    create = asyncio.create_subprocess_exec
+    failures = 0
+
+    async def create_once(*args: str, **kwargs: Any) -> asyncio.subprocess.Process:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise error
+        return await create(*args, **kwargs)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", create_once)
+    kill(link)
+    async with asyncio.timeout(30):
+        while failures < 2 or link.status.state != ReplicaState.FOLLOWING:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_message_that_makes_no_sense_is_no_end(link: ReplicatorLink) -> None:
+    first = link.pid
+    receive = link._receive
+
+    async def receive_nonsense() -> dict[str, Any] | None:
+        await receive()
+        link._receive = receive  # type: ignore[method-assign]
+        return {"kind": "status", "status": {"unknown": 1}}
+
+    link._receive = receive_nonsense  # type: ignore[method-assign]
+    link.ship()
+    async with asyncio.timeout(30):
+        while link.pid == first or link.status.state != ReplicaState.FOLLOWING:
+            await asyncio.sleep(0.01)

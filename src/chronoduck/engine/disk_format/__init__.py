@@ -10,11 +10,20 @@ from chronoduck.engine.disk_format.database_file import (
     HEADER_BYTES,
     DatabaseFile,
     DatabaseHeader,
+    database_id,
     headers_sha256,
     is_block_intact,
     read_header,
+    read_roots,
+    root_block,
 )
-from chronoduck.engine.disk_format.wal_file import WalCursor, WalDamage, find_damage, read_wal
+from chronoduck.engine.disk_format.wal_file import (
+    WalCursor,
+    WalDamage,
+    find_damage,
+    read_wal,
+    version_end,
+)
 
 __all__ = [
     "BLOCK_BYTES",
@@ -24,9 +33,13 @@ __all__ = [
     "WalCursor",
     "WalDamage",
     "checksum",
+    "database_id",
     "find_damage",
     "headers_sha256",
     "is_block_intact",
     "read_header",
+    "read_roots",
     "read_wal",
+    "root_block",
+    "version_end",
 ]

@@ -19,9 +19,12 @@ __all__ = [
     "HEADER_BYTES",
     "DatabaseFile",
     "DatabaseHeader",
+    "database_id",
     "headers_sha256",
     "is_block_intact",
     "read_header",
+    "read_roots",
+    "root_block",
 ]
 
 HEADER_BYTES = 3 * 4096
@@ -29,7 +32,11 @@ BLOCK_BYTES = 262_144
 _CHECKSUM_BYTES = 8
 _MAGIC = b"DUCK"
 _ENCRYPTED_FLAG = 1
-_FIELDS = struct.Struct("<QQQQQQ")
+_FIELDS = struct.Struct("<QQQQQQQ")
+_NOWHERE = (1 << 64) - 1
+_BLOCK_MASK = (1 << 56) - 1
+"""A pointer to metadata has the place inside the block in its highest byte."""
+_ID_BYTES = slice(124, 140)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,9 @@ class DatabaseHeader:
     free_list: int
     block_count: int
     block_bytes: int
+    vector_size: int = 2048
+    serialization: int = 0
+    """Grows with the storage version: 1 is v1.0.0, 7 is v1.5.0, 69 is v2.0.0."""
 
 
 def read_header(data: bytes) -> DatabaseHeader:
@@ -58,9 +68,7 @@ def read_header(data: bytes) -> DatabaseHeader:
     if int.from_bytes(main[20:28], "little") & _ENCRYPTED_FLAG:
         raise DatabaseFormatError("encrypted database files are not supported")
     intact = [
-        DatabaseHeader(*_FIELDS.unpack_from(root, 8)[:5])
-        for root in roots
-        if _is_header_intact(root)
+        DatabaseHeader(*_FIELDS.unpack_from(root, 8)) for root in roots if _is_header_intact(root)
     ]
     # DuckDB opens a file with one bad root by the other one, and loses a checkpoint: refuse that.
     if len(intact) < 2:
@@ -71,6 +79,28 @@ def read_header(data: bytes) -> DatabaseHeader:
             f"the database has blocks of {newest.block_bytes} bytes; only {BLOCK_BYTES} are supported"
         )
     return newest
+
+
+def database_id(headers: bytes) -> str:
+    """Return DuckDB's identifier of the database as hex; empty before storage version v1.4.0.
+
+    It is drawn when the file is created and never changes; a compacted copy has another one.
+    """
+    identifier = headers[_ID_BYTES]
+    return identifier.hex() if any(identifier) else ""
+
+
+def root_block(root: bytes) -> int | None:
+    """Return the number of the block in which a root header's catalog begins; None: there is none."""
+    pointer = int.from_bytes(root[16:24], "little")
+    return None if pointer == _NOWHERE else pointer & _BLOCK_MASK
+
+
+def read_roots(headers: bytes) -> tuple[bytes, bytes]:
+    """Return the root header in use and the one of the checkpoint before it."""
+    first, second = headers[4096:8192], headers[8192:HEADER_BYTES]
+    iterations = [int.from_bytes(root[8:16], "little") for root in (first, second)]
+    return (first, second) if iterations[0] >= iterations[1] else (second, first)
 
 
 def _is_header_intact(header: bytes) -> bool:
@@ -137,6 +167,11 @@ class DatabaseFile:
         descriptor, pread = self._descriptor, os.pread
         for offset in range(HEADER_BYTES, HEADER_BYTES + count * BLOCK_BYTES, BLOCK_BYTES):
             yield int.from_bytes(pread(descriptor, _CHECKSUM_BYTES, offset), "little")
+
+    def checksum(self, number: int) -> int:
+        """Return the stored checksum of a block, 0 behind the file's end."""
+        offset = HEADER_BYTES + number * BLOCK_BYTES
+        return int.from_bytes(os.pread(self._descriptor, _CHECKSUM_BYTES, offset), "little")
 
     def block(self, number: int) -> bytes:
         """Return a block as it is now; it may be in the middle of being written."""

@@ -104,7 +104,8 @@ class _Lane:
     def run(self, part: pa.Table) -> pa.Table:
         self._feed.part = part
         rows = max(1, part.num_rows)
-        return self._cursor.execute("EXECUTE encode").to_arrow_reader(rows).read_all()
+        answer: pa.RecordBatchReader = self._cursor.execute("EXECUTE encode").to_arrow_reader(rows)
+        return answer.read_all()
 
 
 class BatchQuery:
