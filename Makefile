@@ -74,6 +74,10 @@ bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; write
 bench-durability: $(VENV)/bench.stamp ## measure replica, restore and loss; an hour; writes benchmarks/DURABILITY.md
 	$(BIN)/python -m benchmarks.durability $(ARGS)
 
+.PHONY: bench-durability-cost
+bench-durability-cost: $(VENV)/bench.stamp ## measure what the guarantees cost, against an older commit; half an hour; into benchmarks/DURABILITY.md
+	$(BIN)/python -m benchmarks.durability_cost $(ARGS)
+
 .PHONY: bench-runaways
 bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost others; writes benchmarks/RUNAWAYS.md
 	$(BIN)/python -m benchmarks.runaways $(ARGS)
