@@ -15,6 +15,7 @@ from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import translate
 from chronoduck.engine.profiling import peak_memory_bytes
+from chronoduck.engine.renaming import refuse_rename_of_parent
 
 __all__ = [
     "FetchMode",
@@ -69,6 +70,7 @@ def in_engine(
 
 def execute(connection: Connection, sql: str, params: Params, token: CancelToken | None) -> None:
     """Run the statement; its result is then pending on the connection."""
+    in_engine(connection, sql, token, lambda: refuse_rename_of_parent(connection, sql))
     if params:
         in_engine(connection, sql, token, lambda: connection.execute(sql, params))
     else:
