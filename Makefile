@@ -23,6 +23,13 @@ $(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(BIN)/python
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# DuckDB's own extensions are built for one engine version, which must not come beside the service's.
+.venv-bench-peers/stamp: requirements/bench-peers.txt | $(BIN)/python
+	@echo "installing requirements/bench-peers.txt ..."
+	@rm -rf .venv-bench-peers
+	@$(PIP) install --no-deps --require-hashes --target .venv-bench-peers --requirement $<
+	@touch $@
+
 .PHONY: install
 install: $(VENV)/run.stamp ## install the service into .venv
 
@@ -58,7 +65,7 @@ audit: $(VENV)/dev.stamp ## look for known vulnerabilities of what is locked (AU
 		--timeout 15 --progress-spinner off | $(BIN)/python .ci/audit.py
 
 .PHONY: bench
-bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
+bench: $(VENV)/bench.stamp .venv-bench-peers/stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-durability
@@ -78,7 +85,7 @@ bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's
 	$(BIN)/python -m benchmarks.operations $(ARGS)
 
 .PHONY: bench-sync
-bench-sync: $(VENV)/bench.stamp ## measure syncs from PostgreSQL against DuckDB's extension; writes benchmarks/SYNC.md
+bench-sync: $(VENV)/bench.stamp .venv-bench-peers/stamp ## measure syncs from PostgreSQL against DuckDB's extension; writes benchmarks/SYNC.md
 	$(BIN)/python -m benchmarks.sync $(ARGS)
 
 .PHONY: bench-ingest
@@ -103,4 +110,4 @@ lock: ## renew the lock files in requirements/ (needs uv)
 
 .PHONY: clean
 clean: ## remove .venv, caches and the demo's database
-	rm -rf $(VENV) var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench-peers var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
