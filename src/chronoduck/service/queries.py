@@ -38,7 +38,7 @@ def run_and_fetch(
     check_scan(connection, statement, params, session)
     result = RunningResult(
         connection,
-        statement.text,
+        statement.run_text or statement.text,
         params,
         session.token,
         is_read_only=statement.is_read_only,

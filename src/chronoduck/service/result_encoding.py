@@ -86,7 +86,7 @@ class ResultEncoding:
         check_scan(connection, self._statement, request.params, self._session)
         result = self._result = RunningResult(
             connection,
-            request.sql,
+            self._statement.run_text or request.sql,
             request.params,
             self._session.token,
             is_read_only=self._statement.is_read_only,
