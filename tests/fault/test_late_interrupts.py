@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.engine import execution
+from chronoduck.engine import execution, writing
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
@@ -32,7 +32,8 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         if token is not None and sql.startswith(tuple(beginnings)):
             token.cancel(CancelReason.OPERATOR)
 
-    monkeypatch.setattr(execution, "execute", execute)
+    for module in (execution, writing):
+        monkeypatch.setattr(module, "execute", execute)
     return beginnings.append
 
 
@@ -45,9 +46,10 @@ async def test_a_write_that_was_executed_is_answered(
     request = ResultRequest(
         "INSERT INTO t VALUES (2) RETURNING a", None, ResultFormat.JSON, EncodingOptions()
     )
-    answer = await (await service.parts()).encoded.run(request, Caller())
-    assert b'"data":[[2]]' in answer.body
-    assert (await service.execute_query("SELECT count(*) FROM t")).data == [(2,)]
+    # It is committed only when its rows are known.
+    with pytest.raises(StatementCancelledError):
+        await (await service.parts()).encoded.run(request, Caller())
+    assert (await service.execute_query("SELECT a FROM t")).data == [(1,)]
 
 
 async def test_a_read_that_was_executed_is_interrupted(

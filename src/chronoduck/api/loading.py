@@ -20,7 +20,7 @@ from chronoduck.api.bodies import check_encoding, read_json_bytes
 from chronoduck.api.problems import problem_fields
 from chronoduck.api.uploads import Upload, format_of, key_of, spooled
 from chronoduck.engine.scopes import check_reader
-from chronoduck.errors import DuckDBException, LoadError
+from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.service.records import Caller
 from chronoduck.transfer import (
@@ -31,6 +31,7 @@ from chronoduck.transfer import (
     LoadSummary,
     RejectedLine,
 )
+from chronoduck.transfer.events import events_of
 from chronoduck.transfer.group_commit import NotGroupedError
 from chronoduck.transfer.idempotency import KeyClaim, RequestKey
 from chronoduck.transfer.small_rows import SMALL_BYTES, SmallRows, small_rows
@@ -166,6 +167,14 @@ class _Load:
                 summary = await self._append(rows, None if claim is None else claim.request)
             except NotGroupedError:
                 pass  # the loader of files knows what to say of them
+            except WriteOutcomeUnknownError as error:
+                if claim is None:
+                    raise
+                keys = (await self._service.parts()).loader.keys
+                known = events_of(await keys.resolve(claim.request, error))
+                for event in known:
+                    self._record.note(event)
+                return known
             else:
                 self._record.note(summary)
                 return [summary]

@@ -13,6 +13,7 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.store_objects import StoreObjects
 from chronoduck.assembly.sync_run import SyncTransactions
@@ -28,6 +29,7 @@ from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.workers import Workers
@@ -51,6 +53,7 @@ from chronoduck.service.records import Caller, StatementObserver, StatementRecor
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
+from chronoduck.shadow.link import ShadowLink
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
 from chronoduck.transfer.group_commit import GroupCommit
@@ -87,6 +90,8 @@ class Parts:
     loader: FileLoader
     checkpointer: Checkpointer
     link: ReplicatorLink | None
+    shadow: ShadowLink
+    refuted: RefutedWal
     jobs: JobRegistry
     statement_jobs: StatementJobs
     exports: Exports
@@ -122,11 +127,35 @@ class Parts:
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
-        healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), on_stuck)
+        healer = Healer(
+            instance,
+            pool,
+            closers,
+            lambda: runner.leave_engine(),
+            lambda reason: refuted.replace_process(reason),
+        )
         gate = WriteGate()
         checkpointer = Checkpointer(
-            instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
+            instance,
+            healer,
+            closers,
+            gate,
+            lambda: link is None or link.may_checkpoint,
+            lambda: refuted.note_hanging(),
         )
+        refuted = RefutedWal(
+            instance,
+            checkpointer,
+            lambda seconds: runner.interrupt_readers(seconds),
+            lambda: access.stuck.has_checkpoint,
+            on_stuck,
+        )
+        shadow = ShadowLink(
+            settings,
+            on_level=_ignore_level if link is None else link.note_proof,
+            on_refuted=refuted.note_refuted,
+        )
+        refuted.watch(shadow)
         admission = Admission(
             settings.worker_threads,
             settings.queue_size,
@@ -147,7 +176,7 @@ class Parts:
                 settings.worker_threads,
                 settings.stuck_seconds,
                 lambda: admission.waiting,
-                on_stuck,
+                refuted.replace_process,
             ),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
@@ -168,6 +197,7 @@ class Parts:
                 _full_disk_teller(guard),
             ),
             guard.check_write,
+            refuted.check_write,
             quotas,
             statistics.query_log,
             _object_reader(instance),
@@ -207,6 +237,7 @@ class Parts:
         declared_exports.start()
         if link is not None:
             link.begin()
+        shadow.begin()
         return cls(
             instance=instance,
             workers=workers,
@@ -220,6 +251,8 @@ class Parts:
             loader=loader,
             checkpointer=checkpointer,
             link=link,
+            shadow=shadow,
+            refuted=refuted,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
             exports=exports,
@@ -269,10 +302,12 @@ class Parts:
         await self.declared_exports.stop()
         await self.jobs.close()
         await self.guard.stop()
+        await self.refuted.stop()
         await self.checkpointer.stop()
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
         self.ping.close()
+        await self.shadow.stop()
         await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
         if self.link is not None:
@@ -291,6 +326,10 @@ def _object_reader(instance: DuckDBInstance) -> StoreObjects | None:
     if not settings.enable_s3 or instance.extensions.get("httpfs") == "loaded":
         return None
     return StoreObjects(settings, instance.spool_directory)
+
+
+def _ignore_level(level: str, until: WalPosition) -> None:
+    """Do nothing: there is no replica whose points could be marked."""
 
 
 def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
@@ -349,8 +388,8 @@ class _Transactions:
         async with self._runner.session(_LOAD, self._caller, timeout) as session:
 
             def step(connection: Connection) -> T:
-                with transaction(connection, session.token):
-                    return work(SqlSession(connection, session.token))
+                with transaction(connection, session.token, session.commits):
+                    return work(SqlSession(connection, session.token, session.commits))
 
             result = await session.run(step)
             if not self._leaves_state:

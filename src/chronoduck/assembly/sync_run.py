@@ -76,8 +76,9 @@ class SyncTransactions:
         opened = self._runner.open(_LABEL, _CALLER, is_job=True)
 
         def step(connection: Connection) -> T:
-            with transaction(connection, opened.session.token):
-                return work(SqlSession(connection, opened.session.token))
+            session = opened.session
+            with transaction(connection, session.token, session.commits):
+                return work(SqlSession(connection, session.token, session.commits))
 
         try:
             result = await opened.session.run(step)

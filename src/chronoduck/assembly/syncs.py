@@ -10,7 +10,7 @@ from typing import Any
 from chronoduck.assembly.capture_run import CaptureRun
 from chronoduck.assembly.scheduled_work import ScheduledWork, age_seconds
 from chronoduck.assembly.sync_run import SyncRun, SyncTransactions
-from chronoduck.errors import DuckDBException
+from chronoduck.errors import DuckDBException, WriteOutcomeUnknownError
 from chronoduck.service.jobs import Job, JobRegistry, Progress
 from chronoduck.settings import Settings
 from chronoduck.sync import SyncDeclaration, SyncFile, SyncNotFoundError, SyncSourceError
@@ -63,6 +63,12 @@ class Syncs(ScheduledWork[SyncDeclaration, SyncState]):
         run = kind(self._settings, declared, source, state, self._transactions, directory)
         try:
             ended = states[declared.name] = await run.run(show)
+        except WriteOutcomeUnknownError as error:
+            # Its last transaction may be on the disk, with a later state than this process knows.
+            self._states = None
+            states = await self._known()
+            await self._fail(states.get(declared.name, run.state), error)
+            raise
         except DuckDBException as error:
             await self._fail(run.state, error)
             raise

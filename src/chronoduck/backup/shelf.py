@@ -13,9 +13,17 @@ from pathlib import Path
 import orjson
 
 from chronoduck.backup.failures import BackupDamagedError, BackupNotFoundError
+from chronoduck.backup.order import Made, in_order, note_made, read_made
 from chronoduck.backup.records import MANIFEST_NAME, Backup, BackupName, Manifest
 from chronoduck.settings import Settings
-from chronoduck.storage.durable_write import fsync_directory, make_directories, write_durably
+from chronoduck.storage.durable_write import (
+    fsync_directory,
+    make_directories,
+    replace_file,
+    replace_finished,
+    sync_file,
+    write_durably,
+)
 
 __all__ = ["WORKING_PREFIX", "Shelf", "noted_sha256", "read_manifest", "require_manifest"]
 
@@ -36,7 +44,7 @@ class Shelf:
         return None if directory is None else cls(directory, settings.database_path.stem)
 
     def list(self) -> list[Backup]:
-        """Return the backups, oldest first. One that is still being written is not among them."""
+        """Return the finished backups in the order in which they were made."""
         found = []
         for path in self.directory.glob("[0-9]*/*"):
             name = BackupName.parse(path.name)
@@ -44,7 +52,16 @@ class Shelf:
                 continue
             with contextlib.suppress(OSError):  # deleted at this moment
                 found.append(Backup(path, name, _size(path), read_manifest(path)))
-        return sorted(found, key=lambda backup: backup.name.id)
+        found.sort(key=lambda backup: backup.name.id)
+        return in_order([(each.name.id, each) for each in found], self.made())
+
+    def made(self) -> dict[str, Made]:
+        """Return when backups were made, by their ids; those of older versions are missing."""
+        return read_made(self._order_path)
+
+    @property
+    def _order_path(self) -> Path:
+        return self.directory / f".order-{self.stem}.json"
 
     def find(self, backup_id: str) -> Backup:
         """Return one backup by its id, or the newest one of a database for ``latest``.
@@ -85,6 +102,7 @@ class Shelf:
         make_directories(day)
         target = day / name.file_name
         text = orjson.dumps(manifest.as_dict(), option=orjson.OPT_INDENT_2)
+        note_made(self._order_path, name.id, [each.name.id for each in self.list()])
         if finished.is_dir():
             write_durably(finished / MANIFEST_NAME, [text])
         else:
@@ -92,8 +110,13 @@ class Shelf:
                 _beside(target, ".sha256"), [f"{manifest.sha256}  {target.name}\n".encode()]
             )
             write_durably(_beside(target, ".json"), [text])
-        finished.rename(target)
-        fsync_directory(day)
+        if finished.is_dir():
+            for file in finished.iterdir():
+                sync_file(file)
+            fsync_directory(finished)
+            replace_file(finished, target)
+        else:
+            replace_finished(finished, target)
         self._link_latest(target, name)
         return Backup(target, name, _size(target), manifest)
 
@@ -104,8 +127,7 @@ class Shelf:
         temporary = latest / f".{link.name}.new"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.path.relpath(target, latest))
-        temporary.replace(link)
-        fsync_directory(latest)
+        replace_file(temporary, link)
 
     def remove(self, backups: Iterable[Backup]) -> None:
         """Delete backups; what was noted of one goes first, so that none is left without its file."""

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import duckdb
 
 from chronoduck.engine.extensions import load_extensions
-from chronoduck.engine.failures import parse_message, translate
+from chronoduck.engine.failures import EngineFailure, parse_message, translate
 from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.ownership import DatabaseOwnership
 from chronoduck.engine.paths import (
     check_database_file,
@@ -144,6 +145,15 @@ class DuckDBInstance:
                     "so that any COPY could overwrite it",
                     hint="Name a directory that does not contain the database file.",
                 )
+            shadow = self.settings.shadow_path
+            if "://" not in directory and (
+                shadow.is_relative_to(Path(directory).absolute())
+                or Path(directory).absolute().is_relative_to(shadow)
+            ):
+                raise SettingsError(
+                    f"DUCKDB_ALLOWED_DIRECTORIES: {directory} holds the shadow's copy ({shadow})",
+                    hint="Set DUCKDB_SHADOW_DIR to a directory that no statement may reach.",
+                )
 
     def _connect(self) -> None:
         path = self.settings.database_path
@@ -151,16 +161,7 @@ class DuckDBInstance:
         try:
             root = duckdb.connect(
                 str(path),
-                config={
-                    "allow_unsigned_extensions": "false",
-                    "python_enable_replacements": "false",
-                    "autoinstall_known_extensions": "false",
-                    "autoload_known_extensions": "false",
-                    "allow_community_extensions": "false",
-                    "errors_as_json": "true",
-                    "wal_autocheckpoint": "1TB",  # see engine/checkpoints.py
-                    **new_file_config(self.settings.storage_version),
-                },
+                config=OPENING_OPTIONS | new_file_config(self.settings.storage_version),
             )
         except duckdb.Error as error:
             raise self._opening_error(error) from error
@@ -270,7 +271,10 @@ class DuckDBInstance:
         try:
             return set_up_cursor(root.cursor())
         except duckdb.Error as error:
-            raise translate(error) from error
+            failure = translate(error)
+            if isinstance(failure, EngineFailure):
+                failure.had_no_effect = True  # nothing has begun
+            raise failure from error
 
     def is_valid(self) -> bool:
         """Whether the instance still answers; a fatal error makes every connection fail for good."""

@@ -12,8 +12,9 @@ import duckdb
 import pyarrow as pa
 
 from chronoduck.engine.cancellation import CancelToken
+from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
-from chronoduck.engine.failures import translate
+from chronoduck.engine.failures import EngineFailure, translate
 from chronoduck.engine.profiling import peak_memory_bytes
 from chronoduck.engine.renaming import refuse_rename_of_parent
 
@@ -41,6 +42,7 @@ _ENGINE_ERRORS = (duckdb.Error, OSError, RuntimeError, ValueError, TypeError, Me
 """What DuckDB's client and pyarrow raise while a statement runs."""
 
 _BATCH_ROWS = 16_384
+_CATALOG_WORDS = frozenset({"CREATE", "DROP", "ALTER"})
 
 
 def in_engine(
@@ -61,7 +63,8 @@ def in_engine(
     try:
         return call()
     except _ENGINE_ERRORS as error:
-        if token.reason is not None:
+        # The instance may fail in the same moment: that is no answer to the interrupt.
+        if token.reason is not None and not isinstance(error, duckdb.FatalException):
             raise token.error() from error
         raise translate(error, sql) from error
     finally:
@@ -69,42 +72,82 @@ def in_engine(
 
 
 def execute(connection: Connection, sql: str, params: Params, token: CancelToken | None) -> None:
-    """Run the statement; its result is then pending on the connection."""
-    in_engine(connection, sql, token, lambda: refuse_rename_of_parent(connection, sql))
-    if params:
-        in_engine(connection, sql, token, lambda: connection.execute(sql, params))
-    else:
-        in_engine(connection, sql, token, lambda: connection.execute(sql))
+    """Run the statement; its result is then pending on the connection.
+
+    Raises:
+        EngineFailure: the instance failed. It had no effect if the instance refused to begin it.
+    """
+
+    def run() -> Connection:
+        refuse_rename_of_parent(connection, sql)
+        return connection.execute(sql, params) if params else connection.execute(sql)
+
+    with _telling_refusals(connection):
+        in_engine(connection, sql, token, run)
 
 
-def commit(connection: Connection, token: CancelToken) -> None:
+@contextmanager
+def _telling_refusals(connection: Connection) -> Iterator[None]:
+    """Have an EngineFailure say whether the instance refused to do anything at all."""
+    try:
+        yield
+    except EngineFailure as failure:
+        failure.had_no_effect |= _refuses_all(connection, failure.__cause__)
+        raise
+
+
+def _refuses_all(connection: Connection, error: BaseException | None) -> bool:
+    """Whether ``error`` is what the instance answers to every statement, before it looks at it.
+
+    DuckDB checks first of all whether its instance is valid. The error of a statement that made the
+    instance invalid is another one: the refusal only quotes it.
+    """
+    if not isinstance(error, duckdb.FatalException | duckdb.ConnectionException):
+        return False
+    try:
+        connection.execute("SELECT 1")
+    except duckdb.Error as refusal:
+        return type(refusal) is type(error) and str(refusal) == str(error)
+    return False
+
+
+def commit(connection: Connection, token: CancelToken, commits: Commits) -> None:
     """Commit unless somebody asked to stop before; what comes later does not interrupt it.
 
     Otherwise a caller could be told "interrupted" of a transaction that is on disk.
     """
     token.check()
-    execute(connection, "COMMIT", None, None)
+    if commits.in_transaction:
+        with commits.committing():
+            execute(connection, "COMMIT", None, None)
+    else:
+        execute(connection, "COMMIT", None, None)
+    commits.in_transaction = False
 
 
-def begin(connection: Connection, token: CancelToken, *, read_only: bool = False) -> None:
+def begin(
+    connection: Connection, token: CancelToken, commits: Commits, *, read_only: bool = False
+) -> None:
     """Begin a transaction; in a read-only one DuckDB refuses every change of the database."""
     execute(connection, f"BEGIN TRANSACTION{' READ ONLY' if read_only else ''}", None, token)
+    commits.in_transaction, commits.changes_catalog = not read_only, False
 
 
 @contextmanager
 def transaction(
-    connection: Connection, token: CancelToken, *, read_only: bool = False
+    connection: Connection, token: CancelToken, commits: Commits, *, read_only: bool = False
 ) -> Iterator[None]:
     """Run the block between BEGIN and COMMIT, or ROLLBACK after any error.
 
     An interrupt inside a transaction makes a later COMMIT report success although the rows are gone,
     so COMMIT is sent only when nothing failed and nobody asked to stop.
     """
-    begin(connection, token, read_only=read_only)
+    begin(connection, token, commits, read_only=read_only)
     try:
         yield
-        commit(connection, token)
+        commit(connection, token, commits)
     except BaseException:
+        commits.in_transaction = False
         # The transaction may be gone already; the connection is thrown away after an error anyway.
         with suppress(duckdb.Error):
             connection.execute("ROLLBACK")
@@ -114,12 +157,14 @@ def transaction(
 class SqlSession:
     """Runs statements of our own on one connection, in a worker thread, and returns their rows."""
 
-    def __init__(self, connection: Connection, token: CancelToken) -> None:
+    def __init__(self, connection: Connection, token: CancelToken, commits: Commits) -> None:
         self._connection = connection
         self._token = token
+        self._commits = commits
 
     def execute(self, sql: str, params: Params = None) -> Rows:
         """Run one statement and return all its rows."""
+        self._commits.changes_catalog |= sql.split(None, 1)[0].upper() in _CATALOG_WORDS
         return RunningResult(self._connection, sql, params, self._token).fetch("all")[0]
 
     def scan(self, name: str, rows: pa.RecordBatchReader | pa.Table) -> None:
@@ -137,7 +182,6 @@ class RunningResult:
         params: Params,
         token: CancelToken,
         *,
-        is_read_only: bool = True,
         in_read_only_transaction: bool = False,
         batch_rows: int = _BATCH_ROWS,
     ) -> None:
@@ -146,9 +190,8 @@ class RunningResult:
         ``in_read_only_transaction``: it gets a transaction of its own, which ``finish`` ends; a
         connection that is closed instead ends it too.
 
-        ``batch_rows``: rows of each Arrow batch, but for the last one. A statement that is not
-        ``is_read_only`` has taken effect once it was executed: the token ends only the execution, and
-        its result is read to the end whoever asks to stop.
+        ``batch_rows``: rows of each Arrow batch, but for the last one. A statement that may write is
+        not run here but in ``engine/writing.py``.
         """
         self._batch_rows = batch_rows
         self._connection = connection
@@ -156,9 +199,9 @@ class RunningResult:
         started = time.perf_counter()
         self._in_transaction = in_read_only_transaction
         if in_read_only_transaction:
-            begin(connection, token, read_only=True)
+            execute(connection, "BEGIN TRANSACTION READ ONLY", None, token)
         execute(connection, sql, params, token)
-        self._token = token if is_read_only else None
+        self._token = token
         description = connection.description or []
         self.columns = tuple(str(column[0]) for column in description)
         self.column_types = tuple(column[1] for column in description)
@@ -209,7 +252,8 @@ class RunningResult:
     def _timed(self, call: Callable[[], T]) -> T:
         started = time.perf_counter()
         try:
-            return in_engine(self._connection, self._sql, self._token, call)
+            with _telling_refusals(self._connection):  # a read has no effect in any case
+                return in_engine(self._connection, self._sql, self._token, call)
         finally:
             self.engine_seconds += time.perf_counter() - started
 

@@ -22,16 +22,16 @@ from chronoduck.errors import (
     OutOfMemoryError,
     StatementRefusedError,
     TransactionConflictError,
+    WriteOutcomeUnknownError,
 )
 
-__all__ = ["EngineFailure", "parse_message", "translate"]
+__all__ = ["EngineFailure", "WriteLostError", "parse_message", "translate"]
 
 _NO_SPACE = re.compile(
     r"No space left|File too large|Disk quota exceeded|max_temp_directory_size", re.IGNORECASE
 )
 _CHECKPOINT = re.compile(r"Cannot CHECKPOINT", re.IGNORECASE)
 _CONFLICT = re.compile(r"conflict|write-write|cannot delete twice", re.IGNORECASE)
-_ALREADY_INVALID = "database has been invalidated because of a previous fatal error"
 _USERS_FILE = re.compile(
     r"No files found|Cannot open file|No magic bytes|too small to be a Parquet|is a directory",
     re.IGNORECASE,
@@ -46,7 +46,8 @@ _STACK_TRACE = re.compile(
 
 class EngineFailure(DatabaseFailedError):
     """The instance failed. ``is_fatal``: it must be reopened. ``had_no_effect``: it was dead before
-    this statement began, so that running the statement again is safe whatever it does."""
+    this statement began, so that running the statement again is safe whatever it does; only what
+    executes statements can know that (see ``execution.execute``)."""
 
     def __init__(
         self, detail: str, *, operator_detail: str, is_fatal: bool, had_no_effect: bool = False
@@ -54,7 +55,15 @@ class EngineFailure(DatabaseFailedError):
         super().__init__(detail, operator_detail=operator_detail)
         self.is_fatal = is_fatal
         self.had_no_effect = had_no_effect
-        self.retry_after_seconds = 1.0
+        self.retry_after_seconds: float | None = 1.0
+
+
+class WriteLostError(WriteOutcomeUnknownError, EngineFailure):
+    """The instance failed while, or after, a write was committed."""
+
+    def __init__(self, detail: str, *, operator_detail: str, is_fatal: bool) -> None:
+        super().__init__(detail, operator_detail=operator_detail, is_fatal=is_fatal)
+        self.retry_after_seconds = None
 
 
 def parse_message(error: BaseException) -> dict[str, Any]:
@@ -96,7 +105,6 @@ def translate(error: BaseException, sql: str | None = None) -> DuckDBException:
             "the database engine stopped after a fatal error",
             operator_detail=message,
             is_fatal=True,
-            had_no_effect=_ALREADY_INVALID in message,
         )
     if isinstance(error, duckdb.InterruptException):
         # Nobody asked this statement to stop: the instance is being reopened.
@@ -127,9 +135,7 @@ def _translate_known(
     if isinstance(error, duckdb.OutOfMemoryException):
         return _out_of_memory(message)
     if isinstance(error, duckdb.ConnectionException) and "closed" in message:
-        return EngineFailure(
-            "the database was closed", operator_detail=message, is_fatal=True, had_no_effect=True
-        )
+        return EngineFailure("the database was closed", operator_detail=message, is_fatal=True)
     if isinstance(error, duckdb.TransactionException):
         if _NO_SPACE.search(message):
             return _disk_full(message)

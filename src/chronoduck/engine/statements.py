@@ -15,6 +15,7 @@ from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.tokens import normalized, read_tokens
 from chronoduck.engine.store_reads import FetchedObjects
+from chronoduck.engine.writing import Autocommit
 from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 
@@ -28,6 +29,10 @@ _CACHED_BYTES = 20_000
 
 _READ_ONLY = frozenset({"select", "explain"})
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
+_CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
+_COUNTS = frozenset({"insert", "update", "delete", "merge_into", "copy"})
+_CHANGES_NOTHING = frozenset({"checkpoint", "vacuum", "analyze", "set", "variable_set", "export"})
+_RETURNS = re.compile("return", re.IGNORECASE)
 _ALTER = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*+ALTER\b", re.IGNORECASE | re.DOTALL)
 _SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
 _QUERY_LOG = re.compile("query_log", re.IGNORECASE)
@@ -52,12 +57,19 @@ class Statement:
     """The engine itself is to keep it from writing, whatever was overlooked."""
     is_alter: bool = False
     """Changes a table that exists: DuckDB loses rows that others insert meanwhile."""
+    autocommit: Autocommit = Autocommit.NEVER
+    """How it is committed when it is sent alone."""
     reads_query_log: bool = False
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
     run_text: str | None = None
     """What the engine runs instead of ``text``: files in place of objects of S3."""
     fetched_objects: FetchedObjects | None = field(default=None, compare=False, repr=False)
     """Keeps those files while the statement is in use."""
+
+    @property
+    def changes_catalog(self) -> bool:
+        """Whether it is DDL."""
+        return self.kind in _CHANGES_CATALOG
 
 
 def query_hash(sql: str) -> str:
@@ -160,6 +172,7 @@ class StatementParser:
             is_read_only=kind in _READ_ONLY and not may_run,
             in_read_only_transaction=reads_query_log,
             is_alter=kind == "alter" or (may_run and "alter" in sql.lower()),
+            autocommit=_autocommit(kind, sql, may_run=may_run),
             reads_query_log=reads_query_log,
             leaves_state=is_pivot
             or may_run
@@ -170,6 +183,14 @@ class StatementParser:
     def close(self) -> None:
         """Close the parser's own connection."""
         self._connection.close()
+
+
+def _autocommit(kind: str, sql: str, *, may_run: bool) -> Autocommit:
+    if kind in _CHANGES_NOTHING or (kind in _READ_ONLY and not may_run):
+        return Autocommit.NEVER
+    if kind in _COUNTS and _RETURNS.search(sql) is None:
+        return Autocommit.BY_DUCKDB
+    return Autocommit.BY_US
 
 
 def _names_query_log(sql: str) -> bool:

@@ -73,7 +73,7 @@ async def run_batch(
     def step(connection: Connection) -> list[R]:
         results = []
         with (
-            transaction(connection, session.token, read_only=read_only)
+            transaction(connection, session.token, session.commits, read_only=read_only)
             if use_transaction
             else nullcontext()
         ):
@@ -83,6 +83,8 @@ async def run_batch(
                 except EngineFailure:
                     raise
                 except DuckDBException as error:
+                    if session.commits.is_uncertain:
+                        raise
                     raise BatchError(
                         index, statement.text, error, rolled_back=use_transaction
                     ) from error

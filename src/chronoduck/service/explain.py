@@ -63,11 +63,11 @@ async def explain_statement(
     def step(connection: Connection) -> Plan:
         if analyze:
             check_scan(connection, statement, params, session)
-        own = SqlSession(connection, session.token)
+        own = SqlSession(connection, session.token, session.commits)
         own.execute(MEASURE_OPERATORS)
         started = time.perf_counter()
         if statement.in_read_only_transaction:
-            begin(connection, session.token, read_only=True)
+            begin(connection, session.token, session.commits, read_only=True)
         text = "\n".join(str(row[1]) for row in own.execute(explained, params))
         return Plan(text, round(time.perf_counter() - started, 6), statement.query_hash)
 

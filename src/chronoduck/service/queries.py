@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator
 import pyarrow as pa
 
 from chronoduck.engine.database import Connection
-from chronoduck.engine.execution import FetchMode, Params, RunningResult
+from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import InvalidRequestError, LimitExceededError
+from chronoduck.service.opened_result import Result, open_result
 from chronoduck.service.records import Caller
 from chronoduck.service.result_caps import lesser
 from chronoduck.service.results import QueryResult
@@ -36,14 +37,8 @@ def run_and_fetch(
         max_rows = MANY_ROWS
     max_rows = lesser(max_rows, session.limits.max_rows)
     check_scan(connection, statement, params, session)
-    result = RunningResult(
-        connection,
-        statement.run_text or statement.text,
-        params,
-        session.token,
-        is_read_only=statement.is_read_only,
-        in_read_only_transaction=statement.in_read_only_transaction,
-    )
+    sql = statement.run_text or statement.text
+    result = open_result(connection, sql, statement, params, session, as_rows=True)
     rows, truncated = result.fetch(fetch_mode, max_rows)
     running = session.running
     running.rows += len(rows)
@@ -116,16 +111,9 @@ class Queries:
         statement = await self._runner.parse(sql, caller)
         async with self._runner.session(statement, caller, timeout) as session:
 
-            def begin(connection: Connection) -> RunningResult:
+            def begin(connection: Connection) -> Result:
                 check_scan(connection, statement, params, session)
-                return RunningResult(
-                    connection,
-                    sql,
-                    params,
-                    session.token,
-                    is_read_only=statement.is_read_only,
-                    in_read_only_transaction=statement.in_read_only_transaction,
-                )
+                return open_result(connection, sql, statement, params, session, as_rows=False)
 
             result = await session.run(self._runner.routed(statement, begin))
             session.attach(result)

@@ -15,10 +15,11 @@ from chronoduck.engine.encoding import (
     ResultSummary,
     open_encoder,
 )
-from chronoduck.engine.execution import Params, RunningResult
+from chronoduck.engine.execution import Params
 from chronoduck.engine.guard.judge import Origin
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException
+from chronoduck.service.opened_result import Result, open_result
 from chronoduck.service.result_caps import ResultCap, lesser
 from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
@@ -60,7 +61,7 @@ class ResultEncoding:
         self._request = request
         self._statement = statement
         self._session = session
-        self._result: RunningResult | None = None
+        self._result: Result | None = None
         self._encoder: ResultEncoder | None = None
         limits = session.limits
         self._cap = ResultCap(
@@ -84,13 +85,13 @@ class ResultEncoding:
         """Execute, and encode until the end, or until enough is held; returns what is held."""
         request = self._request
         check_scan(connection, self._statement, request.params, self._session)
-        result = self._result = RunningResult(
+        result = self._result = open_result(
             connection,
             self._statement.run_text or request.sql,
+            self._statement,
             request.params,
-            self._session.token,
-            is_read_only=self._statement.is_read_only,
-            in_read_only_transaction=self._statement.in_read_only_transaction,
+            self._session,
+            as_rows=False,
             batch_rows=request.format.batch_rows,
         )
         self._session.attach(result)

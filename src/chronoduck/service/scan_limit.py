@@ -63,7 +63,9 @@ def check_scan(
 
 def _planned_rows(connection: Connection, sql: str, params: Params, session: Session) -> int:
     try:
-        plan = SqlSession(connection, session.token).execute(_EXPLAIN + sql, params)
+        plan = SqlSession(connection, session.token, session.commits).execute(
+            _EXPLAIN + sql, params
+        )
     except DuckDBQueryError as error:
         if error.line == 1 and error.column is not None:
             error.column = max(1, error.column - len(_EXPLAIN))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
+from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
-from chronoduck.engine.execution import RunningResult
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.pool import PooledConnection
 from chronoduck.engine.scopes import NarrowedConnection
 from chronoduck.errors import (
+    BatchError,
     DuckDBException,
     EngineBugError,
     EngineRestartedError,
@@ -35,6 +36,12 @@ _INTERRUPT_EVERY_SECONDS = 0.05
 """An interrupt that arrives before DuckDB begins is lost: it is repeated until the worker is back."""
 _GRACE_SECONDS = 1.0
 """How long after an interrupt a caller waits for the engine to listen to it."""
+
+
+class HeldResult(Protocol):
+    """A result that may hold something of the engine."""
+
+    def release(self) -> None: ...
 
 
 class Session:
@@ -69,7 +76,7 @@ class Session:
         self._closed = False
         self._is_clean = False
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._result: RunningResult | None = None
+        self._result: HeldResult | None = None
         self._outcome: asyncio.Future[Any] | None = None
         """Of the step that runs."""
         self._is_interrupting = False
@@ -78,6 +85,8 @@ class Session:
         """The one that waits in ``run``."""
         self._abandoned: DuckDBException | None = None
         self.token = token
+        self.commits = Commits()
+        """What it has committed, or may have."""
         scope = running.caller.principal.scope
         self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
 
@@ -98,6 +107,11 @@ class Session:
         connection = self._lease.opened if self._busy and self._lease is not None else None
         percent = -1.0 if connection is None else connection.query_progress()
         return None if percent < 0 else min(1.0, percent / 100)
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether it may write."""
+        return self._write_pass.is_writer
 
     @property
     def is_stuck(self) -> bool:
@@ -125,7 +139,7 @@ class Session:
         elif self._lease is not None:
             self._end_pause(CancelReason.ENGINE_LOST)
 
-    def attach(self, result: RunningResult) -> None:
+    def attach(self, result: HeldResult) -> None:
         """Have a result that is read in several steps end with the connection it is read from."""
         self._result = result
 
@@ -205,14 +219,22 @@ class Session:
                     self._access.healer.start(generation, failure.operator_detail)
                 if (
                     not failure.had_no_effect
+                    or self.commits.may_exist
                     or self.running.state == "streaming"
                     or self.token.reason is not None
                 ):
-                    raise
+                    raise self.commits.judge(failure) from failure
                 # The instance was lost before this statement began: it is safe to run it again.
                 self._return_lease()
                 if self.remaining_seconds <= 0:
                     raise
+            except BatchError:
+                raise  # says itself what stays committed
+            except DuckDBException as error:
+                told = self.commits.judge(error)
+                if told is error:
+                    raise
+                raise told from error
 
     async def stay_alone(self) -> None:
         """Wait until this transaction is the only one that writes, and let no other begin.

@@ -92,7 +92,8 @@ class Transaction:
                 f"nothing was committed: a statement of the transaction failed: {self._failure}",
                 hint="Run the whole transaction again.",
             ) from self._failure
-        await self._session.run(lambda connection: commit(connection, self._session.token))
+        session = self._session
+        await session.run(lambda connection: commit(connection, session.token, session.commits))
 
     def abandon(self) -> None:
         """Refuse further statements; closing the connection rolls back."""
@@ -118,7 +119,9 @@ async def open_transaction(
     timeout = runner.settings.max_statement_timeout if timeout is None else timeout
     async with runner.session(_LABEL, caller, timeout) as session:
         reads = caller.principal.id != LOCAL.id and not may_write(caller.principal.role)
-        await session.run(lambda connection: begin(connection, session.token, read_only=reads))
+        await session.run(
+            lambda connection: begin(connection, session.token, session.commits, read_only=reads)
+        )
         session.hold()
         transaction = Transaction(runner, session, caller)
         try:

@@ -30,6 +30,7 @@ from chronoduck.settings.groups import (
     QueryLogSettings,
     QuotaSettings,
     ReplicaSettings,
+    ShadowSettings,
 )
 from chronoduck.settings.ingest import IngestSettings
 from chronoduck.settings.secret_files import read_secret_files, secret_fields
@@ -198,6 +199,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = Field(default_factory=AuditSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     query_log: QueryLogSettings = Field(default_factory=QueryLogSettings)
+    shadow: ShadowSettings = Field(default_factory=ShadowSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -273,6 +275,13 @@ class Settings(BaseSettings):
         )
 
     @property
+    def shadow_path(self) -> Path:
+        """The directory of the shadow's copy, which nobody else uses."""
+        return (self.shadow.dir or self.database_path.parent) / (
+            self.database_path.stem + ".shadow"
+        )
+
+    @property
     def query_log_path(self) -> Path:
         """The file of the query log, in a directory that is nobody else's."""
         # Not NAME.db.query_log: people write NAME.db* when they move a database.
@@ -294,6 +303,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "audit": AuditSettings,
     "ingest": IngestSettings,
     "query_log": QueryLogSettings,
+    "shadow": ShadowSettings,
 }
 """Fields of the settings that are settings of their own."""
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import orjson
 
-from chronoduck.errors import DuckDBException
+from chronoduck.errors import DatabaseFailedError, DuckDBException, WriteOutcomeUnknownError
 from chronoduck.logs import get_logger
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.resilience.service_time import TICK_SECONDS, ServiceTime
@@ -202,6 +202,25 @@ class IdempotencyKeys:
             return None
         _check(request, str(rows[0][0]))
         return str(rows[0][1])
+
+    async def resolve(self, request: RequestKey, unknown: WriteOutcomeUnknownError) -> str:
+        """Return the answer of a request whose outcome was unknown: its record is in its transaction.
+
+        Raises:
+            DatabaseFailedError: the record is not there, so nothing of the request was kept.
+            WriteOutcomeUnknownError: the record cannot be read either.
+        """
+        try:
+            answer = await self.find(request)
+        except DuckDBException:
+            raise unknown from None
+        if answer is None:
+            raise DatabaseFailedError(
+                "the database engine failed before the rows were committed; nothing was loaded",
+                hint="Send it again with the same key.",
+                operator_detail=unknown.operator_detail,
+            ) from unknown
+        return answer
 
     async def _open(self) -> set[int]:
         if self._seen is None:

@@ -15,7 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from chronoduck.errors import DuckDBQueryError, InvalidRequestError, LoadError
+from chronoduck.errors import (
+    DuckDBQueryError,
+    InvalidRequestError,
+    LoadError,
+    WriteOutcomeUnknownError,
+)
 from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
 from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
 from chronoduck.transfer.detect import Detected, FileFormat, detect
@@ -180,6 +185,12 @@ class FileLoader:
 
         try:
             outcome = await self._transact(work)
+        except WriteOutcomeUnknownError as error:
+            if request is None:
+                raise
+            for event in events_of(await self.keys.resolve(request, error)):
+                yield event
+            return
         except DuckDBQueryError:
             # A request with the same key, whose client had left, may have come to its end.
             answer = None if request is None else await self.keys.find(request)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chronoduck.engine.disk_format.checksum import checksum
 
-__all__ = ["WalCursor", "WalDamage", "find_damage", "read_wal"]
+__all__ = ["WalCursor", "WalDamage", "find_damage", "read_wal", "version_end"]
 
 _ENTRY = struct.Struct("<QQ")
 _VERSION = b"\x64\x00\x62"
@@ -60,7 +60,7 @@ def read_wal(data: bytes | memoryview, start: WalCursor) -> WalCursor:
     needs_blocks = pending_blocks = is_checkpoint = False
     checkpoint = None
     if start.offset == 0:
-        position = _version_end(data)
+        position = version_end(data)
         if position == 0:
             return start
         end = position
@@ -101,11 +101,11 @@ def _entry_end(data: bytes | memoryview, position: int) -> int | None:
     return int(end)
 
 
-def _version_end(data: bytes | memoryview) -> int:
-    """Return the end of the version record, 0 when it is not whole; it has no checksum."""
+def version_end(data: bytes | memoryview) -> int:
+    """Return the end of the version record at the WAL's start; 0 when it is not whole."""
     if bytes(data[: len(_VERSION)]) != _VERSION:
         return 0
-    position = len(_VERSION)
+    position = len(_VERSION)  # the record has no checksum
     try:
         while True:
             field = int.from_bytes(data[position : position + 2], "little")

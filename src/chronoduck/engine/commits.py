@@ -1,0 +1,71 @@
+"""Commits of one session: what may be on the disk, so that no later error is taken for "no effect"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from chronoduck.engine.failures import EngineFailure, WriteLostError
+from chronoduck.errors import DuckDBException, EngineBugError, WriteOutcomeUnknownError
+
+__all__ = ["Commits"]
+
+
+class Commits:
+    """Notes each commit of a session before DuckDB can have made it. Used in worker threads."""
+
+    def __init__(self, before_catalog_commit: Callable[[], None] = lambda: None) -> None:
+        """``before_catalog_commit`` is called right before the COMMIT of a transaction with DDL."""
+        self._before_catalog_commit = before_catalog_commit
+        self.may_exist = False
+        """Whether a commit of this session may be on the disk."""
+        self.is_known = False
+        """Whether the last one certainly is."""
+        self.in_transaction = False
+        """Whether a transaction is open that may write: only its COMMIT decides."""
+        self.changes_catalog = False
+        """Whether the transaction that is open now ran DDL."""
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether nobody knows what became of the last commit."""
+        return self.may_exist and not self.is_known
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Enter the block that sends COMMIT, or runs a write that commits itself.
+
+        An error that DuckDB reports of a live instance means that it rolled the write back. After
+        any other error nobody knows, unless the instance refused before it began.
+        """
+        before = self.may_exist, self.is_known
+        if self.changes_catalog:
+            self._before_catalog_commit()
+        self.may_exist, self.is_known = True, False
+        try:
+            yield
+        except EngineFailure as failure:
+            if failure.had_no_effect:
+                self.may_exist, self.is_known = before
+            raise
+        except EngineBugError:
+            raise
+        except DuckDBException:
+            self.may_exist, self.is_known = before
+            raise
+        self.is_known = True
+
+    def judge(self, error: DuckDBException) -> DuckDBException:
+        """Return what the caller is told instead of ``error``, which ended the session.
+
+        Whoever sends a write again after a retryable error must not do it twice.
+        """
+        if not self.may_exist or isinstance(error, WriteOutcomeUnknownError):
+            return error
+        fate = "was committed" if self.is_known else "may or may not have been applied"
+        detail = f"the write {fate}; then an error ended its answer: {error.detail}"
+        if isinstance(error, EngineFailure):
+            return WriteLostError(
+                detail, operator_detail=error.operator_detail, is_fatal=error.is_fatal
+            )
+        return WriteOutcomeUnknownError(detail, operator_detail=error.operator_detail)

@@ -1,0 +1,50 @@
+"""A statement's result, opened the way that its kind of statement needs."""
+
+from __future__ import annotations
+
+from chronoduck.engine.database import Connection
+from chronoduck.engine.execution import Params, RunningResult
+from chronoduck.engine.statements import Statement
+from chronoduck.engine.writing import Autocommit, WrittenResult
+from chronoduck.service.session import Session
+
+__all__ = ["Result", "open_result"]
+
+Result = RunningResult | WrittenResult
+
+
+def open_result(
+    connection: Connection,
+    sql: str,
+    statement: Statement,
+    params: Params,
+    session: Session,
+    *,
+    as_rows: bool,
+    batch_rows: int = 16_384,
+) -> Result:
+    """Run the statement and return its result; for a worker thread.
+
+    A statement that only reads streams. One that may write has done so when this returns, unless
+    the session is in a transaction. ``as_rows``: it will be asked for Python values, else for Arrow.
+    """
+    if statement.is_read_only or statement.autocommit is Autocommit.NEVER:
+        return RunningResult(
+            connection,
+            sql,
+            params,
+            session.token,
+            in_read_only_transaction=statement.in_read_only_transaction,
+            batch_rows=batch_rows,
+        )
+    return WrittenResult(
+        connection,
+        sql,
+        params,
+        session.token,
+        session.commits,
+        statement.autocommit,
+        changes_catalog=statement.changes_catalog,
+        as_rows=as_rows,
+        batch_rows=batch_rows,
+    )
