@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import duckdb
 import httpx2
 import pytest
 
+from chronoduck.engine.extensions import extension_wheel
 from chronoduck.settings import load_settings
 from chronoduck.storage import s3_store
 from tests.flaky_proxy import FlakyProxy
@@ -16,6 +18,8 @@ from tests.s3_server import S3Server
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
+HAS_HTTPFS = extension_wheel("httpfs") is not None
+"""DuckDB 1.5.5 with its wheel; else a process of the service fetches the objects."""
 ROWS = 200_000
 READ = "SELECT count(*), sum(n) FROM read_parquet('s3://lake/{}')"
 
@@ -57,8 +61,14 @@ def test_an_admin_reads_objects_and_listings_and_nobody_else_does(
         made = ask(admin, f"CREATE TABLE kept AS {READ.format('rows.parquet')}")
         assert made.status_code == 200, made.text
         view = ask(admin, "CREATE VIEW lake AS FROM read_parquet('s3://lake/rows.parquet')")
-        assert view.status_code == 200, view.text
-        assert ask(admin, "SELECT count(*) FROM lake").json()["data"] == [[ROWS]]
+        if HAS_HTTPFS:
+            assert view.status_code == 200, view.text
+            assert ask(admin, "SELECT count(*) FROM lake").json()["data"] == [[ROWS]]
+        else:
+            assert view.status_code == 400, view.text
+            assert "DUCKDB_ALLOW_EXTENSION_DOWNLOAD" in view.json()["hint"]
+            made = ask(admin, "CREATE VIEW lake AS FROM kept")
+            assert made.status_code == 200, made.text
         for role in ("viewer", "analyst", "writer"):
             key = admin.post("/keys", json={"name": role, "role": role}).json()["key"]
             with server.client() as client:
@@ -91,9 +101,13 @@ def test_the_keys_are_told_nobody(s3: S3Server, tmp_path: Path) -> None:
     ("changes", "name", "says"),
     [
         ({"AWS_SECRET_ACCESS_KEY": "wrong-secret-key"}, "rows.parquet", "403|denied|Forbidden"),
-        ({}, "nothing.parquet", "404|Not Found|No files"),
+        ({}, "nothing.parquet", "404|Not Found|No files|no object"),
         ({}, "cut.parquet", "magic|footer|Parquet|parquet"),
-        ({"DUCKDB_REPLICA_ENDPOINT": "http://127.0.0.1:9"}, "rows.parquet", "connect|HTTP"),
+        (
+            {"DUCKDB_REPLICA_ENDPOINT": "http://127.0.0.1:9"},
+            "rows.parquet",
+            "connect|HTTP|store|answer",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_the_statements_fault_and_harms_nobody(
@@ -129,3 +143,44 @@ def test_a_bad_network_gives_the_rows_or_an_error_and_never_others(
             assert good
             assert proxy.cut
             assert admin.get("/health").json()["status"] == "healthy"
+
+
+@pytest.mark.skipif(HAS_HTTPFS, reason="the engine reads the objects itself")
+def test_every_way_to_send_a_statement_reads_objects_and_leaves_no_file(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    with Server(tmp_path, **settings_of(s3)) as server, server.client() as admin:
+        total = ROWS * (ROWS - 1) // 2
+        one = READ.format("rows.parquet")
+        csv = admin.post("/query", json={"query": one}, headers={"Accept": "text/csv"})
+        assert csv.text.splitlines()[1] == f"{ROWS},{total}"
+        batch = admin.post(
+            "/batch",
+            json={"queries": [{"query": f"CREATE TABLE b AS {one}"}, {"query": "FROM b"}]},
+        )
+        assert batch.json()["results"][1]["data"] == [[ROWS, total]], batch.text
+        both = ask(admin, f"{one} UNION ALL {one.replace('rows', 'many/000[0-4]')} ORDER BY 1")
+        assert both.json()["data"] == [[5, 5], [ROWS, total]], both.text
+        plan = admin.post("/explain", json={"query": one})
+        assert plan.status_code in (200, 400)
+        quoted = ask(admin, "SELECT 's3://lake/rows.parquet' AS address")
+        assert quoted.json()["data"] == [["s3://lake/rows.parquet"]]
+        running = admin.get("/queries").text
+        assert "objects-" not in running
+        left = [path for path in tmp_path.rglob("objects-*") if path.exists()]
+        for _ in range(100):
+            left = [path for path in tmp_path.rglob("objects-*") if path.exists()]
+            if not left:
+                break
+            time.sleep(0.1)
+        assert left == []
+        assert admin.get("/health").json()["components"]["extensions"]["status"] == "healthy"
+
+
+@pytest.mark.skipif(HAS_HTTPFS, reason="the engine reads the objects itself")
+def test_objects_that_are_too_large_are_refused(s3: S3Server, tmp_path: Path) -> None:
+    settings = settings_of(s3, DUCKDB_MAX_UPLOAD_SIZE="10KB")
+    with Server(tmp_path, **settings) as server, server.client() as admin:
+        answer = ask(admin, READ.format("rows.parquet"))
+        assert 400 <= answer.status_code < 500, answer.text
+        assert "DUCKDB_MAX_UPLOAD_SIZE" in answer.json()["hint"]

@@ -15,6 +15,7 @@ from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.assembly.statement_statistics import StatementStatistics
+from chronoduck.assembly.store_objects import StoreObjects
 from chronoduck.assembly.sync_run import SyncTransactions
 from chronoduck.assembly.syncs import Syncs
 from chronoduck.engine.cancellation import CancelReason
@@ -199,6 +200,7 @@ class Parts:
             refuted.check_write,
             quotas,
             statistics.query_log,
+            _object_reader(instance),
         )
         queries = Queries(runner)
         own = _Transactions(runner, Caller("ingest"), leaves_state=False)
@@ -316,6 +318,14 @@ class Parts:
         runner.parser.close()
         self.access.scopes.close()
         return interrupted
+
+
+def _object_reader(instance: DuckDBInstance) -> StoreObjects | None:
+    """Return what reads objects for statements, where the engine cannot do it itself."""
+    settings = instance.settings
+    if not settings.enable_s3 or instance.extensions.get("httpfs") == "loaded":
+        return None
+    return StoreObjects(settings, instance.spool_directory)
 
 
 def _ignore_level(level: str, until: WalPosition) -> None:

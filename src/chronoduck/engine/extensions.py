@@ -56,8 +56,8 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, download: bool) -> s
             connection.load_extension(name)
         else:
             return (
-                f"unavailable: the wheel duckdb-extension-{name}=={duckdb.__version__} is not "
-                "installed and DUCKDB_ALLOW_EXTENSION_DOWNLOAD is false"
+                f"off: {name} is not installed and DUCKDB_ALLOW_EXTENSION_DOWNLOAD is false; objects "
+                "that statements read are fetched whole before"
             )
     except duckdb.Error as error:
         return f"unavailable: {type(error).__name__} while it was loaded"

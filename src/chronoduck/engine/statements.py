@@ -6,7 +6,7 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -14,6 +14,7 @@ from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.tokens import normalized, read_tokens
+from chronoduck.engine.store_reads import FetchedObjects
 from chronoduck.engine.writing import Autocommit
 from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
@@ -60,6 +61,10 @@ class Statement:
     """How it is committed when it is sent alone."""
     reads_query_log: bool = False
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
+    run_text: str | None = None
+    """What the engine runs instead of ``text``: files in place of objects of S3."""
+    fetched_objects: FetchedObjects | None = field(default=None, compare=False, repr=False)
+    """Keeps those files while the statement is in use."""
 
     @property
     def changes_catalog(self) -> bool:

@@ -37,7 +37,8 @@ def run_and_fetch(
         max_rows = MANY_ROWS
     max_rows = lesser(max_rows, session.limits.max_rows)
     check_scan(connection, statement, params, session)
-    result = open_result(connection, statement.text, statement, params, session, as_rows=True)
+    sql = statement.run_text or statement.text
+    result = open_result(connection, sql, statement, params, session, as_rows=True)
     rows, truncated = result.fetch(fetch_mode, max_rows)
     running = session.running
     running.rows += len(rows)

@@ -87,7 +87,7 @@ class ResultEncoding:
         check_scan(connection, self._statement, request.params, self._session)
         result = self._result = open_result(
             connection,
-            request.sql,
+            self._statement.run_text or request.sql,
             self._statement,
             request.params,
             self._session,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from random import getrandbits
@@ -62,11 +62,13 @@ class StatementRunner:
         check_any_write: Callable[[], None] = lambda: None,
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
+        fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
     ) -> None:
         """``check_write`` raises when nothing may be written for want of space, ``check_any_write``
         when nothing may be written at all; without ``quotas`` all is allowed.
 
         ``open_query_log`` returns a connection to the query log; without it there is none.
+        ``fetch_objects`` puts files in place of objects of S3 that the engine cannot read itself.
         """
         self.access = access
         self.breaker = breaker
@@ -78,6 +80,7 @@ class StatementRunner:
         self._check_write = check_write
         self._check_any_write = check_any_write
         self._open_query_log = open_query_log
+        self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
         self._sessions: dict[str, Session] = {}
 
@@ -117,7 +120,7 @@ class StatementRunner:
             if principal.id == LOCAL.id and principal.scope is None:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
-                return statement
+                return await self._fetched(statement)
             # A narrowed one reaches no view or macro: what they are must not show in refusals.
             guard = self.guard if principal.scope is None else self._blind_guard
             judge = partial(guard.judge, sql, principal.role, origin, pending)
@@ -126,10 +129,13 @@ class StatementRunner:
             self._judge_query_log(statement, principal, pending)
             if principal.scope is not None:
                 self.access.scopes.judge(statement, principal)
-            return statement
+            return await self._fetched(statement)
         except DuckDBException as error:
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             raise
+
+    async def _fetched(self, statement: Statement) -> Statement:
+        return statement if self._fetch_objects is None else await self._fetch_objects(statement)
 
     def _judge_query_log(
         self, statement: Statement, principal: Principal, pending: Pending | None

@@ -50,7 +50,7 @@ def check_scan(
             "how much this statement reads is not known before it has run",
             hint="Name the values of a PIVOT with IN (...); measure by POST explain with analyze.",
         )
-    rows = _planned_rows(connection, statement.text, params, session)
+    rows = _planned_rows(connection, statement.run_text or statement.text, params, session)
     if rows > limit:
         scope = session.running.caller.principal.scope
         # Of a table with hidden rows the estimate counts them too.

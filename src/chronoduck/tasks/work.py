@@ -26,6 +26,7 @@ from chronoduck.sync.capturing import capture_source, drop_capture, release_log
 from chronoduck.sync.reading import read_source
 from chronoduck.sync.slot import Capture
 from chronoduck.sync.spool import Spool
+from chronoduck.transfer.object_files import fetch_objects
 
 __all__ = ["TASKS", "Progress", "scratch_directory"]
 
@@ -171,6 +172,13 @@ def _drop_capture(
     return drop_capture(SourceDeclaration(**source), Capture.of(capture))
 
 
+def _fetch_objects(
+    settings: Settings, show: Progress, *, addresses: list[str], directory: str
+) -> dict[str, Any]:
+    """Fetch objects that a statement reads, on an engine that cannot read them itself."""
+    return {"files": fetch_objects(addresses, Path(directory), settings, show)}
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "backup": _backup,
     "verify_backup": _verify_backup,
@@ -181,4 +189,5 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "capture_source": _capture_source,
     "release_log": _release_log,
     "drop_capture": _drop_capture,
+    "fetch_objects": _fetch_objects,
 }

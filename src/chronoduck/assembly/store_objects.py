@@ -1,0 +1,86 @@
+"""Objects of S3 for statements, on an engine without httpfs: fetched whole by a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from chronoduck.engine.statements import Statement
+from chronoduck.engine.store_reads import (
+    FetchedObjects,
+    defines_what_stays,
+    store_addresses,
+    with_files,
+)
+from chronoduck.errors import DuckDBException, DuckDBQueryError, StatementTimeoutError
+from chronoduck.settings import Settings
+from chronoduck.tasks.process import run_task
+
+__all__ = ["StoreObjects"]
+
+_AT_ONCE = 2
+
+
+class StoreObjects:
+    """Puts files in place of the objects that a statement names. For one event loop."""
+
+    def __init__(self, settings: Settings, spool: Path) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def __call__(self, statement: Statement) -> Statement:
+        """Return the statement that the engine can run; the same one if it reads no objects.
+
+        Raises:
+            DuckDBQueryError: an object cannot be read, or the statement would keep its address.
+            StatementTimeoutError: they had not come within ``DUCKDB_MAX_STATEMENT_TIMEOUT``.
+        """
+        addresses = store_addresses(statement.text)
+        if not addresses:
+            return statement
+        if defines_what_stays(statement.text):
+            raise DuckDBQueryError(
+                "a view or macro over objects of S3 needs the httpfs extension, which is not loaded",
+                hint="Set DUCKDB_ALLOW_EXTENSION_DOWNLOAD=true, or CREATE TABLE ... AS SELECT.",
+                category="store",
+            )
+        objects = FetchedObjects(Path(tempfile.mkdtemp(prefix="objects-", dir=self._spool)))
+        try:
+            files = await self._fetch(addresses, objects.directory)
+        except BaseException:
+            objects.remove()
+            raise
+        return replace(
+            statement, run_text=with_files(statement.text, files), fetched_objects=objects
+        )
+
+    async def _fetch(self, addresses: tuple[str, ...], directory: Path) -> dict[str, list[Path]]:
+        seconds = self._settings.max_statement_timeout
+        try:
+            async with asyncio.timeout(seconds), self._turns:
+                found = await run_task(
+                    self._settings,
+                    "fetch_objects",
+                    _relay,
+                    addresses=list(addresses),
+                    directory=str(directory),
+                )
+        except TimeoutError:
+            raise StatementTimeoutError(
+                f"the objects had not been read after {seconds:g} s",
+                hint="Load them with `chronoduck load`, which has no deadline.",
+            ) from None
+        except DuckDBException as error:
+            raise DuckDBQueryError(
+                error.operator_detail, hint=error.hint, category="store"
+            ) from error
+        return {
+            address: [Path(name) for name in names] for address, names in found["files"].items()
+        }
+
+
+async def _relay(step: str, done: int, total: int) -> None:
+    return None
