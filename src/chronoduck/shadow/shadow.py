@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from chronoduck.engine.disk_format import WalDamage
 from chronoduck.engine.replay_check import FAILURES, Case, judge
 from chronoduck.errors import DatabaseFormatError
 from chronoduck.shadow.attempt import Attempt, Limits, Outcome, run_attempt
@@ -213,6 +214,9 @@ class Shadow:
         if not self._sync(generation, is_background=is_background):
             return None
         mark = self._mark(generation)
+        damage = generation.wal.damage() if generation.wal is not None else None
+        if damage is not None:
+            return Attempt(Outcome.FAILED, "reading the WAL", _describe(damage)), mark
         attempt = self._run_child(
             generation, is_proof=is_proof, is_background=is_background, mark=mark
         )
@@ -418,6 +422,13 @@ class Shadow:
         self._emitted_at = time.monotonic()
         self.status.cpu_share = round(self._budget.used_share, 4)
         self._emit("status", status=self.status.as_dict())
+
+
+def _describe(damage: WalDamage) -> str:
+    return (
+        f"at byte {damage.offset:,} it is not what was written, and a start would drop at least "
+        f"{damage.lost_commits:,} transactions behind it"
+    )
 
 
 def _cpu_seconds() -> float:
