@@ -35,6 +35,8 @@ _TAIL_OVERDRAFT = 1.0
 _CHEAP_PROOF_SECONDS = 8.0
 """When the budget allows a proof so often, every attempt is one; else most only replay."""
 _LATEST_PROOF_SECONDS = 60.0
+_LATE_SECONDS = 5.0
+"""From then on an attempt does not go behind everybody else: a busy machine would starve it."""
 _AGAIN_SECONDS = 60.0
 """How often a state that was refuted, or could not be judged, is tried again by itself."""
 _SHARE_OF_MEMORY = 0.7
@@ -179,7 +181,9 @@ class Shadow:
             or self._proof_cpu <= _CHEAP_PROOF_SECONDS * self._orders.cpu_share
             or now - self._proved_at > _LATEST_PROOF_SECONDS
         )
-        self._judge(generation, is_proof=is_proof, is_background=self.status.refuted is None)
+        is_late = seen is not None and time.time() - seen.time_us / 1e6 > _LATE_SECONDS
+        is_background = self.status.refuted is None and not is_late
+        self._judge(generation, is_proof=is_proof, is_background=is_background)
         return 0.0
 
     def _follow_time(self, generation: Generation) -> None:
