@@ -109,6 +109,10 @@ def _print(report: dict[str, Any]) -> None:
             f"  scrub        {100 * scrub['share']:.0f} % of this round; damaged blocks: "
             f"{scrub['damaged_blocks']}"
         )
+        console.print(
+            f"  proven       until {report['proven_until'] or 'nothing yet'}; replayed until "
+            f"{report['replayed_until'] or 'nothing yet'}"
+        )
         last = report["drill"]["last"]
         if last is None:
             tried = "none yet; chronoduck drill tries a restore"
@@ -122,6 +126,8 @@ def _print(report: dict[str, Any]) -> None:
                 f"  [red]! old points are not deleted: {plain(report['retention_error'])}[/]",
                 soft_wrap=True,
             )
+        if report["notice"]:
+            console.print(f"  [red]! {plain(report['notice'])}[/]", soft_wrap=True)
         if report["error"]:
             console.print(
                 f"  [red]! {plain(report['error'])}[/] {plain(report['hint'])}", soft_wrap=True
