@@ -176,12 +176,13 @@ class Shadow:
         wait = max(self._budget.seconds_until_free(), self._not_before - now)
         if wait > 0 and not (self.status.refuted and self._must_prove and self._not_before <= now):
             return min(wait, _IDLE_SECONDS)
+        is_late = seen is not None and time.time() - seen.time_us / 1e6 > _LATE_SECONDS
+        is_cheap = self._proof_cpu <= _CHEAP_PROOF_SECONDS * self._orders.cpu_share
         is_proof = (
             self._must_prove
-            or self._proof_cpu <= _CHEAP_PROOF_SECONDS * self._orders.cpu_share
+            or (is_cheap and not is_late)
             or now - self._proved_at > _LATEST_PROOF_SECONDS
         )
-        is_late = seen is not None and time.time() - seen.time_us / 1e6 > _LATE_SECONDS
         is_background = self.status.refuted is None and not is_late
         self._judge(generation, is_proof=is_proof, is_background=is_background)
         return 0.0
