@@ -159,7 +159,11 @@ async def test_transactions_that_a_start_would_drop_without_a_word_are_refuted(
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [("crash", "SIGSEGV"), ("spin", "did not end within"), ("sleep", "has waited for nothing")],
+    [
+        ("crash", "SIGSEGV"),
+        pytest.param("spin", "did not end within", marks=pytest.mark.slow),
+        pytest.param("sleep", "has waited for nothing", marks=pytest.mark.slow),
+    ],
 )
 async def test_a_replay_that_crashes_or_hangs_is_refuted(
     live: LiveDatabase, settings: Settings, fault: str, words: str
