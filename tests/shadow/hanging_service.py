@@ -24,7 +24,6 @@ STATEMENTS = (
     "INSERT INTO f VALUES (7, 1)",
     "CHECKPOINT",
     "ALTER TABLE f ALTER a SET DEFAULT NULL",
-    "ALTER TABLE p RENAME TO p2",
 )
 
 
@@ -49,6 +48,8 @@ async def check(directory: Path) -> None:
     for statement in STATEMENTS:
         await service.execute_query(statement)
     parts = await service.parts()
+    # The service refuses this one: it stands for whatever else makes a checkpoint turn in a circle.
+    parts.instance.cursor().execute("ALTER TABLE p RENAME TO p2")
     await until(lambda: parts.checkpointer.hanging_seconds is not None, 60.0)
     try:
         await service.execute_query("INSERT INTO f VALUES (8, 1)")

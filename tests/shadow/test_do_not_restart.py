@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
@@ -42,3 +45,31 @@ def test_the_runbook_and_the_alert_say_it_first() -> None:
     alert = rules.split("alert: DuckDBWalNotReplayable")[1].split("- alert:")[0]
     assert "do not restart" in alert
     assert "systemctl restart" not in page
+
+
+@pytest.mark.parametrize(
+    ("health", "printed", "code"),
+    [
+        ('{"errors": ["A restart would fail. Do not restart the service."]}', "", 1),
+        ('{"errors": []}', "restart chrono-scraper", 0),
+        ("", "restart chrono-scraper", 0),
+    ],
+    ids=["a-start-would-fail", "well", "no-answer"],
+)
+def test_the_shell_of_the_runbooks_refuses_a_restart_that_would_fail(
+    tmp_path: Path, health: str, printed: str, code: int
+) -> None:
+    for name, text in (("curl", f"printf '%s' '{health}'"), ("systemctl", 'echo "$@"')):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/bash\n{text}\n")
+        program.chmod(0o755)
+    (tmp_path / "duckdb.env").touch()
+    shell = (DEPLOY / "systemd" / "shell.sh").read_text()
+    script = shell.replace("/etc/chrono-scraper", str(tmp_path))
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"{script}\nPATH={tmp_path}:$PATH\nsystemctl restart chrono-scraper"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.returncode) == (printed, code)

@@ -315,6 +315,7 @@ class Checkpointer:
             "count": self.count,
             "last_at": None if self.last_at is None else _iso(self.last_at),
             "last_error": self.last_error,
+            "hanging_seconds": self.hanging_seconds,
             "pause_p50": _quantile(pauses, 0.5),
             "pause_p99": _quantile(pauses, 0.99),
             "pause_max": round(pauses[-1], 4) if pauses else None,

@@ -134,6 +134,13 @@ def scrub_finding(status: dict[str, Any]) -> Finding:
 
 def checkpoint_finding(checkpoints: dict[str, Any]) -> Finding:
     """Judge whether the log is folded into the file as it should."""
+    if checkpoints and checkpoints["hanging_seconds"] is not None:
+        return Finding(
+            "checkpoint",
+            Status.UNHEALTHY,
+            f"A checkpoint has been running for {checkpoints['hanging_seconds']:.0f} s and does not end",
+            "Do not restart the service. Run `chronoduck runbook wal-not-replayable`.",
+        )
     if not checkpoints or not checkpoints["last_error"]:
         return Finding("checkpoint", Status.HEALTHY)
     return Finding(

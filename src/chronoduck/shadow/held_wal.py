@@ -6,7 +6,13 @@ import os
 import struct
 from pathlib import Path
 
-from chronoduck.engine.disk_format import WalCursor, read_wal, version_end
+from chronoduck.engine.disk_format import (
+    WalCursor,
+    WalDamage,
+    find_damage,
+    read_wal,
+    version_end,
+)
 
 __all__ = ["HeldWal"]
 
@@ -79,6 +85,15 @@ class HeldWal:
             self._seam = (self._seam + piece)[-_SEAM_BYTES:]
         self.cursor = WalCursor(cursor.offset, cursor.commits, checkpoint=cursor.checkpoint)
         return piece
+
+    def damage(self) -> WalDamage | None:
+        """Return what is wrong behind the cursor: transactions behind an entry that makes no sense.
+
+        A transaction that is being written has nothing behind it.
+        """
+        if self.size == self.cursor.offset:
+            return None
+        return find_damage(self.read(0, self.size))
 
     def checkpoint_root(self) -> int | None:
         """Return the root that the checkpoint entry names, if the WAL ends with one."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from pathlib import Path
 
-__all__ = ["create", "is_owned", "remove"]
+__all__ = ["create", "is_owned", "remove", "remove_own"]
 
 _MARK = "chronoduck-shadow"
 
@@ -24,10 +26,17 @@ def create(path: Path) -> None:
     remove(path)
     path.mkdir(mode=0o700, parents=True)
     path.chmod(0o700)
-    (path / _MARK).touch()
+    (path / _MARK).write_text(str(os.getpid()))
 
 
 def remove(path: Path) -> None:
     """Delete the directory, if a shadow made it."""
     if is_owned(path):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_own(path: Path) -> None:
+    """Delete the directory, if this process made it: a successor may have made one in its place."""
+    with contextlib.suppress(OSError):
+        if (path / _MARK).read_text() == str(os.getpid()):
+            remove(path)

@@ -57,7 +57,7 @@ class PrivateCopy:
 
     def remove(self) -> None:
         """Delete the directory."""
-        owned_directory.remove(self.directory)
+        owned_directory.remove_own(self.directory)
 
     def drop(self) -> None:
         """Give the space back and begin empty again."""

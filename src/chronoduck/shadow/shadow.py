@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from chronoduck.engine.disk_format import WalDamage
 from chronoduck.engine.replay_check import FAILURES, Case, judge
 from chronoduck.errors import DatabaseFormatError
 from chronoduck.shadow.attempt import Attempt, Limits, Outcome, run_attempt
@@ -34,6 +35,8 @@ _TAIL_OVERDRAFT = 1.0
 _CHEAP_PROOF_SECONDS = 8.0
 """When the budget allows a proof so often, every attempt is one; else most only replay."""
 _LATEST_PROOF_SECONDS = 60.0
+_LATE_SECONDS = 5.0
+"""From then on an attempt does not go behind everybody else: a busy machine would starve it."""
 _AGAIN_SECONDS = 60.0
 """How often a state that was refuted, or could not be judged, is tried again by itself."""
 _SHARE_OF_MEMORY = 0.7
@@ -173,12 +176,15 @@ class Shadow:
         wait = max(self._budget.seconds_until_free(), self._not_before - now)
         if wait > 0 and not (self.status.refuted and self._must_prove and self._not_before <= now):
             return min(wait, _IDLE_SECONDS)
+        is_late = seen is not None and time.time() - seen.time_us / 1e6 > _LATE_SECONDS
+        is_cheap = self._proof_cpu <= _CHEAP_PROOF_SECONDS * self._orders.cpu_share
         is_proof = (
             self._must_prove
-            or self._proof_cpu <= _CHEAP_PROOF_SECONDS * self._orders.cpu_share
+            or (is_cheap and not is_late)
             or now - self._proved_at > _LATEST_PROOF_SECONDS
         )
-        self._judge(generation, is_proof=is_proof, is_background=self.status.refuted is None)
+        is_background = self.status.refuted is None and not is_late
+        self._judge(generation, is_proof=is_proof, is_background=is_background)
         return 0.0
 
     def _follow_time(self, generation: Generation) -> None:
@@ -213,6 +219,9 @@ class Shadow:
         if not self._sync(generation, is_background=is_background):
             return None
         mark = self._mark(generation)
+        damage = generation.wal.damage() if generation.wal is not None else None
+        if damage is not None:
+            return Attempt(Outcome.FAILED, "reading the WAL", _describe(damage)), mark
         attempt = self._run_child(
             generation, is_proof=is_proof, is_background=is_background, mark=mark
         )
@@ -418,6 +427,13 @@ class Shadow:
         self._emitted_at = time.monotonic()
         self.status.cpu_share = round(self._budget.used_share, 4)
         self._emit("status", status=self.status.as_dict())
+
+
+def _describe(damage: WalDamage) -> str:
+    return (
+        f"at byte {damage.offset:,} it is not what was written, and a start would drop at least "
+        f"{damage.lost_commits:,} transactions behind it"
+    )
 
 
 def _cpu_seconds() -> float:
