@@ -18,7 +18,8 @@ from chronoduck.settings import Settings, reveal
 
 __all__ = ["ReplicatorLink"]
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
+"""A start that takes over from a dead holder of the lease waits 30 s for it."""
 _KILL_SECONDS = 5.0
 _RESTART_SECONDS = (0.1, 1.0, 5.0, 15.0)
 _REFUSALS: dict[str, type[DuckDBException]] = {
