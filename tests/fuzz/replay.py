@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -205,6 +206,7 @@ def in_child(work: Callable[[Tell], None], deadline: float) -> Told:
             os.close(reader)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            faulthandler.disable()
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, 2)  # a crash prints a stack
             work(teller(writer))
