@@ -74,9 +74,10 @@ def fingerprint(
     found["rows"] = {}
     for schema, table, *_ in found["tables"]:
         name = f'"{schema}"."{table}"'
+        has_sums = {"id", "n"} <= {row[2] for row in found["columns"] if row[:2] == [schema, table]}
+        sums = ", sum(id)::BIGINT, sum(n)::BIGINT" if has_sums else ""
         row = connection.execute(
-            f"SELECT count(*), sum(hash(t)::HUGEINT)::VARCHAR, sum(id)::BIGINT, sum(n)::BIGINT "
-            f"FROM {name} t"
+            f"SELECT count(*), sum(hash(t)::HUGEINT)::VARCHAR{sums} FROM {name} t"
         ).fetchone()
         key = table if schema == "main" else f"{schema}.{table}"
         found["rows"][key] = list(row or ())

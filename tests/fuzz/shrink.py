@@ -15,7 +15,7 @@ Run = Callable[[Program], str]
 
 
 def shrink(
-    program: Program, kind: str, *, seconds: float = 60.0, deadline: float = 10.0
+    program: Program, kind: str, *, seconds: float = 60.0, deadline: float = 30.0
 ) -> Program:
     """Return a smaller program that ends in a finding of the same kind."""
     end = time.monotonic() + seconds
