@@ -29,6 +29,7 @@ from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
@@ -37,6 +38,7 @@ from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.resilience.write_gate import WriteGate
+from chronoduck.service.acknowledging import AckBarrier
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.documents import DocumentQueries
 from chronoduck.service.encoded import EncodedQueries
@@ -124,8 +126,14 @@ class Parts:
         )
         healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), on_stuck)
         gate = WriteGate()
+        watch = WalWatch(settings.database_path, index_lookup(instance))
         checkpointer = Checkpointer(
-            instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
+            instance,
+            healer,
+            closers,
+            gate,
+            lambda: link is None or link.may_checkpoint,
+            watch.estimate,
         )
         admission = Admission(
             settings.worker_threads,
@@ -149,6 +157,7 @@ class Parts:
                 lambda: admission.waiting,
                 on_stuck,
             ),
+            AckBarrier(watch, gate, checkpointer, settings.proof_timeout),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -274,6 +283,7 @@ class Parts:
         self.ping.close()
         await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
+        self.access.barrier.watch.close()
         if self.link is not None:
             await self.link.stop(grace_seconds)
         self.workers.close()

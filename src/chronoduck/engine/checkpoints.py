@@ -61,6 +61,8 @@ class LogState:
     commits: int
     age_seconds: float
     """Of its oldest transaction."""
+    replay_seconds: float = 0.0
+    """How long a start would need, as estimated."""
 
 
 def urgency(log: LogState, limits: CheckpointSettings) -> Urgency:
@@ -70,6 +72,7 @@ def urgency(log: LogState, limits: CheckpointSettings) -> Urgency:
     share = max(
         log.size / limits.log_size,
         log.commits / limits.commits,
+        log.replay_seconds / limits.replay,
         # Age alone makes nothing worse: it is never overdue.
         min(1.0, log.age_seconds / limits.interval),
     )
@@ -86,8 +89,13 @@ class Checkpointer:
         executor: Executor,
         gate: WriteGate,
         may_run: Callable[[], bool] = lambda: True,
+        replay_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``gate`` is what writers pass; ``may_run`` tells whether a checkpoint may be run now."""
+        """``gate`` is what writers pass; ``may_run`` tells whether a checkpoint may be run now.
+
+        ``replay_seconds`` estimates how long a start would replay the WAL as it is.
+        """
+        self._replay_seconds = replay_seconds
         self._instance = instance
         self._healer = healer
         self._executor = executor
@@ -135,7 +143,7 @@ class Checkpointer:
         if size and self._first_commit_at is None:
             self._first_commit_at = time.monotonic()
         age = 0.0 if self._first_commit_at is None else time.monotonic() - self._first_commit_at
-        return LogState(size, self._commits, age)
+        return LogState(size, self._commits, age, self._replay_seconds() if size else 0.0)
 
     async def _watch(self) -> None:
         while True:

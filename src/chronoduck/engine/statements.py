@@ -17,7 +17,7 @@ from chronoduck.engine.guard.tokens import normalized, read_tokens
 from chronoduck.engine.writing import Autocommit
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 
-__all__ = ["MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
+__all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
 MAX_STATEMENT_BYTES = 1_000_000
 """Longer texts are refused before they are parsed: planning time grows faster than the text."""
@@ -30,7 +30,8 @@ _WRITING_CTE = re.compile(
     r"\(\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE
 )
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
-_CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
+CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
+"""Kinds of DDL."""
 _COUNTS = frozenset({"insert", "update", "delete", "merge_into", "copy"})
 _CHANGES_NOTHING = frozenset({"checkpoint", "vacuum", "analyze", "set", "variable_set", "export"})
 _RETURNS = re.compile("return", re.IGNORECASE)
@@ -66,7 +67,7 @@ class Statement:
     @property
     def changes_catalog(self) -> bool:
         """Whether it is DDL."""
-        return self.kind in _CHANGES_CATALOG
+        return self.kind in CHANGES_CATALOG
 
 
 def query_hash(sql: str) -> str:
