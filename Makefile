@@ -57,6 +57,15 @@ audit: $(VENV)/dev.stamp ## look for known vulnerabilities of what is locked (AU
 	@$(BIN)/pip-audit --requirement requirements/run.txt --disable-pip --no-deps --format json \
 		--timeout 15 --progress-spinner off | $(BIN)/python .ci/audit.py
 
+.PHONY: soak
+soak: $(VENV)/dev.stamp ## run the crash, storm and replay suites at depth; hours; figures in dist/soak
+	@mkdir -p dist/soak
+	CHRONODUCK_FUZZ_SEQUENCES=10000 CHRONODUCK_FUZZ_OUTPUT=$(CURDIR)/dist/soak \
+	CHRONODUCK_STORM_SEEDS=20 CHRONODUCK_CRASH_ROUNDS=1000 CHRONODUCK_FACTS_ROUNDS=200 \
+	CHRONODUCK_POWER_CUTS=2000 \
+		$(BIN)/python -m pytest tests/fuzz tests/fault/test_storms.py tests/fault/test_crash_rounds.py \
+		tests/property/test_engine_facts.py tests/fault/test_power_loss.py $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)

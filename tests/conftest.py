@@ -19,6 +19,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("DUCKDB_", "PARQUET_", "AWS_", "CHRONODUCK_")):
             monkeypatch.delenv(name)
+    # A process more for every service: tests of the shadow switch it on.
+    monkeypatch.setenv("DUCKDB_SHADOW_ENABLED", "false")
 
 
 @pytest.fixture

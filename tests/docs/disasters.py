@@ -20,6 +20,7 @@ from chronoduck.settings import ReplicaSettings, load_settings
 from tests.docs.machine import Machine, until
 from tests.fault.volumes import fill
 from tests.postgres import postgres_or_skip
+from tests.shadow.live import append_rejected_entry
 
 __all__ = ["DISASTERS", "ROWS", "Disaster"]
 
@@ -86,6 +87,14 @@ def _open_the_breaker(machine: Machine) -> None:
 def _fail_checkpoints(machine: Machine) -> None:
     with _no_space_in_the_log(machine):
         until(lambda: machine.health()["components"]["checkpoint"]["status"] == "degraded")
+
+
+def _refute_the_wal(machine: Machine) -> None:
+    """Have an entry in the WAL that no replay accepts; the service's own checkpoint ends that."""
+    wal = machine.database.with_name(machine.database.name + ".wal")
+    until(lambda: machine.health()["components"]["shadow"]["status"] == "healthy")
+    append_rejected_entry(wal, machine.root)
+    until(lambda: "refuted" in machine.log.read_text())
 
 
 def _fail_a_backup(machine: Machine) -> None:
@@ -307,6 +316,9 @@ DISASTERS: dict[str, list[Disaster]] = {
     "memory": [Disaster(seen='"process_memory_mb"', settings={"DUCKDB_MEMORY_LIMIT": "1500MB"})],
     "disk-full": [
         Disaster(_fill_the_disk, "corrupt-", {"DUCKDB_DISK_FLOOR": "30MB"}, small_disk=True)
+    ],
+    "wal-not-replayable": [
+        Disaster(_refute_the_wal, "refuted", {"DUCKDB_SHADOW_ENABLED": "true"}, is_broken=False)
     ],
     "checkpoint-failing": [
         Disaster(_fail_checkpoints, "File too large", {"DUCKDB_CHECKPOINT_INTERVAL": "2s"})

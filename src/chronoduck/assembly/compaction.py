@@ -18,7 +18,7 @@ from chronoduck.replication.local_state import LocalState
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.jobs import Job, JobRegistry, Progress
 from chronoduck.settings import Settings
-from chronoduck.storage.durable_write import fsync_directory
+from chronoduck.storage.durable_write import fsync_directory, replace_finished
 from chronoduck.tasks.process import run_task
 from chronoduck.units import format_bytes
 
@@ -82,7 +82,9 @@ class Compaction:
             started = loop.time()
             await self._fold_log()
             async with self._checkpointer.held():
-                found = await run_task(self._settings, "compact", relay)
+                found = await run_task(
+                    self._settings, "compact", relay, storage_version=self._storage_version()
+                )
                 show("changing files", 0, 0)
                 await self._change_files(Path(found["file"]), found["headers_sha256"])
             waited = loop.time() - started
@@ -94,6 +96,11 @@ class Compaction:
             "rows": found["rows"],
             "writers_waited_seconds": round(waited, 3),
         }
+
+    def _storage_version(self) -> str | None:
+        """Return the version that the operator named. The default alone never raises a file's own."""
+        is_named = "storage_version" in self._settings.model_fields_set
+        return self._settings.storage_version if is_named else None
 
     async def _fold_log(self) -> None:
         """Run a checkpoint; a reader that began before the last update may put it off for a while."""
@@ -143,7 +150,7 @@ def _swap(new: Path, database: Path, copied: str) -> None:
     log = database.with_name(database.name + ".wal")
     if log.exists() and log.stat().st_size:
         raise OSError(f"{log} holds transactions")
-    new.replace(database)
+    replace_finished(new, database)
     with contextlib.suppress(FileNotFoundError):
         log.unlink()
     fsync_directory(database.parent)

@@ -21,6 +21,8 @@ from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.templates import load_templates
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
+from chronoduck.engine.inspection import ENGINE_VERSION
+from chronoduck.engine.known_bugs import durability_bugs
 from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import StatementParser
@@ -159,8 +161,11 @@ class DuckDBService:
             memory_limit_bytes=instance.budget.limit_bytes,
             memory_limit_from=instance.budget.reason,
             extensions=instance.extensions,
+            engine=ENGINE_VERSION,
             seconds=round(self._parts.started_at - started, 3),
         )
+        for bug in durability_bugs():
+            self._log.warning("engine_has_durability_bug", engine=ENGINE_VERSION, bug=bug)
         self.audit.record("service_started", LOCAL, chronoduck=__version__, pid=os.getpid())
 
     async def shutdown(self) -> None:

@@ -27,6 +27,7 @@ from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
@@ -52,6 +53,7 @@ from chronoduck.service.records import Caller, StatementObserver, StatementRecor
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
+from chronoduck.shadow.link import ShadowLink
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
 from chronoduck.transfer.group_commit import GroupCommit
@@ -68,7 +70,6 @@ _LOAD = Statement(
     leaves_state=True,
 )
 _LOADER = Caller("load")
-_READS = frozenset({"select", "explain", "invalid"})
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
 
@@ -89,6 +90,7 @@ class Parts:
     loader: FileLoader
     checkpointer: Checkpointer
     link: ReplicatorLink | None
+    shadow: ShadowLink
     jobs: JobRegistry
     statement_jobs: StatementJobs
     exports: Exports
@@ -135,6 +137,7 @@ class Parts:
             lambda: link is None or link.may_checkpoint,
             watch.estimate,
         )
+        shadow = ShadowLink(settings, on_level=_level_teller(link))
         admission = Admission(
             settings.worker_threads,
             settings.queue_size,
@@ -157,7 +160,7 @@ class Parts:
                 lambda: admission.waiting,
                 on_stuck,
             ),
-            AckBarrier(watch, gate, checkpointer, settings.proof_timeout),
+            AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -215,6 +218,7 @@ class Parts:
         declared_exports.start()
         if link is not None:
             link.begin()
+        shadow.begin()
         return cls(
             instance=instance,
             workers=workers,
@@ -228,6 +232,7 @@ class Parts:
             loader=loader,
             checkpointer=checkpointer,
             link=link,
+            shadow=shadow,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
             exports=exports,
@@ -281,6 +286,7 @@ class Parts:
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
         self.ping.close()
+        await self.shadow.stop()
         await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
         self.access.barrier.watch.close()
@@ -294,11 +300,17 @@ class Parts:
         return interrupted
 
 
+def _level_teller(link: ReplicatorLink | None) -> Callable[[str, WalPosition], None]:
+    """Return what tells the replica how far its points were proven; a replicator may not want it."""
+    note: Callable[[str, WalPosition], None] | None = getattr(link, "note_proof", None)
+    return note or (lambda level, until: None)
+
+
 def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
     """Return what tells the checkpointer of statements that wrote."""
 
     def count(record: StatementRecord) -> None:
-        if record.kind not in _READS and record.outcome == "ok":
+        if not record.is_read_only and record.outcome == "ok":
             checkpointer.note_commit()
 
     return count

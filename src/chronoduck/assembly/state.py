@@ -117,6 +117,11 @@ class StateView:
         state = self._current()
         return {} if state is None else state.checkpointer.get_status()
 
+    def shadow_status(self) -> dict[str, Any]:
+        """Return what the shadow found out; empty while the database is closed."""
+        state = self._current()
+        return {} if state is None else state.shadow.get_status()
+
     def backup_status(self) -> dict[str, Any]:
         """Return whether backups are made and how the last one ended; empty while closed."""
         state = self._current()

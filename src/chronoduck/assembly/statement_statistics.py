@@ -49,7 +49,12 @@ class StatementStatistics:
         self._ranking = StatementRanking()
         self._text = log.text
         self._store = (
-            QueryLogStore(settings.query_log_path, log.keep_rows, log.keep_days)
+            QueryLogStore(
+                settings.query_log_path,
+                log.keep_rows,
+                log.keep_days,
+                storage_version=settings.storage_version,
+            )
             if log.enabled
             else None
         )

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from chronoduck.errors import AuthenticationError, DatabasePermissionError
+from chronoduck.storage.durable_write import fsync_directory
 
 __all__ = ["AdminToken", "read_token"]
 
@@ -91,5 +92,6 @@ def _create(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(name, path)
+            fsync_directory(path.parent)
     finally:
         Path(name).unlink()

@@ -94,6 +94,8 @@ class Manifest:
     files: dict[str, str]
     """Of a directory of tables: SHA-256 by file name."""
     format: int = 1
+    storage_version: str = ""
+    """The oldest DuckDB that can open the database; empty in a backup that did not note it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON fields."""

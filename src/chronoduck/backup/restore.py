@@ -16,7 +16,7 @@ from chronoduck.backup.streams import read_stored, sha256_of
 from chronoduck.engine.inspection import Inspection, TableFacts, inspect_database
 from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
 from chronoduck.engine.table_export import import_tables
-from chronoduck.settings import BackupSettings
+from chronoduck.settings import DEFAULT_STORAGE_VERSION, BackupSettings
 
 __all__ = [
     "BackupRestoreReport",
@@ -48,13 +48,15 @@ def restore_backup(
     output: Path,
     settings: BackupSettings,
     *,
+    storage_version: str = DEFAULT_STORAGE_VERSION,
     verify: str = "quick",
     replace: str | None = None,
     on_progress: Progress = lambda what, done, total: None,
 ) -> BackupRestoreReport:
     """Restore to a temporary name, verify, and give the file its name.
 
-    ``replace``: the word in the name that an old file gets; without it an old file is refused. The
+    ``storage_version``: that of the file made of a backup of tables which noted none. ``replace``:
+    the word in the name that an old file gets; without it an old file is refused. The
     caller owns the output, so that no service has it open.
 
     Raises:
@@ -69,7 +71,9 @@ def restore_backup(
     for path in (temporary, wal_path(temporary)):
         path.unlink(missing_ok=True)  # of a restore that was killed
     try:
-        manifest = unpack_backup(source, temporary, settings, on_progress)
+        manifest = unpack_backup(
+            source, temporary, settings, on_progress, storage_version=storage_version
+        )
         inspection = None
         if verify != "none":
             inspection = check_unpacked(
@@ -90,6 +94,8 @@ def unpack_backup(
     target: Path,
     settings: BackupSettings,
     on_progress: Progress = lambda what, done, total: None,
+    *,
+    storage_version: str = DEFAULT_STORAGE_VERSION,
 ) -> Manifest | None:
     """Write the database file that a backup holds, durably; return what was noted of it.
 
@@ -103,7 +109,11 @@ def unpack_backup(
     if source.is_dir():
         _check_files(source, manifest)
         import_tables(
-            source, target, lambda done, total: on_progress("restoring tables", done, total)
+            source,
+            target,
+            lambda done, total: on_progress("restoring tables", done, total),
+            storage_version=storage_version,
+            noted_version=manifest.storage_version if manifest else "",
         )
         return manifest
     noted = None if manifest else noted_sha256(source)

@@ -15,7 +15,14 @@ import orjson
 from chronoduck.backup.failures import BackupDamagedError, BackupNotFoundError
 from chronoduck.backup.records import MANIFEST_NAME, Backup, BackupName, Manifest
 from chronoduck.settings import Settings
-from chronoduck.storage.durable_write import fsync_directory, make_directories, write_durably
+from chronoduck.storage.durable_write import (
+    fsync_directory,
+    make_directories,
+    replace_file,
+    replace_finished,
+    sync_file,
+    write_durably,
+)
 
 __all__ = ["WORKING_PREFIX", "Shelf", "noted_sha256", "read_manifest", "require_manifest"]
 
@@ -92,8 +99,13 @@ class Shelf:
                 _beside(target, ".sha256"), [f"{manifest.sha256}  {target.name}\n".encode()]
             )
             write_durably(_beside(target, ".json"), [text])
-        finished.rename(target)
-        fsync_directory(day)
+        if finished.is_dir():
+            for file in finished.iterdir():
+                sync_file(file)
+            fsync_directory(finished)
+            replace_file(finished, target)
+        else:
+            replace_finished(finished, target)
         self._link_latest(target, name)
         return Backup(target, name, _size(target), manifest)
 
@@ -104,8 +116,7 @@ class Shelf:
         temporary = latest / f".{link.name}.new"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.path.relpath(target, latest))
-        temporary.replace(link)
-        fsync_directory(latest)
+        replace_file(temporary, link)
 
     def remove(self, backups: Iterable[Backup]) -> None:
         """Delete backups; what was noted of one goes first, so that none is left without its file."""

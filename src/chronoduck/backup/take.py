@@ -17,7 +17,7 @@ from chronoduck.backup.shelf import Shelf
 from chronoduck.backup.snapshot import copy_database
 from chronoduck.backup.streams import sha256_of, write_stored
 from chronoduck.backup.verification import check_stored
-from chronoduck.engine.inspection import ENGINE_VERSION, TableFacts, inspect_database
+from chronoduck.engine.inspection import ENGINE_VERSION, Inspection, inspect_database
 from chronoduck.engine.table_export import export_tables, import_tables
 from chronoduck.errors import SettingsError
 from chronoduck.settings import Settings
@@ -85,18 +85,18 @@ def _take(
     on_progress("verifying", 0, 0)
     if tables:
         name = shelf.new_name("parquet", "")
-        finished, facts = _export(settings, tables, copy, work, name, on_progress)
-        _check_export(finished, work / "restored.db", facts, on_progress)
+        finished, read = _export(settings, tables, copy, work, name, on_progress)
+        _check_export(finished, work / "restored.db", read, on_progress)
         files = {path.name: sha256_of(path) for path in sorted(finished.iterdir())}
         hashes = ("", "")
     else:
         name = shelf.new_name(f"db.{settings.backup.format}", cipher)
-        facts = inspect_database(
+        read = inspect_database(
             copy,
             full=True,
             fold_log=True,
             on_progress=lambda done, total: on_progress("verifying", done, total),
-        ).tables
+        )
         finished, files = work / name.file_name, {}
         hashes = _store(settings, copy, finished, name, on_progress)
     manifest = Manifest(
@@ -111,8 +111,9 @@ def _take(
         else finished.stat().st_size,
         sha256=hashes[0],
         database_sha256=hashes[1],
-        tables=facts,
+        tables=read.tables,
         files=files,
+        storage_version=read.storage_version,
     )
     return shelf.add(finished, name, manifest)
 
@@ -146,31 +147,34 @@ def _export(
     work: Path,
     name: BackupName,
     on_progress: Progress,
-) -> tuple[Path, tuple[TableFacts, ...]]:
+) -> tuple[Path, Inspection]:
     directory = work / name.file_name
     directory.mkdir(mode=0o750)
-    facts = export_tables(
+    read = export_tables(
         copy,
         tables,
         directory,
         settings,
         lambda done, total: on_progress("exporting", done, total),
     )
-    return directory, facts
+    return directory, read
 
 
-def _check_export(
-    finished: Path, restored: Path, facts: tuple[TableFacts, ...], on_progress: Progress
-) -> None:
+def _check_export(finished: Path, restored: Path, read: Inspection, on_progress: Progress) -> None:
     """Restore exported tables beside, and compare every row: Parquet has not all of DuckDB's types.
 
     Raises:
         BackupDamagedError: other values come back.
         DatabaseFailedError: they cannot be restored by themselves.
     """
-    import_tables(finished, restored, lambda done, total: on_progress("reading again", done, total))
+    import_tables(
+        finished,
+        restored,
+        lambda done, total: on_progress("reading again", done, total),
+        storage_version=read.storage_version,
+    )
     found = inspect_database(restored, full=True).tables
-    difference = find_difference(facts, found)
+    difference = find_difference(read.tables, found)
     if difference:
         raise BackupDamagedError(
             f"the tables would not come back as they are: {difference}",

@@ -7,8 +7,6 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import httpx2
@@ -16,7 +14,9 @@ import httpx2
 from chronoduck.api.tls import tls_context
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.backup.shelf import Shelf
+from chronoduck.cli.engine_checks import check_downgrade, check_engine
 from chronoduck.cli.exposure import exposures
+from chronoduck.cli.findings import Check, Severity
 from chronoduck.cli.target import settings_for
 from chronoduck.cli.trust import trust
 from chronoduck.engine.extensions import extension_wheel
@@ -30,28 +30,10 @@ from chronoduck.service.templates import TemplateLibrary
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
-__all__ = ["Check", "Severity", "run_checks"]
+__all__ = ["run_checks"]
 
 _LOW_DISK_PERCENT = 10
 _LOW_MEMORY_BYTES = 512_000_000
-
-
-class Severity(StrEnum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Check:
-    """What one check found; ``fix`` is empty when all is well."""
-
-    id: str
-    severity: Severity
-    finding: str
-    fix: str = ""
 
 
 def run_checks(database: Path | None) -> list[Check]:
@@ -239,7 +221,7 @@ def _extensions(settings: Settings) -> Iterator[Check]:
             "extensions",
             Severity.ERROR,
             "DUCKDB_ENABLE_S3=true, but the httpfs extension is not installed",
-            "pip install 'chronoduck[s3]'  - or DUCKDB_ALLOW_EXTENSION_DOWNLOAD=true",
+            "DUCKDB_ALLOW_EXTENSION_DOWNLOAD=true, or load the objects with `chronoduck load`",
         )
 
 
@@ -331,8 +313,10 @@ def _exposed(settings: Settings) -> Iterator[Check]:
 
 
 _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
+    check_engine,
     _directory,
     _database,
+    check_downgrade,
     _service,
     _token,
     _keys,

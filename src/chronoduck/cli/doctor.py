@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import typer
 
-from chronoduck.cli.checks import Severity, run_checks
+from chronoduck.cli.checks import run_checks
+from chronoduck.cli.findings import Severity
 from chronoduck.cli.output import console, plain, print_json
 from chronoduck.cli.target import DatabaseOption, JsonOption
 

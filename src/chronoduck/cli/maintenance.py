@@ -14,7 +14,7 @@ import typer
 
 from chronoduck.backup.shelf import Shelf
 from chronoduck.cli.capacity import forecast
-from chronoduck.cli.checks import Check, Severity
+from chronoduck.cli.findings import Check, Severity
 from chronoduck.cli.output import console, plain, print_json
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (

@@ -33,6 +33,7 @@ from chronoduck.errors import InvalidRequestError, ServiceUnavailableError
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import Settings
+from chronoduck.storage.durable_write import replace_finished
 
 __all__ = ["OutputFormat", "ask", "parse_parameters", "print_result", "query", "write_result"]
 
@@ -155,7 +156,7 @@ def _opened(output: Path | None) -> Iterator[IO[bytes]]:
     try:
         with part.open("wb") as file:
             yield file
-        part.replace(output)
+        replace_finished(part, output)
     finally:
         part.unlink(missing_ok=True)
 

@@ -67,7 +67,12 @@ def restore(
         with owned(target), progress_bar() as show:
             _record(settings, target, "restore", backup.name)
             report = restore_backup(
-                backup, target, settings.backup, verify=verify, on_progress=show
+                backup,
+                target,
+                settings.backup,
+                storage_version=settings.storage_version,
+                verify=verify,
+                on_progress=show,
             )
         _print_backup(report, as_json)
         return
@@ -103,6 +108,7 @@ def recover(
                 backup,
                 target,
                 settings.backup,
+                storage_version=settings.storage_version,
                 verify=verify,
                 replace="corrupt",
                 on_progress=show,

@@ -12,7 +12,7 @@ import httpx2
 
 from chronoduck.client import calls
 from chronoduck.client.calls import Call
-from chronoduck.client.job_facts import JobFacts, OnProgress, pauses, target_of
+from chronoduck.client.job_facts import JobFacts, OnProgress, finish, pauses, target_of
 from chronoduck.client.result import Result
 from chronoduck.client.streams import AsyncBatchStream, AsyncRowStream
 
@@ -122,7 +122,7 @@ class AsyncJob(JobFacts):
                     with sink:
                         async for piece in self._sender.pieces(response):
                             await asyncio.to_thread(sink.write, piece)
-                part.replace(target)
+                await asyncio.to_thread(finish, part, target)
             finally:
                 part.unlink(missing_ok=True)
             written.append(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from typing import Any
 from chronoduck.client.problems import error_of
 from chronoduck.errors import DuckDBException, InvalidRequestError, StatementCancelledError
 
-__all__ = ["JobFacts", "OnProgress", "pauses", "target_of"]
+__all__ = ["JobFacts", "OnProgress", "finish", "pauses", "target_of"]
 
 OnProgress = Callable[[Mapping[str, Any]], None]
 """Is called with a job's ``progress`` whenever something of it changed."""
@@ -94,3 +95,20 @@ def target_of(directory: Path, name: str) -> Path:
     if not parts or ".." in parts or PurePosixPath(name).is_absolute():
         raise InvalidRequestError(f"the service names a file {name!r}, which is no place in here")
     return directory.joinpath(*parts)
+
+
+def finish(part: Path, target: Path) -> None:
+    """Give a downloaded file its name, so that a power cut leaves it whole or not there."""
+    _sync(part)
+    part.replace(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    if os.name != "posix":  # a directory is no file there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -12,7 +12,7 @@ import httpx2
 
 from chronoduck.client import calls
 from chronoduck.client.calls import Call
-from chronoduck.client.job_facts import JobFacts, OnProgress, pauses, target_of
+from chronoduck.client.job_facts import JobFacts, OnProgress, finish, pauses, target_of
 from chronoduck.client.result import Result
 from chronoduck.client.streams import BatchStream, RowStream
 
@@ -116,7 +116,7 @@ class Job(JobFacts):
                     part.open("wb") as sink,
                 ):
                     sink.writelines(self._sender.pieces(response))
-                part.replace(target)
+                finish(part, target)
             finally:
                 part.unlink(missing_ok=True)
             written.append(target)

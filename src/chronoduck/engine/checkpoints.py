@@ -233,8 +233,24 @@ class Checkpointer:
         finally:
             connection.close()
 
-    async def checkpoint(self) -> float:
+    async def checkpoint_if_free(self) -> bool:
+        """Run one at once if the replica is ready for it and no transaction is in its way.
+
+        Raises:
+            EngineFailure: the instance failed; it is being reopened.
+        """
+        if not self._may_run() or self._lock.locked():
+            return False
+        try:
+            await self.checkpoint(waits=False)
+        except TransactionConflictError:
+            return False
+        return True
+
+    async def checkpoint(self, *, waits: bool = True) -> float:
         """Fold the log into the file; return the seconds that writers may have waited.
+
+        Without ``waits`` a transaction that is in its way ends the attempt, which counts for nothing.
 
         Raises:
             EngineFailure: the instance failed; it is being reopened, and nothing is lost.
@@ -245,10 +261,13 @@ class Checkpointer:
             commits, self._commits = self._commits, 0
             first, self._first_commit_at = self._first_commit_at, None
             try:
-                seconds = await self._run_between_writers()
+                run = self._run_between_writers if waits else self._run_in_thread
+                seconds = await run()
             except DuckDBException as error:
                 self._commits += commits
                 self._first_commit_at = first
+                if not waits and isinstance(error, TransactionConflictError):
+                    raise
                 self._failures += 1
                 self.last_error = error.detail
                 if isinstance(error, EngineFailure) and error.is_fatal:

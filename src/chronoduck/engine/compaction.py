@@ -9,6 +9,7 @@ import duckdb
 
 from chronoduck.engine.failures import parse_message
 from chronoduck.engine.inspection import read_table
+from chronoduck.engine.storage_version import file_storage_version, new_file_config
 from chronoduck.errors import DatabaseFailedError
 
 __all__ = ["compact_file"]
@@ -42,17 +43,23 @@ _CATALOG = {
 
 
 def compact_file(
-    source: Path, target: Path, on_progress: Progress = lambda done, total: None
+    source: Path,
+    target: Path,
+    on_progress: Progress = lambda done, total: None,
+    *,
+    storage_version: str | None = None,
 ) -> int:
     """Write the database in ``source`` (which nobody has open) to a new file; return its rows.
 
-    Everything is compared: each table's rows by a hash over all columns, and the catalogue.
+    Everything is compared: each table's rows by a hash over all columns, and the catalogue. The new
+    file has the given storage version; without one it keeps that of the source.
 
     Raises:
         DatabaseFailedError: the source cannot be read, or the copy would not be the same.
     """
     what = "opened"
     try:
+        version = storage_version or file_storage_version(source)
         connection = duckdb.connect(
             str(target),
             config={
@@ -60,6 +67,7 @@ def compact_file(
                 "autoinstall_known_extensions": "false",
                 "errors_as_json": "true",
                 "wal_autocheckpoint": "1TB",
+                **new_file_config(version),
             },
         )
         try:

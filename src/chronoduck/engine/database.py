@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import duckdb
 from chronoduck.engine.extensions import load_extensions
 from chronoduck.engine.failures import EngineFailure, parse_message, translate
 from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.ownership import DatabaseOwnership
 from chronoduck.engine.paths import (
     check_database_file,
@@ -24,6 +26,8 @@ from chronoduck.engine.paths import (
     restrict_mode,
 )
 from chronoduck.engine.profiling import METRIC_SETTINGS
+from chronoduck.engine.storage_version import check_storage_version, new_file_config
+from chronoduck.engine.version_note import check_version_note, write_version_note
 from chronoduck.errors import (
     DatabaseFailedError,
     DatabaseFormatError,
@@ -56,6 +60,8 @@ _ORDER = "preserve_insertion_order"
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
+_NEWER_FILE = re.compile("version number|newer version|unrecognized enum value")
+"""The last one is a type that this engine does not have."""
 _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
 
 
@@ -104,14 +110,17 @@ class DuckDBInstance:
 
         Raises:
             DuckDBConnectionError: one of its subclasses, with the fix in its hint.
-            SettingsError: ``DUCKDB_ALLOWED_DIRECTORIES`` would let statements overwrite the database.
+            SettingsError: ``DUCKDB_ALLOWED_DIRECTORIES`` would let statements overwrite the database,
+                or the engine does not know ``DUCKDB_STORAGE_VERSION``.
         """
         path = self.settings.database_path
+        check_storage_version(self.settings.storage_version)
         self._check_allowed_directories(path)
         prepare_directory(path.parent, mode=0o750, setting="DUCKDB_DATABASE_PATH")
         self.ownership.acquire()
         try:
             check_database_file(path)
+            check_version_note(path)
             self.temp_directory = private_temp_directory(self.settings.temp_directory, path)
             self.spool_directory.mkdir(mode=0o700, exist_ok=True)
         except BaseException:
@@ -136,6 +145,15 @@ class DuckDBInstance:
                     "so that any COPY could overwrite it",
                     hint="Name a directory that does not contain the database file.",
                 )
+            shadow = self.settings.shadow_path
+            if "://" not in directory and (
+                shadow.is_relative_to(Path(directory).absolute())
+                or Path(directory).absolute().is_relative_to(shadow)
+            ):
+                raise SettingsError(
+                    f"DUCKDB_ALLOWED_DIRECTORIES: {directory} holds the shadow's copy ({shadow})",
+                    hint="Set DUCKDB_SHADOW_DIR to a directory that no statement may reach.",
+                )
 
     def _connect(self) -> None:
         path = self.settings.database_path
@@ -143,15 +161,7 @@ class DuckDBInstance:
         try:
             root = duckdb.connect(
                 str(path),
-                config={
-                    "allow_unsigned_extensions": "false",
-                    "python_enable_replacements": "false",
-                    "autoinstall_known_extensions": "false",
-                    "autoload_known_extensions": "false",
-                    "allow_community_extensions": "false",
-                    "errors_as_json": "true",
-                    "wal_autocheckpoint": "1TB",  # see engine/checkpoints.py
-                },
+                config=OPENING_OPTIONS | new_file_config(self.settings.storage_version),
             )
         except duckdb.Error as error:
             raise self._opening_error(error) from error
@@ -164,6 +174,7 @@ class DuckDBInstance:
             root.close()
             raise translate(error) from error
         restrict_mode(path)
+        write_version_note(path)
         with self._lock:
             self._root = root
             self.generation += 1
@@ -176,7 +187,7 @@ class DuckDBInstance:
                 f"{path} is in use by a process that is not a chronoduck service: {message}",
                 hint="Close that process, then start again.",
             )
-        if "version number" in message or "newer version" in message:
+        if _NEWER_FILE.search(message):
             return DatabaseFormatError(
                 f"{path} was written by another version of DuckDB than {duckdb.__version__}: "
                 f"{message.splitlines()[0]}",

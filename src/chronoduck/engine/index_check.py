@@ -21,8 +21,8 @@ _KEYS = 10_000
 _NEWEST_ROWS = 2_000
 """Rows at a table's end whose keys are always looked up: a replayed WAL appends there."""
 _KEYS_A_LOOKUP = 500
-_LOOKUPS = 40
-"""At least so many for an index: two keys that changed places hide inside one look-up of both."""
+_LOOKUPS, _SMALL_LOOKUP = 40, 10
+"""So many for an index, if each names ten keys: two keys that changed places hide inside one look-up."""
 _SINGLE_LOOKUPS = 200
 """DuckDB uses an index on an expression for ``=`` alone, so that each key costs a statement."""
 _FORCE_INDEX = {"index_scan_percentage": "1.0", "index_scan_max_count": "1000000000"}
@@ -144,7 +144,7 @@ def _compare(connection: duckdb.DuckDBPyConnection, index: _Index, keys: int | N
             return ""  # DuckDB reads this index for no query
         if size == 1 and keys is not None:
             samples = samples[:_SINGLE_LOOKUPS]
-        size = min(size, -(-len(samples) // _LOOKUPS))
+        size = min(size, max(_SMALL_LOOKUP, -(-len(samples) // _LOOKUPS)))
         count = -(-len(samples) // size)
         # Neighbors go to different look-ups.
         for chunk in (samples[start::count] for start in range(count)):
@@ -170,13 +170,12 @@ def _scan(connection: duckdb.DuckDBPyConnection, index: _Index, keys: int | None
     step = 1 if keys is None else -(-total // max(1, keys))
     chosen = f"hash({key}) % {step} = 0"
     if step > 1:
-        chosen += (
-            f" OR {key} IN (SELECT {key} FROM {index.source} WHERE rowid > {last - _NEWEST_ROWS})"
-        )
+        oldest = last - min(keys or 0, _NEWEST_ROWS)
+        chosen += f" OR {key} IN (SELECT {key} FROM {index.source} WHERE rowid > {oldest})"
     rows = connection.execute(
         f"SELECT ({key})::VARCHAR, count(*), sum(hash(rowid))::HUGEINT FROM {index.source} "
         f"WHERE ({chosen}) AND {key} IS NOT NULL GROUP BY {key} "
-        f"ORDER BY max(rowid) DESC {'' if keys is None else f'LIMIT {keys + _NEWEST_ROWS}'}"
+        f"ORDER BY max(rowid) DESC {'' if keys is None else f'LIMIT {keys + min(keys, _NEWEST_ROWS)}'}"
     ).fetchall()
     # The parser ends a statement at a NUL.
     return [_Sample(_literal(row[0]), row[1], row[2]) for row in rows if "\0" not in row[0]]

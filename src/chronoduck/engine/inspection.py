@@ -10,6 +10,7 @@ import duckdb
 
 from chronoduck.engine.failures import parse_message
 from chronoduck.engine.index_check import IndexDamage, check_indexes
+from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.errors import DatabaseFailedError
 
 __all__ = [
@@ -41,6 +42,8 @@ class Inspection:
     tables: tuple[TableFacts, ...]
     damaged_indexes: tuple[IndexDamage, ...] = ()
     """Indexes that answer otherwise than their tables; only a full inspection looks."""
+    storage_version: str = ""
+    """The oldest DuckDB that can open the file."""
 
     @property
     def rows(self) -> int:
@@ -91,7 +94,7 @@ def inspect_database(
             what = "read: indexes"
             damages = check_indexes(connection) if full else ()
             on_progress(len(found), len(found))
-            return Inspection(tuple(tables), tuple(damages))
+            return Inspection(tuple(tables), tuple(damages), own_storage_version(connection))
         finally:
             connection.close()
     except duckdb.Error as error:

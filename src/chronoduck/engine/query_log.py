@@ -23,6 +23,7 @@ import pyarrow as pa
 from chronoduck.engine.database import CURSOR_SETTINGS, Connection, set_up_cursor
 from chronoduck.engine.failures import parse_message
 from chronoduck.engine.paths import is_open_here
+from chronoduck.engine.storage_version import new_file_config
 from chronoduck.errors import DuckDBConnectionError, DuckDBException, ServiceUnavailableError
 from chronoduck.logs import get_logger
 
@@ -93,8 +94,9 @@ _log = get_logger("query_log")
 class QueryLogStore:
     """Opens, fills and prunes the log. One thread at a time, but for ``cursor``. Everything blocks."""
 
-    def __init__(self, path: Path, keep_rows: int, keep_days: int) -> None:
+    def __init__(self, path: Path, keep_rows: int, keep_days: int, *, storage_version: str) -> None:
         self._path = path
+        self._storage_version = storage_version
         self._keep_rows = keep_rows
         self._keep_days = keep_days
         self._root: Connection | None = None
@@ -123,7 +125,7 @@ class QueryLogStore:
             self._root = self._open_file()
             self.is_persistent = True
         except (OSError, duckdb.Error) as error:
-            self._root = _connect(None)
+            self._root = _connect(None, self._storage_version)
             self.is_persistent = False
             self.error = _reason(error)
             self._retry_at = time.monotonic() + _RETRY_SECONDS
@@ -148,7 +150,7 @@ class QueryLogStore:
 
     def _open_file(self) -> Connection:
         try:
-            return _connect(self._path)
+            return _connect(self._path, self._storage_version)
         except duckdb.Error as error:
             if _NOT_ITS_FAULT.search(str(error)):
                 raise
@@ -158,7 +160,7 @@ class QueryLogStore:
         with contextlib.suppress(FileNotFoundError):
             _wal_of(self._path).replace(_wal_of(aside))
         _log.warning("query_log_set_aside", reason=reason, file=str(aside))
-        return _connect(self._path)
+        return _connect(self._path, self._storage_version)
 
     def append(
         self, columns: Mapping[str, Sequence[Any]], windows: Sequence[tuple[int, str]]
@@ -280,7 +282,7 @@ def reading_query_log() -> Iterator[None]:
         raise
 
 
-def _connect(path: Path | None) -> Connection:
+def _connect(path: Path | None, storage_version: str) -> Connection:
     """Open an instance in which the file is the catalogue ``chronoduck``, and nothing else is."""
     file = ":memory:" if path is None else str(path)
     spill = "" if path is None else f"{path}.tmp"
@@ -298,6 +300,7 @@ def _connect(path: Path | None) -> Connection:
                 "threads": "1",
                 "wal_autocheckpoint": _CHECKPOINT_SIZE,
                 "memory_limit": _MEMORY_LIMIT,
+                **new_file_config(storage_version),
             },
         )
         try:

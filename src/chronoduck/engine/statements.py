@@ -15,6 +15,7 @@ from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.tokens import normalized, read_tokens
 from chronoduck.engine.writing import Autocommit
+from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 
 __all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
@@ -26,9 +27,6 @@ _CACHED_BYTES = 20_000
 """Only texts up to this length are remembered: the long ones are bulk inserts, never seen twice."""
 
 _READ_ONLY = frozenset({"select", "explain"})
-_WRITING_CTE = re.compile(
-    r"\(\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE
-)
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
 CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
 """Kinds of DDL."""
@@ -151,7 +149,7 @@ class StatementParser:
         # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
         may_run = kind == "explain" and "analyze" in sql.lower()
         # In DuckDB 2.0 a CTE may write.
-        may_run |= kind == "select" and _WRITING_CTE.search(sql) is not None
+        may_run |= kind == "select" and has_writing_cte(self._connection, sql)
         if (kind not in _READ_ONLY or may_run) and _SCOPES.search(sql):
             raise StatementRefusedError(
                 "the catalogues of narrowed keys belong to the service",

@@ -10,7 +10,12 @@ from pathlib import Path
 import duckdb
 
 from chronoduck.engine.failures import parse_message
-from chronoduck.engine.inspection import TableFacts, read_table
+from chronoduck.engine.inspection import Inspection, read_table
+from chronoduck.engine.storage_version import (
+    is_known_storage_version,
+    new_file_config,
+    own_storage_version,
+)
 from chronoduck.errors import DatabaseFailedError, NotFoundError
 from chronoduck.settings import Settings
 
@@ -42,7 +47,7 @@ def export_tables(
     directory: Path,
     settings: Settings,
     on_progress: Progress = lambda done, total: None,
-) -> tuple[TableFacts, ...]:
+) -> Inspection:
     """Write ``TABLE.parquet`` for each table, and ``schema.sql`` that makes them; all in one state.
 
     Raises:
@@ -73,7 +78,7 @@ def export_tables(
             made = [f"CREATE SCHEMA {_quoted(name)};" for name in sorted(schemas - {"main"})]
             (directory / SCHEMA_NAME).write_text("\n".join([*made, *statements]) + "\n")
             on_progress(len(wanted), len(wanted))
-            return tuple(facts)
+            return Inspection(tuple(facts), storage_version=own_storage_version(connection))
         finally:
             connection.close()
 
@@ -82,14 +87,21 @@ def import_tables(
     directory: Path,
     database: Path,
     on_progress: Progress = lambda done, total: None,
+    *,
+    storage_version: str,
+    noted_version: str = "",
 ) -> None:
     """Make a database file of what ``export_tables`` wrote.
+
+    The file has the storage version that was noted of the exported database; ``storage_version``
+    where none was noted, or where this engine cannot write the noted one.
 
     Raises:
         DatabaseFailedError: a file is missing or damaged, or the database cannot be written.
     """
     with _failing(f"{directory} cannot be restored"):
-        connection = duckdb.connect(str(database), config=_CONFIG)
+        version = noted_version if is_known_storage_version(noted_version) else storage_version
+        connection = duckdb.connect(str(database), config=_CONFIG | new_file_config(version))
         try:
             connection.execute((directory / SCHEMA_NAME).read_text())
             found = [row[:2] for row in connection.execute(_TABLES).fetchall()]

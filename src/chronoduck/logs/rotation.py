@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging.handlers
+import os
 import shutil
 import threading
 from contextlib import suppress
@@ -62,7 +63,9 @@ class LogFile(logging.handlers.RotatingFileHandler):
                 gzip.open(part, "wb", compresslevel=6) as packed,
             ):
                 shutil.copyfileobj(plain, packed, 1 << 20)
+            _sync(part)
             part.replace(target)
+            _sync(target.parent)  # before the plain one goes
             self._waiting.unlink()
 
     def reopen(self) -> None:
@@ -71,3 +74,12 @@ class LogFile(logging.handlers.RotatingFileHandler):
             if self.stream is not None:
                 self.stream.close()
             self.stream = self._open()
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or a directory onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

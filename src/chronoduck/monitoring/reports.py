@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from chronoduck.engine.known_bugs import durability_bugs
 from chronoduck.monitoring.audit import audit_finding
 from chronoduck.monitoring.clock import ClockProbe
 from chronoduck.monitoring.durability import (
@@ -24,6 +25,7 @@ from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.restarts import restart_finding
+from chronoduck.monitoring.shadow import shadow_finding, shadow_report
 from chronoduck.monitoring.statements import query_log_finding
 from chronoduck.monitoring.syncs import sync_finding
 from chronoduck.units import format_bytes
@@ -70,6 +72,7 @@ class ServiceView(Protocol):
     def restart_status(self) -> dict[str, Any]: ...
     def replica_status(self) -> dict[str, Any]: ...
     def checkpoint_status(self) -> dict[str, Any]: ...
+    def shadow_status(self) -> dict[str, Any]: ...
     def backup_status(self) -> dict[str, Any]: ...
     def drill_status(self) -> dict[str, Any]: ...
     def sync_status(self) -> list[dict[str, Any]]: ...
@@ -157,12 +160,7 @@ class Reports:
             "connection_pool": view.pool_status(),
             "queue": view.queue_status(),
             "circuit_breaker": view.breaker_status(),
-            # The store's words may name hosts and paths: they are for GET replication only.
-            "replication": {
-                name: value
-                for name, value in self.replication().items()
-                if name not in ("error", "hint", "retention_error")
-            },
+            "replication": _without_words(self.replication()),
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
             "audit": view.audit_status(),
@@ -175,7 +173,10 @@ class Reports:
     def replication(self) -> dict[str, Any]:
         """Return the report behind ``GET replication``."""
         view = self._view
-        return replica_report(view.replica_status(), view.checkpoint_status(), view.drill_status())
+        report = replica_report(
+            view.replica_status(), view.checkpoint_status(), view.drill_status()
+        )
+        return {**report, "shadow": shadow_report(view.shadow_status())}
 
     def backups(self) -> dict[str, Any]:
         """Return how the backups are; empty while the database is closed."""
@@ -241,6 +242,7 @@ class Reports:
             replica_finding(self._view.replica_status()),
             scrub_finding(self._view.replica_status()),
             checkpoint_finding(self._view.checkpoint_status()),
+            shadow_finding(self._view.shadow_status()),
             backup_finding(self._view.backup_status()),
             restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),
@@ -272,6 +274,14 @@ class Reports:
                 Status.UNHEALTHY,
                 "The engine does not answer a query",
                 "It is reopened at the next statement; look for instance_failed in the log.",
+            )
+        bugs = durability_bugs()
+        if bugs:
+            return Finding(
+                "engine",
+                Status.HEALTHY,
+                "This engine has durability bugs that the next one has not: " + "; ".join(bugs),
+                "Move to the engine that the package asks for: docs/engine-versions.md.",
             )
         return Finding("engine", Status.HEALTHY)
 
@@ -350,6 +360,13 @@ class Reports:
             "; ".join(missing),
             "Install chronoduck[s3], or switch DUCKDB_ENABLE_S3 off.",
         )
+
+
+def _without_words(report: dict[str, Any]) -> dict[str, Any]:
+    """Drop what names hosts and paths: the store's and the engine's words are for GET replication."""
+    shadow = {name: value for name, value in report["shadow"].items() if name != "reason"}
+    hidden = ("error", "hint", "retention_error", "shadow")
+    return {**{name: report[name] for name in report if name not in hidden}, "shadow": shadow}
 
 
 def _stored_files(path: Path) -> list[os.stat_result]:

@@ -15,6 +15,7 @@ from chronoduck.engine.disk_format import (
     read_wal,
 )
 from chronoduck.engine.replacing import wal_path
+from chronoduck.engine.version_note import is_of_another_engine
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_table import BlockTable
@@ -65,6 +66,7 @@ def resume(
     ``adopt``: take the local files for right, whatever the replica holds; its points stay.
     ``replica_id``: refuse a file that was never seen with this replica. Where the file is newer, or
     the newest generation is damaged, or packs are missing, a new generation is begun.
+    Another version of DuckDB begins a generation, too: each is written by one engine.
 
     Raises:
         ReplicaMismatchError: commits that the replica holds are not, or may not be, in the files.
@@ -113,7 +115,7 @@ def resume(
             f"{len(lost)} packs are missing in {archive.url}, the first {lost[0]}; a new generation "
             "holds their blocks again",
         )
-    if local is not None:
+    if local is not None and (last is not None or not is_of_another_engine(database)):
         shipper.go_on(local, table, point_us)
         shipper.name_packs(newest.name, _next_pack(newest, listing.packs))
     return Comparison(listing)

@@ -4,6 +4,10 @@ DuckDB's replay has bugs that nobody has found yet. What a transaction left in t
 it needs a proof: any entry but plain changes of rows does, and so do rows that went past the WAL into
 a table with an index. Nothing whose bytes may lie behind such a transaction is acknowledged before
 the proof, so that the bytes from there on could be cut off without losing anything acknowledged.
+
+A checkpoint is the quickest proof: what it took into the file is never replayed. It takes some
+milliseconds, but DuckDB refuses it beside older readers and other writers, and a replica may not be
+ready for it. Then a prover replays the WAL on a copy.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ class Checkpoints(Protocol):
     """Runs checkpoints."""
 
     def checkpoint(self) -> Awaitable[float]: ...
+    def checkpoint_if_free(self) -> Awaitable[bool]: ...
     def held(self) -> AbstractAsyncContextManager[None]: ...
 
 
@@ -74,7 +79,7 @@ class AckBarrier:
     async def shorten(self) -> None:
         """Checkpoint before DDL if its proof would take long, unless an older reader blocks it."""
         if self.watch.replay_seconds > _LONG_REPLAY_SECONDS:
-            await self._checkpoint(_SHORTENING_SECONDS)
+            await self._within(_SHORTENING_SECONDS, self._checkpoints.checkpoint_if_free())
 
     async def settle(self, suspect: Suspect) -> None:
         """Return once nothing up to ``suspect`` needs a proof any more.
@@ -104,14 +109,22 @@ class AckBarrier:
 
     async def _prove(self, suspect: Suspect, seconds: float) -> str:
         """Have it proven, or checkpoint; return why not, if waiting longer is of no use."""
-        proof = await self._ask(suspect, seconds * _PROOF_SHARE)
+        end = time.monotonic() + seconds
+        await self._within(seconds * _PROOF_SHARE, self._checkpoints.checkpoint_if_free())
+        self.watch.look()
+        if suspect.is_settled:
+            self.checkpoints += 1
+            return ""
+        proof = await self._ask(suspect, max(0.0, end - time.monotonic()) * _PROOF_SHARE)
         if suspect.is_settled:
             return ""
         if proof is not None and proof.verdict is Verdict.PROVEN:
             self.watch.settle(suspect)
             self.proofs += 1
             return ""
-        failure = await self._checkpoint(seconds * (1 - _PROOF_SHARE))
+        failure = await self._within(
+            max(0.0, end - time.monotonic()), self._checkpoints.checkpoint()
+        )
         self.watch.look()
         if suspect.is_settled:
             self.checkpoints += 1
@@ -138,9 +151,9 @@ class AckBarrier:
             return None
         return await self._prover.prove(position, seconds)
 
-    async def _checkpoint(self, seconds: float) -> str:
-        """Checkpoint; return what kept it from ending in time."""
-        running: asyncio.Future[Any] = asyncio.ensure_future(self._checkpoints.checkpoint())
+    async def _within(self, seconds: float, checkpoint: Awaitable[Any]) -> str:
+        """Wait for a checkpoint, which nothing can interrupt; return what kept it from its end."""
+        running: asyncio.Future[Any] = asyncio.ensure_future(checkpoint)
         done, _ = await asyncio.wait({running}, timeout=seconds)
         if not done:
             running.add_done_callback(_forget)

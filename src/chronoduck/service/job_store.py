@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from dataclasses import asdict
@@ -11,9 +10,15 @@ from pathlib import Path
 
 import orjson
 
-from chronoduck.errors import DuckDBResourceError
+from chronoduck.errors import DiskFullError, DuckDBResourceError
 from chronoduck.logs import get_logger
 from chronoduck.service.job import Job, JobState
+from chronoduck.storage.durable_write import (
+    fsync_directory,
+    make_directories,
+    sync_file,
+    write_durably,
+)
 from chronoduck.units import format_bytes
 
 __all__ = ["JobSpaceError", "JobStore"]
@@ -47,7 +52,7 @@ class JobStore:
 
     def open(self) -> list[Job]:
         """Return the jobs of earlier processes, oldest first; what ran then was interrupted."""
-        self.directory.mkdir(mode=0o700, exist_ok=True)
+        make_directories(self.directory, 0o700)
         jobs = []
         for path in self.directory.glob("*.json"):
             try:
@@ -67,21 +72,33 @@ class JobStore:
         for path in self.directory.iterdir():
             if path.is_dir():  # what a job that was interrupted had begun
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.suffix in _SUFFIXES and path.stem not in known:
+            elif path.name.startswith(".") or (path.suffix in _SUFFIXES and path.stem not in known):
                 path.unlink(missing_ok=True)
         return sorted(jobs, key=lambda job: job.started_at)
 
     def save(self, job: Job) -> None:
-        """Write the job; whole or not at all."""
-        part = self.directory / f"{job.id}.part"
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps(asdict(job), default=str))
-        part.replace(self.directory / f"{job.id}.json")
+        """Write the job; whole or not at all, even after a power cut."""
+        text = orjson.dumps(asdict(job), default=str)
+        write_durably(self.directory / f"{job.id}.json", [text], 0o600)
 
     def result_path(self, job_id: str) -> Path:
         """The file of a job's result; it is there once the job has succeeded."""
         return self.directory / f"{job_id}.parquet"
+
+    def sync_result(self, job_id: str) -> None:
+        """Bring a job's result onto the disk, before anybody is told that it is there.
+
+        Raises:
+            DiskFullError: it does not fit.
+        """
+        try:
+            sync_file(self.result_path(job_id))
+            fsync_directory(self.directory)
+        except OSError as error:
+            raise DiskFullError(
+                f"the result cannot be written: {error.strerror}",
+                hint="Free space on the volume of the database, or ask for less.",
+            ) from error
 
     def remove(self, job_id: str) -> None:
         """Forget a job and its result."""

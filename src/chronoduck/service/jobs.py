@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from random import getrandbits
 from typing import Any
 
@@ -115,12 +117,17 @@ class JobRegistry:
         except asyncio.CancelledError:
             state = JobState.INTERRUPTED if self._is_closing else JobState.CANCELLED
         finally:
-            self._end(job, state)
-            await asyncio.shield(self.save(job))
+            # Nobody is told of an end that a power cut could take back.
+            ended = replace(job, state=state, ended_at=time.time())
+            saving = asyncio.ensure_future(self.save(ended))
+            while not saving.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(saving)
+            self._end(job, state, ended.ended_at)
             self._tasks.pop(job.id, None)
 
-    def _end(self, job: Job, state: JobState) -> None:
-        job.ended_at = time.time()
+    def _end(self, job: Job, state: JobState, at: float | None = None) -> None:
+        job.ended_at = time.time() if at is None else at
         job.state = state
         self._log.info(
             "job_ended",

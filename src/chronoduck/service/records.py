@@ -75,6 +75,8 @@ class StatementRecord:
     """Of the encoded result; 0 when its rows were handed over as Python values or Arrow batches."""
     rule: str | None = None
     """Why it was refused."""
+    is_read_only: bool = False
+    """It changed no data. The kind does not say it: a SELECT may have a CTE that writes."""
 
     @property
     def template(self) -> str | None:

@@ -298,6 +298,7 @@ class OpenStatement:
         self._runner = runner
         self.account = account
         self._permit = runner.breaker.before_call()
+        self._is_read_only = statement.is_read_only
         running = RunningStatement(
             id=_new_id(),
             sql=statement.text,
@@ -351,6 +352,7 @@ class OpenStatement:
             encode_seconds=running.encode_seconds,
             bytes=running.bytes,
             rule=rule_of(error),
+            is_read_only=self._is_read_only,
         )
         self._runner.remove(record)
         if isinstance(error, DuckDBException):

@@ -72,6 +72,7 @@ class StatementJobs:
                     watching(show) as watch,
                 ):
                     summary = await self._encoded.write(request, statement, caller, file, watch)
+                await asyncio.to_thread(self._store.sync_result, job.id)
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
                 raise
@@ -125,16 +126,24 @@ class BoundedFile:
         try:
             return self._file.write(data)
         except OSError as error:
-            raise DiskFullError(
-                f"the result cannot be written: {error.strerror}",
-                hint="Free space on the volume of the database, or ask for less.",
-            ) from error
+            raise _not_written(error) from error
 
     def __enter__(self) -> BoundedFile:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            self._file.close()  # writes what is buffered
+        except OSError as error:
+            if kind is None:
+                raise _not_written(error) from error
+
+
+def _not_written(error: OSError) -> DiskFullError:
+    return DiskFullError(
+        f"the result cannot be written: {error.strerror}",
+        hint="Free space on the volume of the database, or ask for less.",
+    )
 
 
 @contextmanager

@@ -15,8 +15,10 @@ from chronoduck.settings.limits import parse_limits
 from chronoduck.settings.reveal import reveal
 from chronoduck.settings.service import GROUPS, Settings, load_settings, variable_names
 from chronoduck.settings.transport import TransportSettings
+from chronoduck.settings.values import DEFAULT_STORAGE_VERSION
 
 __all__ = [
+    "DEFAULT_STORAGE_VERSION",
     "GROUPS",
     "AuditSettings",
     "AuthSettings",

@@ -22,6 +22,7 @@ __all__ = [
     "QueryLogSettings",
     "QuotaSettings",
     "ReplicaSettings",
+    "ShadowSettings",
 ]
 
 
@@ -245,6 +246,31 @@ class BackupSettings(BaseSettings):
     @field_validator(
         "dir", "age_recipient", "age_identity_file", "gpg_passphrase_file", mode="before"
     )
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+
+class ShadowSettings(BaseSettings):
+    """The process that replays the WAL on a private copy (``DUCKDB_SHADOW_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_SHADOW_", frozen=True, extra="forbid")
+
+    enabled: bool = True
+    """Whether there is one; without it nothing says whether a start would survive the WAL."""
+    dir: Path | None = None
+    """Where the copy is, in a directory of its own; default: beside the database."""
+    cpu_percent: Annotated[float, Field(gt=0, le=100)] = 5.0
+    """Of one core, the mean of 10 minutes, that it may use by itself."""
+    memory: ByteCount | None = None
+    """What it may use, taken from the engine's share; default: a tenth, from 150 MB to 1 GB."""
+
+    @field_validator("dir", "memory", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return value or None

@@ -30,11 +30,13 @@ from chronoduck.settings.groups import (
     QueryLogSettings,
     QuotaSettings,
     ReplicaSettings,
+    ShadowSettings,
 )
 from chronoduck.settings.ingest import IngestSettings
 from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
+    DEFAULT_STORAGE_VERSION,
     ByteCount,
     Delay,
     LogFormat,
@@ -42,6 +44,7 @@ from chronoduck.settings.values import (
     PathList,
     Seconds,
     SpaceCount,
+    StorageVersion,
 )
 
 __all__ = ["GROUPS", "Settings", "load_settings", "variable_names"]
@@ -64,6 +67,8 @@ class Settings(BaseSettings):
 
     database_path: Path = Path("/var/lib/duckdb/chrono_analytics.db")
     """The database file. Its directory also holds ``admin.token`` and the lock file."""
+    storage_version: StorageVersion = DEFAULT_STORAGE_VERSION
+    """The oldest DuckDB that can open the files that the service makes; existing files keep theirs."""
     memory_limit: ByteCount = 4_000_000_000
     """Upper bound for the engine's memory; the smaller of this and the percentage below wins."""
     max_memory_percentage: Annotated[float, Field(gt=0, le=95)] = 60.0
@@ -196,6 +201,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = Field(default_factory=AuditSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     query_log: QueryLogSettings = Field(default_factory=QueryLogSettings)
+    shadow: ShadowSettings = Field(default_factory=ShadowSettings)
 
     @field_validator("parquet_compression", mode="before")
     @classmethod
@@ -271,6 +277,13 @@ class Settings(BaseSettings):
         )
 
     @property
+    def shadow_path(self) -> Path:
+        """The directory of the shadow's copy, which nobody else uses."""
+        return (self.shadow.dir or self.database_path.parent) / (
+            self.database_path.stem + ".shadow"
+        )
+
+    @property
     def query_log_path(self) -> Path:
         """The file of the query log, in a directory that is nobody else's."""
         # Not NAME.db.query_log: people write NAME.db* when they move a database.
@@ -292,6 +305,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "audit": AuditSettings,
     "ingest": IngestSettings,
     "query_log": QueryLogSettings,
+    "shadow": ShadowSettings,
 }
 """Fields of the settings that are settings of their own."""
 

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 from chronoduck.units import parse_bytes, parse_seconds
 
 __all__ = [
+    "DEFAULT_STORAGE_VERSION",
     "ByteCount",
     "Crontab",
     "Delay",
@@ -21,6 +22,7 @@ __all__ = [
     "PathList",
     "Seconds",
     "SpaceCount",
+    "StorageVersion",
     "to_bytes",
 ]
 
@@ -58,4 +60,7 @@ Delay = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=300)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 Crontab = Annotated[str, AfterValidator(_crontab)]
+DEFAULT_STORAGE_VERSION = "v1.5.0"
+"""One step back from the engine that the package asks for stays possible."""
+StorageVersion = Annotated[str, Field(pattern=r"^v\d{1,3}(\.\d{1,3}){2}$")]
 PathList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_path_list)]

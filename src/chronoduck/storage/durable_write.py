@@ -8,7 +8,14 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["fsync_directory", "make_directories", "replace_file", "write_durably"]
+__all__ = [
+    "fsync_directory",
+    "make_directories",
+    "replace_file",
+    "replace_finished",
+    "sync_file",
+    "write_durably",
+]
 
 
 def fsync_directory(directory: Path) -> None:
@@ -53,7 +60,30 @@ def write_durably(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0
         raise
 
 
+def sync_file(path: Path) -> None:
+    """Bring what was written to a file onto the disk, whoever wrote it.
+
+    Raises:
+        OSError: the disk failed, or had no space for it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_finished(source: Path, target: Path) -> None:
+    """Give a file its name once its bytes are on the disk, durably.
+
+    Every rename of a finished file goes through this or ``write_durably``: without the first sync a
+    power cut may leave an empty file of that name, without the second none.
+    """
+    sync_file(source)
+    replace_file(source, target)
+
+
 def replace_file(source: Path, target: Path) -> None:
-    """Rename within one volume, durably."""
+    """Rename within one volume, durably; the file itself was synced before."""
     source.replace(target)
     fsync_directory(target.parent)

@@ -75,7 +75,9 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
     return {"tables": len(found.tables), "rows": found.rows}
 
 
-def _compact(settings: Settings, show: Progress) -> dict[str, Any]:
+def _compact(
+    settings: Settings, show: Progress, *, storage_version: str | None = None
+) -> dict[str, Any]:
     """Write the live database into a new file beside it; nothing is written to it meanwhile."""
     database = settings.database_path
     new = database.with_name(f".{database.name}.compacted")
@@ -84,7 +86,12 @@ def _compact(settings: Settings, show: Progress) -> dict[str, Any]:
     try:
         copy_database(database, copy, lambda done, total: show(COPYING, done, total))
         headers = headers_sha256(copy)
-        rows = compact_file(copy, new, lambda done, total: show("compacting", done, total))
+        rows = compact_file(
+            copy,
+            new,
+            lambda done, total: show("compacting", done, total),
+            storage_version=storage_version,
+        )
     except BaseException:
         _remove(new)
         raise

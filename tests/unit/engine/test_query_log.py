@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def opened(path: Path, keep_rows: int = 10_000, keep_days: int = 30) -> QueryLogStore:
-    store = QueryLogStore(path, keep_rows, keep_days)
+    store = QueryLogStore(path, keep_rows, keep_days, storage_version="v1.5.0")
     store.open()
     return store
 

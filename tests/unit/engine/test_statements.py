@@ -37,6 +37,9 @@ def parser() -> Iterator[StatementParser]:
         ("PIVOT t ON a USING sum(b)", "select", True, True),
         ("PIVOT t ON a IN (1, 2) USING sum(b)", "select", True, False),
         ("SELECT 1;", "select", True, False),
+        ("SELECT delete, copy AS insert FROM t", "select", True, False),
+        ("WITH a AS (SELECT copy AS update FROM t) FROM a", "select", True, False),
+        ("WITH a AS (SELECT 'delete') SELECT * FROM a -- insert", "select", True, False),
     ],
 )
 def test_kinds(
@@ -152,3 +155,53 @@ def test_a_column_with_a_computed_default_is_refused_with_the_way_around_it(
     assert caught.value.rule == "one-statement"
     assert "SET DEFAULT" in caught.value.hint
     assert parser.parse(f"ALTER TABLE t ADD COLUMN {name} INTEGER DEFAULT 7").is_alter
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 does not parse CTEs that write")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d",
+        "WITH d AS (DELETE/**/FROM t) SELECT 1",
+        "WITH d AS (/* ' */ DELETE -- )\n FROM t) SELECT 1",
+        "WITH d AS (TRUNCATE t) SELECT 1",
+        "WITH d AS (INSERT OR REPLACE INTO t VALUES (1) RETURNING a) FROM d",
+        "WITH d AS (UPDATE t SET a = 1) SELECT 1",
+        "WITH d AS (WITH e AS (SELECT 1) DELETE FROM t RETURNING *) FROM d",
+        "WITH d AS MATERIALIZED (DELETE FROM t RETURNING *) FROM d",
+        "WITH a AS (SELECT 1), d AS (DELETE FROM t RETURNING *) FROM a, d",
+        "WITH d AS (COPY t TO '/x.csv') SELECT 1",
+        "WITH d AS (DELETE FROM t RETURNING *) PIVOT d ON a USING count(*)",
+        "EXPLAIN ANALYZE WITH d AS (TRUNCATE t) SELECT 1",
+    ],
+)
+def test_a_cte_that_writes_makes_its_statement_a_write(parser: StatementParser, sql: str) -> None:
+    statement = parser.parse(sql)
+    assert statement.kind in ("select", "explain")
+    assert not statement.is_read_only
+    assert statement.leaves_state
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "PRAGMA add_parquet_key('a', 'MDEyMzQ1Njc4OTAxMjM0NQ==')",
+        "PRAGMA enable_verification",
+        "/* a */ PRAGMA -- b\n disable_optimizer",
+        "PRAGMA memory_of_tomorrow",
+        "PRAGMA max_execution_time = 1",
+        "PRAGMA operator_memory_limit = '1MB'",
+    ],
+)
+def test_pragmas_that_change_something_are_run_for_nobody(
+    parser: StatementParser, sql: str
+) -> None:
+    with pytest.raises(DuckDBQueryError):
+        parser.parse(sql)
+
+
+@pytest.mark.parametrize("sql", ["PRAGMA table_info('t')", "PRAGMA version", "PRAGMA show_tables"])
+def test_pragmas_that_read_are_there_for_code_in_this_process(
+    parser: StatementParser, sql: str
+) -> None:
+    parser.parse(sql)

@@ -17,7 +17,13 @@ from chronoduck.engine.disk_format.database_file import (
     read_roots,
     root_block,
 )
-from chronoduck.engine.disk_format.wal_file import WalCursor, WalDamage, find_damage, read_wal
+from chronoduck.engine.disk_format.wal_file import (
+    WalCursor,
+    WalDamage,
+    find_damage,
+    read_wal,
+    version_end,
+)
 
 __all__ = [
     "BLOCK_BYTES",
@@ -35,4 +41,5 @@ __all__ = [
     "read_roots",
     "read_wal",
     "root_block",
+    "version_end",
 ]

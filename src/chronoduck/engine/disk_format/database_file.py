@@ -32,7 +32,7 @@ BLOCK_BYTES = 262_144
 _CHECKSUM_BYTES = 8
 _MAGIC = b"DUCK"
 _ENCRYPTED_FLAG = 1
-_FIELDS = struct.Struct("<QQQQQQ")
+_FIELDS = struct.Struct("<QQQQQQQ")
 _NOWHERE = (1 << 64) - 1
 _BLOCK_MASK = (1 << 56) - 1
 """A pointer to metadata has the place inside the block in its highest byte."""
@@ -49,6 +49,9 @@ class DatabaseHeader:
     free_list: int
     block_count: int
     block_bytes: int
+    vector_size: int = 2048
+    serialization: int = 0
+    """Grows with the storage version: 1 is v1.0.0, 7 is v1.5.0, 69 is v2.0.0."""
 
 
 def read_header(data: bytes) -> DatabaseHeader:
@@ -65,9 +68,7 @@ def read_header(data: bytes) -> DatabaseHeader:
     if int.from_bytes(main[20:28], "little") & _ENCRYPTED_FLAG:
         raise DatabaseFormatError("encrypted database files are not supported")
     intact = [
-        DatabaseHeader(*_FIELDS.unpack_from(root, 8)[:5])
-        for root in roots
-        if _is_header_intact(root)
+        DatabaseHeader(*_FIELDS.unpack_from(root, 8)) for root in roots if _is_header_intact(root)
     ]
     # DuckDB opens a file with one bad root by the other one, and loses a checkpoint: refuse that.
     if len(intact) < 2:

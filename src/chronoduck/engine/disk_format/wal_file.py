@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chronoduck.engine.disk_format.checksum import checksum
 
-__all__ = ["WalCursor", "WalDamage", "find_damage", "read_version", "read_wal"]
+__all__ = ["WalCursor", "WalDamage", "find_damage", "read_version", "read_wal", "version_end"]
 
 _ENTRY = struct.Struct("<QQ")
 _VERSION = b"\x64\x00\x62"
@@ -127,6 +127,11 @@ def read_version(data: bytes | memoryview) -> tuple[int, int | None]:
                 return 0, None
     except IndexError:
         return 0, None
+
+
+def version_end(data: bytes | memoryview) -> int:
+    """Return the end of the version record at the WAL's start; 0 when it is not whole."""
+    return read_version(data)[0]
 
 
 def _number(data: bytes | memoryview, position: int) -> tuple[int, int]:

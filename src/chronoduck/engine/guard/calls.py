@@ -8,13 +8,13 @@ from typing import Any
 from chronoduck.engine.guard.bounds import arguments_of, has_named_arguments, literal_text
 from chronoduck.engine.guard.definitions import Expansion
 from chronoduck.engine.guard.functions import (
-    ALLOWED_SETTINGS,
     ALLOWED_TABLE_FUNCTIONS,
     DENIED_IN_FROM,
     STORE_READERS,
     denial_of,
     is_known,
 )
+from chronoduck.engine.guard.known_settings import ALLOWED_SETTINGS
 from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.rules import refuse, refuse_again
 

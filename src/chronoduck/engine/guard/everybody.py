@@ -6,6 +6,7 @@ import re
 
 import duckdb
 
+from chronoduck.engine.guard.known_settings import ALLOWED_PRAGMAS, ALLOWED_SETTINGS
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.tokens import normalized, read_tokens
 
@@ -33,6 +34,7 @@ _RUN_TEXT = frozenset("query query_table json_execute_serialized_sql prepare exe
 """Words of statements in which a string may be run."""
 _IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
 _WORD = re.compile(rb"\w+")
+_PRAGMA = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*+PRAGMA\b", re.IGNORECASE | re.DOTALL)
 _CHECKPOINT = re.compile(r"checkpoint\b", re.IGNORECASE)
 _FORCED = re.compile(r"\bforce(?:\s+|_)checkpoint\b", re.IGNORECASE)
 _CHECKPOINT_FUNCTION = re.compile(r"\b(?:force_)?checkpoint\s*\(", re.IGNORECASE)
@@ -51,10 +53,23 @@ def judge_for_everybody(kind: str, sql: str) -> str:
         refuse("import", "IMPORT DATABASE is not run here")
     if kind in ("call", "pragma") and _CHECKPOINT.search(sql):
         kind = "checkpoint"
+    elif _PRAGMA.match(sql):
+        _refuse_pragma(sql)
     _refuse_other_checkpoints(kind, sql)
     _refuse_own_settings(kind, sql)
     _refuse_secrets(kind, sql)
     return kind
+
+
+def _refuse_pragma(sql: str) -> None:
+    """Refuse pragmas that change something, and those that nobody has looked at.
+
+    DuckDB calls a PRAGMA a SELECT, a SET or a CALL; its first word tells what it is.
+    """
+    words = [token.text for token in read_tokens(normalized(sql)) if token.is_name]
+    name = words[1] if len(words) > 1 else ""
+    if name not in ALLOWED_PRAGMAS and name not in ALLOWED_SETTINGS:
+        refuse("settings", f"PRAGMA {name[:50]} is not run here")
 
 
 def _refuse_own_settings(kind: str, sql: str) -> None:

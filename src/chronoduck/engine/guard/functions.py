@@ -10,7 +10,6 @@ from __future__ import annotations
 from chronoduck.engine.guard.known_functions import KNOWN_FUNCTIONS
 
 __all__ = [
-    "ALLOWED_SETTINGS",
     "ALLOWED_TABLE_FUNCTIONS",
     "DENIED_FUNCTIONS",
     "DENIED_IN_FROM",
@@ -106,13 +105,6 @@ DENIED_VIEWS = {
     "pg_prepared_statements": "engine-log",
 }
 """Views that DuckDB brings over denied functions."""
-
-ALLOWED_SETTINGS = frozenset(
-    "memory_limit max_memory threads worker_threads timezone calendar default_order "
-    "default_null_order search_path schema max_expression_depth preserve_insertion_order "
-    "integer_division pivot_limit duckdb_version".split()
-)
-"""What current_setting() may be asked for."""
 
 
 def denial_of(name: str) -> str | None:

@@ -8,7 +8,7 @@ from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.tokens import Token
 from chronoduck.principals import Role
 
-__all__ = ["READS", "judge_kind", "judge_query_log", "may_write"]
+__all__ = ["KNOWN_KINDS", "READS", "judge_kind", "judge_query_log", "may_write"]
 
 READS = frozenset({"select", "explain"})
 _WRITES = READS | {"insert", "update", "delete", "merge_into", "create", "alter", "drop"}
@@ -34,8 +34,23 @@ _RULES = {
     "prepare": "prepared",
     "execute": "prepared",
     "transaction": "transaction",
+    "call": "statement-kind",
+    "create_func": "statement-kind",
+    "extension": "statement-kind",
+    "invalid": "statement-kind",
+    "logical_plan": "statement-kind",
+    "relation": "statement-kind",
+    "analyze": "statement-kind",
+    "multi": "statement-kind",
 }
-"""Kinds that nobody sends: their own rule and hint."""
+"""Kinds that nobody sends: their own rule and hint.
+
+DuckDB 2.0 has kinds without a name in Python (DISCONNECT, CREATE EXTERNAL RESOURCE); the parser
+refuses them before.
+"""
+
+KNOWN_KINDS = _OPERATES | _RULES.keys()
+"""Kinds that somebody has looked at; others are refused as well."""
 
 _OBJECTS = frozenset(
     "table view index sequence type macro function schema recursive column".split()

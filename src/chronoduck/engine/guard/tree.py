@@ -32,7 +32,8 @@ from chronoduck.engine.guard.bounds import (
     literal_growth,
 )
 from chronoduck.engine.guard.calls import judge_call
-from chronoduck.engine.guard.functions import ALLOWED_SETTINGS, DENIED_VIEWS
+from chronoduck.engine.guard.functions import DENIED_VIEWS
+from chronoduck.engine.guard.known_settings import ALLOWED_SETTINGS
 from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.names import is_file_name
 from chronoduck.engine.guard.rules import refuse, refuse_again
@@ -42,6 +43,8 @@ __all__ = ["TreeFacts", "walk"]
 _READING_NODES = frozenset(
     {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE", "VALUES_NODE"}
 )
+_WRITING_NODES = frozenset({"INSERT_QUERY_NODE", "UPDATE_QUERY_NODE", "DELETE_QUERY_NODE"})
+"""Bodies of CTEs that change data, from DuckDB 2.0 on."""
 _RELATIONS = frozenset(
     "BASE_TABLE SUBQUERY JOIN TABLE_FUNCTION EXPRESSION_LIST EMPTY EMPTY_FROM PIVOT SHOW_REF "
     "COLUMN_DATA".split()
@@ -225,7 +228,9 @@ class _Walk:
 
     def _visit_query(self, kind: str, node: dict[str, Any], place: _Place) -> _Place:
         if kind not in _READING_NODES:
-            if not kind.endswith("_QUERY_NODE"):
+            if kind == "COPY_QUERY_NODE":
+                refuse("copy", "a CTE holds a COPY statement")
+            if kind not in _WRITING_NODES:
                 refuse("unreadable", f"the statement holds a part that is not known here: {kind}")
             if not self._names.may_write:
                 refuse("write-in-query", "the query holds a statement that writes")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from chronoduck.engine.guard.bounds import MAX_DEPTH, MAX_TERMS
 from chronoduck.engine.guard.calls import is_store_address
 from chronoduck.engine.guard.functions import (
-    ALLOWED_SETTINGS,
     ALLOWED_TABLE_FUNCTIONS,
     DENIED_VIEWS,
     STORE_READERS,
     denial_of,
     is_known,
 )
+from chronoduck.engine.guard.known_settings import ALLOWED_SETTINGS
 from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.names import is_file_name
 from chronoduck.engine.guard.rules import refuse, refuse_again
@@ -53,9 +53,19 @@ def judge_words(tokens: Sequence[Token], names: Names, *, has_tree: bool) -> Non
                 _judge_call(tokens, index, names)
         elif token.is_name and token.text in DENIED_VIEWS and not has_tree:
             refuse(DENIED_VIEWS[token.text], f"{token.text} is not for statements of users")
+        if token.kind == "word" and token.text == "copy":
+            _judge_copy(tokens, index)
         if not has_tree and token.kind == "word" and token.text in _TABLES_FOLLOW:
             opener = openers[-1] if openers else None
             _judge_table(tokens, index, opener)
+
+
+def _judge_copy(tokens: Sequence[Token], index: int) -> None:
+    """Refuse ``(COPY ... TO ...)``: from DuckDB 2.0 on a CTE of any statement may be one."""
+    if index and (tokens[index - 1].kind, tokens[index - 1].text) == ("operator", "("):
+        inner = tokens[index + 1 : closing(tokens, index - 1)]
+        if any(token.kind == "word" and token.text == "to" for token in inner):
+            refuse("copy", "a CTE holds a COPY statement")
 
 
 def _judge_call(tokens: Sequence[Token], index: int, names: Names) -> None:

@@ -16,6 +16,8 @@ from typing import IO, Any, cast
 
 import orjson
 
+from chronoduck.storage.durable_write import replace_file
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -111,7 +113,7 @@ def compress(file: RotatedFile) -> None:
                 raw.flush()
                 os.fsync(raw.fileno())
         os.utime(part, ns=(about.st_atime_ns, about.st_mtime_ns))
-        part.replace(compressed)
+        replace_file(part, compressed)  # the plain one goes next
     except OSError:
         part.unlink(missing_ok=True)
         raise

@@ -25,6 +25,7 @@ from chronoduck.monitoring.audit.files import (
     rotated_name,
 )
 from chronoduck.settings import AuditSettings
+from chronoduck.storage.durable_write import replace_file
 
 __all__ = ["FIRST", "AuditWriter"]
 
@@ -204,7 +205,7 @@ class AuditWriter:
 
     def _rotate(self) -> None:
         self._close_file()
-        self._path.rename(rotated_name(self._path, self._first_seq))
+        replace_file(self._path, rotated_name(self._path, self._first_seq))
         self._open_file()
         self._first_seq = self.seq + 1 - len(self._lines)
         self._is_prune_due = True

@@ -173,6 +173,7 @@ def durability_families(
             "1 while the log cannot be folded into the file.",
             float(bool(checkpoints["last_error"])),
         )
+    yield from _shadow_families(replication["shadow"])
     yield _gauge(
         "duckdb_backup_enabled",
         "1 when there is a backup directory.",
@@ -189,6 +190,38 @@ def durability_families(
     )
     if replication["enabled"]:
         yield from _replica_families(replication)
+
+
+def _shadow_families(shadow: Mapping[str, Any]) -> Iterator[Metric]:
+    if not shadow:
+        return
+    yield _state_set(
+        "duckdb_shadow_verdict",
+        "1 for what is known of a start with the present WAL, 0 for the others.",
+        "verdict",
+        ("proven", "refuted", "not_judged"),
+        shadow["verdict"],
+    )
+    yield _gauge(
+        "duckdb_shadow_cpu_ratio",
+        "CPU that the shadow used in the last 10 minutes, in cores.",
+        shadow["cpu_share"],
+    )
+    yield _gauge("duckdb_shadow_copy_bytes", "Size of its private copy.", shadow["copy_bytes"])
+    yield CounterMetricFamily(
+        "duckdb_shadow_attempts", "Replays that it tried.", value=shadow["attempts"]
+    )
+    yield CounterMetricFamily(
+        "duckdb_shadow_failures", "Replays that did not end well.", value=shadow["failures"]
+    )
+    for level in ("replayed", "proven"):
+        until = shadow[f"{level}_until"]
+        if until:
+            yield _gauge(
+                f"duckdb_shadow_{level}_timestamp_seconds",
+                f"Everything committed before this time was {level}.",
+                _unix(until["time"]),
+            )
 
 
 def _replica_families(replication: Mapping[str, Any]) -> Iterator[Metric]:

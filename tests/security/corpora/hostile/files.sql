@@ -195,3 +195,21 @@ SELECT * FROM pragma_database_list
 SELECT install_path FROM duckdb_extensions()
 CREATE TABLE "function" AS SELECT * FROM users, '{secret}'
 CREATE TABLE x AS SELECT 1 AS macro, * FROM users, "{secret}"
+-- A CTE that copies: valid from DuckDB 2.0 on, in front of any kind of statement.
+WITH d AS (COPY users TO '{db}' (USE_TMP_FILE false)) SELECT 1
+WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') SELECT 1
+WITH d AS MATERIALIZED (COPY users TO '/tmp/chronoduck-hostile.csv') SELECT 1
+WITH d AS NOT MATERIALIZED (COPY users TO '/tmp/chronoduck-hostile.csv') SELECT 1
+WITH d AS (COPY (SELECT * FROM users) TO '/tmp/chronoduck-hostile.parquet' (FORMAT PARQUET)) SELECT 1
+WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv' (RETURN_FILES)) FROM d
+WITH d AS (COPY users (id) TO '{temp}/x.csv') SELECT 1
+WITH a AS (SELECT 1), d AS (COPY users TO '/tmp/chronoduck-hostile.csv') FROM a
+WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') INSERT INTO users VALUES (3, 'x')
+WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') UPDATE users SET name = 'x'
+WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') DELETE FROM users
+WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') MERGE INTO users USING (SELECT 1 AS id) s USING (id) WHEN MATCHED THEN DELETE
+CREATE TABLE zz AS WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') SELECT 1 AS a
+INSERT INTO users WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') SELECT 3, 'x'
+WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') PIVOT users ON id USING count(*)
+EXPLAIN ANALYZE WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') SELECT 1
+EXPLAIN WITH d AS (COPY users TO '/tmp/chronoduck-hostile.csv') SELECT 1

@@ -192,3 +192,25 @@ SELECT create_sort_key('x', 'ASC')
 SELECT variant_bytes_to_variant('x', 'y')
 SELECT to_aggregate_state(1, 2)
 SELECT vector_type(id) FROM users
+-- Limits of DuckDB 2.0: the first holds for every connection, the second for the caller's.
+SET max_execution_time = 1
+SET GLOBAL max_execution_time = 1
+SET SESSION max_execution_time = 1
+RESET max_execution_time
+PRAGMA max_execution_time = 1
+SET operator_memory_limit = '1MB'
+SET SESSION operator_memory_limit = '1MB'
+SET LOCAL operator_memory_limit = '1MB'
+RESET operator_memory_limit
+PRAGMA operator_memory_limit = '1MB'
+SELECT current_setting('max_execution_time')
+SET fsync_mode = 'off'
+SET current_dialect = 'postgres'
+SET enable_optimistic_write = false
+SET extension_repository_directory = '/tmp'
+PRAGMA add_parquet_key('k', 'MDEyMzQ1Njc4OTAxMjM0NQ==')
+DISCONNECT
+CREATE EXTERNAL RESOURCE x
+SHOW RESOURCES
+CREATE TRIGGER x AFTER INSERT ON users FOR EACH STATEMENT INSERT INTO users VALUES (9, 'x')
+CREATE SECURE VIEW x AS SELECT 1

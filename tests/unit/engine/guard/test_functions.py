@@ -15,7 +15,14 @@ from chronoduck.engine.guard.functions import (
     denial_of,
     is_known,
 )
+from chronoduck.engine.guard.kinds import KNOWN_KINDS
 from chronoduck.engine.guard.known_functions import KNOWN_FUNCTIONS
+from chronoduck.engine.guard.known_settings import (
+    ALLOWED_PRAGMAS,
+    ALLOWED_SETTINGS,
+    DENIED_PRAGMAS,
+    DENIED_SETTINGS,
+)
 from chronoduck.engine.guard.rules import RULES
 
 # Families that are refused or harmless as a whole, whatever their next member is called.
@@ -52,6 +59,36 @@ def test_every_other_function_is_found_harmless_or_refused_by_name(
     found = functions(connection, "scalar", "aggregate", "macro", "window")
     assert len(found) > 500
     assert sorted(n for n in found if n not in DENIED_FUNCTIONS and not is_known(n)) == []
+
+
+def test_every_setting_has_a_verdict(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.execute("SELECT lower(name) FROM duckdb_settings()").fetchall()
+    found = {name for (name,) in rows}
+    assert len(found) > 150
+    assert sorted(found - ALLOWED_SETTINGS - DENIED_SETTINGS) == []
+    assert set() == ALLOWED_SETTINGS & DENIED_SETTINGS
+
+
+def test_every_pragma_has_a_verdict(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.execute(
+        "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type LIKE 'pragma%'"
+    ).fetchall()
+    found = {name for (name,) in rows}
+    assert len(found) > 30
+    assert sorted(found - ALLOWED_PRAGMAS - DENIED_PRAGMAS) == []
+    assert set() == ALLOWED_PRAGMAS & DENIED_PRAGMAS
+
+
+def test_every_kind_of_function_is_looked_at(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.execute("SELECT DISTINCT function_type FROM duckdb_functions()").fetchall()
+    looked_at = {"table", "table_macro", "scalar", "aggregate", "macro", "window", "pragma"}
+    assert {kind for (kind,) in rows} <= looked_at
+
+
+def test_every_kind_of_statement_has_a_verdict() -> None:
+    found = {name.lower() for name in duckdb.StatementType.__members__}
+    assert len(found) >= 30
+    assert sorted(found - KNOWN_KINDS) == []
 
 
 def test_every_view_over_a_refused_function_is_refused(

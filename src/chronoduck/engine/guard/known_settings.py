@@ -1,0 +1,90 @@
+"""Settings and pragmas of DuckDB 1.5 and 2.0: what statements may ask for, and what they may not.
+
+Nobody changes a setting: SET is refused over HTTP, and the lock of the configuration refuses it to code
+in this process. A test compares both lists with the running DuckDB, so that the names which a new
+version brings are looked at before they pass.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ALLOWED_PRAGMAS", "ALLOWED_SETTINGS", "DENIED_PRAGMAS", "DENIED_SETTINGS"]
+
+ALLOWED_SETTINGS = frozenset(
+    "memory_limit max_memory threads worker_threads timezone calendar default_order "
+    "default_null_order search_path schema max_expression_depth preserve_insertion_order "
+    "integer_division pivot_limit duckdb_version".split()
+)
+"""What current_setting() may be asked for."""
+
+DENIED_SETTINGS = frozenset(
+    """
+__delta_only_variant_encoding_enabled access_mode active_grammar_extensions
+allocator_background_threads allocator_bulk_deallocation_flush_threshold allocator_flush_threshold
+allow_community_extensions allow_extension_repositories allow_extensions_metadata_mismatch
+allow_parser_override_extension allow_persistent_secrets allow_unredacted_secrets
+allow_unsigned_extensions allowed_configs allowed_directories allowed_paths
+approximate_join_order_threshold arrow_large_buffer_size arrow_lossless_conversion
+arrow_output_list_view arrow_output_version asof_loop_join_threshold async_threads
+auto_checkpoint_skip_wal_threshold autoinstall_extension_repository autoinstall_known_extensions
+autoload_known_extensions binary_as_string block_allocator_memory cache_local_files
+catalog_error_max_schemas checkpoint_on_detach checkpoint_threshold current_dialect
+current_transaction_invalidation_policy custom_extension_repository custom_profiling_settings
+custom_user_agent debug_asof_iejoin debug_checkpoint_abort debug_checkpoint_scan_sleep_ms
+debug_checkpoint_sleep_ms debug_eviction_queue_sleep_micro_seconds debug_force_external
+debug_force_no_cross_product debug_physical_table_scan_execution_strategy
+debug_skip_checkpoint_on_commit debug_verify_blocks debug_verify_vector debug_window_mode
+default_block_size default_collation default_secret_storage default_transaction_invalidation_policy
+deprecated_using_key_syntax dialect_compatibility_mode disable_database_invalidation
+disable_parquet_prefetching disable_timestamptz_casts disabled_compression_methods
+disabled_filesystems disabled_log_types disabled_optimizers duckdb_api dynamic_or_filter_threshold
+enable_caching_operators enable_external_access enable_external_file_cache enable_fsst_vectors
+enable_geoparquet_conversion enable_http_logging enable_http_metadata_cache enable_logging
+enable_macro_dependencies enable_object_cache enable_optimistic_write enable_optimizer
+enable_profiling enable_progress_bar enable_progress_bar_print enable_view_dependencies
+enabled_log_types errors_as_json experimental_metadata_reuse explain_output extension_directories
+extension_directory extension_repository_directory external_file_cache_local_max_block_size
+external_file_cache_remote_max_block_size external_file_cache_remote_min_block_size
+external_file_cache_request_sizing external_file_cache_spill external_threads file_search_path
+force_bitpacking_mode force_column_metadata_reuse force_compression force_mbedtls_unsafe
+force_variant_shredding fsync_mode geometry_minimum_shredding_size home_directory
+http_client_pool_capacity http_logging_output http_proxy http_proxy_password http_proxy_username
+http_retry_quota_throttled http_retry_throttled_wait_ms ieee_floating_point_ops ignore_unknown_crs
+immediate_transaction_mode index_scan_max_count index_scan_percentage initial_column_segment_size
+json_geometry_format lambda_syntax late_materialization_max_rows lock_configuration log_query_path
+logging_level logging_mode logging_sink logging_storage max_execution_time max_streaming_buffer_size
+max_temp_directory_size max_vacuum_tasks merge_join_threshold nested_loop_join_threshold null_order
+old_implicit_casting operator_memory_limit order_by_non_integer_literal ordered_aggregate_threshold
+pandas_analyze_sample parquet_can_have_nan parquet_metadata_cache parquet_prefetch_column_gap
+parquet_use_page_index partitioned_write_flush_threshold partitioned_write_max_open_files password
+perfect_ht_threshold pin_threads pivot_filter_threshold prefer_range_joins
+prefetch_all_parquet_files preserve_identifier_case produce_arrow_string_view profile_output
+profiling_coverage profiling_mode profiling_output profiling_renderer_settings progress_bar_time
+python_enable_replacements python_scan_all_frames read_ahead_depth redact_http_logs
+scalar_subquery_error_on_multiple_rows scheduler_process_partial secret_directory show_behavior
+standard_vector_size storage_block_prefetch storage_compatibility_version streaming_buffer_size
+temp_directory temp_file_encryption tracked_metrics user username vacuum_rebuild_indexes
+validate_external_file_cache variant_minimum_shredding_size wal_autocheckpoint
+wal_autocheckpoint_entries warnings_as_errors write_buffer_row_group_count
+write_buffer_row_group_memory_limit zstd_min_string_length
+""".split()
+)
+"""Paths, keys, limits and switches of the service. ``max_execution_time`` holds for all connections and
+would end the longest jobs; ``operator_memory_limit`` would make a user's statement spill or fail."""
+
+ALLOWED_PRAGMAS = frozenset(
+    "collations database_list database_size extension_versions functions metadata_info platform show "
+    "show_databases show_tables show_tables_expanded storage_info table_info user_agent version".split()
+)
+"""Code in this process may read these; over HTTP there are none."""
+
+DENIED_PRAGMAS = frozenset(
+    "add_parquet_key all_profiling_output copy_database disable_checkpoint_on_shutdown "
+    "disable_object_cache disable_optimizer disable_print_progress_bar disable_profile "
+    "disable_profiling disable_progress_bar disable_verification disable_verify_external "
+    "disable_verify_fetch_row disable_verify_parallelism disable_verify_serializer "
+    "enable_checkpoint_on_shutdown enable_object_cache enable_optimizer enable_print_progress_bar "
+    "enable_profile enable_profiling enable_progress_bar enable_verification force_checkpoint "
+    "import_database json_execute_serialized_sql verify_external verify_fetch_row "
+    "verify_parallelism verify_serializer".split()
+)
+"""They change the instance or the connection, or run a text."""

@@ -1,0 +1,71 @@
+"""What is known of a start: whether the WAL as it is now can be replayed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from chronoduck.monitoring.health import Finding, Status
+
+__all__ = ["shadow_finding", "shadow_report"]
+
+
+def shadow_report(status: dict[str, Any]) -> dict[str, Any]:
+    """Return the shadow's part of ``GET replication``; empty while the database is closed."""
+    if not status:
+        return {}
+    return {
+        "state": status["state"],
+        "verdict": status["verdict"],
+        "reason": status["reason"],
+        "replayed_until": _position(status["replayed"]),
+        "proven_until": _position(status["proven"]),
+        "refuted_at": _position(status["refuted"]),
+        "cpu_share": status["cpu_share"],
+        "attempts": status["attempts"],
+        "failures": status["failures"],
+        "unproven_tails": status["unproven_tails"],
+        "copy_bytes": status["copy_bytes"],
+        "proof_seconds": status["proof_seconds"],
+        "restarts": status["restarts"],
+    }
+
+
+def shadow_finding(status: dict[str, Any]) -> Finding:
+    """Judge whether a start would survive; what is not known is no fault of the data."""
+    if not status or status["state"] == "off":
+        return Finding("shadow", Status.HEALTHY, "Nothing checks whether the WAL can be replayed")
+    if status["verdict"] == "refuted":
+        return Finding(
+            "shadow",
+            Status.UNHEALTHY,
+            "A restart would fail: the WAL cannot be replayed",
+            "Do not restart the service. Run `chronoduck runbook wal-not-replayable`.",
+        )
+    if status["state"] == "no_space":
+        return Finding(
+            "shadow",
+            Status.DEGRADED,
+            "Nothing checks whether the WAL can be replayed: the copy for it does not fit on the disk",
+            "Free space, or name another volume as DUCKDB_SHADOW_DIR.",
+        )
+    if status["state"] == "failing" or (status["verdict"] == "not_judged" and status["failures"]):
+        return Finding(
+            "shadow",
+            Status.DEGRADED,
+            "Whether the WAL can be replayed could not be judged",
+            "`chronoduck replication status --json` says why; nothing is known to be wrong.",
+        )
+    return Finding("shadow", Status.HEALTHY)
+
+
+def _position(mark: dict[str, Any] | None) -> dict[str, Any] | None:
+    if mark is None:
+        return None
+    time = datetime.fromtimestamp(mark["time_us"] / 1e6, UTC).isoformat(timespec="milliseconds")
+    return {
+        "time": time,
+        "iteration": mark["iteration"],
+        "offset": mark["offset"],
+        "transactions": mark["commits"],
+    }

@@ -1,0 +1,62 @@
+"""``python -m chronoduck.shadow``: the shadow's process; the service starts it.
+
+Signals are ignored: the service says when to stop, or is dead, which closes the pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+# Before numpy comes with the file format: a process with a thread of OpenBLAS could not be forked.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+from chronoduck.engine.replay_check import judge
+from chronoduck.shadow.commands import Commands, StopRequestedError
+from chronoduck.shadow.messages import Orders, to_line
+from chronoduck.shadow.shadow import Judge, Shadow
+
+__all__ = ["main"]
+
+_NICE = 5
+_OOM_SCORE = "1000"
+
+
+def main(judge: Judge = judge) -> int:
+    """Run until told to stop; ``judge`` is what children do with the copy."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    os.nice(_NICE)
+    _be_the_first_to_go()
+    out = os.dup(1)
+    os.set_inheritable(out, False)
+    os.dup2(2, 1)  # nothing but messages may get into the pipe
+
+    def emit(kind: str, **fields: Any) -> None:
+        with contextlib.suppress(OSError):  # the service is dead; standard input tells it too
+            os.write(out, to_line(kind, **fields))
+
+    commands = Commands(0)
+    try:
+        orders = Orders(**commands.read_first())
+        Shadow(orders, commands, emit, judge).run()
+    except StopRequestedError:
+        return 0
+    return 1
+
+
+def _be_the_first_to_go() -> None:
+    """Have the kernel end this process and its children before anything that serves."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

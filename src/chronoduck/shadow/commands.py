@@ -1,0 +1,70 @@
+"""What the service says to its shadow, read between two looks and while a child runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+from typing import Any
+
+from chronoduck.shadow.messages import Request
+
+__all__ = ["Commands", "StopRequestedError"]
+
+
+class StopRequestedError(Exception):
+    """The service said so, or is dead."""
+
+
+class Commands:
+    """Reads standard input without ever blocking longer than asked."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = b""
+        self.requests: list[Request] = []
+        """Proofs that the service waits for."""
+
+    def read_first(self) -> dict[str, Any]:
+        """Return the first line, waiting for it.
+
+        Raises:
+            StopRequestedError: the service died before it could say anything.
+        """
+        while b"\n" not in self._buffer:
+            data = os.read(self._descriptor, 65536)
+            if not data:
+                raise StopRequestedError
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        first: dict[str, Any] = json.loads(line)
+        self._take(b"")
+        return first
+
+    def wait(self, other: int | None, seconds: float) -> None:
+        """Wait until something was said or ``other`` can be read, at most so long.
+
+        Raises:
+            StopRequestedError: it is time to end.
+        """
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if other is not None:
+            poll.register(other, select.POLLIN)
+        for descriptor, _ in poll.poll(seconds * 1000):
+            if descriptor == self._descriptor:
+                self._read()
+
+    def _read(self) -> None:
+        data = os.read(self._descriptor, 65536)
+        if not data:
+            raise StopRequestedError
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if message["kind"] == "stop":
+                raise StopRequestedError
+            self.requests.append(Request(message["id"], message["iteration"], message["offset"]))

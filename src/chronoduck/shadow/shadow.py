@@ -1,0 +1,410 @@
+"""The shadow itself: follows the files, tries replays on the copy, and answers who asks for a proof."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from chronoduck.engine.replay_check import FAILURES, Case, judge
+from chronoduck.errors import DatabaseFormatError
+from chronoduck.shadow.attempt import Attempt, Limits, Outcome, run_attempt
+from chronoduck.shadow.budget import Budget
+from chronoduck.shadow.commands import Commands
+from chronoduck.shadow.generation import Generation, LiveFiles
+from chronoduck.shadow.messages import Mark, Orders, ShadowState, ShadowStatus
+from chronoduck.shadow.private_copy import PrivateCopy
+
+__all__ = ["Shadow"]
+
+Emit = Callable[..., None]
+Judge = Callable[[Case, Callable[[str], None]], dict[str, Any]]
+
+_IDLE_SECONDS = 0.5
+_BUSY_SECONDS = 0.02
+_NO_SPACE_SECONDS = 2.0
+_STATUS_SECONDS = 5.0
+_TAIL_OVERDRAFT = 1.0
+"""CPU seconds that the last proof of a generation may borrow: there is no second chance for it."""
+_CHEAP_PROOF_SECONDS = 8.0
+"""When the budget allows a proof so often, every attempt is one; else most only replay."""
+_LATEST_PROOF_SECONDS = 60.0
+_AGAIN_SECONDS = 60.0
+"""How often a state that was refuted, or could not be judged, is tried again by itself."""
+_SHARE_OF_MEMORY = 0.7
+"""Of the memory, for DuckDB in the child; the rest is Python, and what DuckDB does not count."""
+
+
+class Shadow:
+    """Runs in one thread, in a process of its own; ``run`` ends by ``StopRequestedError``."""
+
+    def __init__(
+        self, orders: Orders, commands: Commands, emit: Emit, judge: Judge = judge
+    ) -> None:
+        """``judge`` is what children do; tests put faults in its place that DuckDB is not known for."""
+        self._orders = orders
+        self._commands = commands
+        self._emit = emit
+        self._judge_case = judge
+        self._live = LiveFiles(Path(orders.database))
+        self._copy = PrivateCopy(Path(orders.database), Path(orders.directory))
+        self._can_clone = self._copy.can_clone_from(Path(orders.database))
+        self._budget = Budget(orders.cpu_share, time.monotonic(), _cpu_seconds())
+        self._generation: Generation | None = None
+        self._must_prove = True
+        """Whether there is something to prove without a new transaction."""
+        self._not_before = 0.0
+        """Until when nothing is tried by itself, after an attempt that did not pass."""
+        self._proof_cpu = 0.0
+        self._proved_at = -_LATEST_PROOF_SECONDS
+        self._emitted_at = 0.0
+        self._read_us = 0
+        """When the WAL was read last."""
+        self.status = ShadowStatus()
+
+    def run(self) -> None:
+        """Work until the service says stop or dies; then the copy is gone."""
+        try:
+            while True:
+                self._commands.wait(None, self._step())
+        finally:
+            self._copy.remove()
+
+    # --- one look -----------------------------------------------------------------------------
+
+    def _step(self) -> float:
+        """Do what is due; return the seconds until the next look."""
+        self._note_cpu()
+        if not self._live.reopen():
+            self._leave(None)
+            self._copy.forget()
+        if self._live.file is None:
+            return _IDLE_SECONDS
+        if not self._has_space():
+            self._give_up("the volume has no space for the copy", ShadowState.NO_SPACE)
+            return _NO_SPACE_SECONDS
+        try:
+            generation = self._current()
+        except DatabaseFormatError as error:
+            self._give_up(error.detail, ShadowState.FOLLOWING)
+            return _IDLE_SECONDS
+        if generation is None:
+            return _BUSY_SECONDS
+        self._answer_settled(generation)
+        if self._commands.requests:
+            self._judge(generation, is_proof=True, is_background=False)
+            return 0.0
+        return self._work_by_itself(generation)
+
+    def _current(self) -> Generation | None:
+        """Return the generation of the live files; None while a checkpoint is under way."""
+        generation = self._generation
+        if generation is not None and not self._live.is_same(generation):
+            following = self._live.begin(generation)
+            if following is None:
+                return None
+            self._prove_tail(generation)
+            self._leave(following)
+            self._must_prove = self._must_prove or self.status.refuted is not None
+            self._not_before = 0.0
+        elif generation is None:
+            self._leave(self._live.begin(None))
+        elif not self._live.follow_wal(generation):
+            self._leave(None)  # a commit whose sync failed was cut off, or another WAL came
+            self._copy.cut_wal()
+            self.status.replayed = self.status.proven = None
+        return self._generation
+
+    def _leave(self, following: Generation | None) -> None:
+        if self._generation is not None:
+            self._generation.close()
+        self._generation = following
+        self._copy.cut_wal()
+
+    def _has_space(self) -> bool:
+        assert self._live.file is not None  # noqa: S101 - the caller looked
+        state = os.statvfs(self._copy.directory)
+        free = state.f_bavail * state.f_frsize
+        missing = 0 if self._can_clone else self._copy.missing_bytes(self._live.file)
+        return free >= self._orders.floor_bytes + missing
+
+    def _give_up(self, reason: str, state: ShadowState) -> None:
+        if state is ShadowState.NO_SPACE:
+            self._copy.drop()
+        self._note(state, "not_judged", reason)
+        for request in self._take_requests():
+            self._answer(request.id, "not_judged", request.iteration, request.offset, reason)
+        self._emit_status()
+
+    # --- what is tried ------------------------------------------------------------------------
+
+    def _work_by_itself(self, generation: Generation) -> float:
+        now = time.monotonic()
+        seen = self.status.replayed
+        is_new = (
+            generation.has_more
+            or seen is None
+            or (seen.iteration, seen.offset) < (generation.iteration, generation.offset)
+        )
+        if not (self._must_prove or (is_new and (generation.has_more or generation.commits))):
+            self._follow_time(generation)
+            return _IDLE_SECONDS
+        wait = max(self._budget.seconds_until_free(), self._not_before - now)
+        if wait > 0 and not (self.status.refuted and self._must_prove and self._not_before <= now):
+            return min(wait, _IDLE_SECONDS)
+        is_proof = (
+            self._must_prove
+            or self._proof_cpu <= _CHEAP_PROOF_SECONDS * self._orders.cpu_share
+            or now - self._proved_at > _LATEST_PROOF_SECONDS
+        )
+        self._judge(generation, is_proof=is_proof, is_background=self.status.refuted is None)
+        return 0.0
+
+    def _follow_time(self, generation: Generation) -> None:
+        """Nothing was written: what was reached is still all there is."""
+        self.status.state = ShadowState.FOLLOWING
+        if time.monotonic() - self._emitted_at > _STATUS_SECONDS:
+            self._emit_status()
+
+    def _judge(self, generation: Generation, *, is_proof: bool, is_background: bool) -> None:
+        started, cpu = time.monotonic(), _cpu_seconds()
+        found = self._try(generation, is_proof=is_proof, is_background=is_background)
+        if found is None:
+            return  # a checkpoint came first
+        attempt, mark = found
+        if attempt.outcome is Outcome.FAILED:
+            # Not the budget's to put off, and not on blocks that may have been copied wrongly.
+            found = self._try(generation, is_proof=is_proof, is_background=False)
+            if found is None:
+                return
+            attempt, mark = found
+        if is_proof and attempt.outcome is Outcome.PASSED:
+            self._sync(generation, is_background=is_background)  # ready for the next
+            self._proof_cpu = _cpu_seconds() - cpu
+            self._proved_at = time.monotonic()
+            self.status.proof_seconds = round(time.monotonic() - started, 3)
+        self._conclude(attempt, mark, is_proof=is_proof)
+
+    def _try(
+        self, generation: Generation, *, is_proof: bool, is_background: bool
+    ) -> tuple[Attempt, Mark] | None:
+        """Make one attempt; None when a checkpoint was made before the copy was whole."""
+        if not self._sync(generation, is_background=is_background):
+            return None
+        mark = self._mark(generation)
+        attempt = self._run_child(
+            generation, is_proof=is_proof, is_background=is_background, mark=mark
+        )
+        if attempt.outcome is not Outcome.PASSED:
+            self._copy.forget()
+        elif is_proof:
+            self._copy.note_written()
+        return attempt, mark
+
+    def _mark(self, generation: Generation) -> Mark:
+        return Mark(
+            generation.iteration,
+            generation.offset,
+            generation.commits,
+            self._read_us,
+        )
+
+    def _run_child(
+        self, generation: Generation, *, is_proof: bool, is_background: bool, mark: Mark
+    ) -> Attempt:
+        wal = generation.wal
+        memory = self._orders.memory_bytes
+        case = Case(
+            self._copy.path,
+            wal_bytes=mark.offset if mark.commits else 0,
+            names=(wal.names if wal.names_are_complete else None) if wal is not None else (),
+            is_proof=is_proof,
+            memory_bytes=int(memory * _SHARE_OF_MEMORY),
+        )
+        seconds = _patience(mark, self._copy.size)
+        limits = Limits(memory, seconds, 10 * seconds, is_background)
+        self.status.attempts += 1
+        attempt = run_attempt(
+            partial(self._judge_case, case), limits, self._commands.wait, FAILURES
+        )
+        self._note_cpu()
+        return attempt
+
+    def _sync(self, generation: Generation, *, is_background: bool) -> bool:
+        """Bring the copy up to date: WAL first, then blocks, then the headers; False: start again."""
+        copy, wal, file = self._copy, generation.wal, self._live.file
+        assert file is not None  # noqa: S101 - the caller looked
+        if self.status.state != ShadowState.FOLLOWING or not copy.size:
+            self._note(ShadowState.COPYING, self.status.verdict, self.status.reason)
+            self._emit_status()
+        self._read_us = time.time_ns() // 1000
+        if wal is not None:
+            copy.continue_wal(wal)
+            wal.needs_blocks = False
+        for _ in copy.copy_blocks(file):
+            self._rest(is_background=is_background)
+        if not self._live.is_same(generation):
+            return False
+        copy.write_headers(generation.headers)
+        self.status.state = ShadowState.FOLLOWING
+        self.status.copy_bytes = copy.size
+        return True
+
+    def _rest(self, *, is_background: bool) -> None:
+        """Sleep between slices of the copy, for the budget; somebody who waits for a proof ends that."""
+        self._note_cpu()
+        wait = self._budget.seconds_until_free() if is_background else 0.0
+        end = time.monotonic() + wait
+        self._commands.wait(None, 0.0)
+        while not self._commands.requests and (left := end - time.monotonic()) > 0:
+            self._commands.wait(None, left)
+
+    def _prove_tail(self, generation: Generation) -> None:
+        """Prove what was committed between the last look and the checkpoint, if it can still be."""
+        wal, status = generation.wal, self.status
+        if wal is None or not self._live.file:
+            return
+        self._read_us = time.time_ns() // 1000
+        copied = self._copy.wal_offset
+        while wal.advance():
+            pass
+        proven = status.proven
+        position = (generation.iteration, wal.cursor.offset)
+        if not wal.cursor.commits or (proven and (proven.iteration, proven.offset) >= position):
+            return
+        is_possible = (
+            self._copy.is_pristine
+            and self._copy.headers == generation.headers
+            and copied > 0
+            and not wal.needs_blocks
+            and status.refuted is None
+            and self._budget.seconds_until_free(_TAIL_OVERDRAFT) == 0
+        )
+        if not is_possible:
+            status.unproven_tails += 1
+            return
+        self._copy.continue_wal(wal)
+        mark = self._mark(generation)
+        attempt = self._run_child(generation, is_proof=True, is_background=True, mark=mark)
+        if attempt.outcome is Outcome.PASSED:
+            self._copy.note_written()
+            self._proof_cpu, self._proved_at = attempt.cpu_seconds, time.monotonic()
+            self._conclude(attempt, mark, is_proof=True)
+        else:
+            # The checkpoint has taken these transactions into the file: they are no danger any more.
+            self._copy.forget()
+            status.failures += 1
+            status.unproven_tails += 1
+
+    # --- what comes of it ---------------------------------------------------------------------
+
+    def _conclude(self, attempt: Attempt, mark: Mark, *, is_proof: bool) -> None:
+        status = self.status
+        if attempt.outcome is Outcome.PASSED:
+            status.replayed = mark
+            self._emit("level", level="replayed", iteration=mark.iteration, offset=mark.offset)
+            if is_proof:
+                status.proven, status.refuted = mark, None
+                self._must_prove = False
+                self._emit("level", level="proven", iteration=mark.iteration, offset=mark.offset)
+            if status.refuted is None:
+                self._note(ShadowState.FOLLOWING, "proven", "")
+        else:
+            status.failures += 1
+            self._not_before = time.monotonic() + _AGAIN_SECONDS
+            what = (
+                "the replay was tried twice"
+                if attempt.outcome.is_judgment
+                else "the replay was tried"
+            )
+            reason = f"{what}, and failed while {attempt.phase}: {attempt.reason}"
+            if attempt.outcome is Outcome.FAILED:
+                status.refuted, self._must_prove = mark, True
+                self._note(ShadowState.FOLLOWING, "refuted", reason)
+            elif status.refuted is None:
+                self._note(ShadowState.FOLLOWING, "not_judged", reason)
+        verdict = {Outcome.PASSED: "proven", Outcome.FAILED: "refuted"}.get(
+            attempt.outcome, "not_judged"
+        )
+        if is_proof or verdict != "proven":
+            for request in self._take_requests(mark):
+                self._answer(
+                    request.id, verdict, mark.iteration, mark.offset, status.reason, attempt.seconds
+                )
+        self._emit_status()
+
+    def _answer_settled(self, generation: Generation) -> None:
+        """Answer those whose question has its answer already."""
+        proven, refuted = self.status.proven, self.status.refuted
+        for request in list(self._commands.requests):
+            wanted = (request.iteration, request.offset)
+            if request.iteration < generation.iteration or (
+                proven and wanted <= (proven.iteration, proven.offset)
+            ):
+                self._commands.requests.remove(request)
+                self._answer(request.id, "proven", *wanted)
+            elif (
+                refuted
+                and refuted.iteration == request.iteration <= generation.iteration
+                and (refuted.offset <= request.offset and self._not_before > time.monotonic())
+            ):
+                self._commands.requests.remove(request)
+                self._answer(request.id, "refuted", *wanted, self.status.reason)
+
+    def _take_requests(self, mark: Mark | None = None) -> list[Any]:
+        """Return the requests that a mark answers, all without one; they are not asked any more."""
+        taken = [
+            request
+            for request in self._commands.requests
+            if mark is None or (request.iteration, request.offset) <= (mark.iteration, mark.offset)
+        ]
+        for request in taken:
+            self._commands.requests.remove(request)
+        return taken
+
+    def _answer(
+        self,
+        number: int,
+        verdict: str,
+        iteration: int,
+        offset: int,
+        reason: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        self._emit(
+            "proof",
+            id=number,
+            verdict=verdict,
+            iteration=iteration,
+            offset=offset,
+            reason=reason if verdict != "proven" else "",
+            seconds=seconds,
+        )
+
+    def _note(self, state: ShadowState, verdict: str, reason: str) -> None:
+        status = self.status
+        status.state, status.verdict, status.reason = state, verdict, reason
+
+    def _note_cpu(self) -> None:
+        self._budget.note(time.monotonic(), _cpu_seconds())
+
+    def _emit_status(self) -> None:
+        self._note_cpu()
+        self._emitted_at = time.monotonic()
+        self.status.cpu_share = round(self._budget.used_share, 4)
+        self._emit("status", status=self.status.as_dict())
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and its children that ended have used."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _patience(mark: Mark, file_bytes: int) -> float:
+    """Return CPU seconds after which an attempt has no end: five times what a slow replay takes."""
+    replay = 75e-6 * mark.commits + 3e-7 * mark.offset
+    return 5.0 + 5.0 * replay + 10.0 * file_bytes / 1e9

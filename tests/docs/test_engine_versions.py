@@ -1,0 +1,126 @@
+"""The page about engine versions is followed to the letter, up and down, and the data is compared."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.documents import REPOSITORY
+from tests.docs.machine import Machine
+from tests.engines import NEWER, OLDER, packages_of
+
+pytestmark = pytest.mark.slow
+PAGE = (REPOSITORY / "docs" / "engine-versions.md").read_text()
+
+# The engine of a directory of its own goes before the one that the tests have.
+_PIP = """#!/bin/bash
+[ "$1" = install ] || exit 64
+version=${2#duckdb==}
+[ -d "@ROOT@/engines/$version" ] || exit 65
+printf '#!/bin/bash\\nexport PYTHONPATH=%s\\nexec @PYTHON@ -P -m chronoduck "$@"\\n' \\
+  "@ROOT@/engines/$version" > "@ROOT@/bin/chronoduck"
+chmod 755 "@ROOT@/bin/chronoduck"
+"""
+
+
+def steps(heading: str) -> list[str]:
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert section, heading
+    return re.findall(r"^```sh\n(.*?)^```$", section[1], re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(tmp_path)
+    (tmp_path / "engines").mkdir()
+    for engine in (OLDER, NEWER):
+        (tmp_path / "engines" / engine).symlink_to(packages_of(engine))
+    pip = tmp_path / "bin" / "pip"
+    pip.write_text(_PIP.replace("@ROOT@", str(tmp_path)).replace("@PYTHON@", sys.executable))
+    pip.chmod(0o755)
+    yield made
+    made.close()
+
+
+def engine_of(machine: Machine) -> str:
+    return re.findall(r"v\d+\.\d+\.\d+", machine.cli("query", "SELECT version()", "--json"))[0]
+
+
+def contents(machine: Machine) -> str:
+    sql = "SELECT count(*), sum(a), max(b), count(made) FROM t"
+    return machine.cli("query", sql, "--format", "csv")
+
+
+def write(machine: Machine, first: int) -> None:
+    for number in range(first, first + 5):
+        machine.query(f"INSERT INTO t (a, b) VALUES ({number}, 'b{number}')")
+    machine.query(f"UPDATE t SET b = b || 'x' WHERE a % {first} = 0")
+
+
+def generations(machine: Machine) -> int:
+    return len(list((machine.replica / "generations").iterdir()))
+
+
+def restored(machine: Machine, name: str, to: str = "latest") -> str:
+    target = machine.root / f"{name}.db"
+    machine.run(f"chronoduck restore --to {to} --output {target} --verify full")
+    return machine.run(f"chronoduck query --database {target} 'FROM t ORDER BY ALL' --format csv")
+
+
+def test_the_page_takes_a_database_up_and_back(machine: Machine) -> None:
+    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    assert engine_of(machine) == f"v{OLDER}"
+    machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
+    write(machine, 1)
+    before = contents(machine)
+    assert "durability bugs" in machine.run("chronoduck doctor")
+
+    (up,) = steps(f"Going to DuckDB {NEWER}")
+    machine.run(up)
+    assert engine_of(machine) == f"v{NEWER}"
+    assert contents(machine) == before
+    in_older = generations(machine)
+    write(machine, 100)
+    machine.query("ALTER TABLE t ADD COLUMN n INTEGER")
+    middle = contents(machine)
+
+    look, back = steps(f"Going back to DuckDB {OLDER}")
+    assert "understands all that is in it" in machine.run(look)
+    whole = machine.run("chronoduck query 'FROM t ORDER BY ALL' --format csv")
+    machine.run(back)
+    assert engine_of(machine) == f"v{OLDER}"
+    assert contents(machine) == middle
+    write(machine, 200)
+    machine.run("systemctl stop chrono-scraper")
+    assert generations(machine) > in_older
+    assert restored(machine, "latest") != whole
+    points = re.findall(
+        r"\d{4}-\d\d-\d\dT[\d:.]+Z", machine.run("chronoduck restore --list --json")
+    )
+    assert len(points) > 8
+    for number, point in enumerate(points[:: len(points) // 4]):
+        restored(machine, f"point-{number}", point)
+    machine.run("systemctl start chrono-scraper")
+
+
+def test_a_kill_stands_in_the_way_back(machine: Machine) -> None:
+    machine.run(f"pip install 'duckdb=={NEWER}'\nsystemctl start chrono-scraper")
+    machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
+    write(machine, 1)
+    before = contents(machine)
+    machine.kill()
+    done = machine.attempt(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    assert done.returncode != 0
+    said = machine.journal.read_text() + (machine.log.read_text() if machine.log.exists() else "")
+    assert f"was written by DuckDB {NEWER}" in said
+    machine.run(
+        f"pip install 'duckdb=={NEWER}'\nsystemctl start chrono-scraper\n"
+        f"systemctl stop chrono-scraper\npip install 'duckdb=={OLDER}'\n"
+        "systemctl start chrono-scraper"
+    )
+    assert engine_of(machine) == f"v{OLDER}"
+    assert contents(machine) == before
