@@ -65,8 +65,8 @@ class AckBarrier:
         self.watch = watch
         self.gate = gate
         self._checkpoints = checkpoints
-        self._timeout = timeout
-        self._prover = prover
+        self.timeout = timeout
+        self.prover = prover
         self._proving: asyncio.Task[str] | None = None
         self._log = get_logger("engine")
         self.proofs = self.checkpoints = self.unproven = self.unknown = 0
@@ -87,7 +87,7 @@ class AckBarrier:
         Raises:
             WriteOutcomeUnknownError: it was refuted, or not proven in time.
         """
-        end = time.monotonic() + self._timeout
+        end = time.monotonic() + self.timeout
         why = "it was not proven in time"
         while not suspect.is_settled:
             left = end - time.monotonic()
@@ -97,8 +97,8 @@ class AckBarrier:
                 self._proving = asyncio.create_task(self._prove(suspect, left))
             task = self._proving
             await asyncio.wait({task}, timeout=left)
-            if task.done() and (refuted := task.result()) and not suspect.is_settled:
-                why = refuted
+            if task.done() and (failure := _failure_of(task)) and not suspect.is_settled:
+                why = failure
                 break
         if not suspect.is_settled:
             self.unknown += 1
@@ -147,9 +147,9 @@ class AckBarrier:
             async with self._checkpoints.held():
                 self.watch.look()
             position = self.watch.position(suspect)
-        if position is None or suspect.is_settled or self._prover is None:
+        if position is None or suspect.is_settled or self.prover is None:
             return None
-        return await self._prover.prove(position, seconds)
+        return await self.prover.prove(position, seconds)
 
     async def _within(self, seconds: float, checkpoint: Awaitable[Any]) -> str:
         """Wait for a checkpoint, which nothing can interrupt; return what kept it from its end."""
@@ -171,6 +171,11 @@ class AckBarrier:
             "unproven": self.unproven,
             "unknown": self.unknown,
         }
+
+
+def _failure_of(task: asyncio.Task[str]) -> str:
+    error = None if task.cancelled() else task.exception()
+    return task.result() if error is None else f"{type(error).__name__}: {error}"
 
 
 def _forget(running: asyncio.Future[Any]) -> None:
