@@ -13,6 +13,7 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.sync_run import SyncTransactions
 from chronoduck.assembly.syncs import Syncs
@@ -91,6 +92,7 @@ class Parts:
     checkpointer: Checkpointer
     link: ReplicatorLink | None
     shadow: ShadowLink
+    refuted: RefutedWal
     jobs: JobRegistry
     statement_jobs: StatementJobs
     exports: Exports
@@ -126,7 +128,13 @@ class Parts:
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
-        healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), on_stuck)
+        healer = Healer(
+            instance,
+            pool,
+            closers,
+            lambda: runner.leave_engine(),
+            lambda reason: refuted.replace_process(reason),
+        )
         gate = WriteGate()
         watch = WalWatch(settings.database_path, index_lookup(instance))
         checkpointer = Checkpointer(
@@ -135,9 +143,22 @@ class Parts:
             closers,
             gate,
             lambda: link is None or link.may_checkpoint,
+            lambda: refuted.note_hanging(),
             watch.estimate,
         )
-        shadow = ShadowLink(settings, on_level=_level_teller(link))
+        refuted = RefutedWal(
+            instance,
+            checkpointer,
+            lambda seconds: runner.interrupt_readers(seconds),
+            lambda: access.stuck.has_checkpoint,
+            on_stuck,
+        )
+        shadow = ShadowLink(
+            settings,
+            on_level=_ignore_level if link is None else link.note_proof,
+            on_refuted=refuted.note_refuted,
+        )
+        refuted.watch(shadow)
         admission = Admission(
             settings.worker_threads,
             settings.queue_size,
@@ -158,7 +179,7 @@ class Parts:
                 settings.worker_threads,
                 settings.stuck_seconds,
                 lambda: admission.waiting,
-                on_stuck,
+                refuted.replace_process,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
         )
@@ -180,6 +201,7 @@ class Parts:
                 _full_disk_teller(guard),
             ),
             guard.check_write,
+            refuted.check_write,
             quotas,
             statistics.query_log,
         )
@@ -233,6 +255,7 @@ class Parts:
             checkpointer=checkpointer,
             link=link,
             shadow=shadow,
+            refuted=refuted,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
             exports=exports,
@@ -282,6 +305,7 @@ class Parts:
         await self.declared_exports.stop()
         await self.jobs.close()
         await self.guard.stop()
+        await self.refuted.stop()
         await self.checkpointer.stop()
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
@@ -300,10 +324,8 @@ class Parts:
         return interrupted
 
 
-def _level_teller(link: ReplicatorLink | None) -> Callable[[str, WalPosition], None]:
-    """Return what tells the replica how far its points were proven; a replicator may not want it."""
-    note: Callable[[str, WalPosition], None] | None = getattr(link, "note_proof", None)
-    return note or (lambda level, until: None)
+def _ignore_level(level: str, until: WalPosition) -> None:
+    """Do nothing: there is no replica whose points could be marked."""
 
 
 def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
