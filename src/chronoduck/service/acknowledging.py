@@ -115,7 +115,10 @@ class AckBarrier:
         if suspect.is_settled:
             self.checkpoints += 1
             return ""
-        proof = await self._ask(suspect, max(0.0, end - time.monotonic()) * _PROOF_SHARE)
+        left = end - time.monotonic()
+        if left <= 0:
+            return ""  # who waits has given up
+        proof = await self._ask(suspect, left * _PROOF_SHARE)
         if suspect.is_settled:
             return ""
         if proof is not None and proof.verdict is Verdict.PROVEN:
