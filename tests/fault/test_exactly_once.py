@@ -148,6 +148,13 @@ def encoded(form: ResultFormat, sql: str) -> Callable[[DuckDBService, int], Any]
     return write
 
 
+FORMATS: dict[str, Callable[[DuckDBService, int], Any]] = {
+    **{f.value: encoded(f, "INSERT INTO a VALUES ({n})") for f in ResultFormat},
+    **{
+        f"{f.value} returning": encoded(f, "INSERT INTO a VALUES ({n}) RETURNING n")
+        for f in ResultFormat
+    },
+}
 ROUTES: dict[str, Callable[[DuckDBService, int], Any]] = {
     "query": by_query,
     "returning": by_returning,
@@ -156,11 +163,7 @@ ROUTES: dict[str, Callable[[DuckDBService, int], Any]] = {
     "transaction": by_transaction,
     "create": by_create,
     "load": by_load,
-    **{f.value: encoded(f, "INSERT INTO a VALUES ({n})") for f in ResultFormat},
-    **{
-        f"{f.value} returning": encoded(f, "INSERT INTO a VALUES ({n}) RETURNING n")
-        for f in ResultFormat
-    },
+    **FORMATS,
 }
 if duckdb.__version__ >= "2":
     ROUTES["cte"] = by_cte
@@ -168,6 +171,10 @@ MOMENTS = [
     *[("before", word) for word in ("BEGIN", "INSERT", "WITH", "CREATE", "SELECT", "COMMIT")],
     *[("after", word) for word in ("BEGIN", "INSERT", "WITH", "CREATE", "SELECT", "COMMIT")],
 ]
+
+
+FEW_MOMENTS = [("before", "INSERT"), ("after", "INSERT"), ("before", "COMMIT"), ("after", "COMMIT")]
+"""For the routes that differ only in what is made of the answer."""
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -178,7 +185,7 @@ async def test_a_write_around_a_fatal_error_is_there_once_or_not_acknowledged(
     acknowledged: set[int] = set()
     denied: set[int] = set()
     for _ in range(ROUNDS):
-        for moment in MOMENTS:
+        for moment in FEW_MOMENTS if route in FORMATS and ROUNDS == 1 else MOMENTS:
             n += 1
             saboteur.plan[:] = [moment]
             try:
@@ -189,7 +196,7 @@ async def test_a_write_around_a_fatal_error_is_there_once_or_not_acknowledged(
             except DuckDBException:
                 denied.add(n)
             saboteur.plan.clear()
-    assert saboteur.struck >= 2 * ROUNDS
+    assert saboteur.struck >= ROUNDS
     rows = (await broken.execute_query("SELECT n, count(*) FROM a GROUP BY n")).data
     there = dict(rows)
     assert {n: there.get(n, 0) for n in acknowledged} == dict.fromkeys(acknowledged, 1)

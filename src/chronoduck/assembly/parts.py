@@ -32,6 +32,7 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
@@ -40,6 +41,7 @@ from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.resilience.write_gate import WriteGate
+from chronoduck.service.acknowledging import AckBarrier
 from chronoduck.service.catalog import Catalog
 from chronoduck.service.documents import DocumentQueries
 from chronoduck.service.encoded import EncodedQueries
@@ -135,6 +137,7 @@ class Parts:
             lambda reason: refuted.replace_process(reason),
         )
         gate = WriteGate()
+        watch = WalWatch(settings.database_path, index_lookup(instance))
         checkpointer = Checkpointer(
             instance,
             healer,
@@ -142,6 +145,7 @@ class Parts:
             gate,
             lambda: link is None or link.may_checkpoint,
             lambda: refuted.note_hanging(),
+            watch.estimate,
         )
         refuted = RefutedWal(
             instance,
@@ -178,6 +182,7 @@ class Parts:
                 lambda: admission.waiting,
                 refuted.replace_process,
             ),
+            AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -310,6 +315,7 @@ class Parts:
         await self.shadow.stop()
         await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
+        self.access.barrier.watch.close()
         if self.link is not None:
             await self.link.stop(grace_seconds)
         self.workers.close()

@@ -61,6 +61,8 @@ class LogState:
     commits: int
     age_seconds: float
     """Of its oldest transaction."""
+    replay_seconds: float = 0.0
+    """How long a start would need, as estimated."""
 
 
 def urgency(log: LogState, limits: CheckpointSettings) -> Urgency:
@@ -70,6 +72,7 @@ def urgency(log: LogState, limits: CheckpointSettings) -> Urgency:
     share = max(
         log.size / limits.log_size,
         log.commits / limits.commits,
+        log.replay_seconds / limits.replay,
         # Age alone makes nothing worse: it is never overdue.
         min(1.0, log.age_seconds / limits.interval),
     )
@@ -87,13 +90,16 @@ class Checkpointer:
         gate: WriteGate,
         may_run: Callable[[], bool] = lambda: True,
         on_hang: Callable[[], None] = lambda: None,
+        replay_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``gate`` is what writers pass; ``may_run`` tells whether a checkpoint may be run now.
 
-        ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``.
+        ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``;
+        ``replay_seconds`` estimates how long a start would replay the WAL as it is.
         """
         self._on_hang = on_hang
         self._hanging_since: float | None = None
+        self._replay_seconds = replay_seconds
         self._instance = instance
         self._healer = healer
         self._executor = executor
@@ -149,7 +155,7 @@ class Checkpointer:
         if size and self._first_commit_at is None:
             self._first_commit_at = time.monotonic()
         age = 0.0 if self._first_commit_at is None else time.monotonic() - self._first_commit_at
-        return LogState(size, self._commits, age)
+        return LogState(size, self._commits, age, self._replay_seconds() if size else 0.0)
 
     async def _watch(self) -> None:
         while True:
@@ -239,8 +245,24 @@ class Checkpointer:
         finally:
             connection.close()
 
-    async def checkpoint(self) -> float:
+    async def checkpoint_if_free(self) -> bool:
+        """Run one at once if the replica is ready for it and no transaction is in its way.
+
+        Raises:
+            EngineFailure: the instance failed; it is being reopened.
+        """
+        if not self._may_run() or self._lock.locked():
+            return False
+        try:
+            await self.checkpoint(waits=False)
+        except TransactionConflictError:
+            return False
+        return True
+
+    async def checkpoint(self, *, waits: bool = True) -> float:
         """Fold the log into the file; return the seconds that writers may have waited.
+
+        Without ``waits`` a transaction that is in its way ends the attempt, which counts for nothing.
 
         Raises:
             EngineFailure: the instance failed; it is being reopened, and nothing is lost.
@@ -251,10 +273,13 @@ class Checkpointer:
             commits, self._commits = self._commits, 0
             first, self._first_commit_at = self._first_commit_at, None
             try:
-                seconds = await self._run_between_writers()
+                run = self._run_between_writers if waits else self._run_in_thread
+                seconds = await run()
             except DuckDBException as error:
                 self._commits += commits
                 self._first_commit_at = first
+                if not waits and isinstance(error, TransactionConflictError):
+                    raise
                 self._failures += 1
                 self.last_error = error.detail
                 if isinstance(error, EngineFailure) and error.is_fatal:

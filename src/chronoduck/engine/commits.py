@@ -21,6 +21,8 @@ class Commits:
         """Whether a commit of this session may be on the disk."""
         self.is_known = False
         """Whether the last one certainly is."""
+        self.awaits_answer = False
+        """Whether something was committed of which nothing was answered yet."""
         self.in_transaction = False
         """Whether a transaction is open that may write: only its COMMIT decides."""
         self.changes_catalog = False
@@ -53,7 +55,7 @@ class Commits:
         except DuckDBException:
             self.may_exist, self.is_known = before
             raise
-        self.is_known = True
+        self.is_known = self.awaits_answer = True
 
     def judge(self, error: DuckDBException) -> DuckDBException:
         """Return what the caller is told instead of ``error``, which ended the session.

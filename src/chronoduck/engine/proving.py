@@ -42,6 +42,7 @@ class Proof:
     reason: str = ""
     """One sentence for an operator; empty when proven."""
     seconds: float = 0.0
+    """How long it took; 0 with ``NOT_JUDGED`` when it was not even tried, as while the prover is off."""
 
 
 class Prover(Protocol):

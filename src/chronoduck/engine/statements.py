@@ -19,7 +19,7 @@ from chronoduck.engine.writing import Autocommit
 from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 
-__all__ = ["MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
+__all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
 MAX_STATEMENT_BYTES = 1_000_000
 """Longer texts are refused before they are parsed: planning time grows faster than the text."""
@@ -29,7 +29,8 @@ _CACHED_BYTES = 20_000
 
 _READ_ONLY = frozenset({"select", "explain"})
 _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "copy"}
-_CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
+CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
+"""Kinds of DDL."""
 _COUNTS = frozenset({"insert", "update", "delete", "merge_into", "copy"})
 _CHANGES_NOTHING = frozenset({"checkpoint", "vacuum", "analyze", "set", "variable_set", "export"})
 _RETURNS = re.compile("return", re.IGNORECASE)
@@ -69,7 +70,7 @@ class Statement:
     @property
     def changes_catalog(self) -> bool:
         """Whether it is DDL."""
-        return self.kind in _CHANGES_CATALOG
+        return self.kind in CHANGES_CATALOG
 
 
 def query_hash(sql: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from chronoduck.errors import DuckDBException, StatementTimeoutError
@@ -127,6 +127,19 @@ class WriteGate:
         except BaseException:
             self._reopen()
             raise
+
+    def hold(self) -> Callable[[], None]:
+        """Let nobody in until the returned function is called; it may be called more than once."""
+        self._shut()
+        is_held = True
+
+        def let_in() -> None:
+            nonlocal is_held
+            if is_held:
+                is_held = False
+                self._reopen()
+
+        return let_in
 
     def _shut(self) -> None:
         self._closers += 1

@@ -13,6 +13,7 @@ from chronoduck.engine.scopes import Scopes
 from chronoduck.engine.workers import Workers
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.write_gate import WriteGate
+from chronoduck.service.acknowledging import AckBarrier
 from chronoduck.service.stuck import StuckStatements
 
 __all__ = ["Checkpoints", "EngineAccess"]
@@ -37,3 +38,4 @@ class EngineAccess:
     checkpoints: Checkpoints
     scopes: Scopes
     stuck: StuckStatements
+    barrier: AckBarrier

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
-from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.pool import PooledConnection
 from chronoduck.engine.scopes import NarrowedConnection
+from chronoduck.engine.statements import CHANGES_CATALOG
 from chronoduck.errors import (
     BatchError,
     DuckDBException,
@@ -23,6 +23,7 @@ from chronoduck.errors import (
 )
 from chronoduck.principals import Limits, Role
 from chronoduck.service.accounts import Account
+from chronoduck.service.acknowledging import Acknowledgement
 from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.records import RunningStatement
 from chronoduck.service.stuck import unheard
@@ -85,7 +86,8 @@ class Session:
         """The one that waits in ``run``."""
         self._abandoned: DuckDBException | None = None
         self.token = token
-        self.commits = Commits()
+        self._acknowledgement = Acknowledgement(access.barrier, self._write_pass)
+        self.commits = self._acknowledgement.commits
         """What it has committed, or may have."""
         scope = running.caller.principal.scope
         self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
@@ -212,7 +214,9 @@ class Session:
         while True:
             generation = self._access.instance.generation
             try:
-                return await self._run_once(step)
+                result = await self._run_once(step)
+                await self._acknowledgement.settle()
+                return result
             except EngineFailure as failure:
                 self._is_clean = False
                 if failure.is_fatal:
@@ -229,7 +233,8 @@ class Session:
                 if self.remaining_seconds <= 0:
                     raise
             except BatchError:
-                raise  # says itself what stays committed
+                await self._acknowledgement.settle()  # it says what stays committed
+                raise
             except DuckDBException as error:
                 told = self.commits.judge(error)
                 if told is error:
@@ -245,6 +250,8 @@ class Session:
         await self._write_pass.stay_alone(max(0.0, self.remaining_seconds))
 
     async def _run_once(self, step: Callable[[Connection], T]) -> T:
+        if self.running.kind in CHANGES_CATALOG and not self._has_seat:
+            await self._access.barrier.shorten()
         if self.running.kind != "checkpoint":
             return await self._run_admitted(step)
         async with self._access.checkpoints.counted(max(0.0, self.remaining_seconds)):
@@ -304,6 +311,7 @@ class Session:
                 error = self._judge(bug)
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
                 error = raised
+            self._acknowledgement.look()
             seconds = time.perf_counter() - began
             loop.call_soon_threadsafe(self._finish_step, outcome, result, error, seconds)
 
@@ -388,6 +396,7 @@ class Session:
 
     def _leave(self) -> None:
         self._return_lease()
+        self._acknowledgement.release()
         self._write_pass.leave()
 
     def _return_lease(self) -> None:

@@ -19,6 +19,7 @@ class WritePass:
         self._is_alter = is_alter
         self._is_inside = False
         self._is_alone = False
+        self._is_over = False
 
     async def enter(self, timeout: float) -> None:
         """Pass the gate unless that was done; readers need not.
@@ -26,7 +27,7 @@ class WritePass:
         Raises:
             WritersBusyError: the others do not end in time.
         """
-        if not self.is_writer or self._is_inside:
+        if not self.is_writer or self._is_inside or self._is_over:
             return
         if self._is_alter:
             await self._gate.enter_alone(min(_ALTER_PATIENCE_SECONDS, timeout))
@@ -46,7 +47,8 @@ class WritePass:
             self._is_alone = True
 
     def leave(self) -> None:
-        """Give it back. Idempotent."""
+        """Give it back for good: all was written. Idempotent."""
+        self._is_over = True
         if not self._is_inside:
             return
         self._is_inside = False

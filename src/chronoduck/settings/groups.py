@@ -54,6 +54,8 @@ class CheckpointSettings(BaseSettings):
     """Transactions in the log from which on a checkpoint is due: replaying 20,000 takes 3 s."""
     interval: Seconds = 300.0
     """Age of the oldest transaction in the log from which on a checkpoint is due."""
+    replay: Seconds = 1.0
+    """Time that a start would need to replay the WAL, as estimated, from which on one is due."""
     timeout: Seconds = 120.0
     """How long a checkpoint may take before it counts as one that does not end."""
 

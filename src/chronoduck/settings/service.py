@@ -181,6 +181,8 @@ class Settings(BaseSettings):
     )
     """Dictionary encoding in Parquet results."""
 
+    proof_timeout: Seconds = 5.0
+    """How long DDL, and what is written behind it, waits for a proof before it is answered."""
     auto_recover: bool = False
     """Restore from the replica at start when the database cannot be opened or is missing."""
     quarantine_wal: bool = False

@@ -26,10 +26,25 @@ LIMITS = CheckpointSettings(log_size=1_000_000, commits=100, interval=60)
         (LogState(10, 1, 6000.0), Urgency.DUE),
         (LogState(8_000_000, 1, 1.0), Urgency.OVERDUE),
         (LogState(10, 800, 1.0), Urgency.OVERDUE),
+        (LogState(10, 1, 1.0, 0.9), Urgency.NONE),
+        (LogState(10, 1, 1.0, 1.0), Urgency.DUE),
+        (LogState(10, 1, 1.0, 8.0), Urgency.OVERDUE),
     ],
 )
 def test_when_a_checkpoint_is_due(log: LogState, expected: Urgency) -> None:
     assert urgency(log, LIMITS) is expected
+
+
+async def test_small_transactions_are_checkpointed_by_what_a_replay_would_cost(
+    make_settings: Callable[..., Settings],
+) -> None:
+    limits = CheckpointSettings(log_size="1GB", commits=1_000_000, interval=3600, replay=0.01)
+    async with DuckDBService(make_settings(checkpoint=limits)) as service:
+        await service.execute_query("CREATE TABLE t (a INTEGER)")
+        before = await checkpoints(service)
+        async with asyncio.timeout(60):
+            while await checkpoints(service) == before:
+                await service.execute_query("INSERT INTO t VALUES (1)")
 
 
 @pytest.fixture

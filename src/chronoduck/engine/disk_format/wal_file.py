@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chronoduck.engine.disk_format.checksum import checksum
 
-__all__ = ["WalCursor", "WalDamage", "find_damage", "read_wal", "version_end"]
+__all__ = ["WalCursor", "WalDamage", "find_damage", "read_version", "read_wal", "version_end"]
 
 _ENTRY = struct.Struct("<QQ")
 _VERSION = b"\x64\x00\x62"
@@ -60,7 +60,7 @@ def read_wal(data: bytes | memoryview, start: WalCursor) -> WalCursor:
     needs_blocks = pending_blocks = is_checkpoint = False
     checkpoint = None
     if start.offset == 0:
-        position = version_end(data)
+        position, _ = read_version(data)
         if position == 0:
             return start
         end = position
@@ -101,27 +101,37 @@ def _entry_end(data: bytes | memoryview, position: int) -> int | None:
     return int(end)
 
 
-def version_end(data: bytes | memoryview) -> int:
-    """Return the end of the version record at the WAL's start; 0 when it is not whole."""
+def read_version(data: bytes | memoryview) -> tuple[int, int | None]:
+    """Return the end of the version record, 0 when it is not whole, and the checkpoint it follows.
+
+    The record has no checksum. Formats before DuckDB 1.4 do not name the checkpoint.
+    """
     if bytes(data[: len(_VERSION)]) != _VERSION:
-        return 0
-    position = len(_VERSION)  # the record has no checksum
+        return 0, None
+    position, iteration = len(_VERSION), None
     try:
         while True:
             field = int.from_bytes(data[position : position + 2], "little")
             position += 2
             if field == _END_FIELD:
-                return position if position <= len(data) else 0
+                return (position, iteration) if position <= len(data) else (0, None)
             if field == 102:  # the database's identifier: a list of bytes, as numbers
                 count, position = _number(data, position)
                 for _ in range(count):
                     _, position = _number(data, position)
-            elif field in (101, 103):  # version, iteration of the checkpoint
+            elif field == 101:  # version
                 _, position = _number(data, position)
+            elif field == 103:
+                iteration, position = _number(data, position)
             else:
-                return 0
+                return 0, None
     except IndexError:
-        return 0
+        return 0, None
+
+
+def version_end(data: bytes | memoryview) -> int:
+    """Return the end of the version record at the WAL's start; 0 when it is not whole."""
+    return read_version(data)[0]
 
 
 def _number(data: bytes | memoryview, position: int) -> tuple[int, int]:

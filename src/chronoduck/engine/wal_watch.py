@@ -1,0 +1,209 @@
+"""The WAL as the service watches it: which transactions need a proof, and what a replay would cost.
+
+DuckDB keeps POSIX locks on both files. Closing any descriptor of a file drops the process's lock on
+it: the database file is never opened here (its header is read through DuckDB's own descriptor), and
+a WAL is closed only once DuckDB has deleted it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from chronoduck.engine.database import DuckDBInstance
+from chronoduck.engine.disk_format.database_file import HEADER_BYTES, read_header
+from chronoduck.engine.disk_format.wal_entries import WalWork, walk
+from chronoduck.engine.proving import WalPosition
+from chronoduck.errors import DatabaseFormatError, DuckDBConnectionError
+
+__all__ = ["Suspect", "WalWatch", "index_lookup"]
+
+HasIndex = Callable[[str, str], bool]
+"""Whether the table (schema, name) has an index, be it that of a key."""
+
+_FIND_INDEX = """
+SELECT EXISTS (FROM duckdb_indexes() WHERE database_name = current_database()
+               AND schema_name = $schema AND table_name = $name)
+    OR EXISTS (FROM duckdb_constraints() WHERE database_name = current_database()
+               AND schema_name = $schema AND table_name = $name
+               AND constraint_type IN ('PRIMARY KEY', 'UNIQUE'))
+"""
+
+
+def index_lookup(instance: DuckDBInstance) -> HasIndex:
+    """Return what asks the instance; a table of which it does not answer counts as indexed."""
+
+    def has_index(schema: str, name: str) -> bool:
+        try:
+            cursor = instance.cursor()
+            try:
+                found = cursor.execute(_FIND_INDEX, {"schema": schema, "name": name}).fetchone()
+            finally:
+                cursor.close()
+        except (duckdb.Error, DuckDBConnectionError):
+            return True
+        return found is None or bool(found[0])
+
+    return has_index
+
+
+@dataclass
+class _Wal:
+    """One file, held from its first transaction to its deletion."""
+
+    descriptor: int
+    identity: tuple[int, int]
+    work: WalWork = field(default_factory=WalWork)
+    suspect_end: int = 0
+    """The end of the last transaction that needs a proof."""
+    settled_end: int = 0
+    """Nothing before it needs one any more."""
+    is_gone: bool = False
+    """A checkpoint has taken it into the database file."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A place in a WAL up to which somebody waits for a proof."""
+
+    wal: _Wal
+    end: int
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it was proven, or is in the database file."""
+        return self.wal.is_gone or self.wal.settled_end >= self.end
+
+
+class WalWatch:
+    """Reads what was committed; safe from any thread."""
+
+    def __init__(self, database: Path, has_index: HasIndex) -> None:
+        """``has_index`` is asked in the thread of whoever looks, about bulk rows alone."""
+        self._database = database
+        self._paths = tuple(
+            str(database.with_name(f"{database.name}.wal{end}")) for end in ("", ".checkpoint")
+        )
+        """Of a checkpoint that runs beside writers, whose commits go to the second one."""
+        self._has_index = has_index
+        self._wals: dict[str, _Wal] = {}
+        self._lock = threading.Lock()
+        self.reads = 0
+        """Bytes of WAL that were looked at, for its costs."""
+
+    def estimate(self) -> float:
+        """Look, and return about how long a start would replay; see ``replay_seconds``."""
+        self.look()
+        return self.replay_seconds
+
+    def look(self) -> Suspect | None:
+        """Read what is new; return the last transaction that still needs a proof."""
+        with self._lock:
+            self._follow()
+            return self._last_suspect()
+
+    def _last_suspect(self) -> Suspect | None:
+        for path in reversed(self._paths):
+            wal = self._wals.get(path)
+            if wal is not None and wal.suspect_end > wal.settled_end:
+                return Suspect(wal, wal.suspect_end)
+        return None
+
+    def _follow(self) -> None:
+        found = {path: status for path in self._paths if (status := _status(path)) is not None}
+        held = {wal.identity: wal for wal in self._wals.values()}
+        self._wals = {}
+        for path, status in found.items():
+            identity = (status.st_dev, status.st_ino)
+            wal = held.pop(identity, None) or self._open(path)
+            if wal is not None:
+                self._wals[path] = wal
+                self._read(wal, os.fstat(wal.descriptor).st_size)
+        for gone in held.values():
+            gone.is_gone = True
+            os.close(gone.descriptor)
+
+    def _open(self, path: str) -> _Wal | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        status = os.fstat(descriptor)
+        return _Wal(descriptor, (status.st_dev, status.st_ino))
+
+    def _read(self, wal: _Wal, size: int) -> None:
+        work = wal.work
+        if size == work.offset:
+            return
+        if size < work.offset:  # DuckDB has cut off a transaction that it could not commit
+            work = wal.work = WalWork()
+            wal.suspect_end = 0
+        before, descriptor = work.offset, wal.descriptor
+        walk(lambda offset, count: os.pread(descriptor, count, offset), size, work)
+        self.reads += work.offset - before
+        if before == 0 and work.offset == 0 and size > HEADER_BYTES:
+            wal.suspect_end = size  # a format that is not known
+        ends = [end for end, table in work.bulk if table is None or self._is_indexed(table)]
+        work.bulk.clear()
+        wal.suspect_end = max(wal.suspect_end, work.catalog_end, *ends, 0)
+
+    def _is_indexed(self, table: tuple[str, str]) -> bool:
+        return self._has_index(*table)
+
+    def position(self, suspect: Suspect) -> WalPosition | None:
+        """Return where it is for a prover; None while a checkpoint runs, which has to end first."""
+        with self._lock:
+            if self._wals.get(self._paths[0]) is not suspect.wal:
+                return None
+            iteration = suspect.wal.work.iteration
+        if iteration is None:
+            iteration = self._read_iteration()
+        return None if iteration is None else WalPosition(iteration, suspect.end)
+
+    def settle(self, suspect: Suspect, until: int | None = None) -> None:
+        """Note that everything up to ``until`` in its WAL needs no proof any more."""
+        with self._lock:
+            wal = suspect.wal
+            wal.settled_end = max(wal.settled_end, suspect.end if until is None else until)
+
+    @property
+    def replay_seconds(self) -> float:
+        """About how long a start would replay what was seen last."""
+        return sum(wal.work.replay_seconds for wal in list(self._wals.values()))
+
+    def close(self) -> None:
+        """Let go of the WAL, once DuckDB has closed it."""
+        with self._lock:
+            for wal in self._wals.values():
+                wal.is_gone = True
+                os.close(wal.descriptor)
+            self._wals = {}
+
+    def _read_iteration(self) -> int | None:
+        """Return the number of the last checkpoint, by the header that DuckDB itself has open."""
+        wanted = self._database.stat()
+        for descriptor in _descriptors():
+            with contextlib.suppress(OSError, DatabaseFormatError):
+                if os.path.samestat(os.fstat(descriptor), wanted):
+                    return read_header(os.pread(descriptor, HEADER_BYTES, 0)).iteration
+        return None
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116 - a path object would double its 2 µs
+    except FileNotFoundError:
+        return None
+
+
+def _descriptors() -> Sequence[int]:
+    try:
+        return [int(each.name) for each in Path("/proc/self/fd").iterdir()]
+    except OSError:
+        return []
