@@ -23,6 +23,13 @@ $(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(BIN)/python
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# DuckDB's own extensions are built for one engine version, which must not come beside the service's.
+.venv-bench-peers/stamp: requirements/bench-peers.txt | $(BIN)/python
+	@echo "installing requirements/bench-peers.txt ..."
+	@rm -rf .venv-bench-peers
+	@$(PIP) install --no-deps --require-hashes --target .venv-bench-peers --requirement $<
+	@touch $@
+
 .PHONY: install
 install: $(VENV)/run.stamp ## install the service into .venv
 
@@ -64,15 +71,19 @@ soak: $(VENV)/dev.stamp ## run the crash, storm and replay suites at depth; hour
 	CHRONODUCK_STORM_SEEDS=20 CHRONODUCK_CRASH_ROUNDS=1000 CHRONODUCK_FACTS_ROUNDS=200 \
 	CHRONODUCK_POWER_CUTS=2000 \
 		$(BIN)/python -m pytest tests/fuzz tests/fault/test_storms.py tests/fault/test_crash_rounds.py \
-		tests/property/test_engine_facts.py tests/fault/test_power_loss.py $(ARGS)
+		tests/fault/test_killed_storms.py tests/fault/test_power_loss.py $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/bench.stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
+bench: $(VENV)/bench.stamp .venv-bench-peers/stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-durability
 bench-durability: $(VENV)/bench.stamp ## measure replica, restore and loss; an hour; writes benchmarks/DURABILITY.md
 	$(BIN)/python -m benchmarks.durability $(ARGS)
+
+.PHONY: bench-durability-cost
+bench-durability-cost: $(VENV)/bench.stamp ## measure what the guarantees cost, against an older commit; half an hour; into benchmarks/DURABILITY.md
+	$(BIN)/python -m benchmarks.durability_cost $(ARGS)
 
 .PHONY: bench-runaways
 bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost others; writes benchmarks/RUNAWAYS.md
@@ -87,7 +98,7 @@ bench-operations: $(VENV)/bench.stamp ## measure health under load and an hour's
 	$(BIN)/python -m benchmarks.operations $(ARGS)
 
 .PHONY: bench-sync
-bench-sync: $(VENV)/bench.stamp ## measure syncs from PostgreSQL against DuckDB's extension; writes benchmarks/SYNC.md
+bench-sync: $(VENV)/bench.stamp .venv-bench-peers/stamp ## measure syncs from PostgreSQL against DuckDB's extension; writes benchmarks/SYNC.md
 	$(BIN)/python -m benchmarks.sync $(ARGS)
 
 .PHONY: bench-ingest
@@ -112,4 +123,4 @@ lock: ## renew the lock files in requirements/ (needs uv)
 
 .PHONY: clean
 clean: ## remove .venv, caches and the demo's database
-	rm -rf $(VENV) var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench-peers var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.measure import median_of
+from benchmarks.peer_engine import missing_reason
 from benchmarks.peers import Analyst, Chronoduck, InProcess, Peer, Quack
 from benchmarks.report import Results, describe_machine, write_report
 from benchmarks.workloads import WORKLOADS, build_database
@@ -43,8 +44,12 @@ def measure_all(database: Path, scale: float) -> Results:
         InProcess(database, 4),
         Chronoduck(database),
         Analyst(database),
-        Quack(database),
     ]
+    reason = missing_reason(Quack.extension)
+    if reason:
+        console.print(f"{Quack.name:24} {reason}")
+    else:
+        peers.append(Quack(database))
     results = Results([peer.name for peer in peers])
     for peer in peers:
         with peer:
@@ -53,6 +58,11 @@ def measure_all(database: Path, scale: float) -> Results:
                 found = peer.throughput(shortened)
                 results.throughput[workload.name, peer.name] = found
                 console.print(f"{peer.name:24} {workload.name:30} {found}")
+            if isinstance(peer, Quack):
+                seconds = peer.million_to_arrow_seconds(5)
+                results.transfer["Arrow", peer.name] = seconds
+                console.print(f"{peer.name:24} 1M rows as {'Arrow':19} {seconds} s")
+                continue
             for name, call in (("Arrow", peer.million_to_arrow), ("JSON", peer.million_to_json)):
                 try:
                     seconds = median_of(call, 5)

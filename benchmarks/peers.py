@@ -12,13 +12,14 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 import orjson
 import pyarrow as pa
 
 from benchmarks.measure import Figures, run_threads
+from benchmarks.peer_engine import peer_environment
 from benchmarks.workloads import MILLION, Workload
 
 _QUACK_TOKEN = "benchmark-token-0123456789"
@@ -183,9 +184,10 @@ class Analyst(Chronoduck):
 
 
 class Quack(Peer):
-    """DuckDB's own server, with DuckDB as its client."""
+    """DuckDB's own server, with DuckDB as its client; both of the version that it is built for."""
 
     name = "Quack"
+    extension = "quack"
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -195,6 +197,7 @@ class Quack(Peer):
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.quack_server", str(self._database)]
             + [str(self._port), _QUACK_TOKEN],
+            env=peer_environment(),
             stdin=subprocess.PIPE,
         )
         wait_for_port(self._port)
@@ -205,18 +208,25 @@ class Quack(Peer):
         self._process.wait(30)
 
     def throughput(self, workload: Workload) -> Figures:
-        output = subprocess.run(
-            [sys.executable, "-m", "benchmarks.quack_client", str(self._port), _QUACK_TOKEN]
-            + [str(workload.clients), str(workload.seconds), workload.sql],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        return Figures(**json.loads(output))
+        return Figures(
+            **self._ask(str(workload.clients), str(workload.seconds), workload.sql)["figures"]
+        )
+
+    def million_to_arrow_seconds(self, runs: int) -> float:
+        """Return the median seconds of some runs, taken in the client's process."""
+        return float(self._ask("arrow", str(runs), MILLION)["seconds"])
 
     def million_to_arrow(self) -> int:
-        from benchmarks.quack_client import connect, remote
+        raise LookupError("it is measured in the client's process")
 
-        if not hasattr(self, "_client"):
-            self._client = connect(self._port, _QUACK_TOKEN)
-        return self._client.execute(remote(MILLION)).to_arrow_table().num_rows
+    def _ask(self, *arguments: str) -> dict[str, Any]:
+        output = subprocess.run(
+            [sys.executable, "-m", "benchmarks.quack_client", str(self._port), _QUACK_TOKEN]
+            + list(arguments),
+            check=True,
+            capture_output=True,
+            env=peer_environment(),
+            text=True,
+        ).stdout
+        answer: dict[str, Any] = json.loads(output)
+        return answer

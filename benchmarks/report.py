@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from benchmarks.measure import Figures
+from benchmarks.peer_engine import missing_reason
 from benchmarks.workloads import ROWS, WORKLOADS
 
 mpl.use("Agg")
@@ -58,7 +59,8 @@ def write_report(results: Results, machine: str, directory: Path) -> None:
         "process of their own on the same CPUs. In-process is DuckDB's Python client calling "
         "`fetchall()`; the service is measured through HTTP with authentication, logging and "
         "health on, once as its admin and once as an analyst, whose statements are judged, counted "
-        "and run in read-only transactions; Quack is DuckDB's own server with DuckDB as client.",
+        "and run in read-only transactions; Quack is DuckDB's own server with DuckDB as client, both "
+        "of version 1.5.5, the last that there is a Quack for.",
         "",
         "![throughput](throughput.png)",
         "",
@@ -88,6 +90,9 @@ def _throughput_table(results: Results) -> list[str]:
                 f"| {peer} | {found.per_second:,.0f} | {found.p50_ms:.2f} | {found.p99_ms:.2f} | "
                 f"{found.errors} | {found.per_second / reference:.2f} |"
             )
+        if quack not in results.peers:
+            lines += ["", f"Not measured: Quack. {missing_reason('quack')}.", ""]
+            continue
         mine = results.throughput[workload.name, ours].per_second
         theirs = results.throughput[workload.name, quack].per_second
         lines += ["", f"chronoduck / Quack: **{mine / theirs:.2f}**", ""]
@@ -125,7 +130,7 @@ def _plot(results: Results, path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("statements per second")
     figure.legend(
-        [plt.Rectangle((0, 0), 1, 1, color=color) for color in colors],
+        [plt.Rectangle((0, 0), 1, 1, color=color) for color in colors[: len(results.peers)]],
         results.peers,
         loc="lower center",
         ncols=len(results.peers),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import duckdb
 
+from benchmarks.peer_engine import PEER_FILE_VERSION
+
 ROWS = 10_000_000
 COLUMNS = "id, url, status_code, quality_score, captured_at, mime_type, content_length"
 MILLION = f"SELECT {COLUMNS} FROM pages WHERE id < 1000000"
@@ -48,7 +50,7 @@ def build_database(path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     building = path.with_suffix(".building")
-    with duckdb.connect(str(building)) as connection:
+    with duckdb.connect(str(building), config=PEER_FILE_VERSION) as connection:
         connection.execute(f"""
             CREATE TABLE pages AS SELECT
                 i AS id,

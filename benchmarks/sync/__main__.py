@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
+from benchmarks.peer_engine import peer_environment
 from benchmarks.report import describe_machine
 from chronoduck.assembly import DuckDBService
 from chronoduck.settings import load_settings
@@ -160,6 +161,7 @@ async def _run(service: DuckDBService, name: str, figures: Figures) -> float:
 def _extension(file: Path, task: str, table: str) -> float:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.sync.extension", file, task, table],
+        env=peer_environment(),
         capture_output=True,
         text=True,
         check=True,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 
 import pytest
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.export.meilisearch import indexing
 from tests.export.running import MakeService, run_export
 from tests.meilisearch import Meilisearch
 
@@ -89,6 +91,28 @@ async def test_rows_without_a_time_and_of_the_future_hide_nothing(
         await service.execute_query("UPDATE items SET v = 'changed' WHERE id > 50")
         await run_export(service)
         assert held(search, index) == await expected(service)
+
+
+async def test_a_clock_that_was_ahead_in_an_earlier_run_hides_no_change(
+    search: Meilisearch, index: str, make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=2)
+
+    insert = "INSERT INTO items VALUES ({}, 'new', now() AT TIME ZONE 'UTC', false)"
+    async with make_service(CHANGES) as service:
+        await fill(service, 10)
+        await service.execute_query("INSERT INTO items VALUES (50, 'future', '2999-01-01', false)")
+        with monkeypatch.context() as clock:
+            clock.setattr(indexing, "datetime", Ahead)
+            await run_export(service)
+        for number in (61, 62):
+            await service.execute_query(insert.format(number))
+            facts = await run_export(service)
+            assert held(search, index) == await expected(service)
+            assert bool(facts["notes"]) is (number == 61)
 
 
 async def test_deletes_are_found_by_the_keys_and_so_are_documents_that_are_missing(

@@ -19,7 +19,7 @@ from typing import Any
 from tests.fuzz.child import IS_NEW_ENGINE, Tell, live, look, teller
 from tests.fuzz.program import Life, Model, Program
 
-__all__ = ["SILENT", "Finding", "Result", "run_program"]
+__all__ = ["SILENT", "Finding", "Result", "Told", "fast_directory", "in_child", "run_program"]
 
 DEADLINE_SECONDS = 30.0
 SILENT = frozenset({"rows differ", "model differs", "catalog differs", "index differs"})
@@ -49,7 +49,7 @@ class Result:
 
 
 @dataclass
-class _Told:
+class Told:
     """What a child told, and how it ended."""
 
     facts: list[tuple[str, Any]]
@@ -62,7 +62,7 @@ class _Told:
 
 def run_program(program: Program, *, deadline: float = DEADLINE_SECONDS) -> Result:
     """Run a program in a directory of its own; stop at the first finding."""
-    directory = Path(tempfile.mkdtemp(prefix="replay-fuzz-", dir=_fast_directory()))
+    directory = Path(tempfile.mkdtemp(prefix="replay-fuzz-", dir=fast_directory()))
     try:
         return _run(program, str(directory / "a.db"), deadline)
     finally:
@@ -76,13 +76,13 @@ def _run(program: Program, path: str, deadline: float) -> Result:
         def run(tell: Tell, life: Any = life) -> None:
             live(path, program.storage, life, tell, with_macros=program.has_macros)
 
-        told = _in_child(run, deadline)
+        told = in_child(run, deadline)
         before, uncertain = _follow(told, life.steps, model, result)
         model.die()
         finding = _judge_life(told, model)
         held = _comparable(told.last("holds"), life)
         result.kills += life.is_killed
-        looked = _in_child(
+        looked = in_child(
             lambda tell: look(path, program.storage, tell, with_macros=program.has_macros), deadline
         )
         finding = _judge_look(held, looked, (model, before), is_torn=uncertain) or finding
@@ -92,9 +92,7 @@ def _run(program: Program, path: str, deadline: float) -> Result:
     return result
 
 
-def _follow(
-    told: _Told, steps: tuple[Any, ...], model: Model, result: Result
-) -> tuple[Model, bool]:
+def _follow(told: Told, steps: tuple[Any, ...], model: Model, result: Result) -> tuple[Model, bool]:
     """Apply to the model what was acknowledged; return the model without the last statement, and
     whether that statement may or may not have happened."""
     before, uncertain = model, False
@@ -118,7 +116,7 @@ def _follow(
     return before, uncertain
 
 
-def _judge_life(told: _Told, model: Model) -> tuple[str, str] | None:
+def _judge_life(told: Told, model: Model) -> tuple[str, str] | None:
     if told.how != "ended":
         return f"life {told.how.split(' ')[0]}", told.how
     if told.last("failed"):
@@ -134,7 +132,7 @@ def _judge_life(told: _Told, model: Model) -> tuple[str, str] | None:
 
 
 def _judge_look(
-    held: dict[str, Any] | None, told: _Told, models: tuple[Model, Model], *, is_torn: bool
+    held: dict[str, Any] | None, told: Told, models: tuple[Model, Model], *, is_torn: bool
 ) -> tuple[str, str] | None:
     stage = str(told.last("stage"))
     if told.how != "ended":
@@ -197,7 +195,7 @@ def _model_difference(found: dict[str, Any] | None, model: Model) -> str:
     return f"tables {sorted(extra)} should not be there" if extra else ""
 
 
-def _in_child(work: Callable[[Tell], None], deadline: float) -> _Told:
+def in_child(work: Callable[[Tell], None], deadline: float) -> Told:
     """Fork, work, read what it tells; kill it at the deadline."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -225,7 +223,7 @@ def _in_child(work: Callable[[Tell], None], deadline: float) -> _Told:
     how = "hung" if is_hung else "ended"
     if not is_hung and os.WIFSIGNALED(status):
         how = f"crashed (signal {os.WTERMSIG(status)})"
-    return _Told([(name, fact) for name, fact in facts], how)
+    return Told([(name, fact) for name, fact in facts], how)
 
 
 def _read_until_end(reader: int, deadline: float) -> tuple[bytes, bool]:
@@ -243,5 +241,5 @@ def _read_until_end(reader: int, deadline: float) -> tuple[bytes, bool]:
         os.close(reader)
 
 
-def _fast_directory() -> str | None:
+def fast_directory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

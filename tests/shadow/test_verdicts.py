@@ -19,6 +19,7 @@ from chronoduck.settings import Settings
 from chronoduck.settings.groups import ShadowSettings
 from chronoduck.shadow.link import ShadowLink
 from tests.broken_index import broken_index_database
+from tests.fault.volumes import small_volume
 from tests.shadow.live import LiveDatabase, append_rejected_entry
 
 SECONDS = 60.0
@@ -231,6 +232,41 @@ async def test_without_space_the_copy_goes_and_nothing_is_judged(
         proof = await link.prove(live.position, SECONDS)
         assert proof.verdict is Verdict.NOT_JUDGED
         assert not (settings.shadow_path / live.path.name).exists()
+
+
+async def test_an_attempt_on_a_full_volume_says_nothing_about_the_wal(
+    live: LiveDatabase, make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    live.run("INSERT INTO t SELECT range, md5(range::VARCHAR) FROM range(300000)", "CHECKPOINT")
+    with small_volume(tmp_path / "small", 24) as volume:
+        settings = make_settings(
+            shadow=ShadowSettings(enabled=True, dir=volume, cpu_percent=100), disk_floor=0
+        )
+        async with shadow(settings) as link:
+            for step in range(4):
+                live.run(f"UPDATE t SET v = v || 'abcdefgh{step}'")
+                proof = await link.prove(live.position, SECONDS)
+                assert proof.verdict is not Verdict.REFUTED, proof.reason
+            assert link.status.verdict == "not_judged", link.status
+
+
+async def test_another_file_in_the_same_place_is_judged_anew(
+    live: LiveDatabase, settings: Settings
+) -> None:
+    async with shadow(settings) as link:
+        for number in range(5):
+            live.run(f"INSERT INTO t VALUES ({number}, 'x')", "CHECKPOINT")
+        await until(lambda: link.status.proven is not None and link.status.proven.iteration > 4)
+        live.close()
+        for path in (live.path, live.wal):
+            path.unlink(missing_ok=True)
+        other = LiveDatabase(settings.database_path)
+        other.run("CREATE TABLE b (a INTEGER)", "CHECKPOINT", "INSERT INTO b VALUES (1)")
+        before = link.status.attempts
+        assert other.position.iteration < 4
+        assert (await link.prove(other.position, SECONDS)).verdict is Verdict.PROVEN
+        assert link.status.attempts > before, "the proof was one of the other file"
+        other.close()
 
 
 async def test_a_directory_that_no_shadow_made_is_left_alone(

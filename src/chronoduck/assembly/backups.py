@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from chronoduck.assembly.schedule import Schedule
@@ -31,7 +32,8 @@ class Backups:
         self._jobs = jobs
         self._last: Job | None = None
         self._last_success: datetime | None = None
-        self._since = datetime.now(UTC)
+        self._good_since = time.monotonic()
+        """When this process began, or made its last backup."""
         self._looking: asyncio.Task[None] | None = None
         is_on = settings.backup.dir is not None
         self._schedule = Schedule(settings.backup.schedule if is_on else "", self.create)
@@ -66,7 +68,7 @@ class Backups:
 
         async def work(show: Progress) -> dict[str, Any]:
             made = await self._run_on_copy("backup", show, tables=list(tables))
-            self._last_success = datetime.now(UTC)
+            self._last_success, self._good_since = datetime.now(UTC), time.monotonic()
             return made
 
         job = self._last = self._jobs.start("backup", work)
@@ -139,8 +141,7 @@ class Backups:
         interval = self._schedule.interval_seconds
         if interval is None:
             return False
-        last = max(self._last_success or self._since, self._since)
-        return datetime.now(UTC) - last > timedelta(seconds=2 * interval)
+        return time.monotonic() - self._good_since > 2 * interval
 
     def _shelf(self) -> Shelf:
         shelf = Shelf.of(self._settings)

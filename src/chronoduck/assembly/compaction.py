@@ -26,7 +26,8 @@ __all__ = ["Compaction"]
 
 _WRITERS_SECONDS = 60.0
 _READERS_SECONDS = 10.0
-_SHIP_SECONDS = 60.0
+_SHIP_SECONDS = 5.0
+"""Writers wait meanwhile; what is not shipped by then is in the new file, of which all is shipped."""
 _RETRY_SECONDS = 0.05
 
 
@@ -78,16 +79,19 @@ class Compaction:
         before = path.stat().st_size
         loop = asyncio.get_running_loop()
         show("waiting for writers", 0, 0)
-        async with self._gate.closed(_WRITERS_SECONDS):
-            started = loop.time()
-            await self._fold_log()
-            async with self._checkpointer.held():
-                found = await run_task(
-                    self._settings, "compact", relay, storage_version=self._storage_version()
-                )
-                show("changing files", 0, 0)
-                await self._change_files(Path(found["file"]), found["headers_sha256"])
-            waited = loop.time() - started
+        try:
+            async with self._gate.closed(_WRITERS_SECONDS):
+                started = loop.time()
+                await self._fold_log()
+                async with self._checkpointer.held():
+                    found = await run_task(
+                        self._settings, "compact", relay, storage_version=self._storage_version()
+                    )
+                    show("changing files", 0, 0)
+                    await self._change_files(Path(found["file"]), found["headers_sha256"])
+                waited = loop.time() - started
+        finally:
+            await self._follow_again()
         after = path.stat().st_size
         return {
             "bytes_before": before,
@@ -118,19 +122,20 @@ class Compaction:
         """Put the new file in the old one's place; the replica begins a generation with it."""
         link = self._link
         if link is not None:
-            await link.stop(_SHIP_SECONDS)
-        try:
-            failures = await self._healer.replace(
-                lambda: _swap(new, self._settings.database_path, copied), _READERS_SECONDS
-            )
-        finally:
-            if link is not None:
-                await link.begin_anew()
+            await link.stop(_SHIP_SECONDS, insists=False)
+        failures = await self._healer.replace(
+            lambda: _swap(new, self._settings.database_path, copied), _READERS_SECONDS
+        )
         if failures:
             raise DatabaseFailedError(
                 f"the compacted file could not take the database's place: {failures}",
                 hint="The database is as it was. Try again when less is going on.",
             )
+
+    async def _follow_again(self) -> None:
+        """Start the replicator that ended for the change; writers do not wait for its store."""
+        if self._link is not None and self._link.has_ended:
+            await self._link.begin_anew()
 
 
 def _swap(new: Path, database: Path, copied: str) -> None:

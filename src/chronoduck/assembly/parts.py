@@ -13,6 +13,7 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.sync_run import SyncTransactions
 from chronoduck.assembly.syncs import Syncs
@@ -89,6 +90,7 @@ class Parts:
     checkpointer: Checkpointer
     link: ReplicatorLink | None
     shadow: ShadowLink
+    refuted: RefutedWal
     jobs: JobRegistry
     statement_jobs: StatementJobs
     exports: Exports
@@ -124,12 +126,35 @@ class Parts:
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
-        healer = Healer(instance, pool, closers, lambda: runner.leave_engine(), on_stuck)
+        healer = Healer(
+            instance,
+            pool,
+            closers,
+            lambda: runner.leave_engine(),
+            lambda reason: refuted.replace_process(reason),
+        )
         gate = WriteGate()
         checkpointer = Checkpointer(
-            instance, healer, closers, gate, lambda: link is None or link.may_checkpoint
+            instance,
+            healer,
+            closers,
+            gate,
+            lambda: link is None or link.may_checkpoint,
+            lambda: refuted.note_hanging(),
         )
-        shadow = ShadowLink(settings, on_level=_level_teller(link))
+        refuted = RefutedWal(
+            instance,
+            checkpointer,
+            lambda seconds: runner.interrupt_readers(seconds),
+            lambda: access.stuck.has_checkpoint,
+            on_stuck,
+        )
+        shadow = ShadowLink(
+            settings,
+            on_level=_ignore_level if link is None else link.note_proof,
+            on_refuted=refuted.note_refuted,
+        )
+        refuted.watch(shadow)
         admission = Admission(
             settings.worker_threads,
             settings.queue_size,
@@ -150,7 +175,7 @@ class Parts:
                 settings.worker_threads,
                 settings.stuck_seconds,
                 lambda: admission.waiting,
-                on_stuck,
+                refuted.replace_process,
             ),
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
@@ -171,6 +196,7 @@ class Parts:
                 _full_disk_teller(guard),
             ),
             guard.check_write,
+            refuted.check_write,
             quotas,
             statistics.query_log,
         )
@@ -224,6 +250,7 @@ class Parts:
             checkpointer=checkpointer,
             link=link,
             shadow=shadow,
+            refuted=refuted,
             jobs=jobs,
             statement_jobs=StatementJobs(encoded, jobs, store),
             exports=exports,
@@ -273,6 +300,7 @@ class Parts:
         await self.declared_exports.stop()
         await self.jobs.close()
         await self.guard.stop()
+        await self.refuted.stop()
         await self.checkpointer.stop()
         await self.access.healer.stop()
         await self.access.pool.close(_INTERRUPTED_SECONDS)
@@ -290,10 +318,8 @@ class Parts:
         return interrupted
 
 
-def _level_teller(link: ReplicatorLink | None) -> Callable[[str, WalPosition], None]:
-    """Return what tells the replica how far its points were proven; a replicator may not want it."""
-    note: Callable[[str, WalPosition], None] | None = getattr(link, "note_proof", None)
-    return note or (lambda level, until: None)
+def _ignore_level(level: str, until: WalPosition) -> None:
+    """Do nothing: there is no replica whose points could be marked."""
 
 
 def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:

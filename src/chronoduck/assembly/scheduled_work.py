@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import secrets
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -66,7 +67,9 @@ class ScheduledWork(ABC, Generic[D, S]):
         self._states: dict[str, S] | None = None
         self._reading = asyncio.Lock()
         self._places = asyncio.Semaphore(_AT_ONCE)
-        self._since = datetime.now(UTC)
+        self._since = time.monotonic()
+        self._succeeded_at: dict[str, float] = {}
+        """``time.monotonic()`` of this process's last successes."""
         self._running: dict[str, Job] = {}
         self._looking: asyncio.Task[None] | None = None
         self._schedules = {
@@ -139,7 +142,9 @@ class ScheduledWork(ABC, Generic[D, S]):
         async def work(show: Progress) -> dict[str, Any]:
             show(f"waiting for other {self._kind}s", 0, 0)
             async with self._places:
-                return await self._run(declared, show, **wish)
+                done = await self._run(declared, show, **wish)
+                self._succeeded_at[name] = time.monotonic()
+                return done
 
         job = self._running[name] = self._jobs.start(f"{self._kind} {name}", work)
         return job
@@ -205,22 +210,20 @@ class ScheduledWork(ABC, Generic[D, S]):
             "last_success_at": state.last_success_at,
             "failures": state.failures,
             "error": state.error["code"] if state.error else "",
-            "is_overdue": self._is_overdue(name, state),
+            "is_overdue": self._is_overdue(name),
             "runs": state.runs,
             "total_failures": state.total_failures,
             "seconds": state.last_seconds,
         }
 
-    def _is_overdue(self, name: str, state: S) -> bool:
+    def _is_overdue(self, name: str) -> bool:
         """Whether two of the schedule's times have passed without a success."""
         schedule = self._schedules.get(name)
         interval = None if schedule is None else schedule.interval_seconds
         if interval is None:
             return False
-        last = self._since
-        if state.last_success_at is not None:
-            last = max(last, datetime.fromisoformat(state.last_success_at))
-        return datetime.now(UTC) - last > timedelta(seconds=2 * interval + 60)
+        last = self._succeeded_at.get(name, self._since)
+        return time.monotonic() - last > 2 * interval + 60
 
 
 def age_seconds(moment: str | None) -> float | None:

@@ -120,7 +120,9 @@ class StateView:
     def shadow_status(self) -> dict[str, Any]:
         """Return what the shadow found out; empty while the database is closed."""
         state = self._current()
-        return {} if state is None else state.shadow.get_status()
+        if state is None:
+            return {}
+        return {**state.shadow.get_status(), "saving": state.refuted.get_status()}
 
     def backup_status(self) -> dict[str, Any]:
         """Return whether backups are made and how the last one ended; empty while closed."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 
 from chronoduck.backup.failures import BackupDamagedError, BackupNotFoundError
+from chronoduck.backup.order import Made, in_order, note_made, read_made
 from chronoduck.backup.records import MANIFEST_NAME, Backup, BackupName, Manifest
 from chronoduck.settings import Settings
 from chronoduck.storage.durable_write import (
@@ -43,7 +44,7 @@ class Shelf:
         return None if directory is None else cls(directory, settings.database_path.stem)
 
     def list(self) -> list[Backup]:
-        """Return the backups, oldest first. One that is still being written is not among them."""
+        """Return the finished backups in the order in which they were made."""
         found = []
         for path in self.directory.glob("[0-9]*/*"):
             name = BackupName.parse(path.name)
@@ -51,7 +52,16 @@ class Shelf:
                 continue
             with contextlib.suppress(OSError):  # deleted at this moment
                 found.append(Backup(path, name, _size(path), read_manifest(path)))
-        return sorted(found, key=lambda backup: backup.name.id)
+        found.sort(key=lambda backup: backup.name.id)
+        return in_order([(each.name.id, each) for each in found], self.made())
+
+    def made(self) -> dict[str, Made]:
+        """Return when backups were made, by their ids; those of older versions are missing."""
+        return read_made(self._order_path)
+
+    @property
+    def _order_path(self) -> Path:
+        return self.directory / f".order-{self.stem}.json"
 
     def find(self, backup_id: str) -> Backup:
         """Return one backup by its id, or the newest one of a database for ``latest``.
@@ -92,6 +102,7 @@ class Shelf:
         make_directories(day)
         target = day / name.file_name
         text = orjson.dumps(manifest.as_dict(), option=orjson.OPT_INDENT_2)
+        note_made(self._order_path, name.id, [each.name.id for each in self.list()])
         if finished.is_dir():
             write_durably(finished / MANIFEST_NAME, [text])
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 from chronoduck.backup.encryption import cipher_of
 from chronoduck.backup.failures import BackupDamagedError, BackupError
 from chronoduck.backup.keep import select_expired
+from chronoduck.backup.order import made_now
 from chronoduck.backup.records import Backup, BackupName, Manifest
 from chronoduck.backup.restore import find_difference
 from chronoduck.backup.shelf import Shelf
@@ -192,11 +193,16 @@ def prune_backups(settings: Settings) -> list[Backup]:
     if shelf is None:
         return []
     gone = []
-    backups = shelf.list()
+    backups, made = shelf.list(), shelf.made()
+    steady = {each.name.taken_at: made[each.name.id] for each in backups if each.name.id in made}
     for is_tables in (False, True):
         kind = [each for each in backups if (each.name.kind == "parquet") == is_tables]
         expired = select_expired(
-            [each.name.taken_at for each in kind], datetime.now(UTC), settings.backup
+            [each.name.taken_at for each in kind],
+            datetime.now(UTC),
+            settings.backup,
+            steady,
+            made_now(0),
         )
         gone += [each for each in kind if each.name.taken_at in expired]
     shelf.remove(gone)

@@ -109,6 +109,10 @@ def _print(report: dict[str, Any]) -> None:
             f"  scrub        {100 * scrub['share']:.0f} % of this round; damaged blocks: "
             f"{scrub['damaged_blocks']}"
         )
+        console.print(
+            f"  proven       until {report['proven_until'] or 'nothing yet'}; replayed until "
+            f"{report['replayed_until'] or 'nothing yet'}"
+        )
         last = report["drill"]["last"]
         if last is None:
             tried = "none yet; chronoduck drill tries a restore"
@@ -122,10 +126,13 @@ def _print(report: dict[str, Any]) -> None:
                 f"  [red]! old points are not deleted: {plain(report['retention_error'])}[/]",
                 soft_wrap=True,
             )
+        if report["notice"]:
+            console.print(f"  [red]! {plain(report['notice'])}[/]", soft_wrap=True)
         if report["error"]:
             console.print(
                 f"  [red]! {plain(report['error'])}[/] {plain(report['hint'])}", soft_wrap=True
             )
+    _print_shadow(report["shadow"])
     points = report["checkpoints"]
     if points:
         pause = points["pause_p99"]
@@ -135,6 +142,21 @@ def _print(report: dict[str, Any]) -> None:
             f"{format_bytes(points['log_bytes'])} in the log now"
         )
         console.print(f"  next         {_next_checkpoint(points['next_after'])}", soft_wrap=True)
+
+
+def _print_shadow(shadow: dict[str, Any]) -> None:
+    """Say whether a restart would succeed."""
+    if not shadow or shadow["state"] == "off":
+        return
+    until = shadow["proven_until"]
+    proven = f"; proven until {until['time']}" if until else ""
+    if shadow["verdict"] == "refuted":
+        line = f"[red]a restart would fail, do not restart: {plain(shadow['reason'])}[/]"
+    elif shadow["verdict"] == "not_judged":
+        line = f"not judged: {plain(shadow['reason'])}{proven}"
+    else:
+        line = f"would succeed{proven}"
+    console.print(f"  a restart    {line}", soft_wrap=True)
 
 
 def _next_checkpoint(limits: dict[str, Any]) -> str:

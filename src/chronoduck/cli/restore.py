@@ -22,7 +22,13 @@ from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import RestoreReport, recover_database, restore_database
 from chronoduck.replication.restore import estimate_seconds
-from chronoduck.replication.restore_plan import list_points, plan_restore, time_text
+from chronoduck.replication.restore_plan import (
+    PointName,
+    RestorePoint,
+    list_points,
+    plan_restore,
+    time_text,
+)
 from chronoduck.settings import Settings
 from chronoduck.storage import StoreError
 from chronoduck.units import format_bytes, format_seconds
@@ -42,7 +48,10 @@ VerifyOption = Annotated[
 
 def restore(
     to: Annotated[
-        str, typer.Option(help="latest, or a time: 2026-11-24T03:00:00Z (UTC without a zone).")
+        str,
+        typer.Option(
+            help="latest, a time: 2026-11-24T03:00:00Z (UTC without a zone), or a point of --list."
+        ),
     ] = "latest",
     source: SourceOption = None,
     output: Annotated[Path | None, typer.Option(help="A new file; default: the database.")] = None,
@@ -80,9 +89,10 @@ def restore(
     if list_:
         _print_points(archive, as_json)
         return
-    to_us = _time_us(to)
+    at = PointName.parse(to)
+    to_us = None if at is not None else _time_us(to)
     if dry_run:
-        _print_plan(archive, to_us, as_json)
+        _print_plan(archive, to_us, at, as_json)
         return
     refuse_existing(target)
     with owned(target), progress_bar() as show:
@@ -91,6 +101,7 @@ def restore(
             archive,
             target,
             to_us=to_us,
+            at=at,
             verify=verify,
             seconds=settings.deadline.opening,
             on_progress=show,
@@ -171,7 +182,8 @@ def _time_us(text: str) -> int | None:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidRequestError(
-            f"--to {text} is not a time", hint="Write it as 2026-11-24T03:00:00Z, or latest."
+            f"--to {text} is neither a time nor a point",
+            hint="Write it as 2026-11-24T03:00:00Z, as a point of --list, or latest.",
         ) from None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
@@ -187,21 +199,44 @@ def _print_points(archive: Archive, as_json: bool) -> None:
             executor,
             lambda sentence: errors.print(f"not listed: {plain(sentence)}", soft_wrap=True),
         )
-    rows = [(time_text(point.time_us), point.commits, point.generation) for point in points]
+    points.sort(key=lambda point: point.order)
     if as_json:
-        print_json(
-            [dict(zip(("time", "transactions", "generation"), r, strict=True)) for r in rows]
+        print_json([_point_facts(point) for point in points])
+        return
+    rows = [
+        (
+            time_text(point.time_us),
+            point.commits,
+            str(point.name),
+            point.proof,
+            time_text(point.clock_us) if point.clock_us else "",
         )
-    else:
-        print_table(("time", "transactions", "generation"), rows, numeric=(False, True, False))
+        for point in points
+    ]
+    columns = ("time", "transactions", "point", "proof", "clock")
+    print_table(columns, rows, numeric=(False, True, False, False, False))
 
 
-def _print_plan(archive: Archive, to_us: int | None, as_json: bool) -> None:
+def _point_facts(point: RestorePoint) -> dict[str, Any]:
+    return {
+        "time": time_text(point.time_us),
+        "transactions": point.commits,
+        "generation": point.generation,
+        "point": str(point.name),
+        "proof": point.proof or None,
+        "clock": time_text(point.clock_us) if point.clock_us else None,
+    }
+
+
+def _print_plan(archive: Archive, to_us: int | None, at: PointName | None, as_json: bool) -> None:
     with ThreadPoolExecutor(_THREADS) as executor:
-        plan = plan_restore(archive, archive.listing(), executor, to_us)
+        plan = plan_restore(archive, archive.listing(), executor, to_us, at)
         seconds = estimate_seconds(archive, plan, executor)
     facts: dict[str, Any] = {
         "time": time_text(plan.point.time_us),
+        "point": str(plan.point.name),
+        "proof": plan.point.proof or None,
+        "warnings": list(plan.warnings),
         "transactions": plan.point.commits,
         "download_bytes": plan.download_bytes,
         "file_bytes": plan.file_bytes,
@@ -212,6 +247,7 @@ def _print_plan(archive: Archive, to_us: int | None, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
+    _warn(plan.warnings)
     console.print(f"point in time  {facts['time']}, {facts['transactions']:,} transactions")
     console.print(
         f"download       {format_bytes(plan.download_bytes)} in {facts['packs']} packs and "
@@ -221,11 +257,19 @@ def _print_plan(archive: Archive, to_us: int | None, as_json: bool) -> None:
     console.print(f"it takes about {format_seconds(seconds)}, and the time to verify")
 
 
+def _warn(warnings: tuple[str, ...]) -> None:
+    for sentence in warnings:
+        errors.print(f"[yellow]warning:[/] {plain(sentence)}", soft_wrap=True)
+
+
 def _print_replica(report: RestoreReport, as_json: bool, *, is_recovery: bool = False) -> None:
     facts = {
         "output": report.output,
         "time": report.time,
         "transactions": report.transactions,
+        "point": str(report.plan.point.name),
+        "proof": report.plan.point.proof or None,
+        "warnings": list(report.plan.warnings),
         "from_local_log": report.local.grafted,
         "lost_transactions": _lost_transactions(report) if is_recovery else None,
         "lost": _loss(report) if is_recovery else "",
@@ -237,6 +281,8 @@ def _print_replica(report: RestoreReport, as_json: bool, *, is_recovery: bool = 
         "seconds": round(report.seconds, 3),
         "rows": None if report.inspection is None else report.inspection.rows,
     }
+    if not as_json:
+        _warn(report.plan.warnings)
     _print_report(facts, as_json)
 
 

@@ -30,6 +30,10 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")
     ] = False,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Only ask whether the process answers: for container checks."),
+    ] = False,
     database: DatabaseOption = None,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
@@ -37,6 +41,11 @@ def status(
 ) -> None:
     """Show the health of the running service; exit code 0 when it can take statements."""
     service = require_service(database, url, token_file)
+    if live:
+        # Not health: unhealthy may mean that a restart would lose data.
+        service.call("GET", "/health/live")
+        console.print("alive")
+        return
     if watch:
         _watch(service)
         return

@@ -21,6 +21,7 @@ class CancelReason(StrEnum):
     SHUTDOWN = "shutdown"
     ENGINE_LOST = "engine_lost"
     QUOTA = "quota"
+    CHECKPOINT = "checkpoint"
 
 
 class CancelToken:

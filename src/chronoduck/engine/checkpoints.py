@@ -86,8 +86,14 @@ class Checkpointer:
         executor: Executor,
         gate: WriteGate,
         may_run: Callable[[], bool] = lambda: True,
+        on_hang: Callable[[], None] = lambda: None,
     ) -> None:
-        """``gate`` is what writers pass; ``may_run`` tells whether a checkpoint may be run now."""
+        """``gate`` is what writers pass; ``may_run`` tells whether a checkpoint may be run now.
+
+        ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``.
+        """
+        self._on_hang = on_hang
+        self._hanging_since: float | None = None
         self._instance = instance
         self._healer = healer
         self._executor = executor
@@ -114,12 +120,20 @@ class Checkpointer:
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def stop(self) -> None:
-        """End; a checkpoint that runs is waited for."""
+        """End; a checkpoint that runs is waited for, unless it hangs."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._hanging_since is not None:
+            return
         async with self._lock:
             return
+
+    @property
+    def hanging_seconds(self) -> float | None:
+        """For how long a checkpoint has been running that does not end; None: there is none."""
+        since = self._hanging_since
+        return None if since is None else round(time.monotonic() - since, 1)
 
     def note_commit(self) -> None:
         """Count a transaction that was written."""
@@ -270,8 +284,17 @@ class Checkpointer:
 
     async def _run_in_thread(self) -> float:
         # Shielded: DuckDB goes on whoever leaves, and stop() must know when it is done.
-        loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._executor, self._run))
+        loop, started = asyncio.get_running_loop(), time.monotonic()
+        running = loop.run_in_executor(self._executor, self._run)
+        await asyncio.wait({running}, timeout=self._limits.timeout)
+        if not running.done():
+            self._hanging_since = started
+            running.add_done_callback(self._note_end)
+            self._on_hang()
+        return await asyncio.shield(running)
+
+    def _note_end(self, running: asyncio.Future[float]) -> None:
+        self._hanging_since = None
 
     def _run(self) -> float:
         started = time.perf_counter()

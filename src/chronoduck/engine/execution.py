@@ -16,6 +16,7 @@ from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import EngineFailure, translate
 from chronoduck.engine.profiling import peak_memory_bytes
+from chronoduck.engine.renaming import refuse_rename_of_parent
 
 __all__ = [
     "FetchMode",
@@ -78,6 +79,7 @@ def execute(connection: Connection, sql: str, params: Params, token: CancelToken
     """
 
     def run() -> Connection:
+        refuse_rename_of_parent(connection, sql)
         return connection.execute(sql, params) if params else connection.execute(sql)
 
     with _telling_refusals(connection):

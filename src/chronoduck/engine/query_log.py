@@ -26,6 +26,7 @@ from chronoduck.engine.paths import is_open_here
 from chronoduck.engine.storage_version import new_file_config
 from chronoduck.errors import DuckDBConnectionError, DuckDBException, ServiceUnavailableError
 from chronoduck.logs import get_logger
+from chronoduck.resilience.service_time import CarefulClock
 
 __all__ = ["QUERY_LOG_COLUMNS", "QueryLogStore", "reading_query_log"]
 
@@ -100,6 +101,7 @@ class QueryLogStore:
         self._keep_rows = keep_rows
         self._keep_days = keep_days
         self._root: Connection | None = None
+        self._clock = CarefulClock()
         self._lock = threading.Lock()
         self._unpruned = 0
         self._retry_at = 0.0
@@ -213,13 +215,14 @@ class QueryLogStore:
         """
         assert self._root is not None  # noqa: S101 - the log is open
         self._unpruned = 0
-        oldest = time.time() - self._keep_days * 86_400
+        now = self._clock.now()
+        oldest = now - self._keep_days * 86_400
         with contextlib.closing(self._root.cursor()) as cursor:
             _run(cursor, _PRUNE, [int(oldest * 1e6), self._kept_rows])
             _run(
                 cursor,
                 "DELETE FROM chronoduck.query_windows WHERE start < ?",
-                [int(time.time()) - _KEPT_WINDOWS_SECONDS],
+                [int(now) - _KEPT_WINDOWS_SECONDS],
             )
 
     def read_windows(self, since: int) -> list[tuple[int, str]]:

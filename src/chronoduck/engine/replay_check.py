@@ -142,6 +142,7 @@ def _open(case: Case, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
             "memory_limit": f"{case.memory_bytes}B",
             "threads": str(case.threads),
             "temp_directory": str(spill),
+            "max_temp_directory_size": f"{2 * case.memory_bytes}B",
         },
     )
 

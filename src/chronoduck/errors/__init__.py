@@ -22,7 +22,9 @@
     │   ├── OutOfMemoryError            memory limit reached and spilling was not enough
     │   ├── DiskFullError               no space for data or spill files
     │   ├── QueueFullError              too many callers wait already
-    │   └── PoolTimeoutError            no connection came free in time
+    │   ├── PoolTimeoutError            no connection came free in time
+    │   ├── WalNotReplayableError       writes are refused: a restart would lose them
+    │   └── ReaderInterruptedError      a read was ended for a checkpoint that could not wait
     ├── CircuitBreakerOpenException     the engine failed repeatedly; calls are refused for a while
     ├── EngineBugError                  DuckDB reported an internal error; the instance survived
     ├── SettingsError                   a setting is unknown or invalid
@@ -56,7 +58,9 @@ from chronoduck.errors.engine import (
     OutOfMemoryError,
     PoolTimeoutError,
     QueueFullError,
+    ReaderInterruptedError,
     ServiceUnavailableError,
+    WalNotReplayableError,
     WriteOutcomeUnknownError,
 )
 from chronoduck.errors.exception import DuckDBException
@@ -106,6 +110,7 @@ __all__ = [
     "PoolTimeoutError",
     "QueueFullError",
     "QuotaExceededError",
+    "ReaderInterruptedError",
     "ServiceUnavailableError",
     "SettingsError",
     "StatementCancelledError",
@@ -115,5 +120,6 @@ __all__ = [
     "TemplateNotFoundError",
     "TooManyAttemptsError",
     "TransactionConflictError",
+    "WalNotReplayableError",
     "WriteOutcomeUnknownError",
 ]

@@ -18,7 +18,9 @@ __all__ = [
     "OutOfMemoryError",
     "PoolTimeoutError",
     "QueueFullError",
+    "ReaderInterruptedError",
     "ServiceUnavailableError",
+    "WalNotReplayableError",
     "WriteOutcomeUnknownError",
 ]
 
@@ -143,6 +145,24 @@ class PoolTimeoutError(DuckDBResourceError):
 
     code = "pool_timeout"
     title = "No connection came free in time"
+
+
+class WalNotReplayableError(DuckDBResourceError):
+    """A restart would lose what is written now, so nothing is; reads go on."""
+
+    code = "wal_not_replayable"
+    title = "Writes are refused to save the data"
+    default_hint = (
+        "Retry later. Operators: do not restart; `chronoduck runbook wal-not-replayable`."
+    )
+
+
+class ReaderInterruptedError(DuckDBResourceError):
+    """A read was ended for a checkpoint that could not wait."""
+
+    code = "reader_interrupted"
+    title = "Read interrupted for a checkpoint"
+    default_hint = "Send it again: it changed nothing."
 
 
 class CircuitBreakerOpenException(DuckDBException):

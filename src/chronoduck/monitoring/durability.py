@@ -58,6 +58,13 @@ def replica_report(
             "share": round(status["scrub_share"], 4),
             "damaged_blocks": status["damaged_blocks"],
         },
+        "proven_until": _time(status["proven_us"]),
+        "replayed_until": _time(status["replayed_us"]),
+        "notice": status["notice"],
+        "store_scrub": {
+            "last_round": _time(status["store_scrubbed_us"]),
+            "share": round(status["store_scrub_share"], 4),
+        },
         "retention_error": status["retention_error"],
         "restarts": status["restarts"],
         "drill": {
@@ -91,6 +98,13 @@ def replica_finding(status: dict[str, Any]) -> Finding:
             f"The replica {behind}" + (": its store fails" if status["state"] == "failing" else ""),
             "Run `chronoduck replication status`; it catches up by itself once the store answers.",
         )
+    if status["notice"]:
+        return Finding(
+            "replica",
+            Status.DEGRADED,
+            "The replica's store has lost or spoilt something: points in time may be gone",
+            "Run `chronoduck replication status`, which tells what; `chronoduck verify` reads all of it.",
+        )
     if status["retention_error"]:
         return Finding(
             "replica",
@@ -98,7 +112,8 @@ def replica_finding(status: dict[str, Any]) -> Finding:
             "Old points of the replica are not deleted, and it grows",
             "`chronoduck replication status` tells why; `chronoduck verify` what is damaged.",
         )
-    return Finding("replica", Status.HEALTHY)
+    proven = _time(status["proven_us"])
+    return Finding("replica", Status.HEALTHY, f"Proven to open until {proven}" if proven else "")
 
 
 def scrub_finding(status: dict[str, Any]) -> Finding:

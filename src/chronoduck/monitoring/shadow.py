@@ -9,6 +9,8 @@ from chronoduck.monitoring.health import Finding, Status
 
 __all__ = ["shadow_finding", "shadow_report"]
 
+_DO_NOT_RESTART = "Do not restart the service. Run `chronoduck runbook wal-not-replayable`."
+
 
 def shadow_report(status: dict[str, Any]) -> dict[str, Any]:
     """Return the shadow's part of ``GET replication``; empty while the database is closed."""
@@ -33,15 +35,12 @@ def shadow_report(status: dict[str, Any]) -> dict[str, Any]:
 
 def shadow_finding(status: dict[str, Any]) -> Finding:
     """Judge whether a start would survive; what is not known is no fault of the data."""
+    if status and status["saving"]["refusing"] and status["refuted"] is None:
+        return Finding("shadow", Status.UNHEALTHY, _refusing(status["saving"]), _DO_NOT_RESTART)
     if not status or status["state"] == "off":
         return Finding("shadow", Status.HEALTHY, "Nothing checks whether the WAL can be replayed")
-    if status["verdict"] == "refuted":
-        return Finding(
-            "shadow",
-            Status.UNHEALTHY,
-            "A restart would fail: the WAL cannot be replayed",
-            "Do not restart the service. Run `chronoduck runbook wal-not-replayable`.",
-        )
+    if status["refuted"] is not None:
+        return Finding("shadow", Status.UNHEALTHY, _refuted(status["saving"]), _DO_NOT_RESTART)
     if status["state"] == "no_space":
         return Finding(
             "shadow",
@@ -56,7 +55,18 @@ def shadow_finding(status: dict[str, Any]) -> Finding:
             "Whether the WAL can be replayed could not be judged",
             "`chronoduck replication status --json` says why; nothing is known to be wrong.",
         )
-    return Finding("shadow", Status.HEALTHY)
+    proven = _position(status["proven"])
+    return Finding("shadow", Status.HEALTHY, f"Proven until {proven['time']}" if proven else "")
+
+
+def _refuted(saving: dict[str, Any]) -> str:
+    reason = "A restart would fail: the WAL cannot be replayed"
+    return f"{reason}. {_refusing(saving)}" if saving["refusing"] else reason
+
+
+def _refusing(saving: dict[str, Any]) -> str:
+    copied = "a verified copy was made" if saving["is_copied"] else "there is no copy yet"
+    return f"Writes are refused: {saving['refusing']}; {copied}"
 
 
 def _position(mark: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -55,7 +55,11 @@ def main() -> int:
         try:
             lock = _wait_for_predecessor(settings.database_path)
             replicator = Replicator(settings, executor, say.status)
-            replicator.prepare(adopt=first["adopt"], is_patient=first["is_patient"])
+            replicator.prepare(
+                adopt=first["adopt"],
+                is_patient=first["is_patient"],
+                is_running=first["is_running"],
+            )
         except DuckDBException as error:
             say("refused", code=error.code, detail=error.operator_detail, hint=error.hint)
             return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,7 @@ from chronoduck.storage import BlobConflictError, BlobNotFoundError, BlobStore
 __all__ = ["Archive"]
 
 _AHEAD = 16
+_READS = 2
 
 
 class Archive:
@@ -41,6 +43,9 @@ class Archive:
     def __init__(self, store: BlobStore, envelope: Envelope) -> None:
         self.store = store
         self._envelope = envelope
+        self._newest: tuple[str, bytes] | None = None
+        """The point written last, and the hash of its bytes."""
+        self._recent: dict[str, None] = {}
 
     @property
     def url(self) -> str:
@@ -128,7 +133,7 @@ class Archive:
 
     def write_base(self, base: Base) -> int:
         """Make a generation visible; everything it names must be there. Returns bytes."""
-        return self._put(base_name(base.generation), base.as_header())
+        return self._put(base_name(base.generation), base.as_header(), is_newest=True)
 
     def read_base(self, generation: str) -> Base:
         """Return a generation's base."""
@@ -137,7 +142,7 @@ class Archive:
 
     def write_segment(self, segment: Segment, log: bytes) -> int:
         """Make a restore point visible; its blocks must be there. Returns bytes."""
-        return self._put(segment.name, segment.as_header(), log)
+        return self._put(segment.name, segment.as_header(), log, is_newest=True)
 
     def read_segment(self, name: SegmentName) -> tuple[Segment, memoryview]:
         """Return a segment and its piece of the log."""
@@ -191,9 +196,62 @@ class Archive:
             table.apply(segment.changes)
         return table
 
-    def _put(self, name: str, header: dict[str, Any], payload: bytes = b"") -> int:
+    def check_newest(self) -> str:
+        """Read the newest point back; return what is wrong with it, or nothing."""
+        if self._newest is None:
+            return ""
+        name, digest = self._newest
+        for _ in range(_READS):
+            try:
+                found = hashlib.sha256(self.store.get(name)).digest()
+            except BlobNotFoundError:
+                return f"{name}, which was shipped last, is not in {self.url} any more"
+            if found == digest:
+                return ""
+        return f"{name} in {self.url} is not what was shipped last"
+
+    def recent(self) -> list[str]:
+        """Return the names of points written since ``forget_recent``."""
+        return list(self._recent)
+
+    def forget_recent(self, names: Iterable[str]) -> None:
+        """Take note that the store was seen to hold these."""
+        for name in names:
+            self._recent.pop(name, None)
+
+    def forget_newest(self) -> None:
+        """Do not look for what was written: the store is known to have lost some of it."""
+        self._newest = None
+        self._recent.clear()
+
+    def check_blob(self, name: str) -> str:
+        """Return what is wrong with a base, segment or pack, nothing when it is whole.
+
+        What looks damaged is read again: an answer may have been cut off on its way.
+        """
+        failure = ""
+        for _ in range(_READS):
+            try:
+                if name.startswith("packs/"):
+                    self.read_pack(name)
+                else:
+                    self._get(name)
+            except BlobNotFoundError as error:
+                return error.detail
+            except ReplicaDamagedError as error:
+                failure = error.detail
+            else:
+                return ""
+        return failure
+
+    def _put(
+        self, name: str, header: dict[str, Any], payload: bytes = b"", *, is_newest: bool = False
+    ) -> int:
         sealed = self._envelope.seal(name, header, payload)
         self.store.put(name, sealed)
+        if is_newest:
+            self._newest = name, hashlib.sha256(sealed).digest()
+            self._recent[name] = None
         return len(sealed)
 
     def _get(self, name: str) -> tuple[dict[str, Any], memoryview]:

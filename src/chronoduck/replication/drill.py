@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from chronoduck.replication.recovery import restore_database
 from chronoduck.settings import Settings
 from chronoduck.storage.durable_write import write_durably
 
-__all__ = ["DrillRecord", "run_drill"]
+__all__ = ["DrillRecord", "note_failure", "run_drill"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -32,6 +33,8 @@ class DrillRecord:
     """From the first look at the replica to a file that was read to its last column."""
     time: str = ""
     """The point that was restored."""
+    proof: str = ""
+    """What a copy of the database had shown of that point before: ``proven``, ``replayed``."""
     transactions: int = 0
     bytes: int = 0
     """Of the restored file."""
@@ -69,15 +72,12 @@ def run_drill(
         DuckDBException: the replica cannot be restored; noted too.
     """
     output = scratch / "database.db"
-    started = datetime.now(UTC)
+    started, began = datetime.now(UTC), time.monotonic()
     try:
         report = restore_database(archive, output, verify="full", on_progress=on_progress)
     except DuckDBException as error:
-        seconds = (datetime.now(UTC) - started).total_seconds()
-        failed = DrillRecord(
-            _iso(started), False, round(seconds, 3), error=error.code, detail=error.operator_detail
-        )
-        _note(settings.database_path, failed)
+        seconds = time.monotonic() - began
+        note_failure(settings.database_path, started, seconds, error.code, error.operator_detail)
         raise
     inspection = report.inspection
     assert inspection is not None  # noqa: S101 - it was verified
@@ -86,6 +86,7 @@ def run_drill(
         True,
         round(report.seconds, 3),
         time=report.time,
+        proof=report.plan.point.proof,
         transactions=report.plan.point.commits,
         bytes=output.stat().st_size,
         tables=len(inspection.tables),
@@ -95,9 +96,18 @@ def run_drill(
     return record
 
 
+def note_failure(
+    database: Path, started: datetime, seconds: float, code: str, detail: str
+) -> DrillRecord:
+    """Note a drill that failed, or whose process could not say so itself; return what was noted."""
+    record = DrillRecord(_iso(started), False, round(seconds, 3), error=code, detail=detail)
+    _note(database, record)
+    return record
+
+
 def _note(database: Path, record: DrillRecord) -> None:
     write_durably(_record_path(database), [orjson.dumps(record.as_dict())])
 
 
-def _iso(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds")
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

@@ -1,4 +1,7 @@
-"""Who writes to a replica: one service at a time, told by a record in the store."""
+"""Who writes to a replica: one service at a time, told by a record in the store.
+
+No clock of another machine is believed: a lease lives as long as it changes while one watches it.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ __all__ = ["Lease", "LeaseRecord"]
 
 LEASE_SECONDS = 30.0
 """Without a sign of life for so long, a lease is free."""
+_WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,8 @@ class LeaseRecord:
     pid: int
     database: str
     renewed_us: int
+    """By its holder's clock: for people, and to make each record another one."""
     is_released: bool = False
-
-    def is_free(self, now_us: int) -> bool:
-        """Whether it was given back, or its holder has not been heard of for long."""
-        age = abs(now_us - self.renewed_us) / 1e6  # a time far ahead is a clock that was wrong
-        return self.is_released or age > LEASE_SECONDS
 
 
 class Lease:
@@ -53,10 +53,19 @@ class Lease:
     """
 
     def __init__(
-        self, store: BlobStore, database: Path, *, now_us: Callable[[], int] | None = None
+        self,
+        store: BlobStore,
+        database: Path,
+        *,
+        now_us: Callable[[], int] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
+        self._monotonic = monotonic
+        self._watched: tuple[str, float] | None = None
+        """The version of another holder's lease, and since when it has not changed."""
+        self._written_us = 0
         host = socket.gethostname()
         self._me = LeaseRecord(
             holder=hashlib.sha256(f"{_machine_id()} {host} {database}".encode()).hexdigest()[:16],
@@ -69,21 +78,40 @@ class Lease:
         self._is_held = False
 
     def acquire(self) -> None:
-        """Take the lease.
+        """Take the lease, if it is free or has not changed for ``LEASE_SECONDS`` of watching.
 
         Raises:
-            LeaseHeldError: another service holds it, and was heard of a moment ago.
+            LeaseHeldError: another service holds it; call again to watch whether it lives.
             StoreError: the store failed.
         """
         current, version = self._read()
-        if (
-            current is not None
-            and current.holder != self._me.holder
-            and not current.is_free(self._now_us())
-        ):
-            raise _held(current, self._store.url)
+        is_ours = current is None or current.is_released or current.holder == self._me.holder
+        if not is_ours and version is not None:
+            if self._watched is None or self._watched[0] != version:
+                self._watched = version, self._monotonic()
+            if self._monotonic() - self._watched[1] < LEASE_SECONDS:
+                raise _held(current, self._store.url)
+        self._watched = None
         self._write(version)
         self._is_held = True
+
+    def wait(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Take the lease; wait for a holder that gives no sign of life, for no other.
+
+        Raises:
+            LeaseHeldError: another service holds it and gave a sign of life.
+            StoreError: the store failed.
+        """
+        seen: str | None = None
+        while True:
+            try:
+                return self.acquire()
+            except LeaseHeldError:
+                version = self._watched and self._watched[0]  # none: two took it at one moment
+                if version is not None and seen not in (None, version):
+                    raise
+                seen = version
+            sleep(_WATCH_SECONDS)
 
     def renew(self) -> None:
         """Give a sign of life.
@@ -119,9 +147,12 @@ class Lease:
             return None, blob.version  # damaged: nobody's
 
     def _write(self, version: str | None, *, is_released: bool = False) -> None:
+        # Another one each time, also when the clock stands still or was set back.
+        now_us = self._now_us()
+        self._written_us = now_us if now_us != self._written_us else now_us + 1
         facts = {
             **asdict(self._me),
-            "renewed_us": self._now_us(),
+            "renewed_us": self._written_us,
             "is_released": is_released,
         }
         try:
@@ -139,7 +170,7 @@ def _held(record: LeaseRecord | None, url: str) -> LeaseHeldError:
         f"the replica in {url} is written by another service: process {record.pid} on "
         f"{record.host}, for {record.database}, last seen {time_text(record.renewed_us)}",
         hint="Give each service its own DUCKDB_REPLICA_URL. If that service is dead, the replica is "
-        f"free {LEASE_SECONDS:.0f} s after it was last seen.",
+        f"free {LEASE_SECONDS:.0f} s after its last sign of life.",
     )
 
 

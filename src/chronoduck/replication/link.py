@@ -44,11 +44,14 @@ class ReplicatorLink:
         self.status = ReplicaStatus()
         self.restarts = 0
 
-    async def prepare(self, *, adopt: bool = False, is_patient: bool = False) -> None:
+    async def prepare(
+        self, *, adopt: bool = False, is_patient: bool = False, is_running: bool = False
+    ) -> None:
         """Start the process and have it compare the files with the replica.
 
         A store that does not answer within a few seconds is not waited for, unless ``is_patient``:
-        the comparison is then made when it answers.
+        the comparison is then made when it answers. ``is_running``: the database is open; a lease that
+        another service holds is told by the status, and watched.
 
         Raises:
             LeaseHeldError: another service writes to the replica.
@@ -61,7 +64,13 @@ class ReplicatorLink:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        self._send("settings", settings=reveal(self._settings), adopt=adopt, is_patient=is_patient)
+        self._send(
+            "settings",
+            settings=reveal(self._settings),
+            adopt=adopt,
+            is_patient=is_patient,
+            is_running=is_running,
+        )
         try:
             async with asyncio.timeout(None if is_patient else _START_SECONDS):
                 message = await self._receive()
@@ -90,7 +99,7 @@ class ReplicatorLink:
         """
         self._is_stopping = False
         try:
-            await self.prepare(adopt=True)
+            await self.prepare(adopt=True, is_running=True)
         except DuckDBException as error:
             self.status.state, self.status.error = ReplicaState.REFUSED, error.detail
             self.status.hint = error.hint
@@ -102,8 +111,11 @@ class ReplicatorLink:
         self._send("go")
         self._task = asyncio.get_running_loop().create_task(self._listen())
 
-    async def stop(self, seconds: float) -> None:
-        """Have it ship the rest within the time and end; call it once the database is closed."""
+    async def stop(self, seconds: float, *, insists: bool = True) -> None:
+        """Have it ship the rest within the time and end; call it once the database is closed.
+
+        Unless it ``insists``, it ends at the first failure of the store: the rest is in the files.
+        """
         self._is_stopping = True
         process = self._process
         if process is None:
@@ -113,7 +125,7 @@ class ReplicatorLink:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             return
-        self._send("stop", seconds=seconds)
+        self._send("stop", seconds=seconds, insists=insists)
         try:
             async with asyncio.timeout(seconds + 5.0):
                 await process.wait()
@@ -130,6 +142,11 @@ class ReplicatorLink:
     def note_proof(self, level: str, until: WalPosition) -> None:
         """Have the replica note that everything up to ``until`` was replayed, or proven, on a copy."""
         self._send("proof", level=level, iteration=until.iteration, offset=until.offset)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether ``stop`` was called, and nothing follows the files."""
+        return self._is_stopping
 
     @property
     def pid(self) -> int | None:
@@ -230,7 +247,7 @@ class ReplicatorLink:
             self.restarts += 1
             await asyncio.sleep(wait)
             try:
-                await self.prepare()
+                await self.prepare(is_running=True)
             except (LeaseHeldError, ReplicaMismatchError) as error:  # what refuses it may go away
                 self.status.state, self.status.error = ReplicaState.REFUSED, error.detail
                 self.status.hint = error.hint

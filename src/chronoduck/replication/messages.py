@@ -59,7 +59,14 @@ class ReplicaStatus:
     failures: int = 0
     """Of them."""
     notice: str = ""
-    """What an operator should know of the store although the replica follows."""
+    """What the store has lost or spoilt; older points may be gone although the replica follows."""
+    proven_us: int = 0
+    """Time of the newest point of which a copy was opened, checked and checkpointed."""
+    replayed_us: int = 0
+    """Time of the newest point whose WAL was replayed on a copy."""
+    store_scrubbed_us: int = 0
+    """When the last round over all blobs in the store ended; 0 before the first."""
+    store_scrub_share: float = 0.0
     retention_error: str = ""
     """Why the last retention deleted nothing; the replica grows meanwhile."""
     scrubbed_us: int = 0

@@ -190,6 +190,8 @@ class Segment:
     """How long the file was."""
     clock_us: int = 0
     """What the clock said, where that is not ``time_us``."""
+    clock_step_us: int = 0
+    """By how much the clock was set since the segment before, as far as it was noticed."""
 
     @property
     def name(self) -> str:
@@ -209,6 +211,7 @@ class Segment:
             "changes": [[c.block, c.checksum, c.pack, c.slot] for c in self.changes],
             "block_count": self.block_count,
             "clock_us": self.clock_us,
+            "clock_step_us": self.clock_step_us,
         }
 
     @classmethod
@@ -224,4 +227,5 @@ class Segment:
             tuple(BlockChange(*change) for change in header["changes"]),
             header["block_count"],
             header.get("clock_us", 0),
+            header.get("clock_step_us", 0),
         )

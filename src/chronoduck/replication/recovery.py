@@ -28,7 +28,12 @@ from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.restore import restore_files
-from chronoduck.replication.restore_plan import RestorePlan, plan_restore, time_text
+from chronoduck.replication.restore_plan import (
+    PointName,
+    RestorePlan,
+    plan_restore,
+    time_text,
+)
 from chronoduck.replication.salvage import find_newest_whole_point
 from chronoduck.storage import BlobNotFoundError
 from chronoduck.units import format_bytes
@@ -91,6 +96,7 @@ def restore_database(
     output: Path,
     *,
     to_us: int | None = None,
+    at: PointName | None = None,
     verify: Verification = "quick",
     replace: str | None = None,
     graft: bool = False,
@@ -101,6 +107,7 @@ def restore_database(
 ) -> RestoreReport:
     """Restore to a temporary name, verify, and give the file its name.
 
+    ``to_us``: the newest point not after a time; ``at``: the point of that name; else the newest.
     ``replace``: the word in the name that an old file gets (``corrupt``, ``replaced``); without it an
     old file is refused. ``graft``: add the transactions that only the local WAL holds.
     ``may_shorten``: leave transactions out at the end that DuckDB cannot replay. ``accept`` may raise
@@ -123,7 +130,7 @@ def restore_database(
     remove_database(temporary)  # of a restore that was killed
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as executor:
         on_progress("reading what the replica holds", 0, 0)
-        plan = plan_restore(archive, archive.listing(), executor, to_us)
+        plan = plan_restore(archive, archive.listing(), executor, to_us, at)
         _check_space(output.parent, plan)
         restore_files(
             archive,

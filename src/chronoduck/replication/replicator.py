@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
-from chronoduck.engine.disk_format import (
-    DatabaseFile,
-    database_id,
-    read_header,
-    read_roots,
-)
+from chronoduck.engine.disk_format import read_header
+from chronoduck.engine.proving import WalPosition
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.counting_store import CountingBlobStore
@@ -28,12 +22,15 @@ from chronoduck.replication.failures import (
     ReplicaMismatchError,
 )
 from chronoduck.replication.lease import Lease
-from chronoduck.replication.local_state import LocalState, root_mark
+from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.messages import ReplicaState, ReplicaStatus
+from chronoduck.replication.proof_marks import ProofMarks
 from chronoduck.replication.retention import apply_plan, finish_plan, plan_pruning, read_facts
 from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
-from chronoduck.replication.startup import check_local_state, resume
+from chronoduck.replication.startup import check_local_state, note_losses, resume
+from chronoduck.replication.state_keeper import StateKeeper
+from chronoduck.replication.watch import StoreScrubber, StoreWatch
 from chronoduck.settings import Settings
 from chronoduck.storage import StoreError, TimedBlobStore, open_store
 
@@ -44,6 +41,8 @@ _RENEW_SECONDS = 10.0
 _RETENTION_SECONDS = 3600.0
 _FIRST_RETENTION_SECONDS = 60.0
 _MAX_BACKOFF_SECONDS = 30.0
+_REFUSED_SECONDS = 3.0
+"""How often a lease that somebody else holds is looked at."""
 _START_CALL_SECONDS = 4.0
 _START_SECONDS = 8.0
 """How long a start waits for the store: for one answer, and altogether."""
@@ -90,7 +89,14 @@ class Replicator:
         self._background = ThreadPoolExecutor(1, thread_name_prefix="retention")
         self._retention: Future[None] | None = None
         self._last_step: Step | None = None
-        self._local_state: LocalState | None = None
+        self._keeper = StateKeeper(self._database, self._archive.url)
+        self._watch = StoreWatch(self._archive)
+        self._marks = ProofMarks(self._archive)
+        self._store_scrubber = StoreScrubber(
+            self._archive,
+            bytes_per_second=replica.store_scrub_rate * 1e6,
+            is_ready=lambda: self._is_resumed and self.status.is_base_complete,
+        )
         self._next_retention = time.monotonic() + _FIRST_RETENTION_SECONDS
         self._renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
         self._lost_lease: LeaseHeldError | None = None
@@ -99,12 +105,15 @@ class Replicator:
 
     # --- before the database is opened --------------------------------------------------------
 
-    def prepare(self, *, adopt: bool = False, is_patient: bool = False) -> None:
+    def prepare(
+        self, *, adopt: bool = False, is_patient: bool = False, is_running: bool = False
+    ) -> None:
         """Take the lease and compare the local files with the replica.
 
         A store that does not answer is no reason not to start: the files are then compared with what
         this machine noted of its replica, and with the replica itself once the store answers.
-        ``is_patient``: wait for the store as long as any other call does.
+        ``is_patient``: wait for the store as long as any other call does. ``is_running``: do not wait
+        for another holder of the lease, nor refuse because of one: it is watched by ``run``.
 
         Raises:
             LeaseHeldError: another service writes to the replica.
@@ -112,11 +121,19 @@ class Replicator:
         """
         limits = (None, None) if is_patient else (_START_CALL_SECONDS, _START_SECONDS)
         try:
+            with self._timed.limited(limits[0]):
+                self._find_replica(may_create=is_patient and adopt)
+                if not is_running:
+                    self._lease.wait()
             with self._timed.limited(*limits):
-                self._resume(adopt)
+                self._resume(adopt, is_thorough=is_patient)
         except StoreError as error:
             check_local_state(self._database, self._archive.url, error)
             self._note_failure(error)
+        except LeaseHeldError as error:
+            if not is_running:
+                raise
+            self._note(ReplicaState.REFUSED, error)
         except DuckDBException:
             self.release()  # a start that is refused must not keep others from starting
             raise
@@ -130,15 +147,26 @@ class Replicator:
         ):
             self._lease.release()
 
-    def _resume(self, adopt: bool) -> None:
+    def _find_replica(self, *, may_create: bool = False) -> None:
+        """Look whether the replica is where it was: a bare mount point must not become a new one.
+
+        Raises:
+            StoreError: this database was shipped there before, and nothing is there.
+        """
         if self._replica_id:
             self._check_place()
+        elif not may_create and self._keeper.had_replica() and self._archive.identity() is None:
+            raise self._gone()
+
+    def _resume(self, adopt: bool, *, is_thorough: bool = False) -> None:
+        self._find_replica(may_create=adopt and is_thorough)
         self._lease.acquire()
         self._replica_id = self._archive.create()
         finish_plan(self._archive)
+        if adopt and is_thorough:
+            note_losses(self._archive)
         if LocalState.read(self._database) is None and self._archive.is_empty():
-            # From its first blob on the replica belongs to this file.
-            LocalState(self._replica_id, "", 0, "", 0, 0, self._archive.url).write(self._database)
+            self._keeper.begin(self._replica_id)
         found = resume(
             self._shipper,
             self._archive,
@@ -146,10 +174,11 @@ class Replicator:
             self._executor,
             replica_id=self._replica_id,
             adopt=adopt,
+            is_thorough=is_thorough,
         )
         self._is_resumed = True
         listing = found.listing
-        self.status.notice = found.notice
+        self.status.notice = found.notice or self.status.notice
         self._note_listing(listing.size)
         self.status.generations = len(listing.generations)
         self.status.commits = self._shipper.total_commits
@@ -161,6 +190,7 @@ class Replicator:
         """Ship until told to stop; the last command says for how many seconds it may go on."""
         if self._settings.replica.scrub_rate:
             self._scrubber.start()
+        self._store_scrubber.start()
         wait = 0.0
         while True:
             try:
@@ -169,17 +199,23 @@ class Replicator:
                 command = {"kind": "ship"}
             if command["kind"] == "stop":
                 break
+            if command["kind"] == "proof":
+                until = WalPosition(int(command["iteration"]), int(command["offset"]))
+                self._marks.note(command["level"], until)
+                continue
             wait = self._work()
         self._stopping.set()
         self._scrubber.stop()
-        self._ship_rest(float(command["seconds"]))
+        self._store_scrubber.stop()
+        self._ship_rest(float(command["seconds"]), insists=command.get("insists", True))
         self._leave()
 
     def _work(self) -> float:
         """Do one step; return the seconds until the next one."""
         try:
             if self._lost_lease is not None:
-                raise self._lost_lease
+                self._lost_lease = None  # it is free again when its holder gives no sign of life
+                self._forget()
             if not self._is_resumed:
                 self._resume(adopt=False)
             began_us = _now_us()
@@ -187,11 +223,13 @@ class Replicator:
             # After the writes: what was written to a place that is not the replica does not count.
             if self._is_gone or "://" not in self._archive.url:
                 self._check_place()
+            self._mend()
+            self._note_proofs()
         except StoreError as error:
             return self._note_failure(error)
         except (LeaseHeldError, ReplicaMismatchError) as error:
             self._note(ReplicaState.REFUSED, error)
-            return _MAX_BACKOFF_SECONDS
+            return _REFUSED_SECONDS
         except DuckDBException as error:  # damaged headers, a record that cannot be read
             return self._note_failure(error)
         self._note_step(step, began_us)
@@ -209,16 +247,60 @@ class Replicator:
         if self._archive.identity() == self._replica_id:
             self._is_gone = False
             return
+        self._forget()
+        raise self._gone()
+
+    def _gone(self) -> StoreError:
+        return StoreError(
+            f"the replica is not in {self._archive.url} any more",
+            hint="Mount it again; it then catches up. If it was removed on purpose, stop the service and "
+            "run `chronoduck replication adopt`, which begins a new one.",
+        )
+
+    def _forget(self) -> None:
+        """Have the files compared with the replica again before anything is shipped."""
         if self._is_resumed:
             self._is_resumed = False
             self._shipper.reset()
-        raise StoreError(
-            f"the replica is not in {self._archive.url} any more",
-            hint="Mount it again; it then catches up. If it was removed on purpose, restart the service, "
-            "which begins a new one.",
-        )
 
-    def _ship_rest(self, seconds: float) -> None:
+    def _mend(self) -> None:
+        """Look whether the store has what was shipped; ship again what the newest point needs of it.
+
+        A new generation then holds it. That nothing else is lost with the store is not sure: the
+        notice stays until the next start.
+        """
+        generation = self._shipper.generation
+        if generation is None:
+            return
+        problem = self._watch.look()
+        found = self._store_scrubber.take()
+        if not problem and not found and self._watch.is_compared(generation):
+            return
+        table = self._shipper.blocks.table
+        packs = set(table.blocks_by_pack())
+        found |= self._watch.compare(generation, packs)
+        used = packs & found.keys()
+        problems = [problem] * bool(problem) + list(found.values())
+        if not problems:
+            return
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        self.status.notice = f"{problems[0]}{more}"
+        if problem or used or any(generation.name in name for name in found):
+            table.forget_packs(used)
+            self._archive.forget_newest()
+            self._shipper.begin_again()
+            self.status.notice += "; a new generation holds again what the newest point needs"
+
+    def _note_proofs(self) -> None:
+        generation = self._shipper.generation
+        if generation is not None:
+            self._marks.note_shipped(generation, self._shipper.last_point_us)
+        self._marks.write()
+        self.status.proven_us = self._marks.until_us("proven")
+        self.status.replayed_us = max(self._marks.until_us("replayed"), self.status.proven_us)
+
+    def _ship_rest(self, seconds: float, *, insists: bool) -> None:
+        """Ship what is left. ``insists``: a store that fails is tried again until the time is over."""
         self._shipper.may_start_over = False  # the database is closed, or its service is dead
         end = time.monotonic() + seconds
         with self._timed.limited(total_seconds=seconds):
@@ -226,6 +308,8 @@ class Replicator:
                 self._last_step = None
                 wait = self._work()
                 if self._last_step is Step.IDLE or self.status.state is ReplicaState.REFUSED:
+                    break
+                if self.status.state is ReplicaState.FAILING and not insists:
                     break
                 time.sleep(min(wait, 0.2))
 
@@ -255,13 +339,17 @@ class Replicator:
                 status.generations += 1
         else:
             status.state = ReplicaState.SYNCING
-        if step is Step.IDLE or (step is Step.SHIPPED and not status.unshipped_bytes):
+        is_all = step is Step.IDLE or (step is Step.SHIPPED and not status.unshipped_bytes)
+        if is_all and generation is not None:
             # What was committed while the step was under way may not be in it.
             status.caught_up_us = began_us
             status.progress_done = status.progress_total = 0
         if step is not Step.BUSY:
             self._note_counters()
-            self._write_local_state()
+            if generation is not None:
+                self._keeper.note_shipped(
+                    self._replica_id, generation, status.commits, status.last_point_us
+                )
             self._emit(status)
 
     def _note_listing(self, size: int) -> None:
@@ -276,49 +364,12 @@ class Replicator:
         status.store_bytes = self._bytes_before + status.shipped_bytes
         status.scrubbed_us, status.scrub_share = self._scrubber.ended_us, self._scrubber.share
         status.damaged_blocks = len(self._scrubber.damaged)
-
-    def _write_local_state(self) -> None:
-        generation = self._shipper.generation
-        if generation is None:
-            return
-        before = self._local_state or LocalState.read(self._database)
-        if before is None:
-            before = LocalState(self._replica_id, "", 0, "", 0, 0)
-        state = replace(
-            before.moved_to(self._replica_id, self._archive.url),
-            headers_sha256=hashlib.sha256(generation.headers).hexdigest(),
-            log_bytes=generation.cursor.offset,
-            log_sha256=generation.digest.hexdigest(),
-            commits=self.status.commits,
-            time_us=self.status.last_point_us,
-            generation=generation.name,
-        )
-        self._write_note(self._with_root(state))
-
-    def _note_seen(self) -> None:
-        """Note which checkpoint the file is at although the store fails: the next start knows it."""
-        before = self._local_state or LocalState.read(self._database)
-        if before is not None and before.knows_place(self._archive.url):
-            self._write_note(self._with_root(before))
-
-    def _with_root(self, state: LocalState) -> LocalState:
-        try:
-            with DatabaseFile(self._database) as file:
-                headers = file.headers()
-                mark = root_mark(file, read_roots(headers)[0])
-        except OSError:
-            return state
-        return replace(state, database_id=database_id(headers), root_mark=mark)
-
-    def _write_note(self, state: LocalState) -> None:
-        if state != self._local_state:
-            with contextlib.suppress(OSError):  # a full disk: the note is a convenience
-                state.write(self._database)
-                self._local_state = state
+        status.store_scrubbed_us = self._store_scrubber.ended_us
+        status.store_scrub_share = self._store_scrubber.share
 
     def _note_failure(self, error: DuckDBException) -> float:
         self._failures += 1
-        self._note_seen()
+        self._keeper.note_seen()
         self._note(ReplicaState.FAILING, error)
         return float(
             min(_MAX_BACKOFF_SECONDS, self._settings.replica.interval * 2 ** min(self._failures, 9))

@@ -190,32 +190,37 @@ def plan_restore(
         ReplicaDamagedError: something that the plan needs is missing or damaged, or was lost between
             the point found and the time asked for.
     """
-    if at is not None:
-        generation, base, damage = *_find(archive, listing, at), None
-    else:
-        generation, base, damage = _choose(archive, listing, to_us)
-    table, last, names = base.blocks, None, []
     jumped = False
+    damage: DuckDBException | None = None
+    if at is not None:
+        generation, base = _find(archive, listing, at)
+    else:
+        generation, base, damage, jumped = _choose(archive, listing, to_us)
+    table, last, names = base.blocks, None, []
+    is_beyond = False
     try:
         for name, (segment, _) in zip(
             generation.chain(), archive.read_segments(generation.chain(), executor), strict=True
         ):
-            if to_us is not None:
-                jumped = jumped or bool(_far_clock(segment.time_us, segment.clock_us))
-            if (to_us is not None and segment.time_us > to_us) or (
-                at is not None and segment.end > at.offset
-            ):
-                damage = None  # whatever it is, it comes later
-                break
+            jumped = jumped or bool(
+                segment.clock_step_us or _far_clock(segment.time_us, segment.clock_us)
+            )
+            is_beyond = is_beyond or (
+                segment.time_us > to_us
+                if to_us is not None
+                else at is not None and segment.end > at.offset
+            )
+            if is_beyond:  # read on all the same: a clock that was set later makes times doubtful
+                damage = None
+                continue
             table.apply(segment.changes)
             table.resize(max(len(table), segment.block_count))
             names.append(name)
             last = segment
-        else:
-            if at is None:
-                _check_gap(archive, generation)
+        if at is None and not is_beyond:
+            _check_gap(archive, generation)
     except (ReplicaDamagedError, BlobNotFoundError) as error:
-        damage = error
+        damage = None if is_beyond else error
     point = _segment_point(generation, base, last) if last else _base_point(generation, base)
     # Points are named by the millisecond. Between this one and the time asked for may be lost ones.
     if damage is not None and (to_us is None or to_us // 1000 > point.time_us // 1000):
@@ -276,8 +281,11 @@ def _find(archive: Archive, listing: Listing, at: PointName) -> tuple[Generation
 
 def _choose(
     archive: Archive, listing: Listing, to_us: int | None
-) -> tuple[GenerationListing, Base, DuckDBException | None]:
-    """Return the generation that the point is in, and what is wrong with one that may come after it."""
+) -> tuple[GenerationListing, Base, DuckDBException | None, bool]:
+    """Return the generation that the point is in, and what is wrong with one that may come after it.
+
+    And whether the clock was set back while one of them was made that the time asked for passes over.
+    """
     if not listing.generations:
         raise RestoreTargetError(
             f"there is nothing to restore in {archive.url}",
@@ -285,6 +293,7 @@ def _choose(
         )
     damage: DuckDBException | None = None
     begins = ""
+    jumped = False
     headless = listing.headless()
     for generation in reversed(listing.generations):
         while headless and headless[-1].number >= generation.number:
@@ -299,8 +308,10 @@ def _choose(
             damage = damage or error
             continue
         if to_us is None or base.time_us <= to_us:
-            return generation, base, damage
+            return generation, base, damage, jumped
         damage, begins = None, time_text(base.time_us)
+        clock_us = _far_clock(base.time_us, base.clock_us)
+        jumped = jumped or 0 < clock_us <= to_us
         before = listing.missing_before(generation.name, base.previous)
         if before:
             damage = ReplicaDamagedError(_lost_sentence(before, archive.url))

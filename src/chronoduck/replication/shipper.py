@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from chronoduck.errors import DatabaseFormatError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_shipper import BlockShipper
 from chronoduck.replication.block_table import BlockChange, BlockTable
+from chronoduck.replication.clock_watch import ClockWatch
 from chronoduck.replication.failures import ReplicaMismatchError
 from chronoduck.replication.log_reader import LogReader
 from chronoduck.replication.records import Base, Segment, generation_number, new_generation
@@ -73,11 +75,13 @@ class Shipper:
         executor: Executor,
         *,
         now_us: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self._database = database
         self._archive = archive
         self._now_us = now_us
+        self._clock = ClockWatch(now_us, monotonic)
         self._log = LogReader(wal_path(database))
         self._file: DatabaseFile | None = None
         self.number = 0
@@ -286,7 +290,7 @@ class Shipper:
     # --- the tail of the log ------------------------------------------------------------------
 
     def _ship_log(self, file: DatabaseFile, generation: Generation) -> Step:
-        size, observed_us = self._log.size, self._now_us()
+        size, observed_us = self._log.size, self._clock.now_us()
         start = generation.cursor.offset
         if size < start:
             self._start_over()  # a commit that failed was taken back after it was shipped
@@ -349,6 +353,7 @@ class Shipper:
             changes,
             len(self.blocks.table),
             observed_us if observed_us != time_us else 0,
+            self._clock.take_step_us(),
         )
         generation.unsure = _Unsure(segment, piece, cursor, digest)
         self.blocks.forget_pending(changes)

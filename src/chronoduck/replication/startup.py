@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -24,12 +25,13 @@ from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.lineage import Relation, ReplicaSide, relate
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.log_reader import LogReader
-from chronoduck.replication.records import Base, Segment
+from chronoduck.replication.records import Base, Segment, generation_number
+from chronoduck.replication.removals import NumberRanges, Removals
 from chronoduck.replication.restore_plan import time_text
 from chronoduck.replication.shipper import Generation, Shipper
 from chronoduck.storage import BlobNotFoundError
 
-__all__ = ["Comparison", "check_local_state", "resume"]
+__all__ = ["Comparison", "check_local_state", "note_losses", "resume"]
 
 _RECOVER = (
     "Run `chronoduck recover`: it sets the files aside and restores what the replica holds, with the "
@@ -60,13 +62,15 @@ def resume(
     *,
     replica_id: str = "",
     adopt: bool = False,
+    is_thorough: bool = False,
 ) -> Comparison:
     """Compare the local files with the replica and have the shipper continue from there.
 
     ``adopt``: take the local files for right, whatever the replica holds; its points stay.
     ``replica_id``: refuse a file that was never seen with this replica. Where the file is newer, or
-    the newest generation is damaged, or packs are missing, a new generation is begun.
-    Another version of DuckDB begins a generation, too: each is written by one engine.
+    the newest generation is damaged, or packs are missing, a new generation is begun. ``is_thorough``:
+    read the packs, too, instead of only looking whether they are there. Another version of DuckDB
+    begins a generation, too: each is written by one engine.
 
     Raises:
         ReplicaMismatchError: commits that the replica holds are not, or may not be, in the files.
@@ -74,10 +78,7 @@ def resume(
     """
     listing = archive.listing()
     note = LocalState.read(database)
-    if note is not None and note.replica_id == replica_id:
-        shipper.remember(note.generation, note.time_us, note.commits)
-    for each in listing.headless():
-        shipper.remember(each.name, 0, 0)
+    _remember(shipper, listing, note if note and note.replica_id == replica_id else None)
     if not listing.generations:
         return Comparison(listing)
     newest = listing.generations[-1]
@@ -86,7 +87,7 @@ def resume(
     except (ReplicaDamagedError, BlobNotFoundError) as error:
         _begin_after_damage(shipper, database, newest.name, replica_id, adopt, error, archive.url)
         return Comparison(listing, f"{error.detail}; a new generation holds everything again")
-    lost = [pack for pack in table.blocks_by_pack() if pack not in listing.packs]
+    lost = _lost_packs(archive, list(table.blocks_by_pack()), listing, executor, is_thorough)
     table.forget_packs(lost)
     point_us = last.time_us if last else base.time_us
     commits = base.commits + (last.commits if last else 0)
@@ -112,13 +113,44 @@ def resume(
     if lost:
         return Comparison(
             listing,
-            f"{len(lost)} packs are missing in {archive.url}, the first {lost[0]}; a new generation "
-            "holds their blocks again",
+            f"{len(lost)} packs in {archive.url} are missing or damaged, the first {lost[0]}; a new "
+            "generation holds their blocks again",
         )
     if local is not None and (last is not None or not is_of_another_engine(database)):
         shipper.go_on(local, table, point_us)
         shipper.name_packs(newest.name, _next_pack(newest, listing.packs))
     return Comparison(listing)
+
+
+def _remember(shipper: Shipper, listing: Listing, note: LocalState | None) -> None:
+    """Have the next generation come after everything that was shipped, be it lost or not."""
+    if note is not None:
+        shipper.remember(note.generation, note.time_us, note.commits)
+    for each in listing.headless():
+        shipper.remember(each.name, 0, 0)
+
+
+def _lost_packs(
+    archive: Archive, packs: list[str], listing: Listing, executor: Executor, is_thorough: bool
+) -> list[str]:
+    if not is_thorough:
+        return [pack for pack in packs if pack not in listing.packs]
+    failures = executor.map(archive.check_blob, packs)
+    return [pack for pack, failure in zip(packs, failures, strict=True) if failure]
+
+
+def note_losses(archive: Archive) -> None:
+    """Record that an operator has taken note of the generations that are lost."""
+    listing = archive.listing()
+    lost = [each.number for each in listing.headless()]
+    for generation in listing.generations:
+        with contextlib.suppress(ReplicaDamagedError, BlobNotFoundError):
+            base = archive.read_base(generation.name)
+            missing = listing.missing_before(generation.name, base.previous)
+            if missing:
+                lost.append(generation_number(missing))
+    if lost:
+        archive.note_removals(Removals(lost=NumberRanges.of(lost)))
 
 
 def _lost_notice(shipper: Shipper, newest: GenerationListing, url: str) -> str:

@@ -1,11 +1,11 @@
-"""The time during which a service ran: what ages its records, instead of the machine's clock."""
+"""Time for those who expire or delete: the machine's clock alone must not decide that."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-__all__ = ["TICK_SECONDS", "ServiceTime"]
+__all__ = ["TICK_SECONDS", "CarefulClock", "ServiceTime"]
 
 TICK_SECONDS = 60.0
 """How often whoever owns one calls ``tick``."""
@@ -14,10 +14,10 @@ _LONGEST_STEP_SECONDS = 3 * TICK_SECONDS
 
 
 class ServiceTime:
-    """Microseconds that never go back and never leap. Safe from any thread; one thread ticks.
+    """The time during which a service ran, in microseconds that never go back and never leap.
 
     The machine's clock has no influence. Between two ticks at most three minutes count, so that a
-    virtual machine that is paused for days ages nothing.
+    virtual machine that is paused for days ages nothing. Safe from any thread; one thread ticks.
     """
 
     def __init__(self, start_us: int = 0, steady: Callable[[], float] = time.monotonic) -> None:
@@ -50,3 +50,20 @@ class ServiceTime:
 
 def _step_us(seconds: float) -> int:
     return int(min(max(0.0, seconds), _LONGEST_STEP_SECONDS) * 1e6)
+
+
+class CarefulClock:
+    """The machine's clock for those who delete by age: a jump ahead has no say."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] | None = None,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock or (lambda: time.time())
+        self._steady = steady
+        self._began = self._clock() - steady()
+
+    def now(self) -> float:
+        """Return Unix time: what the clock says, or what it would say had nobody set it ahead."""
+        return min(self._clock(), self._began + self._steady())

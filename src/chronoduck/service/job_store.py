@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import orjson
 
 from chronoduck.errors import DiskFullError, DuckDBResourceError
 from chronoduck.logs import get_logger
+from chronoduck.resilience.service_time import ServiceTime
 from chronoduck.service.job import Job, JobState
 from chronoduck.storage.durable_write import (
     fsync_directory,
@@ -23,6 +23,7 @@ from chronoduck.units import format_bytes
 
 __all__ = ["JobSpaceError", "JobStore"]
 
+_AGES = "ages"
 _SUFFIXES = (".json", ".part", ".parquet")
 _INTERRUPTED = {
     "code": "job_interrupted",
@@ -45,15 +46,25 @@ class JobSpaceError(DuckDBResourceError):
 class JobStore:
     """A directory with ``ID.json`` and, of statements, ``ID.parquet``; call it in threads."""
 
-    def __init__(self, directory: Path, ttl_seconds: float, space_bytes: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        ttl_seconds: float,
+        space_bytes: int,
+        service_time: ServiceTime | None = None,
+    ) -> None:
         self.directory = directory
         self._ttl_seconds = ttl_seconds
         self._space_bytes = space_bytes
+        self._time = service_time or ServiceTime()
+        self._ended: dict[str, float] = {}
+        """When jobs ended, in this service's own time; below 0 for those of earlier processes."""
 
     def open(self) -> list[Job]:
         """Return the jobs of earlier processes, oldest first; what ran then was interrupted."""
         make_directories(self.directory, 0o700)
         jobs = []
+        ages = self._read_ages()
         for path in self.directory.glob("*.json"):
             try:
                 job = Job(**orjson.loads(path.read_bytes()))
@@ -66,13 +77,18 @@ class JobStore:
                 job.ended_at = max(job.started_at, path.stat().st_mtime)
                 self.result_path(job.id).unlink(missing_ok=True)
                 self.save(job)
+            self._ended[job.id] = self._time.now_seconds - ages.get(job.id, 0.0)
             if not self.is_over(job):
                 jobs.append(job)
         known = {job.id for job in jobs}
         for path in self.directory.iterdir():
             if path.is_dir():  # what a job that was interrupted had begun
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.name.startswith(".") or (path.suffix in _SUFFIXES and path.stem not in known):
+            elif (
+                path.name.startswith(".")
+                or path.suffix == ".part"
+                or (path.suffix in _SUFFIXES and path.stem not in known)
+            ):
                 path.unlink(missing_ok=True)
         return sorted(jobs, key=lambda job: job.started_at)
 
@@ -102,20 +118,48 @@ class JobStore:
 
     def remove(self, job_id: str) -> None:
         """Forget a job and its result."""
+        self._ended.pop(job_id, None)
         for suffix in _SUFFIXES:
             with contextlib.suppress(OSError):
                 (self.directory / f"{job_id}{suffix}").unlink()
 
-    def is_over(self, job: Job, now: float | None = None) -> bool:
-        """Whether the job ended so long ago that it is to be forgotten."""
-        now = time.time() if now is None else now
-        expires_at = self.expires_at(job)
-        return expires_at is not None and now > expires_at
+    def is_over(self, job: Job) -> bool:
+        """Whether the job ended so long ago that it is to be forgotten.
+
+        Only time in which the service ran counts: a clock that jumps deletes no result.
+        """
+        if job.ended_at is None:
+            return False
+        now = self._time.now_seconds
+        return now - self._ended.setdefault(job.id, now) > self._keep_seconds(job)
+
+    def _keep_seconds(self, job: Job) -> float:
+        return self._ttl_seconds if job.keep_seconds is None else job.keep_seconds
 
     def expires_at(self, job: Job) -> float | None:
-        """Unix time from which on it is forgotten; None: it runs."""
-        keep = self._ttl_seconds if job.keep_seconds is None else job.keep_seconds
-        return None if job.ended_at is None else job.ended_at + keep
+        """Unix time until which it is there for sure if the service runs; None: it runs itself."""
+        return None if job.ended_at is None else job.ended_at + self._keep_seconds(job)
+
+    def tick(self) -> None:
+        """Count time; call it once a minute."""
+        self._time.tick()
+
+    def save_ages(self) -> None:
+        """Note how old ended jobs are, for the next process.
+
+        Raises:
+            OSError: it cannot be written; they then live a little longer.
+        """
+        now = self._time.now_seconds
+        ages = {job_id: round(now - at, 3) for job_id, at in list(self._ended.items())}
+        if ages or (self.directory / _AGES).exists():
+            write_durably(self.directory / _AGES, [orjson.dumps(ages)], 0o600)
+
+    def _read_ages(self) -> dict[str, float]:
+        try:
+            return dict(orjson.loads((self.directory / _AGES).read_bytes()))
+        except (OSError, ValueError):
+            return {}
 
     def scratch(self, job: Job) -> Path:
         """Return a new directory for what the job writes before it is done; its to remove."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 
 from chronoduck.errors import DuckDBException, NotFoundError
 from chronoduck.logs import get_logger
+from chronoduck.resilience.service_time import TICK_SECONDS
 from chronoduck.service.job import Job, JobState
 from chronoduck.service.job_store import JobStore
 
@@ -19,7 +21,7 @@ __all__ = ["Job", "JobConflictError", "JobRegistry", "JobState", "Progress"]
 
 _REMEMBERED = 100
 """Ended jobs of one owner."""
-_EXPIRY_SECONDS = 60.0
+_SAVE_MINUTES = 10
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and how much there is (0: unknown)."""
 Work = Callable[[Progress], Awaitable[dict[str, Any]]]
@@ -114,6 +116,15 @@ class JobRegistry:
                 "retryable": error.retryable,
             }
             self._log.error("job_failed", job=job.id, kind=job.kind, error=error.operator_detail)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job has failed
+            job.error = {
+                "code": "internal_error",
+                "detail": "an unforeseen error ended this job",
+                "hint": "The operator finds it in the log by the job's id.",
+                "status": 500,
+                "retryable": False,
+            }
+            self._log.error("job_failed", job=job.id, kind=job.kind, exc_info=error)
         except asyncio.CancelledError:
             state = JobState.INTERRUPTED if self._is_closing else JobState.CANCELLED
         finally:
@@ -201,10 +212,19 @@ class JobRegistry:
             self._log.warning("job_not_cleaned_up", job=job.id, reason=error.operator_detail)
 
     async def _expire(self) -> None:
-        while True:
-            await asyncio.sleep(_EXPIRY_SECONDS)
+        for minute in itertools.count(1):
+            await asyncio.sleep(TICK_SECONDS)
+            self._store.tick()
             for job in [job for job in self._jobs.values() if self._store.is_over(job)]:
                 self._forget(job)
+            if minute % _SAVE_MINUTES == 0:
+                await self._save_ages()
+
+    async def _save_ages(self) -> None:
+        try:
+            await asyncio.to_thread(self._store.save_ages)
+        except OSError as error:
+            self._log.warning("job_ages_not_saved", reason=str(error))
 
     async def close(self) -> None:
         """End all jobs; they are told as interrupted."""
@@ -213,3 +233,4 @@ class JobRegistry:
             self._expiry.cancel()
         for job_id in list(self._tasks):
             await self.cancel(job_id)
+        await self._save_ages()

@@ -17,7 +17,12 @@ from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
-from chronoduck.errors import DuckDBException, InvalidRequestError, NotFoundError
+from chronoduck.errors import (
+    DuckDBException,
+    InvalidRequestError,
+    NotFoundError,
+    ReaderInterruptedError,
+)
 from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
@@ -37,8 +42,9 @@ __all__ = ["OpenStatement", "StatementRunner"]
 
 
 T = TypeVar("T")
-_FREES_SPACE = frozenset({"delete", "drop", "checkpoint", "transaction", "batch"})
-"""Of a batch or transaction each statement is looked at."""
+_FREES_SPACE = frozenset({"delete", "drop"})
+_JUDGED_LATER = frozenset({"checkpoint", "transaction", "batch"})
+"""A checkpoint always may; of a batch or transaction each statement is looked at."""
 
 
 class StatementRunner:
@@ -53,10 +59,12 @@ class StatementRunner:
         settings: Settings,
         observers: Sequence[StatementObserver] = (),
         check_write: Callable[[], None] = lambda: None,
+        check_any_write: Callable[[], None] = lambda: None,
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
     ) -> None:
-        """``check_write`` raises when nothing may be written now; without ``quotas`` all is allowed.
+        """``check_write`` raises when nothing may be written for want of space, ``check_any_write``
+        when nothing may be written at all; without ``quotas`` all is allowed.
 
         ``open_query_log`` returns a connection to the query log; without it there is none.
         """
@@ -68,6 +76,7 @@ class StatementRunner:
         self.settings = settings
         self._observers = tuple(observers)
         self._check_write = check_write
+        self._check_any_write = check_any_write
         self._open_query_log = open_query_log
         self.quotas = quotas or Quotas()
         self._sessions: dict[str, Session] = {}
@@ -224,8 +233,12 @@ class StatementRunner:
 
         Raises:
             DiskFullError: there is too little space.
+            WalNotReplayableError: a restart would lose it.
         """
-        if not statement.is_read_only and statement.kind not in _FREES_SPACE:
+        if statement.is_read_only or statement.kind in _JUDGED_LATER:
+            return
+        self._check_any_write()
+        if statement.kind not in _FREES_SPACE:
             self._check_write()
 
     def close(self) -> None:
@@ -277,6 +290,21 @@ class StatementRunner:
         """Send every caller away, because this process ends."""
         for session in list(self._sessions.values()):
             session.abandon()
+
+    def interrupt_readers(self, older_than_seconds: float) -> int:
+        """End statements that only read and began longer ago; return how many."""
+        before = time.perf_counter() - older_than_seconds
+        old = [
+            session
+            for session in self._sessions.values()
+            if not session.is_writer and session.running.started < before
+        ]
+        for session in old:
+            session.interrupt(
+                CancelReason.CHECKPOINT,
+                ReaderInterruptedError("the service had to run a checkpoint that could not wait"),
+            )
+        return len(old)
 
     def cancel_all(self, reason: CancelReason) -> None:
         """Interrupt every running statement."""

@@ -109,6 +109,11 @@ class Session:
         return None if percent < 0 else min(1.0, percent / 100)
 
     @property
+    def is_writer(self) -> bool:
+        """Whether it may write."""
+        return self._write_pass.is_writer
+
+    @property
     def is_stuck(self) -> bool:
         """Whether its worker did not come back after an interrupt."""
         return self._is_stuck

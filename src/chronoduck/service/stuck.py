@@ -49,6 +49,11 @@ class StuckStatements:
     def __len__(self) -> int:
         return len(self._since)
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether one of them is a CHECKPOINT: it may block every write."""
+        return any(running.kind == "checkpoint" for running, _ in self._since.values())
+
     def add(self, running: RunningStatement) -> None:
         """Note a statement whose worker has not come back after its interrupt."""
         self._since[running.id] = (running, time.monotonic())

@@ -54,6 +54,8 @@ class CheckpointSettings(BaseSettings):
     """Transactions in the log from which on a checkpoint is due: replaying 20,000 takes 3 s."""
     interval: Seconds = 300.0
     """Age of the oldest transaction in the log from which on a checkpoint is due."""
+    timeout: Seconds = 120.0
+    """How long a checkpoint may take before it counts as one that does not end."""
 
 
 class QuotaSettings(BaseSettings):
@@ -106,6 +108,8 @@ class ReplicaSettings(BaseSettings):
     """An age secret key; what is shipped can be read with it alone."""
     scrub_rate: Annotated[int, Field(ge=0)] = 10
     """MB of the database file that are read again each second to find damage; 0 is off."""
+    store_scrub_rate: Annotated[int, Field(ge=0)] = 5
+    """MB of the replica that are read again each second, once a day, to find damage; 0 is off."""
     drill_schedule: Crontab = "30 4 * * 0"
     """When the newest point is restored elsewhere and verified, as in a crontab (UTC); empty is never."""
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Attempt", "Limits", "Outcome", "run_attempt"]
@@ -21,6 +22,8 @@ _PR_SET_PDEATHSIG = 1
 _ADDRESS_SPACE_BYTES = 4_000_000_000
 """What DuckDB and its allocator reserve beside what they use."""
 _LOOK_SECONDS = 0.05
+_FULL_BYTES = 16_000_000
+"""With less than this free, an error is taken for one of the full volume."""
 _IDLE_SECONDS = 10.0
 """A child whose threads have all slept for so long, and used no CPU, hangs."""
 _BACKGROUND_NICE = 14
@@ -43,6 +46,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """An error, a crash, or no end: a start would meet the same."""
     NO_MEMORY = "no_memory"
+    NO_SPACE = "no_space"
     NO_TIME = "no_time"
     """It was not over in time, and had not had the CPU for it."""
     KILLED = "killed"
@@ -79,11 +83,16 @@ class Attempt:
 
 
 def run_attempt(
-    work: Work, limits: Limits, wait: Wait, failures: tuple[type[Exception], ...]
+    work: Work,
+    limits: Limits,
+    wait: Wait,
+    failures: tuple[type[Exception], ...],
+    directory: Path,
 ) -> Attempt:
     """Run the work in a fork of this process, which must have one thread and no DuckDB instance.
 
-    ``failures`` are the exceptions that count as the work's result; another one is a crash.
+    ``failures`` are the exceptions that count as the work's result; another one is a crash. One that
+    is raised while the volume of ``directory`` is full says nothing.
 
     ``wait`` is called all the time; when it raises, the child is killed first.
     """
@@ -92,7 +101,7 @@ def run_attempt(
     parent = os.getpid()
     child = os.fork()
     if child == 0:
-        _run_child(work, limits, failures, writable, parent)
+        _run_child(work, limits, failures, directory, writable, parent)
     os.close(writable)
     watch = _Watch(child, limits, started)
     try:
@@ -171,8 +180,7 @@ class _Watch:
         if result is not None and result["kind"] == "passed":
             return Outcome.PASSED, "", result["facts"]
         if result is not None:
-            outcome = Outcome.NO_MEMORY if result["kind"] == "no_memory" else Outcome.FAILED
-            return outcome, result["reason"], {}
+            return Outcome(result["kind"]), result["reason"], {}
         if os.WIFSIGNALED(code):
             number = signal.Signals(os.WTERMSIG(code))
             outcome = Outcome.FAILED if number in _CRASHES else Outcome.KILLED
@@ -203,6 +211,7 @@ def _run_child(
     work: Work,
     limits: Limits,
     failures: tuple[type[Exception], ...],
+    directory: Path,
     writable: int,
     parent: int,
 ) -> None:
@@ -220,7 +229,9 @@ def _run_child(
         except MemoryError as error:
             send(kind="no_memory", reason=_first_line(error))
         except failures as error:
-            send(kind="failed", reason=_first_line(error))
+            state = os.statvfs(directory)
+            is_full = state.f_bavail * state.f_frsize < _FULL_BYTES
+            send(kind="no_space" if is_full else "failed", reason=_first_line(error))
         code = 0
     finally:
         sys.stderr.flush()

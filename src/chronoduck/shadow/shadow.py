@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ Judge = Callable[[Case, Callable[[str], None]], dict[str, Any]]
 
 _IDLE_SECONDS = 0.5
 _BUSY_SECONDS = 0.02
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_SPACE_SECONDS = 2.0
 _STATUS_SECONDS = 5.0
 _TAIL_OVERDRAFT = 1.0
@@ -79,18 +81,25 @@ class Shadow:
         """Do what is due; return the seconds until the next look."""
         self._note_cpu()
         if not self._live.reopen():
-            self._leave(None)
-            self._copy.forget()
+            self._begin_again()
         if self._live.file is None:
             return _IDLE_SECONDS
         if not self._has_space():
             self._give_up("the volume has no space for the copy", ShadowState.NO_SPACE)
             return _NO_SPACE_SECONDS
         try:
-            generation = self._current()
+            return self._follow()
         except DatabaseFormatError as error:
             self._give_up(error.detail, ShadowState.FOLLOWING)
             return _IDLE_SECONDS
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            self._give_up("the volume of the copy is full", ShadowState.NO_SPACE)
+            return _NO_SPACE_SECONDS
+
+    def _follow(self) -> float:
+        generation = self._current()
         if generation is None:
             return _BUSY_SECONDS
         self._answer_settled(generation)
@@ -98,6 +107,14 @@ class Shadow:
             self._judge(generation, is_proof=True, is_background=False)
             return 0.0
         return self._work_by_itself(generation)
+
+    def _begin_again(self) -> None:
+        """Forget everything: the file is another one, whose checkpoints count from anywhere."""
+        self._leave(None)
+        self._copy.forget()
+        status = self.status
+        status.replayed = status.proven = status.refuted = None
+        self._must_prove, self._not_before = True, 0.0
 
     def _current(self) -> Generation | None:
         """Return the generation of the live files; None while a checkpoint is under way."""
@@ -129,7 +146,8 @@ class Shadow:
         state = os.statvfs(self._copy.directory)
         free = state.f_bavail * state.f_frsize
         missing = 0 if self._can_clone else self._copy.missing_bytes(self._live.file)
-        return free >= self._orders.floor_bytes + missing
+        # A little more than it takes, so that the copy does not come and go.
+        return free >= self._orders.floor_bytes + missing + missing // 10
 
     def _give_up(self, reason: str, state: ShadowState) -> None:
         if state is ShadowState.NO_SPACE:
@@ -228,7 +246,11 @@ class Shadow:
         limits = Limits(memory, seconds, 10 * seconds, is_background)
         self.status.attempts += 1
         attempt = run_attempt(
-            partial(self._judge_case, case), limits, self._commands.wait, FAILURES
+            partial(self._judge_case, case),
+            limits,
+            self._commands.wait,
+            FAILURES,
+            self._copy.directory,
         )
         self._note_cpu()
         return attempt

@@ -57,6 +57,8 @@ class BlobInfo:
     name: str
     size: int
     """Bytes."""
+    version: str = ""
+    """Another one whenever the blob was written again, as far as the store tells."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,9 @@ class DirectoryBlobStore:
                 if not file.startswith("."):
                     path = Path(directory) / file
                     with contextlib.suppress(FileNotFoundError):  # removed since
-                        yield BlobInfo(str(path.relative_to(self._root)), path.stat().st_size)
+                        stat = path.stat()
+                        version = f"{stat.st_mtime_ns}-{stat.st_size}"
+                        yield BlobInfo(str(path.relative_to(self._root)), stat.st_size, version)
 
     def _refuse(self, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 
 from chronoduck.storage.blob_store import (
@@ -43,7 +44,7 @@ class MemoryBlobStore:
         """Yield the blobs whose names begin with ``prefix``."""
         with self._lock:
             found: builtins.list[BlobInfo] = [
-                BlobInfo(name, len(data))
+                BlobInfo(name, len(data), str(zlib.crc32(data)))
                 for name, data in self._blobs.items()
                 if name.startswith(prefix)
             ]

@@ -172,7 +172,7 @@ class S3BlobStore:
         with self._failures("listing"):
             for page in obstore.list(self._store, prefix or None, chunk_size=_LIST_PAGE):
                 for item in page:
-                    yield BlobInfo(item["path"], item["size"])
+                    yield BlobInfo(item["path"], item["size"], item["e_tag"] or "")
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove blobs, many at a time."""

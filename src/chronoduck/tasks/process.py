@@ -16,6 +16,7 @@ from chronoduck.settings import Settings, reveal
 
 __all__ = ["Relay", "TaskFailedError", "TaskTimeoutError", "run_task", "task_seconds"]
 
+_LONGEST_MESSAGE_BYTES = 64_000_000
 Relay = Callable[[str, int, int], Awaitable[None]]
 """Is told what is being done, how much of it is done, and how much there is."""
 
@@ -77,13 +78,15 @@ async def _run(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
+        limit=_LONGEST_MESSAGE_BYTES,
     )
     assert process.stdin is not None  # noqa: S101 - both were asked for
     assert process.stdout is not None  # noqa: S101
     try:
         first = {"task": task, "arguments": arguments, "settings": reveal(settings)}
         process.stdin.write(orjson.dumps(first) + b"\n")
-        while line := await process.stdout.readline():
+        # Half a line is the last one of a process that was killed while it spoke.
+        while (line := await process.stdout.readline()).endswith(b"\n"):
             message = orjson.loads(line)
             if message["kind"] == "progress":
                 await relay(message["step"], message["done"], message["total"])
@@ -92,7 +95,10 @@ async def _run(
             else:
                 result: dict[str, Any] = message["result"]
                 return result
-        raise TaskFailedError(f"the process of the {task} died", hint="Its words are in the log.")
+        raise TaskFailedError(
+            f"the process of the task {task} died: {_describe_end(await process.wait())}",
+            hint="Look for its last words in the log, and for the out-of-memory killer in dmesg.",
+        )
     finally:
         process.stdin.close()  # it ends by that
         await _end(process)
@@ -108,6 +114,16 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             async with asyncio.timeout(_END_SECONDS):
                 await process.wait()
                 return
+
+
+def _describe_end(code: int) -> str:
+    """Return how a process ended, in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
 
 
 def _failure(message: dict[str, Any]) -> TaskFailedError:

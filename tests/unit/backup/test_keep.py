@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chronoduck.backup.keep import select_expired
+from chronoduck.backup.order import Made, in_order, note_made, read_made
 from chronoduck.settings import BackupSettings
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
@@ -70,3 +73,45 @@ def test_a_machine_that_was_off_catches_up_with_the_rules() -> None:
     old = [NOW - timedelta(days=90 + age) for age in range(30)]
     new = [NOW - timedelta(days=age) for age in range(17)]
     assert select_expired([*old, *new], NOW, BackupSettings()) == set(old)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=2), timedelta(days=400), -timedelta(days=2)])
+def test_a_clock_that_is_set_ahead_and_back_deletes_no_backup_of_the_day(jump: timedelta) -> None:
+    """All that were made by hand before something risky are younger than a day in truth."""
+    right = [NOW - timedelta(minutes=age) for age in (50, 40, 30, 20)]
+    wrong = NOW - timedelta(minutes=10) + jump
+    made = {
+        time: Made(number, "boot", 60.0 * number * 10)
+        for number, time in enumerate([*right, wrong])
+    }
+    during = select_expired([*right, wrong], wrong, BackupSettings(), made, Made(0, "boot", 2400.0))
+    after = select_expired([*right, wrong], NOW, BackupSettings(), made, Made(0, "boot", 3000.0))
+    assert (during, after) == (set(), set())
+
+
+def test_backups_stamped_in_the_future_do_not_end_the_retention() -> None:
+    """Each later one would count as younger than a day until the clock gets there."""
+    future = NOW + timedelta(days=365)
+    times = [NOW - timedelta(hours=age) for age in range(40 * 24)]
+    gone = select_expired([*times, future], NOW, BackupSettings())
+    kept = [time for time in times if time not in gone]
+    assert max(NOW - time for time in kept) <= timedelta(days=30)
+    assert len(kept) < 100
+
+
+def test_backups_are_in_the_order_in_which_they_were_made(tmp_path: Path) -> None:
+    note = tmp_path / "order"
+    ids = [
+        "20261126_000000",
+        "20261124_000000",
+        "20261125_000000",
+    ]  # stamped by a clock that jumped
+    for count, name in enumerate(ids):
+        note_made(note, name, ids[:count])
+    older = "20261120_000000"  # of a version without the note
+    named = [(name, name) for name in sorted([older, *ids])]
+    assert in_order(named, read_made(note)) == [older, *ids]
+    note_made(note, "20261127_000000", ids[1:])
+    assert set(read_made(note)) == {*ids[1:], "20261127_000000"}
+    note.write_bytes(b"{")
+    assert read_made(note) == {}

@@ -12,41 +12,56 @@ from chronoduck.storage.memory import MemoryBlobStore
 
 
 class Clock:
+    """One machine's wall clock, and the time that really passes, which all machines share."""
+
     def __init__(self, seconds: float = 1_800_000_000.0) -> None:
         self.seconds = seconds
+        self.passed = 0.0
 
     def __call__(self) -> int:
-        return int(self.seconds * 1e6)
+        return int((self.seconds + self.passed) * 1e6)
 
 
-def leases(count: int = 2) -> tuple[Clock, list[Lease]]:
-    clock, store = Clock(), MemoryBlobStore()
-    return clock, [
-        Lease(store, Path(f"/data/{number}.db"), now_us=clock) for number in range(count)
-    ]
+def leases(ahead: float = 0.0) -> tuple[Clock, Lease, Lease]:
+    """Return two writers of one store; the second one's wall clock is ``ahead``."""
+    time, store = Clock(), MemoryBlobStore()
+    first = Lease(store, Path("/data/0.db"), now_us=time, monotonic=lambda: time.passed)
+    second = Lease(
+        store,
+        Path("/data/1.db"),
+        now_us=lambda: time() + int(ahead * 1e6),
+        monotonic=lambda: time.passed,
+    )
+    return time, first, second
 
 
 def test_a_second_writer_is_told_who_the_first_is() -> None:
-    clock, (first, second) = leases()
+    time, first, second = leases()
     first.acquire()
-    clock.seconds += LEASE_SECONDS - 1
+    time.passed += 10 * LEASE_SECONDS  # nobody has watched it meanwhile
     with pytest.raises(LeaseHeldError, match=r"/data/0\.db"):
         second.acquire()
     first.renew()
 
 
 def test_a_lease_that_was_given_back_is_free_at_once() -> None:
-    _, (first, second) = leases()
+    _, first, second = leases()
     first.acquire()
     first.release()
     second.acquire()
     second.renew()
 
 
-def test_a_silent_writer_loses_it_and_learns_that() -> None:
-    clock, (first, second) = leases()
+@pytest.mark.parametrize("ahead", [0.0, 60.0, -60.0, 86400.0 * 365])
+def test_a_silent_writer_loses_it_and_learns_that(ahead: float) -> None:
+    time, first, second = leases(ahead)
     first.acquire()
-    clock.seconds += LEASE_SECONDS + 1
+    with pytest.raises(LeaseHeldError):
+        second.acquire()
+    time.passed += LEASE_SECONDS - 1
+    with pytest.raises(LeaseHeldError):
+        second.acquire()
+    time.passed += 1
     second.acquire()
     with pytest.raises(LeaseHeldError):
         first.renew()
@@ -55,14 +70,47 @@ def test_a_silent_writer_loses_it_and_learns_that() -> None:
     second.renew()
 
 
-@pytest.mark.parametrize("jump", [3600.0, -3600.0, 10 * 365 * 86400.0, -10 * 365 * 86400.0])
-def test_a_clock_that_jumps_ends_no_lease_of_its_holder(jump: float) -> None:
-    clock, (first, second) = leases()
+@pytest.mark.parametrize("ahead", [0.0, 60.0, -60.0, 86400.0 * 365])
+@pytest.mark.parametrize("jump", [0.0, 3600.0, -3600.0, 10 * 365 * 86400.0])
+def test_the_living_one_keeps_it_whatever_the_clocks_say(ahead: float, jump: float) -> None:
+    time, first, second = leases(ahead)
     first.acquire()
-    clock.seconds += jump
-    first.renew()
+    for _ in range(20):
+        with pytest.raises(LeaseHeldError):
+            second.acquire()
+        time.passed += 10.0
+        time.seconds += jump
+        jump = -jump
+        first.renew()
+
+
+def test_a_clock_that_stands_still_looks_alive() -> None:
+    time, store = Clock(), MemoryBlobStore()
+    first = Lease(store, Path("/data/0.db"), now_us=lambda: 7, monotonic=lambda: time.passed)
+    second = Lease(store, Path("/data/1.db"), now_us=lambda: 7, monotonic=lambda: time.passed)
+    first.acquire()
+    for _ in range(5):
+        with pytest.raises(LeaseHeldError):
+            second.acquire()
+        time.passed += 10.0
+        first.renew()
+
+
+def test_a_start_waits_for_a_dead_holder_and_for_no_living_one() -> None:
+    time, first, second = leases(60.0)
+    first.acquire()
+    beats = iter([False] * 7 + [True] + [False] * 3)
+
+    def sleep(seconds: float) -> None:
+        time.passed += seconds
+        if next(beats, False):
+            first.renew()
+
     with pytest.raises(LeaseHeldError):
-        second.acquire()
+        second.wait(sleep)
+    assert time.passed == pytest.approx(8.0)
+    second.wait(sleep)  # no more beats
+    assert time.passed <= 8.0 + LEASE_SECONDS + 2
 
 
 def test_a_service_that_starts_again_takes_its_own_lease_over() -> None:

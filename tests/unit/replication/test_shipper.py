@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from chronoduck.replication.archive import Archive
@@ -15,7 +18,8 @@ from chronoduck.replication.envelope import Envelope
 from chronoduck.replication.failures import ReplicaMismatchError
 from chronoduck.replication.restore_plan import plan_restore
 from chronoduck.replication.shipper import Shipper, Step
-from chronoduck.storage import MemoryBlobStore
+from chronoduck.replication.verification import verify_replica
+from chronoduck.storage import MemoryBlobStore, StoreError
 
 COMMITS = 20
 
@@ -61,3 +65,50 @@ def test_a_log_that_is_changed_after_the_service_died_is_not_shipped(tmp_path: P
         ship_all(shipper)
         assert len(archive.listing().generations) == 2
         shipper.close()
+
+
+class ForgetfulStore(MemoryBlobStore):
+    """Fails half of the writes, half of them after they took effect; remembers all contents."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.random = random.Random(seed)
+        self.contents: dict[str, set[bytes]] = {}
+
+    def put(self, name: str, data: bytes) -> None:
+        fails, happens = self.random.random() < 0.5, self.random.random() < 0.5
+        if not fails or happens:
+            self.contents.setdefault(name, set()).add(bytes(data))
+            super().put(name, data)
+        if fails:
+            raise StoreError("the answer was lost")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_write_that_may_have_happened_is_repeated_to_the_byte(seed: int, tmp_path: Path) -> None:
+    """A request that timed out may reach the store after its repetition: it must change nothing."""
+    store = ForgetfulStore(seed)
+    archive = Archive(store, Envelope())
+    ticks = itertools.count(1)
+    connection = duckdb.connect(str(tmp_path / "test.db"), config={"wal_autocheckpoint": "1TB"})
+    connection.execute("CREATE TABLE t AS SELECT range AS a FROM range(1000)")
+    with ThreadPoolExecutor(2) as executor:
+        shipper = Shipper(tmp_path / "test.db", archive, executor, now_us=lambda: next(ticks))
+        for number in range(60):
+            connection.execute(f"INSERT INTO t VALUES ({number})")
+            if number % 7 == 0:
+                connection.execute("CHECKPOINT")
+            with contextlib.suppress(StoreError):
+                shipper.step()
+        while True:
+            with contextlib.suppress(StoreError):
+                if shipper.step() is Step.IDLE:
+                    break
+        assert {name: len(each) for name, each in store.contents.items() if len(each) > 1} == {}
+        listing = archive.listing()
+        numbers = [each.number for each in listing.generations]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert verify_replica(archive, executor).damages == ()
+        assert plan_restore(archive, listing, executor).point.commits == shipper.total_commits
+        shipper.close()
+    connection.close()

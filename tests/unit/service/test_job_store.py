@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chronoduck.resilience.service_time import ServiceTime
 from chronoduck.service.job import Job, JobState
 from chronoduck.service.job_store import JobSpaceError, JobStore
 from chronoduck.service.jobs import JobRegistry
@@ -42,14 +43,46 @@ def test_what_ran_is_interrupted_and_has_no_result(store: JobStore) -> None:
 
 
 def test_old_damaged_and_foreign_files_are_removed(store: JobStore) -> None:
-    store.save(Job("old", "statement", state=JobState.FAILED, ended_at=time.time() - 101))
-    store.save(Job("new", "statement", state=JobState.FAILED, ended_at=time.time() - 99))
+    (store.directory / "ages").write_bytes(b'{"old":101,"new":99}')
+    for name in ("old", "new"):
+        store.save(Job(name, "statement", state=JobState.FAILED, ended_at=time.time()))
     (store.directory / "damaged.json").write_bytes(b"{")
     store.result_path("damaged").write_bytes(b"x")
     store.result_path("orphan").write_bytes(b"x")
     (store.directory / "new.part").write_bytes(b"{")
     assert [job.id for job in store.open()] == ["new"]
-    assert {path.name for path in store.directory.iterdir()} <= {"new.json", "new.part"}
+    assert {path.name for path in store.directory.iterdir()} <= {"ages", "new.json"}
+
+
+@pytest.mark.parametrize("days", [2, -2, 4000])
+def test_a_clock_that_jumps_and_a_long_stop_delete_no_result(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    job = Job("a", "statement", state=JobState.SUCCEEDED, ended_at=time.time())
+    store.save(job)
+    store.result_path("a").write_bytes(b"rows")
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + days * 86_400)
+    assert not store.is_over(job)
+    assert [kept.id for kept in store.open()] == ["a"]
+    assert store.result_path("a").read_bytes() == b"rows"
+
+
+def test_jobs_age_by_the_time_that_services_ran_together(tmp_path: Path) -> None:
+    for hours in (10, 10, 3):
+        ran = ServiceTime()
+        store = JobStore(tmp_path / "jobs", 24 * 3600, 1000, ran)
+        if not store.open():
+            job = Job("a", "statement", state=JobState.SUCCEEDED, ended_at=time.time())
+            store.save(job)
+            assert not store.is_over(job)
+        ran.advance(hours * 3_600_000_000)
+        store.save_ages()
+    [job] = JobStore(tmp_path / "jobs", 24 * 3600, 1000).open()
+    ran.advance(2 * 3_600_000_000)
+    assert store.is_over(job)
+    store.save_ages()
+    assert JobStore(tmp_path / "jobs", 24 * 3600, 1000).open() == []
 
 
 def test_space_is_what_all_results_take_together(store: JobStore) -> None:

@@ -44,6 +44,7 @@ RULES: dict[str, str] = {
     "own-tables": "They belong to the service.",
     "query-log": "GET me shows what you use; the statements of all are for admins: SELECT ... FROM "
     "chronoduck.query_log, alone in POST query.",
+    "rename": "Create the table under its new name, copy the rows, and declare the keys again.",
     "builtin-name": "Give it a name of its own.",
 }
 """Rule to hint. The names are part of the API and are listed in docs/security.md."""

@@ -167,12 +167,17 @@ class Indexing:
 
     async def _change(self) -> None:
         declared, uid = self._declared, self._declared.uid
-        selection = Selection(declared, datetime.now(UTC), since=self.state.watermark)
+        now, since = datetime.now(UTC), self.state.watermark
+        if since is not None and int(since) > now.timestamp() * 1e6:
+            # The clock was ahead in an earlier run and was set back: what changed since lies before.
+            since = None
+            self._notes.append("the clock was set back since the last run: all rows were sent")
+        selection = Selection(declared, now, since=since)
         spool = await self._spool(selection)
         await self._upload(uid, spool)
         if declared.deletes == "key-diff":
             await self._compare(selection)
-        top = [int(each) for each in (self.state.watermark, spool.top) if each is not None]
+        top = [int(each) for each in (since, spool.top) if each is not None]
         watermark = str(max(top)) if top else None
         self.state = replace(self.state, watermark=watermark, is_building=False)
 

@@ -24,6 +24,7 @@ from chronoduck.monitoring.audit.files import (
     rotated_files,
     rotated_name,
 )
+from chronoduck.resilience.service_time import CarefulClock
 from chronoduck.settings import AuditSettings
 from chronoduck.storage.durable_write import replace_file
 
@@ -45,6 +46,7 @@ class AuditWriter:
         self._path = path
         self._settings = settings
         self._log = get_logger("audit")
+        self._clock = CarefulClock()
         self._file: int | None = None
         self._size = 0
         self._first_seq = 1
@@ -235,7 +237,7 @@ class AuditWriter:
             return
         self._is_prune_due, self._pruned_at = False, time.monotonic()
         rotated = rotated_files(self._path)
-        oldest_kept = time.time() - self._settings.keep_days * _DAY_SECONDS
+        oldest_kept = self._clock.now() - self._settings.keep_days * _DAY_SECONDS
         surplus = len(rotated) - self._settings.keep_files
         doomed = [
             file

@@ -243,6 +243,19 @@ def _replica_families(replication: Mapping[str, Any]) -> Iterator[Metric]:
         ("starting", "syncing", "following", "failing", "refused", "stopped"),
         replication["state"],
     )
+    yield _gauge(
+        "duckdb_replica_store_damaged",
+        "1 when the store has lost or spoilt something that was shipped.",
+        float(bool(replication["notice"])),
+    )
+    for level in ("replayed", "proven"):
+        until = replication[f"{level}_until"]
+        if until is not None:
+            yield _gauge(
+                f"duckdb_replica_{level}_until_timestamp_seconds",
+                f"Time of the newest point that was {level} on a copy.",
+                datetime.fromisoformat(until).timestamp(),
+            )
     store = replication["store"]
     yield _gauge("duckdb_replica_size_bytes", "Size of the replica.", store["bytes"])
     yield CounterMetricFamily(

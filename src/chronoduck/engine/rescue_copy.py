@@ -1,0 +1,212 @@
+"""A living database written into a new file by SQL alone, when its own file and WAL cannot be trusted.
+
+Used when a start would fail and CHECKPOINT does not help: what the running instance holds in memory is
+then the only whole copy. COPY FROM DATABASE is not used: it orders the catalog by the code that makes
+CHECKPOINT turn in a circle when that is what is broken.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from chronoduck.engine.failures import parse_message
+from chronoduck.engine.inspection import TableFacts, inspect_database, read_table
+from chronoduck.errors import DatabaseFailedError
+
+__all__ = ["RescueCopy", "copy_living_database"]
+
+_TABLES = (
+    "SELECT schema_name, table_name, sql FROM duckdb_tables() "
+    "WHERE NOT internal AND NOT temporary AND database_name = ? ORDER BY table_oid"
+)
+_PARENTS = (
+    "SELECT DISTINCT schema_name, table_name, referenced_table FROM duckdb_constraints() "
+    "WHERE constraint_type = 'FOREIGN KEY' AND database_name = ?"
+)
+_COLUMNS = (
+    "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? "
+    "AND table_name = ? ORDER BY column_index"
+)
+_SCHEMAS = (
+    "SELECT schema_name FROM duckdb_schemas() WHERE NOT internal AND database_name = ? "
+    "AND schema_name <> 'main'"
+)
+_TYPES = (
+    "SELECT schema_name, type_name, labels FROM duckdb_types() "
+    "WHERE NOT internal AND database_name = ?"
+)
+_SEQUENCES = (
+    "SELECT schema_name, sequence_name, sql FROM duckdb_sequences() WHERE database_name = ?"
+)
+_MACROS = (
+    "SELECT schema_name, function_name, function_type, parameters, macro_definition "
+    "FROM duckdb_functions() WHERE NOT internal AND database_name = ? "
+    "AND macro_definition IS NOT NULL"
+)
+_VIEWS = (
+    "SELECT schema_name, view_name, sql FROM duckdb_views() "
+    "WHERE NOT internal AND NOT temporary AND database_name = ?"
+)
+_INDEXES = "SELECT schema_name, index_name, sql FROM duckdb_indexes() WHERE database_name = ?"
+_COMMENTS = (
+    "SELECT count(*) FROM (SELECT comment FROM duckdb_tables() WHERE database_name = $1 UNION ALL "
+    "SELECT comment FROM duckdb_columns() WHERE database_name = $1) WHERE comment IS NOT NULL"
+)
+
+
+@dataclass
+class RescueCopy:
+    """What is in the new file."""
+
+    tables: list[TableFacts] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """What is not in it; rows never are."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables."""
+        return sum(table.rows for table in self.tables)
+
+
+def copy_living_database(
+    connection: duckdb.DuckDBPyConnection, target: Path, *, memory_limit: str = "500MB"
+) -> RescueCopy:
+    """Copy the connection's database into a new file, and read both again to compare every row.
+
+    ``target`` must lie where the instance may ATTACH. Nothing may write meanwhile.
+
+    Raises:
+        DatabaseFailedError: a table cannot be read, or the copy is not the same.
+    """
+    copy = _Copy(connection)
+    try:
+        copy.attach(target)
+        try:
+            copy.run()
+        finally:
+            copy.detach()
+    except duckdb.Error as error:
+        message = str(parse_message(error)["exception_message"]).splitlines()[0]
+        raise DatabaseFailedError(
+            f"the living database cannot be copied: {message}",
+            hint="Do not restart. Export the tables one by one: GET export, or COPY ... TO.",
+        ) from error
+    found = {
+        each.name: each
+        for each in inspect_database(target, full=True, memory_limit=memory_limit).tables
+    }
+    for table in copy.result.tables:
+        if found.get(table.name) != table:
+            raise DatabaseFailedError(
+                f"table {table.name} is not the same in the rescue copy",
+                hint="Do not restart. Export the tables one by one: GET export, or COPY ... TO.",
+            )
+    return copy.result
+
+
+class _Copy:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._source = ""
+        # Nobody can guess the name, and so write into the copy.
+        self._target = f"rescue_{secrets.token_hex(8)}"
+        self.result = RescueCopy()
+
+    def attach(self, target: Path) -> None:
+        row = self._connection.execute("SELECT current_database()").fetchone()
+        self._source = str(row[0]) if row else ""
+        path = str(target).replace("'", "''")
+        # Its storage version is that of the instance's configuration.
+        self._connection.execute(f"ATTACH '{path}' AS {self._target}")
+
+    def detach(self) -> None:
+        self._connection.execute(f"USE {_quoted(self._source)}")
+        self._connection.execute(f"DETACH {self._target}")
+
+    def run(self) -> None:
+        self._connection.execute(f"USE {self._target}")
+        for (schema,) in self._ask(_SCHEMAS):
+            self._make(f"schema {schema}", f"CREATE SCHEMA {_quoted(schema)}")
+        for schema, name, labels in self._ask(_TYPES):
+            self._make_type(schema, name, labels)
+        for schema, name, sql in self._ask(_SEQUENCES):
+            self._make(f"sequence {schema}.{name}", sql)
+        for schema, name, kind, parameters, definition in self._ask(_MACROS):
+            word = "TABLE " if kind == "table_macro" else ""
+            place = f"{_quoted(schema)}.{_quoted(name)}({', '.join(parameters)})"
+            self._make(f"macro {schema}.{name}", f"CREATE MACRO {place} AS {word}{definition}")
+        for schema, name, sql in self._tables_in_order():
+            self._copy_table(schema, name, sql)
+        for what, query in (("view", _VIEWS), ("index", _INDEXES)):
+            for schema, name, sql in self._ask(query):
+                self._make(f"{what} {schema}.{name}", sql)
+        if comments := self._ask(_COMMENTS)[0][0]:
+            self.result.left_out.append(f"{comments} comments")
+        self._connection.execute(f"CHECKPOINT {self._target}")
+
+    def _ask(self, query: str, *more: str) -> list[tuple]:  # type: ignore[type-arg]
+        return self._connection.execute(query, [self._source, *more]).fetchall()
+
+    def _make(self, what: str, sql: str) -> bool:
+        try:
+            self._connection.execute(sql)
+        except duckdb.Error:
+            self.result.left_out.append(what)
+            return False
+        return True
+
+    def _make_type(self, schema: str, name: str, labels: list[str] | None) -> None:
+        if not labels:
+            self.result.left_out.append(f"type {schema}.{name}")
+            return
+        listed = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
+        place = f"{_quoted(schema)}.{_quoted(name)}"
+        self._make(f"type {schema}.{name}", f"CREATE TYPE {place} AS ENUM ({listed})")
+
+    def _tables_in_order(self) -> list[tuple[str, str, str]]:
+        """Return the tables, those that foreign keys refer to first; a broken key orders nothing."""
+        waiting = self._ask(_TABLES)
+        parents: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        for schema, table, referenced in self._ask(_PARENTS):
+            if referenced != table:
+                parents.setdefault((schema, table), set()).add((schema, referenced))
+        ordered: list[tuple[str, str, str]] = []
+        while waiting:
+            done = {each[:2] for each in ordered}
+            ready = [each for each in waiting if parents.get(each[:2], set()) <= done]
+            ordered += ready or waiting
+            waiting = [each for each in waiting if each not in ordered]
+        return ordered
+
+    def _copy_table(self, schema: str, table: str, sql: str) -> None:
+        place = f"{_quoted(schema)}.{_quoted(table)}"
+        old, new = f"{_quoted(self._source)}.{place}", f"{self._target}.{place}"
+        if not self._make(f"constraints and defaults of table {schema}.{table}", sql):
+            self._connection.execute(f"CREATE TABLE {new} AS FROM {old} WITH NO DATA")
+        columns = ", ".join(
+            _quoted(name)
+            for (name,) in self._ask(_COLUMNS, schema, table)
+            if not self._is_generated(new, name)
+        )
+        self._connection.execute(f"INSERT INTO {new} ({columns}) SELECT {columns} FROM {old}")
+        self._connection.execute(f"USE {_quoted(self._source)}")
+        facts = read_table(self._connection, schema, table, full=True)
+        self._connection.execute(f"USE {self._target}")
+        self.result.tables.append(facts)
+
+    def _is_generated(self, place: str, column: str) -> bool:
+        try:
+            self._connection.execute(f"EXPLAIN INSERT INTO {place} ({_quoted(column)}) SELECT NULL")
+        except duckdb.BinderException:
+            return True
+        except duckdb.Error:
+            return False
+        return False
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,213 @@
+"""File and replica disagree: which is newer is decided, or the start is refused; nothing goes back."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from chronoduck.replication.archive import Archive
+from chronoduck.replication.envelope import Envelope
+from chronoduck.replication.failures import ReplicaMismatchError
+from chronoduck.replication.local_state import LocalState, state_path
+from chronoduck.replication.restore_plan import plan_restore
+from chronoduck.replication.shipper import Shipper, Step
+from chronoduck.replication.startup import Comparison, resume
+from chronoduck.replication.state_keeper import StateKeeper
+from chronoduck.storage import DirectoryBlobStore
+
+
+class Home:
+    """A database, and a replica of it that is shipped to in this process."""
+
+    def __init__(self, directory: Path, version: str) -> None:
+        directory.mkdir(exist_ok=True)
+        self.directory, self.version = directory, version
+        self.database = directory / "test.db"
+        self.store = directory / "replica"
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(
+            str(self.database),
+            config={"wal_autocheckpoint": "1TB", "storage_compatibility_version": self.version},
+        )
+
+    def write(self, checkpoints: int = 1, rows: int = 1) -> None:
+        """Commit and checkpoint that often."""
+        with self.connect() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS t (a BIGINT, b VARCHAR)")
+            for _ in range(checkpoints):
+                connection.execute(f"INSERT INTO t SELECT range, md5('a') FROM range({rows})")
+                connection.execute("CHECKPOINT")
+
+    def ship(self, *, adopt: bool = False) -> Comparison:
+        """Compare, then ship all, as the replicator does at a start."""
+        archive = Archive(DirectoryBlobStore(self.store), Envelope())
+        replica_id = archive.create()
+        keeper = StateKeeper(self.database, archive.url)
+        if LocalState.read(self.database) is None and archive.is_empty():
+            keeper.begin(replica_id)
+        with ThreadPoolExecutor(2) as executor:
+            shipper = Shipper(
+                self.database, archive, executor, now_us=lambda: time.time_ns() // 1000
+            )
+            found = resume(
+                shipper, archive, self.database, executor, replica_id=replica_id, adopt=adopt
+            )
+            for _ in range(20):
+                if shipper.step() is Step.IDLE:
+                    break
+            assert shipper.generation is not None
+            keeper.note_shipped(
+                replica_id, shipper.generation, shipper.total_commits, shipper.last_point_us
+            )
+            shipper.close()
+        return found
+
+    def ships_newest(self) -> bool:
+        """Whether the replica's newest point is the file as it is."""
+        with ThreadPoolExecutor(2) as executor:
+            archive = Archive(DirectoryBlobStore(self.store), Envelope())
+            plan = plan_restore(archive, archive.listing(), executor)
+        return plan.headers == self.database.read_bytes()[: len(plan.headers)]
+
+    def keep(self, name: str, *, with_note: bool = True) -> Path:
+        """Copy the files as a careful operator would."""
+        kept = self.directory / name
+        kept.mkdir()
+        shutil.copy2(self.database, kept)
+        if with_note:
+            shutil.copy2(state_path(self.database), kept)
+        return kept
+
+    def put_back(self, kept: Path) -> None:
+        for path in kept.iterdir():
+            shutil.copy2(path, self.directory)
+
+    def refusal(self) -> ReplicaMismatchError:
+        before = self.database.read_bytes()
+        with pytest.raises(ReplicaMismatchError) as refused:
+            self.ship()
+        assert self.database.read_bytes() == before
+        return refused.value
+
+
+@pytest.fixture(params=["v1.0.0", "v1.5.0"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """Storage versions without and with an identifier of the database."""
+    home = Home(tmp_path / "home", request.param)
+    home.write(3, rows=100_000)
+    home.ship()
+    return home
+
+
+@pytest.mark.parametrize("checkpoints", [1, 2, 10])
+def test_a_file_that_is_newer_begins_a_new_generation(home: Home, checkpoints: int) -> None:
+    home.write(checkpoints)
+    assert home.ship().notice == ""
+    assert home.ships_newest()
+
+
+@pytest.mark.parametrize("with_note", [True, False])
+def test_an_older_file_is_refused_and_recover_named(home: Home, with_note: bool) -> None:
+    kept = home.keep("older", with_note=with_note)
+    for _ in range(3):
+        home.write()
+        home.ship()
+    home.put_back(kept)
+    refusal = home.refusal()
+    assert "is older than the replica" in refusal.detail
+    assert "transactions up to" in refusal.detail
+    assert "chronoduck recover" in refusal.hint
+
+
+def test_an_older_copy_that_went_its_own_way_is_refused_without_bad_advice(home: Home) -> None:
+    kept = home.keep("older")
+    for _ in range(3):
+        home.write()
+        home.ship()
+    home.put_back(kept)
+    home.write(20)  # more checkpoints than the replica has seen
+    refusal = home.refusal()
+    assert "each may hold transactions that the other lacks" in refusal.detail
+    assert "chronoduck recover" not in refusal.hint
+    home.ship(adopt=True)
+    assert home.ships_newest()
+
+
+@pytest.mark.parametrize("other_version", ["v1.0.0", "v1.5.0"])
+def test_another_database_under_this_note_is_recognized(
+    home: Home, tmp_path: Path, other_version: str
+) -> None:
+    other = Home(tmp_path / "other", other_version)
+    other.write(50, rows=3)
+    home.database.unlink()
+    shutil.copy2(other.database, home.database)
+    refusal = home.refusal()
+    assert "not the same database" in refusal.detail
+    assert "chronoduck recover" not in refusal.hint
+
+
+def test_another_database_made_by_the_same_statements_is_recognized(tmp_path: Path) -> None:
+    homes = [Home(tmp_path / name, "v1.5.0") for name in "ab"]
+    for home in homes:
+        home.write(3)
+        home.ship()
+    shutil.copy2(homes[1].database, homes[0].database)
+    assert "not the same database" in homes[0].refusal().detail
+
+
+def test_a_replica_that_was_left_for_a_while_is_continued(home: Home, tmp_path: Path) -> None:
+    """Its address was changed, and changed back."""
+    first, home.store = home.store, tmp_path / "second"
+    home.write(2)
+    home.ship()
+    home.write(2)
+    home.ship()
+    home.store = first
+    home.ship()
+    assert home.ships_newest()
+    home.store = tmp_path / "second"
+    home.write()
+    home.ship()
+    assert home.ships_newest()
+
+
+def test_a_compaction_while_the_replica_was_off_is_continued(home: Home) -> None:
+    new = home.directory / "new.db"
+    with duckdb.connect(config={"storage_compatibility_version": home.version}) as connection:
+        connection.execute(f"ATTACH '{home.database}' AS old (READ_ONLY)")
+        connection.execute(f"ATTACH '{new}' AS new (STORAGE_VERSION '{home.version}')")
+        connection.execute("COPY FROM DATABASE old TO new")
+    note = LocalState.read(home.database)
+    assert note is not None
+    LocalState.of_restored(note.replica_id, new, note.commits, note.time_us, note).write(
+        home.database
+    )
+    new.replace(home.database)
+    home.write(4)
+    if home.version == "v1.0.0":  # without an identifier nobody can tell it from another database
+        assert "chronoduck recover" not in home.refusal().hint
+        home.ship(adopt=True)
+    else:
+        home.ship()
+    assert home.ships_newest()
+
+
+@pytest.mark.parametrize("checkpoints", [0, 1])
+def test_a_store_that_went_back_before_a_start_is_told(home: Home, checkpoints: int) -> None:
+    older = home.directory / "older"
+    shutil.copytree(home.store, older)
+    for _ in range(3):
+        home.write()
+        home.ship()
+    shutil.rmtree(home.store)
+    older.rename(home.store)
+    if checkpoints:
+        home.write(checkpoints)
+    assert "has lost what was shipped" in home.ship().notice
+    assert home.ships_newest()
