@@ -95,6 +95,7 @@ class Server:
         self.directory = directory
         self.port = free_port()
         self.log = directory / "server.log"
+        self.process: subprocess.Popen[str] = None  # type: ignore[assignment] # until it starts
         self._database = str(settings.get("DUCKDB_DATABASE_PATH", "test.db"))
         self._settings = {"DUCKDB_LOG_FILE": self.log, "DUCKDB_PORT": self.port, **settings}
 
@@ -107,14 +108,16 @@ class Server:
     def token(self) -> str:
         return (self.directory / "admin.token").read_text().strip()
 
-    def start(self) -> Server:
+    def start(self, seconds: float = _START_SECONDS) -> Server:
+        if self.process is not None and self.process.stderr is not None:
+            self.process.stderr.close()  # of an earlier start
         self.process = subprocess.Popen(
             [sys.executable, "-m", "chronoduck", "serve"],
             env=environment(self.directory, **self._settings),
             stderr=subprocess.PIPE,
             text=True,
         )
-        end = time.monotonic() + _START_SECONDS
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended: {self.process.communicate()[1]}")

@@ -17,6 +17,7 @@ import psutil
 from chronoduck.replication.lease import Lease
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import ReplicaSettings, load_settings
+from tests.damaged_wal import rename_in_wal
 from tests.docs.machine import Machine, until
 from tests.fault.volumes import fill
 from tests.postgres import postgres_or_skip
@@ -240,6 +241,19 @@ def _damage_the_log_without_a_replica(machine: Machine) -> None:
     settings.write_text(settings.read_text() + "DUCKDB_REPLICA_URL=\n")
 
 
+def _make_the_log_unreplayable(machine: Machine) -> None:
+    """Ten rows, a transaction that DuckDB refuses to replay, ten more rows; and no replica."""
+    machine.query("CREATE TABLE evil (a BIGINT)")
+    machine.query("CHECKPOINT")
+    for number in range(21):
+        machine.query("INSERT INTO evil VALUES (1)" if number == 10 else _SPARE)
+    machine.kill()
+    rename_in_wal(machine.database, b"evil", b"evix")
+    settings = machine.root / "etc" / "duckdb.env"
+    settings.write_text(settings.read_text() + "DUCKDB_REPLICA_URL=\n")
+    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+
+
 def _lose_the_disk(machine: Machine) -> None:
     machine.run("systemctl stop chrono-scraper")
     shutil.rmtree(machine.data)
@@ -342,6 +356,12 @@ DISASTERS: dict[str, list[Disaster]] = {
             _damage_the_log_without_a_replica,
             "would silently drop at least",
             rows=(ROWS, ROWS + 19),
+            uses_otherwise=True,
+        ),
+        Disaster(
+            _make_the_log_unreplayable,
+            "opens with the first 10 of 21 transactions",
+            rows=(ROWS + 10, ROWS + 10),
             uses_otherwise=True,
         ),
     ],

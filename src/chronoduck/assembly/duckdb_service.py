@@ -14,7 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from chronoduck import __version__
-from chronoduck.assembly.opening import open_instance
+from chronoduck.assembly.opening import OnOpening, open_instance
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import make_reports
 from chronoduck.assembly.statement_statistics import StatementStatistics
@@ -63,6 +63,7 @@ class DuckDBService:
         *,
         on_stuck: Callable[[str], None] = lambda reason: None,
         restarts: RestartHistory | None = None,
+        on_opening: OnOpening = lambda seconds: None,
     ) -> None:
         """Make a service that is not open yet.
 
@@ -70,7 +71,10 @@ class DuckDBService:
         statements that do not listen to their interrupt, or a failed instance that cannot be closed.
         It may begin to replace this process, see ``abandon``; by itself the service only tells it in
         its health. ``restarts``: what a supervisor knows of the processes before this one.
+        ``on_opening`` is called with the seconds that DuckDB may take to open the file, and with None
+        when it has: a process that dies or hangs in between should be replaced once.
         """
+        self._on_opening = on_opening
         self._on_stuck = on_stuck
         self._restarts = restarts or RestartHistory()
         self.settings = settings or load_settings()
@@ -126,7 +130,7 @@ class DuckDBService:
         declared = read_sync_file(self.settings.sync_file)
         exported = read_export_file(self.settings.export.file)
         instance = DuckDBInstance(self.settings)
-        link = await open_instance(instance)
+        link = await open_instance(instance, self._on_opening)
         try:
             await asyncio.to_thread(self.audit.open)
             await self._statistics.open()

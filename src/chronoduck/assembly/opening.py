@@ -1,116 +1,224 @@
-"""The way from files on a disk to an open instance: checked, compared with the replica, mended."""
+"""The way from files on a disk to an open instance: checked, compared with the replica, repaired."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
 
-from chronoduck.engine.database import DuckDBInstance
-from chronoduck.engine.quarantine import DamagedLogError, check_log, quarantine_log
-from chronoduck.errors import (
-    DatabaseFailedError,
-    DatabaseFormatError,
+from chronoduck.engine.database import DatabaseVersionError, DuckDBInstance
+from chronoduck.engine.offline import (
+    AttemptFailedError,
+    Budget,
+    Opening,
+    OpeningMark,
+    Run,
+    Way,
+    attempt,
+    finish_placing,
+    open_by_ways,
+    side_files,
 )
+from chronoduck.engine.quarantine import DamagedLogError, check_headers, check_log
+from chronoduck.errors import DatabaseFailedError, DatabaseFormatError
 from chronoduck.logs import get_logger
-from chronoduck.replication.failures import ReplicaMismatchError
+from chronoduck.replication.automatic import recover_automatically, replica_holds_database
 from chronoduck.replication.link import ReplicatorLink
-from chronoduck.replication.opening import open_archive
-from chronoduck.replication.recovery import restore_database
+from chronoduck.replication.local_state import LocalState
+from chronoduck.settings import Settings
 
-__all__ = ["open_instance"]
+__all__ = ["OnOpening", "open_instance"]
 
+OnOpening = Callable[[float | None], None]
+"""Is told before DuckDB opens the file how many seconds it may take, and None when it has ended."""
+_DAMAGED = (DatabaseFailedError, DatabaseFormatError)
+_PLAIN_TRIES = 3
+_MANY_DEATHS = 2
 _log = get_logger("service")
-_DAMAGED = (DatabaseFailedError, DatabaseFormatError, ReplicaMismatchError)
 
 
-async def open_instance(instance: DuckDBInstance) -> ReplicatorLink | None:
+async def open_instance(
+    instance: DuckDBInstance,
+    on_opening: OnOpening = lambda seconds: None,
+    run: Run = attempt,
+) -> ReplicatorLink | None:
     """Open the instance and return its replicator, which waits for ``begin``.
 
-    With ``DUCKDB_AUTO_RECOVER`` a damaged or missing database is restored from the replica; with
-    ``DUCKDB_QUARANTINE_WAL`` a damaged log is set aside. Otherwise neither is touched.
+    What fails plainly is opened by another way that loses nothing (``engine.offline``). With
+    ``DUCKDB_QUARANTINE_WAL`` the end of the WAL is left out that no way replays. With
+    ``DUCKDB_AUTO_RECOVER`` a database that is missing, or that no way opens, is restored from the
+    replica, unless the local WAL has more. ``run`` replaces the child processes in tests.
 
     Raises:
-        DuckDBConnectionError: one of its subclasses; the hint tells what to do.
+        DuckDBConnectionError: one of its subclasses; the hint names a way that can work.
     """
+    if _has_lost_its_file(instance.settings):
+        await asyncio.to_thread(_recover_missing, instance)
     await asyncio.to_thread(instance.take)
     try:
-        return await _open(instance)
+        return await _Start(instance, on_opening, run).open()
     except BaseException:
         instance.ownership.release()
         raise
 
 
-async def _open(instance: DuckDBInstance) -> ReplicatorLink | None:
-    settings = instance.settings
-    if not settings.auto_recover or settings.replica.url is None:
-        return await _open_once(instance)
+def _has_lost_its_file(settings: Settings) -> bool:
+    """Whether there is a WAL without its database, which may be restored."""
+    path = settings.database_path
+    is_missing = not path.exists() and side_files(path)[0].exists()
+    return is_missing and settings.auto_recover and settings.replica.url is not None
+
+
+def _recover_missing(instance: DuckDBInstance) -> None:
+    instance.ownership.acquire()
     try:
-        return await _open_once(instance)
-    except _DAMAGED as error:
-        _log.error(
-            "database_damaged", reason=error.operator_detail, action="restore from the replica"
-        )
-    await asyncio.to_thread(_recover, instance)
-    return await _open_once(instance)
+        finish_placing(instance.settings.database_path)
+        recover_automatically(instance.settings, None)
+    finally:
+        instance.ownership.release()
 
 
-def _recover(instance: DuckDBInstance) -> None:
-    settings = instance.settings
-    report = restore_database(
-        open_archive(settings), settings.database_path, replace="corrupt", graft=True
-    )
-    _log.warning(
-        "database_recovered",
-        until=report.time,
-        transactions=report.transactions,
-        lost_transactions=report.local.lost,
-        seconds=round(report.seconds, 3),
-        set_aside=[str(path) for path in report.set_aside],
-    )
+class _Start:
+    """One start."""
 
+    def __init__(self, instance: DuckDBInstance, on_opening: OnOpening, run: Run) -> None:
+        self._instance = instance
+        self._settings = instance.settings
+        self._path = instance.settings.database_path
+        self._mark = OpeningMark(self._path)
+        self._on_opening = on_opening
+        self._run = run
 
-async def _open_once(instance: DuckDBInstance) -> ReplicatorLink | None:
-    await asyncio.to_thread(_check_log, instance)
-    link = await _prepare_replicator(instance)
-    try:
-        await asyncio.to_thread(_connect, instance)
-    except BaseException:
-        if link is not None:
-            await link.stop(0.0)
-        raise
-    return link
+    async def open(self) -> ReplicatorLink | None:
+        if not self._settings.auto_recover or self._settings.replica.url is None:
+            return await self._open_by_ways()
+        if self._path.exists() or not await asyncio.to_thread(
+            replica_holds_database, self._settings
+        ):
+            try:
+                return await self._open_by_ways()
+            except _DAMAGED as error:
+                if isinstance(error, DatabaseVersionError):
+                    raise
+                await asyncio.to_thread(recover_automatically, self._settings, error)
+        else:
+            await asyncio.to_thread(recover_automatically, self._settings, None)
+        return await self._open_by_ways()
 
+    async def _open_by_ways(self) -> ReplicatorLink | None:
+        """Open it plainly; after a failure, or after a process that died of that, by another way."""
+        first = await asyncio.to_thread(self._foresee)
+        if first is None:
+            try:
+                return await self._open_plainly(1)
+            except DamagedLogError:
+                raise
+            except DatabaseFailedError as error:
+                first = error.operator_detail
+        opening = await asyncio.to_thread(self._repair, first)
+        return await self._open_plainly(_PLAIN_TRIES if opening.way is Way.AGAIN else 1)
 
-async def _prepare_replicator(instance: DuckDBInstance) -> ReplicatorLink | None:
-    if instance.settings.replica.url is None:
+    def _foresee(self) -> str | None:
+        """Return why a plain open must not be tried in this process, None when it may be.
+
+        Raises:
+            DatabaseFailedError: DuckDB would drop a checkpoint in silence.
+            DamagedLogError: It would drop transactions, and the settings do not allow to leave them out.
+        """
+        check_headers(self._path)
+        try:
+            check_log(self._path)
+        except DamagedLogError as error:
+            if not self._path.exists() or not self._settings.quarantine_wal:
+                raise
+            return error.operator_detail
+        deaths = self._mark.deaths
+        if deaths == 0 or not self._path.exists():
+            return None
+        _log.error("opening_died", deaths=deaths, action="try in other processes first")
+        if deaths >= _MANY_DEATHS:
+            return f"{deaths} processes died while they opened {self._path}"
+        try:
+            self._run(
+                "open",
+                self._path,
+                Budget.of(self._path, self._settings.deadline.opening),
+                memory_limit=self._memory_limit,
+                read_only=True,  # writes nothing, so that it needs no copy
+            )
+        except AttemptFailedError as error:
+            return error.detail
         return None
-    link = ReplicatorLink(instance.settings)
-    await link.prepare()
-    return link
 
+    @property
+    def _memory_limit(self) -> str:
+        return f"{self._instance.budget.limit_bytes}B"
 
-def _check_log(instance: DuckDBInstance) -> None:
-    path = instance.settings.database_path
-    try:
-        check_log(path)
-    except DamagedLogError:
-        if not path.exists() or not instance.settings.quarantine_wal:
+    def _repair(self, first: str) -> Opening:
+        _log.error("database_not_opened", reason=first, action="try other ways on a copy")
+        opening = open_by_ways(
+            self._path,
+            first,
+            fold=False,
+            may_shorten=self._settings.quarantine_wal,
+            is_original=True,
+            skip_again=self._mark.deaths >= _MANY_DEATHS,
+            seconds=self._settings.deadline.opening,
+            memory_limit=self._memory_limit,
+            before_placing=self._note_for_replica,
+            run=self._run,
+        )
+        _log.warning(
+            "database_opened_by_another_way",
+            way=opening.way,
+            refusals=list(opening.refusals),
+            set_aside=[str(path) for path in opening.set_aside],
+        )
+        if opening.way is Way.SHORTENED:
+            _log.error(
+                "log_quarantined",
+                kept_transactions=opening.kept,
+                lost_transactions=opening.lost,
+                file=str(opening.rest),
+            )
+        return opening
+
+    def _note_for_replica(self, new: Path) -> None:
+        """Note that the file which takes the old one's place is this replica's database, too."""
+        state = LocalState.read(self._path)
+        if state is not None:
+            LocalState.of_restored(
+                state.replica_id, new, state.commits, state.time_us, state
+            ).write(self._path)
+
+    async def _open_plainly(self, tries: int) -> ReplicatorLink | None:
+        link = await self._prepare_replicator()
+        try:
+            await asyncio.to_thread(self._connect, tries)
+        except BaseException:
+            if link is not None:
+                await link.stop(0.0)
             raise
-        _quarantine(instance)
+        return link
 
+    async def _prepare_replicator(self) -> ReplicatorLink | None:
+        if self._settings.replica.url is None:
+            return None
+        link = ReplicatorLink(self._settings)
+        await link.prepare()
+        return link
 
-def _connect(instance: DuckDBInstance) -> None:
-    """Open the file; a log that DuckDB refuses is set aside if the settings say so."""
-    path = instance.settings.database_path
-    try:
-        instance.open()
-    except DatabaseFailedError:
-        log = path.with_name(path.name + ".wal")
-        if not instance.settings.quarantine_wal or not log.exists():
-            raise
-        _quarantine(instance)
-        instance.open()
-
-
-def _quarantine(instance: DuckDBInstance) -> None:
-    report = quarantine_log(instance.settings.database_path)
-    _log.error("log_quarantined", detail=str(report))
+    def _connect(self, tries: int) -> None:
+        budget = Budget.of(self._path, self._settings.deadline.opening)
+        self._mark.set(self._mark.deaths)
+        self._on_opening(budget.wall_seconds)
+        try:
+            for _ in range(tries - 1):
+                with contextlib.suppress(DatabaseFailedError):
+                    self._instance.open()
+                    return
+            self._instance.open()
+        finally:
+            self._on_opening(None)
+            self._mark.clear()

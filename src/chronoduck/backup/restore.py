@@ -13,8 +13,9 @@ from chronoduck.backup.failures import BackupDamagedError, BackupNotFoundError
 from chronoduck.backup.records import BackupName, Manifest
 from chronoduck.backup.shelf import noted_sha256, require_manifest
 from chronoduck.backup.streams import read_stored, sha256_of
-from chronoduck.engine.inspection import Inspection, TableFacts, inspect_database
-from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
+from chronoduck.engine.inspection import Inspection, TableFacts
+from chronoduck.engine.offline import read_database, remove_database
+from chronoduck.engine.replacing import place_file, refuse_existing, set_aside
 from chronoduck.engine.table_export import import_tables
 from chronoduck.settings import DEFAULT_STORAGE_VERSION, BackupSettings
 
@@ -68,8 +69,7 @@ def restore_backup(
         refuse_existing(output)
     started = time.monotonic()
     temporary = output.with_name(f".{output.name}.restoring")
-    for path in (temporary, wal_path(temporary)):
-        path.unlink(missing_ok=True)  # of a restore that was killed
+    remove_database(temporary)  # of a restore that was killed
     try:
         manifest = unpack_backup(
             source, temporary, settings, on_progress, storage_version=storage_version
@@ -149,11 +149,11 @@ def check_unpacked(
         BackupDamagedError: rows or hashes differ.
         DatabaseFailedError: it cannot be read.
     """
-    inspection = inspect_database(
+    inspection = read_database(
         database,
         full=full,
         on_progress=lambda done, total: on_progress("verifying", done, total),
-    )
+    ).inspection
     if manifest is not None:
         difference = find_difference(manifest.tables, inspection.tables)
         if difference:

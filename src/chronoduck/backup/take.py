@@ -15,10 +15,10 @@ from chronoduck.backup.order import made_now
 from chronoduck.backup.records import Backup, BackupName, Manifest
 from chronoduck.backup.restore import find_difference
 from chronoduck.backup.shelf import Shelf
-from chronoduck.backup.snapshot import copy_database
 from chronoduck.backup.streams import sha256_of, write_stored
 from chronoduck.backup.verification import check_stored
-from chronoduck.engine.inspection import ENGINE_VERSION, Inspection, inspect_database
+from chronoduck.engine.inspection import ENGINE_VERSION, Inspection
+from chronoduck.engine.offline import copy_database, read_database
 from chronoduck.engine.table_export import export_tables, import_tables
 from chronoduck.errors import SettingsError
 from chronoduck.settings import Settings
@@ -92,12 +92,13 @@ def _take(
         hashes = ("", "")
     else:
         name = shelf.new_name(f"db.{settings.backup.format}", cipher)
-        read = inspect_database(
+        read = read_database(
             copy,
             full=True,
             fold_log=True,
+            seconds=settings.deadline.opening,
             on_progress=lambda done, total: on_progress("verifying", done, total),
-        )
+        ).inspection
         finished, files = work / name.file_name, {}
         hashes = _store(settings, copy, finished, name, on_progress)
     manifest = Manifest(
@@ -174,7 +175,7 @@ def _check_export(finished: Path, restored: Path, read: Inspection, on_progress:
         lambda done, total: on_progress("reading again", done, total),
         storage_version=read.storage_version,
     )
-    found = inspect_database(restored, full=True).tables
+    found = read_database(restored, full=True).inspection.tables
     difference = find_difference(read.tables, found)
     if difference:
         raise BackupDamagedError(

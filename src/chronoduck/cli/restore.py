@@ -98,7 +98,13 @@ def restore(
     with owned(target), progress_bar() as show:
         _record(settings, target, "restore", f"the replica at {to}")
         result = restore_database(
-            archive, target, to_us=to_us, at=at, verify=verify, on_progress=show
+            archive,
+            target,
+            to_us=to_us,
+            at=at,
+            verify=verify,
+            seconds=settings.deadline.opening,
+            on_progress=show,
         )
     _print_replica(result, as_json)
 
@@ -128,7 +134,11 @@ def recover(
             _note_for_replica(settings, target)
         else:
             result = recover_database(
-                open_archive(settings, source), target, verify=verify, on_progress=show
+                open_archive(settings, source),
+                target,
+                verify=verify,
+                seconds=settings.deadline.opening,
+                on_progress=show,
             )
     if backup is not None:
         _print_backup(report, as_json)
@@ -261,9 +271,12 @@ def _print_replica(report: RestoreReport, as_json: bool, *, is_recovery: bool = 
         "proof": report.plan.point.proof or None,
         "warnings": list(report.plan.warnings),
         "from_local_log": report.local.grafted,
-        "lost_transactions": report.local.lost if is_recovery else None,
+        "lost_transactions": _lost_transactions(report) if is_recovery else None,
         "lost": _loss(report) if is_recovery else "",
         "replica_damage": report.damage,
+        "way": report.opening.way,
+        "left_out": report.opening.lost,
+        "rest": report.opening.rest,
         "set_aside": list(report.set_aside),
         "seconds": round(report.seconds, 3),
         "rows": None if report.inspection is None else report.inspection.rows,
@@ -273,9 +286,18 @@ def _print_replica(report: RestoreReport, as_json: bool, *, is_recovery: bool = 
     _print_report(facts, as_json)
 
 
+def _lost_transactions(report: RestoreReport) -> int | None:
+    lost = report.local.lost
+    return None if lost is None else lost + report.opening.lost
+
+
 def _loss(report: RestoreReport) -> str:
     """Say what is not in the restored database, in time and transactions."""
     lost = report.local.lost
+    if report.opening.lost:
+        return f"the last {report.opening.lost:,} transactions, which DuckDB cannot replay" + (
+            f", and at least {lost:,} after them" if lost else ""
+        )
     if lost == 0 and report.damage:
         return f"what was committed after {report.time}, but for what the local log held"
     if lost is None:
@@ -317,5 +339,9 @@ def _print_report(facts: dict[str, Any], as_json: bool) -> None:
         console.print(f"  lost: {plain(facts['lost'])}", soft_wrap=True)
     if facts["rows"] is not None:
         console.print(f"  verified: {facts['rows']:,} rows")
+    if facts.get("way") not in (None, "plain"):
+        console.print(f"  opened another way: {facts['way']}")
+    if facts.get("rest"):
+        console.print(f"  what was left out: {plain(facts['rest'])}", soft_wrap=True)
     for path in facts["set_aside"]:
         console.print(f"  set aside: {plain(path)}", soft_wrap=True)

@@ -28,6 +28,7 @@ from chronoduck.cli.succession import Succession, warm_up
 from chronoduck.cli.target import DatabaseOption, JsonOption
 from chronoduck.engine.encoding import close_private_engines
 from chronoduck.engine.memory import limit_address_space
+from chronoduck.engine.ownership import wait_for_orphan
 from chronoduck.errors import DuckDBResourceError, SettingsError
 from chronoduck.logs import configure_logging, get_logger
 from chronoduck.settings import Settings, load_settings
@@ -40,6 +41,11 @@ UMASK = 0o027
 _BEAT_SECONDS = 0.25
 _STOP_SLACK_SECONDS = 20.0
 """What closing the database and shipping the rest may take at an orderly end, beyond the grace."""
+
+
+_ORPHAN_SECONDS = 10.0
+"""How long a server whose supervisor was killed may take to let go of the file and the port."""
+_WORTH_TELLING_SECONDS = 0.01
 
 
 class PortInUseError(DuckDBResourceError):
@@ -123,11 +129,17 @@ async def serve_until_stopped(
     """
     os.umask(UMASK)
     service = DuckDBService(
-        settings, on_stuck=succession.begin, restarts=succession.restart_history
+        settings,
+        on_stuck=succession.begin,
+        restarts=succession.restart_history,
+        on_opening=succession.link.opening,
     )
     for exposure in exposures(settings):
         get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
     limit = limit_address_space(settings)
+    waited = await asyncio.to_thread(wait_for_orphan, settings.database_path, _ORPHAN_SECONDS)
+    if waited > _WORTH_TELLING_SECONDS:
+        get_logger("service").warning("waited_for_orphaned_server", seconds=round(waited, 3))
     listener = succession.handover.listener or _open_and_share(settings, succession.link)
     succession.log_predecessor()
     get_logger("service").info("address_space_limited", limit_bytes=limit)

@@ -15,6 +15,7 @@ import typer
 from chronoduck.auth.admin_token import read_token
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.trust import trust
+from chronoduck.engine.offline import finish_placing
 from chronoduck.engine.ownership import DatabaseOwnership, current_owner
 from chronoduck.errors import DatabaseLockedError
 from chronoduck.settings import BackupSettings, ReplicaSettings, Settings, load_settings
@@ -147,6 +148,7 @@ def owned(database: Path) -> Iterator[None]:
     ownership = DatabaseOwnership(database)
     ownership.acquire()
     try:
+        finish_placing(database)
         yield
     finally:
         ownership.release()

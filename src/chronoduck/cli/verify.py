@@ -14,7 +14,8 @@ from chronoduck.cli.jobs import follow_job
 from chronoduck.cli.output import console, print_json
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_target, owned
-from chronoduck.engine.inspection import inspect_database, refuse_damaged_indexes
+from chronoduck.engine.inspection import refuse_damaged_indexes
+from chronoduck.engine.offline import read_database
 from chronoduck.engine.paths import is_database_file
 from chronoduck.engine.quarantine import check_log
 from chronoduck.replication.failures import ReplicaDamagedError
@@ -74,9 +75,12 @@ def _verify_database(target: Target, path: Path) -> dict[str, Any]:
             return follow_job(target.service, job, show)
         with owned(path):
             check_log(path)
-            inspection = inspect_database(
-                path, full=True, on_progress=lambda done, total: show("verifying", done, total)
-            )
+            inspection = read_database(
+                path,
+                full=True,
+                seconds=target.settings.deadline.opening,
+                on_progress=lambda done, total: show("verifying", done, total),
+            ).inspection
             refuse_damaged_indexes(path, inspection)
     return {"tables": len(inspection.tables), "rows": inspection.rows}
 

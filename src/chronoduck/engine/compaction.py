@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.failures import parse_message
+from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.inspection import read_table
 from chronoduck.engine.storage_version import file_storage_version, new_file_config
 from chronoduck.errors import DatabaseFailedError
@@ -90,9 +90,8 @@ def compact_file(
         finally:
             connection.close()
     except duckdb.Error as error:
-        message = str(parse_message(error)["exception_message"]).splitlines()[0]
         raise DatabaseFailedError(
-            f"{source} cannot be compacted, it cannot be {what}: {message}",
+            f"{source} cannot be compacted, it cannot be {what}: {first_sentence(error)}",
             hint="The database is as it was. chronoduck verify tells whether it is damaged.",
         ) from error
 

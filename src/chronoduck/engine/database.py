@@ -14,8 +14,14 @@ from urllib.parse import urlsplit
 import duckdb
 
 from chronoduck.engine.extensions import load_extensions
-from chronoduck.engine.failures import EngineFailure, parse_message, translate
+from chronoduck.engine.failures import (
+    EngineFailure,
+    first_sentence,
+    parse_message,
+    translate,
+)
 from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
+from chronoduck.engine.offline import finish_placing
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.ownership import DatabaseOwnership
 from chronoduck.engine.paths import (
@@ -41,6 +47,7 @@ from chronoduck.settings import Settings
 __all__ = [
     "CURSOR_SETTINGS",
     "Connection",
+    "DatabaseVersionError",
     "DuckDBInstance",
     "InstanceHeldError",
     "set_up_cursor",
@@ -63,6 +70,10 @@ _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETT
 _NEWER_FILE = re.compile("version number|newer version|unrecognized enum value")
 """The last one is a type that this engine does not have."""
 _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
+
+
+class DatabaseVersionError(DatabaseFormatError):
+    """Another version of DuckDB wrote the file: nothing is damaged, and nothing may replace it."""
 
 
 class InstanceHeldError(DatabaseFailedError):
@@ -119,6 +130,7 @@ class DuckDBInstance:
         prepare_directory(path.parent, mode=0o750, setting="DUCKDB_DATABASE_PATH")
         self.ownership.acquire()
         try:
+            finish_placing(path)
             check_database_file(path)
             check_version_note(path)
             self.temp_directory = private_temp_directory(self.settings.temp_directory, path)
@@ -163,7 +175,7 @@ class DuckDBInstance:
                 str(path),
                 config=OPENING_OPTIONS | new_file_config(self.settings.storage_version),
             )
-        except duckdb.Error as error:
+        except (duckdb.Error, RuntimeError, ValueError) as error:  # a damaged name is no UTF-8
             raise self._opening_error(error) from error
         finally:
             os.umask(previous)
@@ -179,7 +191,7 @@ class DuckDBInstance:
             self._root = root
             self.generation += 1
 
-    def _opening_error(self, error: duckdb.Error) -> DuckDBConnectionError:
+    def _opening_error(self, error: Exception) -> DuckDBConnectionError:
         path = self.settings.database_path
         message = str(parse_message(error)["exception_message"])
         if "Could not set lock" in message or "Conflicting lock" in message:
@@ -188,7 +200,7 @@ class DuckDBInstance:
                 hint="Close that process, then start again.",
             )
         if _NEWER_FILE.search(message):
-            return DatabaseFormatError(
+            return DatabaseVersionError(
                 f"{path} was written by another version of DuckDB than {duckdb.__version__}: "
                 f"{message.splitlines()[0]}",
                 hint="Install the DuckDB version that wrote it, or export and import the data.",
@@ -196,8 +208,9 @@ class DuckDBInstance:
         if "not a valid DuckDB database" in message:
             return DatabaseFormatError(f"{path} is not a DuckDB database")
         return DatabaseFailedError(
-            f"{path} cannot be opened: {message.splitlines()[0]}",
-            hint="Keep the file and its .wal as they are, and run `chronoduck recover`.",
+            f"{path} cannot be opened: {first_sentence(error)}",
+            hint="Keep the file and its .wal as they are. Start the service: it tries other ways, "
+            "and says what each of them came to.",
         )
 
     def _configure(self, root: Connection) -> None:

@@ -6,6 +6,7 @@ the statement; nothing here reads DuckDB's prose but to tell a user's wrong file
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 from typing import Any
@@ -25,7 +26,7 @@ from chronoduck.errors import (
     WriteOutcomeUnknownError,
 )
 
-__all__ = ["EngineFailure", "WriteLostError", "parse_message", "translate"]
+__all__ = ["EngineFailure", "WriteLostError", "first_sentence", "parse_message", "translate"]
 
 _NO_SPACE = re.compile(
     r"No space left|File too large|Disk quota exceeded|max_temp_directory_size", re.IGNORECASE
@@ -92,6 +93,16 @@ def parse_message(error: BaseException) -> dict[str, Any]:
             "exception_message": text,
         }
     )
+
+
+def first_sentence(error: BaseException) -> str:
+    """Return the first line of what DuckDB says, also of an error that it wraps as JSON in another."""
+    message = str(parse_message(error)["exception_message"])
+    before, start, inner = message.partition('{"exception_type"')
+    if start:
+        with contextlib.suppress(orjson.JSONDecodeError, KeyError):
+            message = before + orjson.loads(start + inner)["exception_message"]
+    return (message.splitlines() or ["no reason given"])[0]
 
 
 def translate(error: BaseException, sql: str | None = None) -> DuckDBException:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.failures import parse_message
+from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.index_check import IndexDamage, check_indexes
 from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.errors import DatabaseFailedError
@@ -58,13 +58,16 @@ def inspect_database(
     fold_log: bool = False,
     memory_limit: str = "1GB",
     on_progress: Progress = lambda done, total: None,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Inspection:
     """Open the file and count its rows; ``full`` also reads and hashes every column of every row.
 
     Checksums are checked by DuckDB when a block is read, so that only ``full`` finds every damage.
     ``full`` also compares look-ups by each index with a scan; an index that differs is no error here,
     because the rows are whole.
-    ``fold_log`` replays the log into the file and leaves no log; without it nothing is changed.
+    ``fold_log`` replays the WAL into the file and leaves no WAL; without it nothing is changed.
+    ``on_stage`` is told ``checkpointed`` or ``read: table ...`` before that is tried. DuckDB runs in
+    this process: ``engine.offline`` does the same in a child, and by more than one way.
 
     Raises:
         DatabaseFailedError: the file, its log or a table cannot be read.
@@ -81,6 +84,7 @@ def inspect_database(
         try:
             if fold_log:
                 what = "checkpointed"
+                on_stage(what)
                 connection.execute("CHECKPOINT")
             found = connection.execute(
                 "SELECT schema_name, table_name FROM duckdb_tables() "
@@ -90,18 +94,20 @@ def inspect_database(
             for done, (schema, table) in enumerate(found):
                 on_progress(done, len(found))
                 what = f"read: table {schema}.{table}"
+                on_stage(what)
                 tables.append(read_table(connection, schema, table, full=full))
             what = "read: indexes"
+            on_stage(what)
             damages = check_indexes(connection) if full else ()
             on_progress(len(found), len(found))
             return Inspection(tuple(tables), tuple(damages), own_storage_version(connection))
         finally:
             connection.close()
-    except duckdb.Error as error:
-        message = str(parse_message(error)["exception_message"]).splitlines()[0]
+    except (duckdb.Error, RuntimeError, ValueError) as error:  # UnicodeDecodeError: a damaged name
         raise DatabaseFailedError(
-            f"{path} cannot be {what}: {message}",
-            hint="Keep the file as it is, and restore: chronoduck recover.",
+            f"{path} cannot be {what}: {first_sentence(error)}",
+            hint="Keep the file as it is. Restore an earlier point (chronoduck restore --list) or a "
+            "backup (chronoduck backup list) beside it.",
         ) from error
 
 

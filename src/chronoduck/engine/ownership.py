@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import orjson
@@ -17,7 +18,9 @@ import orjson
 from chronoduck.engine.paths import describe_path
 from chronoduck.errors import DatabaseLockedError, DatabasePermissionError
 
-__all__ = ["DatabaseOwnership", "Owner", "current_owner", "lock_path"]
+__all__ = ["DatabaseOwnership", "Owner", "current_owner", "lock_path", "wait_for_orphan"]
+
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,20 @@ class Owner:
 
     pid: int
     url: str | None = None
+    parent: int | None = field(default=None, compare=False)
+    """Its parent when it took the file: a supervisor, whose death it does not survive."""
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether its parent has died since: a served process then dies at any moment."""
+        if self.pid <= 0:
+            return False
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return True  # it is gone already
+        state, parent = fields[0], int(fields[1])
+        return state in "ZX" or (self.parent is not None and parent != self.parent)
 
 
 def lock_path(database: Path) -> Path:
@@ -49,10 +66,25 @@ def current_owner(database: Path) -> Owner | None:
         os.close(descriptor)
 
 
+def wait_for_orphan(database: Path, seconds: float) -> float:
+    """Wait until a server whose supervisor was killed has let go of the file; return the seconds.
+
+    The kernel ends it, but memory and connections of a large process take a while. Returns at once
+    when nobody owns the file or its owner lives in good order; gives up after ``seconds``.
+    """
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        owner = current_owner(database)
+        if owner is None or not owner.is_orphaned:
+            break
+        time.sleep(_LOOK_SECONDS)
+    return time.monotonic() - started
+
+
 def _read(descriptor: int) -> Owner:
     try:
         facts = orjson.loads(os.pread(descriptor, 4096, 0))
-        return Owner(pid=int(facts["pid"]), url=facts.get("url"))
+        return Owner(int(facts["pid"]), facts.get("url"), facts.get("parent"))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return Owner(pid=0)
 
@@ -100,7 +132,7 @@ class DatabaseOwnership:
     def announce(self, url: str | None) -> None:
         """Write who we are, and where we serve, for others to read."""
         if self._descriptor is not None:
-            text = orjson.dumps(asdict(Owner(os.getpid(), url)))
+            text = orjson.dumps(asdict(Owner(os.getpid(), url, os.getppid())))
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from chronoduck.engine.offline import database_files, side_files, sync_directory
 from chronoduck.engine.quarantine import stamp
 from chronoduck.errors import DuckDBException
 
@@ -22,7 +22,7 @@ class RestoreRefusedError(DuckDBException):
 
 def wal_path(database: Path) -> Path:
     """Return the file that DuckDB keeps a database's log in."""
-    return database.with_name(database.name + ".wal")
+    return side_files(database)[0]
 
 
 def refuse_existing(output: Path) -> None:
@@ -31,24 +31,23 @@ def refuse_existing(output: Path) -> None:
     Raises:
         RestoreRefusedError: one of them is. DuckDB would replay a leftover log into another's file.
     """
-    for path in (output, wal_path(output)):
-        if path.exists():
-            raise RestoreRefusedError(
-                f"{path} is there already",
-                hint="Name another --output; `chronoduck recover` sets the old files aside.",
-            )
+    for path in database_files(output):
+        raise RestoreRefusedError(
+            f"{path} is there already",
+            hint="Name another --output; `chronoduck recover` sets the old files aside.",
+        )
 
 
 def set_aside(database: Path, word: str) -> tuple[Path, ...]:
-    """Rename the database file and its log to ``NAME.word-TIME``; return the new names."""
+    """Rename the database and the files beside it to ``NAME.word-TIME``; return the new names."""
     suffix = f".{word}-{stamp()}"
     moved = []
-    # The log last: a file without its log would lose the log's transactions if we die in between.
-    for path in (database, wal_path(database)):
-        if path.exists():
-            target = path.with_name(path.name + suffix)
-            path.rename(target)
-            moved.append(target)
+    # The WAL last: a file without its WAL would lose transactions if we die in between.
+    for path in database_files(database):
+        target = path.with_name(path.name + suffix)
+        path.rename(target)
+        moved.append(target)
+    sync_directory(database.parent)
     return tuple(moved)
 
 
@@ -58,8 +57,4 @@ def place_file(temporary: Path, output: Path) -> None:
     if log.exists():
         log.rename(wal_path(output))
     temporary.rename(output)
-    descriptor = os.open(output.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(output.parent)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as replace_field
 from pathlib import Path
 
 from chronoduck.engine.disk_format import WalCursor, find_damage, read_wal
-from chronoduck.engine.inspection import Inspection, inspect_database
+from chronoduck.engine.inspection import Inspection
+from chronoduck.engine.offline import (
+    Opening,
+    UnopenableError,
+    join_wal,
+    read_database,
+    read_root,
+    remove_database,
+    side_files,
+)
 from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
 from chronoduck.errors import DiskFullError
 from chronoduck.replication.archive import Archive
@@ -67,13 +75,15 @@ class RestoreReport:
     set_aside: tuple[Path, ...]
     inspection: Inspection | None
     """None when it was not verified."""
+    opening: Opening = field(default_factory=Opening)
+    """How the restored file was opened, and what that cost."""
     damage: str = ""
     """What is wrong with newer points of the replica, which therefore were not restored."""
 
     @property
     def transactions(self) -> int:
         """Transactions in the restored database, since its replica began."""
-        return self.plan.point.commits + self.local.grafted
+        return self.plan.point.commits + self.local.grafted - self.opening.lost
 
     @property
     def time(self) -> str:
@@ -90,19 +100,25 @@ def restore_database(
     verify: Verification = "quick",
     replace: str | None = None,
     graft: bool = False,
+    may_shorten: bool = False,
+    accept: Callable[[RestorePlan, LocalTail], None] = lambda plan, local: None,
+    seconds: float = 120.0,
     on_progress: Progress = lambda what, done, total: None,
 ) -> RestoreReport:
     """Restore to a temporary name, verify, and give the file its name.
 
     ``to_us``: the newest point not after a time; ``at``: the point of that name; else the newest.
     ``replace``: the word in the name that an old file gets (``corrupt``, ``replaced``); without it an
-    old file is refused. ``graft``: add the transactions that only the local log holds. The caller
-    owns the output, so that no service has it open.
+    old file is refused. ``graft``: add the transactions that only the local WAL holds.
+    ``may_shorten``: leave transactions out at the end that DuckDB cannot replay. ``accept`` may raise
+    before anything takes the old files' place. ``seconds``: how long one attempt to open an empty
+    database may take. The caller owns the output, so that no service has it open.
 
     Raises:
         RestoreRefusedError: the output is there already.
         RestoreTargetError: there is no such point.
         ReplicaDamagedError: the replica is not what was shipped.
+        UnopenableError: DuckDB cannot replay the WAL up to this point.
         DatabaseFailedError: the restored file cannot be read.
         DiskFullError: the file would not fit.
         StoreError: the store failed. Whatever is raised, the old files are as they were.
@@ -111,8 +127,7 @@ def restore_database(
         refuse_existing(output)
     started = time.monotonic()
     temporary = output.with_name(f".{output.name}.restoring")
-    for path in (temporary, wal_path(temporary)):
-        path.unlink(missing_ok=True)  # of a restore that was killed
+    remove_database(temporary)  # of a restore that was killed
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as executor:
         on_progress("reading what the replica holds", 0, 0)
         plan = plan_restore(archive, archive.listing(), executor, to_us, at)
@@ -126,22 +141,54 @@ def restore_database(
         )
     try:
         local = _graft(plan, output, wal_path(temporary)) if graft else LocalTail()
-        inspection = None
+        accept(plan, local)
+        inspection, opening = None, Opening()
         if verify != "none" or plan.segments or local.grafted:
-            # The log is folded in, so that one file is the whole database.
-            inspection = inspect_database(
+            # The WAL is taken into the file, so that one file is the whole database.
+            reading = read_database(
                 temporary,
                 full=verify == "full",
                 fold_log=True,
+                may_shorten=may_shorten,
+                seconds=seconds,
                 on_progress=lambda done, total: on_progress("verifying", done, total),
             )
+            inspection, opening = reading.inspection, reading.opening
+    except UnopenableError as error:
+        remove_database(temporary)
+        raise _not_restorable(error, plan) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
-        wal_path(temporary).unlink(missing_ok=True)
+        remove_database(temporary)
         raise
     moved = set_aside(output, replace) if replace else ()
+    opening = _keep_rest(opening, output)
     _name(archive, plan, temporary, output)
-    return RestoreReport(plan, output, time.monotonic() - started, local, moved, inspection)
+    return RestoreReport(
+        plan, output, time.monotonic() - started, local, moved, inspection, opening
+    )
+
+
+def _not_restorable(error: UnopenableError, plan: RestorePlan) -> UnopenableError:
+    """Return the error with the way out that a restore has: an earlier point."""
+    hint = (
+        "Restore an earlier point (chronoduck restore --list), or a backup: chronoduck backup list."
+    )
+    if error.kept is not None:
+        hint = (
+            f"Restore an earlier point, of {plan.point.commits - error.lost:,} transactions or fewer "
+            "(chronoduck restore --list), or a backup (chronoduck backup list); `chronoduck recover` "
+            f"restores this point without its last {error.lost:,} transactions."
+        )
+    return UnopenableError(error.database, error.refusals, error.kept, error.lost, hint)
+
+
+def _keep_rest(opening: Opening, output: Path) -> Opening:
+    """Give the bytes of transactions that were left out a name beside the restored database."""
+    if opening.rest is None:
+        return opening
+    rest = output.with_name(f"{output.name}.wal.rest-{opening.rest.name.rpartition('-')[2]}")
+    opening.rest.rename(rest)
+    return replace_field(opening, rest=rest)
 
 
 def recover_database(
@@ -149,9 +196,12 @@ def recover_database(
     output: Path,
     *,
     verify: Verification = "full",
+    seconds: float = 120.0,
     on_progress: Progress = lambda what, done, total: None,
 ) -> RestoreReport:
-    """Set the old files aside and restore the newest point that is whole, with the local log's tail.
+    """Set the old files aside and restore the newest point that is whole, with the local WAL's tail.
+
+    Transactions at the end that DuckDB cannot replay are left out: counted, and kept in a file.
 
     Raises:
         What ``restore_database`` raises; ReplicaDamagedError only when no point is whole.
@@ -165,6 +215,8 @@ def recover_database(
             verify=verify,
             replace="corrupt",
             graft=True,
+            may_shorten=True,
+            seconds=seconds,
             on_progress=on_progress,
         )
 
@@ -190,23 +242,23 @@ def _check_space(directory: Path, plan: RestorePlan) -> None:
 
 
 def _graft(plan: RestorePlan, database: Path, restored: Path) -> LocalTail:
-    """Add the local log's transactions that follow what was shipped.
+    """Add the local WAL's transactions that follow what was shipped.
 
-    Only when the local log begins with exactly what was shipped (or, when nothing of it was, when the
-    local file's headers are those of the restored one), and the transactions do not refer to blocks
-    of the local file, which is the one that cannot be trusted.
+    Only when what is whole of the local WAL begins as what was shipped (or, when nothing of it was,
+    when the local file's headers are those of the restored one), and the transactions do not refer to
+    blocks of the local file, which is the one that cannot be trusted.
     """
     end = plan.point.offset
-    try:
-        data = wal_path(database).read_bytes()
-    except OSError:
-        # A file without a log was checkpointed and closed, unless the replica has more of that log.
+    if not any(path.exists() for path in side_files(database)[:2]):
+        # A file without a WAL was checkpointed and closed, unless the replica has more of that WAL.
         is_closed = plan.log_sha256 is None and _has_headers(database, plan)
         return LocalTail(0, 0 if is_closed else None)
-    if not _belongs(data, database, plan):
+    shipped = restored.read_bytes() if restored.exists() else b""
+    log = _belonging_log(plan, database, shipped)
+    if log is None:
         return LocalTail(0, None)
-    tail = read_wal(data[end:], WalCursor(end))
-    damage = find_damage(data)
+    tail = read_wal(log[end:], WalCursor(end))
+    damage = find_damage(log)
     lost = damage.lost_commits if damage else 0
     if not tail.commits:
         return LocalTail(0, lost)
@@ -214,16 +266,35 @@ def _graft(plan: RestorePlan, database: Path, restored: Path) -> LocalTail:
         return LocalTail(0, tail.commits + lost)
     descriptor = os.open(restored, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(data[end : tail.offset])
+        file.write(log[end : tail.offset])
         file.flush()
         os.fsync(file.fileno())
     return LocalTail(tail.commits, lost)
 
 
-def _belongs(log: bytes, database: Path, plan: RestorePlan) -> bool:
+def _belonging_log(plan: RestorePlan, database: Path, shipped: bytes) -> bytes | None:
+    """Return what was shipped with what the local WAL has behind it, None when it does not belong.
+
+    A kill inside a checkpoint leaves two WALs: the old base's, with what committed meanwhile behind
+    it; and, for a checkpoint that had written its header, the new base's.
+    """
+    wal, checkpoint, _ = side_files(database)
+    main = wal.read_bytes() if wal.exists() else b""
+    later = checkpoint.read_bytes() if checkpoint.exists() else None
     if plan.log_sha256 is None:
-        return _has_headers(database, plan)
-    return hashlib.sha256(log[: plan.point.offset]).hexdigest() == plan.log_sha256
+        is_ours = _has_headers(database, plan)
+        return _joined(main, later, read_root(database)) if is_ours else None
+    for log in (_joined(main, later, None), later or b""):
+        # Damage in bytes that were shipped does no harm: whole transactions before it tell the WAL.
+        known = min(read_wal(log, WalCursor()).offset, len(shipped))
+        if known and log[:known] == shipped[:known]:
+            return shipped + log[len(shipped) :]
+    return None
+
+
+def _joined(main: bytes, later: bytes | None, root: int | None) -> bytes:
+    """Return both WALs as one; the only one as it is, with what stands behind damage in it."""
+    return main if read_wal(main, WalCursor()).checkpoint is None else join_wal(main, later, root)
 
 
 def _has_headers(database: Path, plan: RestorePlan) -> bool:

@@ -1,6 +1,7 @@
 """The environment as frozen values: one field per variable, checked at start."""
 
 from chronoduck.settings.access import AuthSettings, JwtSettings
+from chronoduck.settings.deadlines import DeadlineSettings
 from chronoduck.settings.groups import (
     AuditSettings,
     BackupSettings,
@@ -25,6 +26,7 @@ __all__ = [
     "BackupSettings",
     "BreakerSettings",
     "CheckpointSettings",
+    "DeadlineSettings",
     "ExportSettings",
     "JobSettings",
     "JwtSettings",

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chronoduck.errors import SettingsError
 from chronoduck.settings.access import AuthSettings, JwtSettings
+from chronoduck.settings.deadlines import DeadlineSettings
 from chronoduck.settings.groups import (
     AuditSettings,
     BackupSettings,
@@ -184,14 +185,16 @@ class Settings(BaseSettings):
     proof_timeout: Seconds = 5.0
     """How long DDL, and what is written behind it, waits for a proof before it is answered."""
     auto_recover: bool = False
-    """Restore from the replica at start when the database cannot be opened or is missing."""
+    """Restore from the replica at start when the database is missing or no way opens it, unless the
+    local WAL holds transactions that the restored database would not."""
     quarantine_wal: bool = False
-    """Start without the part of the write-ahead log that cannot be replayed; it is set aside."""
+    """Start with the longest beginning of the WAL that DuckDB accepts; the rest is kept in a file."""
 
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     replica: ReplicaSettings = Field(default_factory=ReplicaSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
+    deadline: DeadlineSettings = Field(default_factory=DeadlineSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     jwt: JwtSettings = Field(default_factory=JwtSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
@@ -296,6 +299,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "checkpoint": CheckpointSettings,
     "replica": ReplicaSettings,
     "backup": BackupSettings,
+    "deadline": DeadlineSettings,
     "auth": AuthSettings,
     "jwt": JwtSettings,
     "quota": QuotaSettings,

@@ -2,7 +2,8 @@
 
 The server hears ``go``, once: with the listening socket when it follows another server, without when
 it must open the socket itself. The supervisor hears ``warm``, ``bound`` (with the socket and what it
-must know of the settings), ``serving``, ``alive`` several times a second, ``ending`` and ``replace``.
+must know of the settings), ``opening``, ``serving``, ``alive`` several times a second, ``ending`` and
+``replace``.
 """
 
 from __future__ import annotations

@@ -76,6 +76,10 @@ class SupervisorLink:
             stop_seconds=stop_seconds,
         )
 
+    def opening(self, seconds: float | None) -> None:
+        """Tell that the database is being opened, and how long that may take; None: it has ended."""
+        self._channel.say("opening", seconds=seconds)
+
     def serving(self) -> None:
         """Tell that requests are answered from now on."""
         self._channel.say("serving")

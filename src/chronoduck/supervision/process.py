@@ -35,6 +35,9 @@ class ServerProcess:
         self.silent_ticks = 0
         self.last_words: dict[str, Any] = {}
         """Why it wants to be replaced."""
+        self.opening_until: float | None = None
+        """``time.monotonic()`` after which it has taken too long to open the database; None: it does not
+        open it now. What dies meanwhile has died of that."""
         self.ends_by: float | None = None
         """``time.monotonic()`` after which it is killed."""
 

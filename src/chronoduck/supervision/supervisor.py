@@ -172,6 +172,9 @@ class Supervisor:
             self._manager.tell("READY=1", f"STATUS=served by process {server.pid}")
             if self._keeps_standby:
                 self._warm_at = time.monotonic() + _WARM_AFTER_SECONDS
+        elif message.kind == "opening":
+            seconds = message.fields["seconds"]
+            server.opening_until = None if seconds is None else time.monotonic() + seconds
         elif message.kind == "ending":
             server.ends_by = server.ends_by or time.monotonic() + self._stop_seconds
         elif message.kind == "replace":
@@ -215,6 +218,10 @@ class Supervisor:
             if now > server.ends_by:
                 _log("error", "server_killed", reason="it did not end in time", pid=server.pid)
                 server.kill()
+        elif server.opening_until is not None and now > server.opening_until:
+            _log("error", "server_killed", reason="opening took too long", pid=server.pid)
+            server.opening_until = now + _REPLACEMENT_SECONDS
+            server.kill()
         elif server.serving_since is None:
             self._manager.tell(f"EXTEND_TIMEOUT_USEC={int(_STARTING_SECONDS * 1e6)}")
         else:
@@ -244,7 +251,13 @@ class Supervisor:
         self._hear(server)
         self._server = None
         self._forget(server)
-        end = ServerEnd(code, server.served_seconds, not self._has_served, self._is_stopping)
+        end = ServerEnd(
+            code,
+            server.served_seconds,
+            not self._has_served,
+            self._is_stopping,
+            was_opening=server.opening_until is not None,
+        )
         verdict = self._policy.decide(end)
         if isinstance(verdict, Finish):
             if end.served_seconds is not None and verdict.code != 0:

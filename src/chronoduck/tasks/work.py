@@ -11,13 +11,12 @@ from typing import Any
 
 from chronoduck.backup.failures import BackupNotFoundError
 from chronoduck.backup.shelf import Shelf
-from chronoduck.backup.snapshot import copy_database
 from chronoduck.backup.take import COPYING, take_backup
 from chronoduck.backup.verification import verify_backup
 from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.disk_format import headers_sha256
-from chronoduck.engine.inspection import inspect_database, refuse_damaged_indexes
-from chronoduck.engine.replacing import wal_path
+from chronoduck.engine.inspection import refuse_damaged_indexes
+from chronoduck.engine.offline import copy_database, read_database, remove_database
 from chronoduck.replication.drill import run_drill
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import Settings
@@ -66,12 +65,13 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
     with scratch_directory(settings, "verify-database") as scratch:
         copy = scratch / "database.db"
         copy_database(settings.database_path, copy, lambda done, total: show(COPYING, done, total))
-        found = inspect_database(
+        found = read_database(
             copy,
             full=True,
             fold_log=True,
+            seconds=settings.deadline.opening,
             on_progress=lambda done, total: show("verifying", done, total),
-        )
+        ).inspection
         refuse_damaged_indexes(settings.database_path, found)
     return {"tables": len(found.tables), "rows": found.rows}
 
@@ -83,7 +83,8 @@ def _compact(
     database = settings.database_path
     new = database.with_name(f".{database.name}.compacted")
     copy = database.with_name(f".{database.name}.copied")
-    _remove(new, copy)  # of a compaction that was killed
+    remove_database(new)  # of a compaction that was killed
+    remove_database(copy)
     try:
         copy_database(database, copy, lambda done, total: show(COPYING, done, total))
         headers = headers_sha256(copy)
@@ -94,18 +95,12 @@ def _compact(
             storage_version=storage_version,
         )
     except BaseException:
-        _remove(new)
+        remove_database(new)
         raise
     finally:
-        _remove(copy)
+        remove_database(copy)
     new.chmod(0o640)
     return {"file": str(new), "rows": rows, "headers_sha256": headers}
-
-
-def _remove(*databases: Path) -> None:
-    for database in databases:
-        database.unlink(missing_ok=True)
-        wal_path(database).unlink(missing_ok=True)
 
 
 def _drill(settings: Settings, show: Progress) -> dict[str, Any]:

@@ -75,3 +75,22 @@ def test_a_successor_that_serves_makes_failed_starts_forgotten(policy: RestartPo
         policy.decide(end(-6, None))
     policy.decide(end(-9, 60.0))
     assert policy.decide(end(-6, None)) == Restart(0.25)
+
+
+def test_a_server_that_dies_of_opening_is_followed_twice_and_then_told_as_an_io_error(
+    policy: RestartPolicy,
+) -> None:
+    died = ServerEnd(-11, None, is_first=True, was_told_to_end=False, was_opening=True)
+    assert [policy.decide(died) for _ in range(3)] == [Restart(0.0), Restart(0.0), Finish(74)]
+
+
+def test_a_server_that_serves_makes_deaths_of_opening_forgotten(policy: RestartPolicy) -> None:
+    died = ServerEnd(-9, None, is_first=False, was_told_to_end=False, was_opening=True)
+    assert [policy.decide(died) for _ in range(2)] == [Restart(0.0)] * 2
+    policy.decide(end(-9, 60.0))
+    assert policy.decide(died) == Restart(0.0)
+
+
+def test_an_error_while_opening_is_passed_on(policy: RestartPolicy) -> None:
+    refused = ServerEnd(65, None, is_first=True, was_told_to_end=False, was_opening=True)
+    assert policy.decide(refused) == Finish(65)

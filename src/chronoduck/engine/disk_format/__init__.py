@@ -8,6 +8,7 @@ from chronoduck.engine.disk_format.checksum import checksum
 from chronoduck.engine.disk_format.database_file import (
     BLOCK_BYTES,
     HEADER_BYTES,
+    DamagedHeaderError,
     DatabaseFile,
     DatabaseHeader,
     database_id,
@@ -22,12 +23,14 @@ from chronoduck.engine.disk_format.wal_file import (
     WalDamage,
     find_damage,
     read_wal,
+    transaction_ends,
     version_end,
 )
 
 __all__ = [
     "BLOCK_BYTES",
     "HEADER_BYTES",
+    "DamagedHeaderError",
     "DatabaseFile",
     "DatabaseHeader",
     "WalCursor",
@@ -41,5 +44,6 @@ __all__ = [
     "read_roots",
     "read_wal",
     "root_block",
+    "transaction_ends",
     "version_end",
 ]

@@ -17,6 +17,7 @@ from chronoduck.errors import DatabaseFormatError
 __all__ = [
     "BLOCK_BYTES",
     "HEADER_BYTES",
+    "DamagedHeaderError",
     "DatabaseFile",
     "DatabaseHeader",
     "database_id",
@@ -37,6 +38,10 @@ _NOWHERE = (1 << 64) - 1
 _BLOCK_MASK = (1 << 56) - 1
 """A pointer to metadata has the place inside the block in its highest byte."""
 _ID_BYTES = slice(124, 140)
+
+
+class DamagedHeaderError(DatabaseFormatError):
+    """The main header is damaged, or one of the two roots: DuckDB would use the other one."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def read_header(data: bytes) -> DatabaseHeader:
         raise DatabaseFormatError("the file does not begin like a DuckDB database")
     main, *roots = (data[start : start + 4096] for start in range(0, HEADER_BYTES, 4096))
     if not _is_header_intact(main):
-        raise DatabaseFormatError("the main header of the database file is damaged")
+        raise DamagedHeaderError("the main header of the database file is damaged")
     if int.from_bytes(main[20:28], "little") & _ENCRYPTED_FLAG:
         raise DatabaseFormatError("encrypted database files are not supported")
     intact = [
@@ -72,7 +77,7 @@ def read_header(data: bytes) -> DatabaseHeader:
     ]
     # DuckDB opens a file with one bad root by the other one, and loses a checkpoint: refuse that.
     if len(intact) < 2:
-        raise DatabaseFormatError("a root header of the database file is damaged")
+        raise DamagedHeaderError("a root header of the database file is damaged")
     newest = max(intact, key=lambda header: header.iteration)
     if newest.block_bytes != BLOCK_BYTES:
         raise DatabaseFormatError(

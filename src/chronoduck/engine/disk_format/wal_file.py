@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from chronoduck.engine.disk_format.checksum import checksum
 
-__all__ = ["WalCursor", "WalDamage", "find_damage", "read_version", "read_wal", "version_end"]
+__all__ = [
+    "WalCursor",
+    "WalDamage",
+    "find_damage",
+    "read_version",
+    "read_wal",
+    "transaction_ends",
+    "version_end",
+]
 
 _ENTRY = struct.Struct("<QQ")
 _VERSION = b"\x64\x00\x62"
@@ -79,6 +87,28 @@ def read_wal(data: bytes | memoryview, start: WalCursor) -> WalCursor:
             is_checkpoint = False
         position = following
     return WalCursor(start.offset + end, commits, needs_blocks, checkpoint)
+
+
+def transaction_ends(data: bytes | memoryview) -> list[int]:
+    """Return the end of each complete transaction, in order; a checkpoint entry is none.
+
+    ``read_wal(data, WalCursor()).commits`` is their number, and its ``offset`` the last of them.
+    """
+    ends: list[int] = []
+    position = version_end(data)
+    if position == 0:
+        return ends
+    is_checkpoint = False
+    while (following := _entry_end(data, position)) is not None:
+        content = position + _ENTRY.size
+        if data[content : content + len(_CHECKPOINT)] == _CHECKPOINT:
+            is_checkpoint = True
+        elif data[content : content + len(_FLUSH)] == _FLUSH:
+            if not is_checkpoint:
+                ends.append(following)
+            is_checkpoint = False
+        position = following
+    return ends
 
 
 def _checkpoint_root(data: bytes | memoryview, content: int) -> int:
@@ -156,8 +186,9 @@ def find_damage(data: bytes) -> WalDamage | None:
     position = good.offset
     if not data:
         return None
-    if position == 0:
-        return WalDamage(0, good, data.count(_FLUSH_ENTRY))
+    if position == 0:  # without a commit behind it, it is what a crash leaves of a new log
+        lost = data.count(_FLUSH_ENTRY)
+        return WalDamage(0, good, lost) if lost else None
     while (following := _entry_end(data, position)) is not None:
         position = following
     # A flush entry has neither data nor a place of its own: finding one behind is proof enough.

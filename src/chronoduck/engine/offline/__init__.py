@@ -1,0 +1,50 @@
+"""A database that nobody serves: copied, opened by more than one way, read, put in place.
+
+Every use of such a file goes through here: start, recover, restore, verify, backup, drill and
+compaction. Nothing here knows of replicas, backups or settings. DuckDB runs in child processes.
+"""
+
+from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt
+from chronoduck.engine.offline.files import (
+    clone_database,
+    database_files,
+    files_bytes,
+    remove_database,
+    side_files,
+    sync_directory,
+)
+from chronoduck.engine.offline.marker import OpeningMark
+from chronoduck.engine.offline.placing import finish_placing, place_database
+from chronoduck.engine.offline.prefix import Transactions
+from chronoduck.engine.offline.reading import Reading, read_database
+from chronoduck.engine.offline.replayed_wal import join_wal, read_root, replayed_wal
+from chronoduck.engine.offline.snapshot import SnapshotError, copy_database
+from chronoduck.engine.offline.ways import Opening, UnopenableError, Way, open_by_ways
+
+__all__ = [
+    "AttemptFailedError",
+    "Budget",
+    "Opening",
+    "OpeningMark",
+    "Reading",
+    "Run",
+    "SnapshotError",
+    "Transactions",
+    "UnopenableError",
+    "Way",
+    "attempt",
+    "clone_database",
+    "copy_database",
+    "database_files",
+    "files_bytes",
+    "finish_placing",
+    "join_wal",
+    "open_by_ways",
+    "place_database",
+    "read_database",
+    "read_root",
+    "remove_database",
+    "replayed_wal",
+    "side_files",
+    "sync_directory",
+]

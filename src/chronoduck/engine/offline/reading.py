@@ -1,0 +1,84 @@
+"""Reading a database that nobody serves, in a child, by more than one way when it must be."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chronoduck.engine.inspection import Inspection
+from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt
+from chronoduck.engine.offline.ways import Opening, open_by_ways
+
+__all__ = ["Reading", "read_database"]
+
+Progress = Callable[[int, int], None]
+_READING = "read:"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is in a database, and how it was opened."""
+
+    inspection: Inspection
+    opening: Opening
+
+
+def read_database(
+    path: Path,
+    *,
+    full: bool,
+    fold_log: bool = False,
+    may_shorten: bool = False,
+    seconds: float = 120.0,
+    memory_limit: str = "1GB",
+    on_progress: Progress = lambda done, total: None,
+    run: Run = attempt,
+) -> Reading:
+    """Count the rows, and with ``full`` read and hash every column; never in this process.
+
+    ``fold_log``: the file is the caller's own copy; its WAL is taken into it, by every way that loses
+    nothing, and with ``may_shorten`` by the last one, too. Without ``fold_log`` nothing is changed
+    and only a plain read-only open is tried. ``seconds`` is the deadline of an empty database; more is
+    allowed for a larger one.
+
+    Raises:
+        UnopenableError: no way opens it.
+        AttemptFailedError: a table cannot be read, or not within the time.
+        DiskFullError: there is no space for the copy that other ways need.
+    """
+
+    def inspect(fold: bool) -> Inspection:
+        found = run(
+            "inspect",
+            path,
+            Budget.of(path, seconds),
+            on_progress,
+            full=full,
+            fold_log=fold,
+            memory_limit=memory_limit,
+        )
+        inspection: Inspection = pickle.loads(  # noqa: S301 - our own child wrote it
+            base64.b64decode(found["inspection"])
+        )
+        return inspection
+
+    try:
+        return Reading(inspect(fold_log), Opening())
+    except AttemptFailedError as error:
+        if not fold_log or error.stage.startswith(_READING):
+            raise
+        first = error
+    opening = open_by_ways(
+        path,
+        first.detail,
+        fold=True,
+        may_shorten=may_shorten,
+        skip_again=first.is_timeout,
+        seconds=seconds,
+        memory_limit=memory_limit,
+        run=run,
+    )
+    return Reading(inspect(False), opening)

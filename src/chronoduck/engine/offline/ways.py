@@ -1,0 +1,301 @@
+"""The ways to open a database that nobody serves, tried in order on a copy.
+
+1. Plainly: the caller's own first attempt, which failed.
+2. Again: DuckDB finishes in two opens what a crash in a checkpoint left.
+3. Attached: ``ATTACH`` from an in-memory instance binds expressions that a plain replay cannot.
+4. Copied: every table is written into a new file, when the WAL can be replayed but not checkpointed.
+5. Shortened: the longest beginning of the WAL that DuckDB accepts. The rest is kept in a file.
+
+The first four lose nothing. The last is taken only when the caller says so, else only reported. No
+other engine version is tried: one environment holds one, and a file is not to change its version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt
+from chronoduck.engine.offline.files import (
+    clone_database,
+    clone_file,
+    database_files,
+    remove_database,
+    side_files,
+    sync_directory,
+)
+from chronoduck.engine.offline.placing import finish_placing, place_database, work_path
+from chronoduck.engine.offline.prefix import Transactions, find_longest, write_wal
+from chronoduck.engine.quarantine import stamp
+from chronoduck.errors import DatabaseFailedError
+
+__all__ = ["Opening", "UnopenableError", "Way", "open_by_ways"]
+
+_AGAIN = 2
+_REPORT_SECONDS = 60.0
+"""How long the search for a beginning may take that is only reported."""
+
+
+class Way(StrEnum):
+    """How a database was opened."""
+
+    PLAIN = "plain"
+    AGAIN = "again"
+    ATTACHED = "attached"
+    COPIED = "copied"
+    SHORTENED = "shortened"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a database was opened, and what that cost."""
+
+    way: Way = Way.PLAIN
+    refusals: tuple[str, ...] = ()
+    """What the ways before it said."""
+    kept: int = 0
+    """Transactions of the WAL that are in the database; counted when it was shortened."""
+    lost: int = 0
+    """Transactions that are not, at least."""
+    rest: Path | None = None
+    """The file that holds the bytes of the lost ones."""
+    set_aside: tuple[Path, ...] = ()
+    """The old files under their new names."""
+
+
+class UnopenableError(DatabaseFailedError):
+    """No way that loses nothing opens the database."""
+
+    code = "database_unopenable"
+    title = "The database cannot be opened by any way"
+    retryable = False
+
+    def __init__(
+        self, database: Path, refusals: tuple[str, ...], kept: int | None, lost: int, hint: str = ""
+    ) -> None:
+        self.refusals = refusals
+        self.kept, self.lost = kept, lost
+        """Transactions of the WAL with which it opens (None: not even the file alone does), and
+        those it would be without."""
+        first, others = refusals[0], len(refusals) - 1
+        tried = "; every other way failed, too" if others else ""
+        what = (
+            "the file itself cannot be opened, whatever the WAL holds"
+            if kept is None
+            else f"it opens with the first {kept:,} of {kept + lost:,} transactions of its WAL"
+        )
+        super().__init__(
+            f"{first}{tried}; {what}",
+            hint=hint or _hint(kept, lost),
+            operator_detail=f"{'; '.join(refusals)}; {what}",
+        )
+        self.database = database
+
+
+def _hint(kept: int | None, lost: int) -> str:
+    if kept is None:
+        return (
+            "Keep the files as they are. Restore the newest point (chronoduck recover) or a backup "
+            "(chronoduck recover --from BACKUP)."
+        )
+    return (
+        f"Start once with DUCKDB_QUARANTINE_WAL=true: it keeps {kept:,} transactions of the WAL and "
+        f"puts {lost:,} into a file. Or restore a backup, or an earlier point: chronoduck restore "
+        "--list."
+    )
+
+
+def open_by_ways(
+    database: Path,
+    first: str,
+    *,
+    fold: bool,
+    may_shorten: bool = False,
+    is_original: bool = False,
+    skip_again: bool = False,
+    seconds: float = 120.0,
+    memory_limit: str = "1GB",
+    before_placing: Callable[[Path], None] = lambda new: None,
+    run: Run = attempt,
+) -> Opening:
+    """Make a database openable after the plain attempt failed with the sentence ``first``.
+
+    ``fold``: the WAL must end up in the file. Without it a plain open that works is enough, and the
+    caller does that itself (``Way.AGAIN``: up to three times). ``is_original``: the old files are set
+    aside instead of deleted. ``skip_again``: a plain open has killed this caller twice.
+    ``before_placing`` gets the finished file before it takes the database's name.
+
+    Raises:
+        UnopenableError: no way is left; the files are as they were.
+        DiskFullError: there is no space for a copy, and nothing was tried.
+    """
+    finish_placing(database)
+    rescue = _Rescue(database, fold, seconds, memory_limit, run, [first])
+    try:
+        return _rescue(rescue, may_shorten, is_original, skip_again, before_placing)
+    finally:
+        remove_database(rescue.work)
+        remove_database(rescue.second)
+
+
+def _rescue(
+    rescue: _Rescue,
+    may_shorten: bool,
+    is_original: bool,
+    skip_again: bool,
+    before_placing: Callable[[Path], None],
+) -> Opening:
+    clone_database(rescue.database, rescue.work)
+    transactions = Transactions.of(rescue.database)
+    way = None if transactions.hidden else rescue.without_loss(skip_again)
+    kept, refusals = 0, tuple(rescue.refusals)
+    if way is Way.AGAIN and not rescue.fold:
+        return Opening(way, refusals)
+    if way is None:
+        until = None if may_shorten else time.monotonic() + _REPORT_SECONDS
+        longest = rescue.longest(transactions, until, fold=may_shorten)
+        lost = transactions.count - (longest or 0)
+        if longest is None or not may_shorten:
+            raise UnopenableError(rescue.database, refusals, longest, lost)
+        way, kept = Way.SHORTENED, longest
+    lost = transactions.count - kept if way is Way.SHORTENED else 0
+    when = stamp()
+    rest = None
+    if lost:
+        rest = rescue.database.with_name(f"{rescue.database.name}.wal.rest-{when}")
+        write_file(rest, transactions.rest(kept))
+    new = rescue.second if way is Way.COPIED else rescue.work
+    _sync(new)
+    before_placing(new)
+    if is_original:
+        aside = place_database(new, rescue.database, f"corrupt-{when}")
+    else:
+        remove_database(rescue.database)
+        new.rename(rescue.database)
+        aside = ()
+    return Opening(way, refusals, kept, lost, rest, aside)
+
+
+@dataclass
+class _Rescue:
+    """The copy that is tried on, and what was said of it."""
+
+    database: Path
+    fold: bool
+    seconds: float
+    memory_limit: str
+    run: Run
+    refusals: list[str]
+    _clean: tuple[int, int, int] | None = field(default=None)
+
+    @property
+    def work(self) -> Path:
+        """The copy."""
+        return work_path(self.database)
+
+    @property
+    def second(self) -> Path:
+        """The file that tables are copied into."""
+        return self.database.with_name(f".{self.database.name}.copied-tables")
+
+    def without_loss(self, skip_again: bool) -> Way | None:
+        """Return the first way that loses nothing and works, None when there is none."""
+        for _ in range(0 if skip_again else _AGAIN):
+            failure = self._try("fold" if self.fold else "open", attach=False)
+            if failure is None:
+                return Way.AGAIN
+            if failure.is_timeout:
+                break  # the same again would take as long
+        self.refresh()
+        if self._try("fold", attach=True) is None:
+            return Way.ATTACHED
+        self.refresh()
+        remove_database(self.second)
+        if self._try("copy") is None:
+            return Way.COPIED
+        return None
+
+    def _try(self, do: str, *, attach: bool = False) -> AttemptFailedError | None:
+        try:
+            self._attempt(do, attach=attach)
+        except AttemptFailedError as error:
+            sentence = error.detail.replace(str(self.work), str(self.database))
+            if sentence not in self.refusals:
+                self.refusals.append(sentence)
+            return error
+        return None
+
+    def _attempt(self, do: str, *, attach: bool = False) -> None:
+        arguments: dict[str, Any] = {"memory_limit": self.memory_limit}
+        if do == "fold":
+            arguments["attach"] = attach
+        if do == "copy":
+            arguments = {"target": str(self.second)}
+        self.run(do, self.work, Budget.of(self.database, self.seconds), **arguments)
+
+    def refresh(self) -> None:
+        """Bring the copy back to what the database is, after attempts that may have changed it."""
+        if self._clean is None or self._clean != _identity(self.work):
+            remove_database(self.work)
+            clone_database(self.database, self.work)
+        else:
+            for path in side_files(self.work):
+                path.unlink(missing_ok=True)
+            for source in database_files(self.database)[1:]:
+                name = self.work.name + source.name[len(self.database.name) :]
+                clone_file(source, self.work.with_name(name))
+        self._clean = _identity(self.work)
+
+    def longest(self, transactions: Transactions, until: float | None, *, fold: bool) -> int | None:
+        """Find the longest beginning of the WAL; with ``fold`` the copy then holds it, folded."""
+
+        def opens(count: int) -> None:
+            self.refresh()
+            write_wal(self.work, transactions.prefix(count))
+            self._attempt("open")
+
+        def folds(count: int) -> None:
+            self.refresh()
+            write_wal(self.work, transactions.prefix(count))
+            self._attempt("fold")
+
+        found = find_longest(opens, len(transactions.ends), until=until)
+        if found is None or not fold:
+            return found
+        with contextlib.suppress(AttemptFailedError):
+            folds(found)
+            return found
+        # It opens and cannot be checkpointed: look for one that can.
+        found = find_longest(folds, found)
+        if found is not None:
+            folds(found)
+        return found
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    facts = path.stat()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a new file and its name durably."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(path.parent)

@@ -1,0 +1,20 @@
+"""How long work on the database's files may take before its process is ended."""
+
+from __future__ import annotations
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chronoduck.settings.values import Seconds
+
+__all__ = ["DeadlineSettings"]
+
+
+class DeadlineSettings(BaseSettings):
+    """Deadlines of work on the database's files (``DUCKDB_DEADLINE_*``); size adds to them."""
+
+    model_config = SettingsConfigDict(env_prefix="DUCKDB_DEADLINE_", frozen=True, extra="forbid")
+
+    opening: Seconds = 120.0
+    """How long one attempt to open an empty database may take; a larger file or WAL may take more."""
+    task: Seconds = 1800.0
+    """How long a backup, drill, verification or compaction may take, and ten minutes more per GB."""
