@@ -17,7 +17,7 @@ from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_targe
 from chronoduck.engine.inspection import refuse_damaged_indexes
 from chronoduck.engine.offline import read_database
 from chronoduck.engine.paths import is_database_file
-from chronoduck.engine.quarantine import check_log
+from chronoduck.engine.quarantine import check_headers, check_log
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.records import REPLICA_NAME
@@ -74,6 +74,7 @@ def _verify_database(target: Target, path: Path) -> dict[str, Any]:
             job = target.service.call("POST", "/verify")
             return follow_job(target.service, job, show)
         with owned(path):
+            check_headers(path)
             check_log(path)
             inspection = read_database(
                 path,

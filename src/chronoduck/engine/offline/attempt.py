@@ -35,8 +35,8 @@ _GRACE_SECONDS = 2.0
 
 
 _HINT = (
-    "Keep the file as it is. Start the service, which tries other ways on a copy; or restore an earlier "
-    "point (chronoduck restore --list) or a backup (chronoduck backup list)."
+    "Keep the file as it is. Start the service, which tries other ways on a copy; or restore the newest "
+    "point (chronoduck recover), an earlier one (chronoduck restore --list) or a backup."
 )
 
 
