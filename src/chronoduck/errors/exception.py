@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = [
     "DuckDBException",
@@ -34,6 +34,18 @@ class DuckDBException(Exception):
 
     def __str__(self) -> str:
         return self.detail
+
+    def __copy__(self) -> Self:
+        """Return an equal error that can be raised on its own, whatever the constructor asks for.
+
+        Several callers may wait for one piece of work: each gets a copy, since raising sets the
+        traceback. The default would call the constructor with the message alone.
+        """
+        twin = type(self).__new__(type(self), *self.args)
+        twin.args = self.args
+        vars(twin).update(vars(self))
+        twin.__cause__, twin.__context__ = self.__cause__, self.__context__
+        return twin
 
     @property
     def is_service_state(self) -> bool:

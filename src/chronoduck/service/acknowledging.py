@@ -34,6 +34,8 @@ _LONG_REPLAY_SECONDS = 0.25
 _SHORTENING_SECONDS = 2.0
 _PROOF_SHARE = 0.6
 """Of the wait; the rest is for a checkpoint in its place."""
+_FALLBACK_SECONDS = 1.0
+"""How long a write waits for a checkpoint where nobody can prove: a copy of the files may hold it off."""
 _GATE_SECONDS = 1.0
 """How long a worker waits for the event loop to close the gate. The barrier holds without it."""
 
@@ -125,9 +127,10 @@ class AckBarrier:
             self.watch.settle(suspect)
             self.proofs += 1
             return ""
-        failure = await self._within(
-            max(0.0, end - time.monotonic()), self._checkpoints.checkpoint()
-        )
+        left = max(0.0, end - time.monotonic())
+        if proof is None or (proof.verdict is Verdict.NOT_JUDGED and not proof.seconds):
+            left = min(left * _PROOF_SHARE, _FALLBACK_SECONDS)
+        failure = await self._within(left, self._checkpoints.checkpoint())
         self.watch.look()
         if suspect.is_settled:
             self.checkpoints += 1

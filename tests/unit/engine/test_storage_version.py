@@ -166,6 +166,7 @@ def _connects() -> Iterator[tuple[str, ast.Call]]:
 OPENS_EXISTING_FILES = {
     "src/chronoduck/engine/replay_check.py",  # a copy of the file and its WAL
     "src/chronoduck/engine/inspection.py",
+    "src/chronoduck/engine/offline_child.py",  # a copy of the file and its WAL
     "src/chronoduck/engine/table_export.py",  # its other one makes a file, and names the version
 }
 

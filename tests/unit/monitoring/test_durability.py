@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.monitoring.durability import backup_finding, scrub_finding
 from chronoduck.monitoring.health import Status
 from chronoduck.settings import BackupSettings, Settings
+
+DAY = 86_400.0
 
 
 def status(**values: Any) -> dict[str, Any]:
@@ -60,9 +62,9 @@ async def test_a_schedule_that_is_not_followed_is_seen(
     async with DuckDBService(make_settings(backup=backup)) as service:
         assert (await service.health_check())["components"]["backup"]["status"] == "healthy"
         backups = (await service.parts()).backups
-        backups._since = datetime.now(UTC) - timedelta(days=1.9)
+        backups._good_since = time.monotonic() - 1.9 * DAY
         assert (await service.health_check())["components"]["backup"]["status"] == "healthy"
-        backups._since = datetime.now(UTC) - timedelta(days=2.1)
+        backups._good_since = time.monotonic() - 2.1 * DAY
         found = (await service.health_check())["components"]["backup"]
         assert (found["status"], found["reason"]) == (
             "degraded",
