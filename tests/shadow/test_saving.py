@@ -56,6 +56,8 @@ async def opened(
         f"CREATE TABLE t AS SELECT range AS a, range::VARCHAR AS v FROM range({ROWS})"
     )
     await service.execute_query("CREATE INDEX t_a ON t (a)")
+    # DDL was checkpointed: with a WAL of its own DuckDB has something to checkpoint again.
+    await service.execute_query("UPDATE t SET v = v WHERE a = 0")
     yield service
     await asyncio.wait_for(service.shutdown(), 60)
 

@@ -35,13 +35,14 @@ FetchMode = Literal["all", "one", "many", "none"]
 Rows = list[tuple[Any, ...]]
 
 T = TypeVar("T")
-# DuckDB 2.0 copies a connection's result once, inside the engine, before it is read as Arrow. Its
-# relations stream instead, but report errors without their position.
+# DuckDB 2.0 reads the whole result of ``execute`` into memory before it gives the first Arrow batch.
+# Its relations stream, see _stream; what is small (counts, EXPLAIN) may be copied.
 warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 _ENGINE_ERRORS = (duckdb.Error, OSError, RuntimeError, ValueError, TypeError, MemoryError)
 """What DuckDB's client and pyarrow raise while a statement runs."""
 
 _BATCH_ROWS = 16_384
+_IS_VERSION_1 = duckdb.__version__.startswith("1.")
 _CATALOG_WORDS = frozenset({"CREATE", "DROP", "ALTER"})
 
 
@@ -172,6 +173,11 @@ class SqlSession:
         in_engine(self._connection, "", self._token, lambda: self._connection.register(name, rows))
 
 
+def _described(connection: Connection) -> tuple[Sequence[Any], Sequence[Any]]:
+    description = connection.description or []
+    return [column[0] for column in description], [column[1] for column in description]
+
+
 class RunningResult:
     """A statement whose result is being read: columns first, then rows or Arrow batches."""
 
@@ -182,10 +188,13 @@ class RunningResult:
         params: Params,
         token: CancelToken,
         *,
+        as_rows: bool = True,
         in_read_only_transaction: bool = False,
         batch_rows: int = _BATCH_ROWS,
     ) -> None:
         """Execute the statement; blocks until the first rows are there.
+
+        ``as_rows``: it will be asked for Python values (``fetch``), else for Arrow (``next_batch``).
 
         ``in_read_only_transaction``: it gets a transaction of its own, which ``finish`` ends; a
         connection that is closed instead ends it too.
@@ -200,17 +209,42 @@ class RunningResult:
         self._in_transaction = in_read_only_transaction
         if in_read_only_transaction:
             execute(connection, "BEGIN TRANSACTION READ ONLY", None, token)
-        execute(connection, sql, params, token)
         self._token = token
-        description = connection.description or []
-        self.columns = tuple(str(column[0]) for column in description)
-        self.column_types = tuple(column[1] for column in description)
+        self._reader: pa.RecordBatchReader | None = None
+        if as_rows or _IS_VERSION_1:
+            execute(connection, sql, params, token)
+            names, types = _described(connection)
+        else:
+            names, types = self._stream(params)
+        self.columns = tuple(str(name) for name in names)
+        self.column_types = tuple(types)
         """DuckDB's types (``DuckDBPyType``), one per column."""
         self.types = tuple(str(column) for column in self.column_types)
         """The types as DuckDB writes them."""
         self.engine_seconds = time.perf_counter() - started
         """Time spent in the engine so far: executing and producing rows."""
-        self._reader: pa.RecordBatchReader | None = None
+
+    def _stream(self, params: Params) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Begin to stream by a relation; return the names and types of its columns."""
+        connection = self._connection
+
+        def bind() -> duckdb.DuckDBPyRelation | None:
+            try:
+                return connection.sql(self._sql, params=params or None)
+            except (duckdb.BinderException, duckdb.CatalogException):
+                # They lack the position in the statement, which execute() reports of the same error.
+                connection.execute(self._sql, params) if params else connection.execute(self._sql)
+                raise
+
+        def begin() -> tuple[Sequence[Any], Sequence[Any]]:
+            relation = bind()
+            if relation is None:  # a statement without a result
+                return (), ()
+            self._reader = relation.to_arrow_reader(self._batch_rows)
+            return relation.columns, relation.types
+
+        with _telling_refusals(connection):
+            return in_engine(connection, self._sql, self._token, begin)
 
     def fetch(self, mode: FetchMode, max_rows: int | None = None) -> tuple[Rows, bool]:
         """Return rows as Python values and whether there were more than ``max_rows``."""
@@ -259,7 +293,9 @@ class RunningResult:
 
     def release(self) -> None:
         """Let go of the engine: no result may be left of an instance that is closed."""
-        self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
     def finish(self) -> float:
         """End the statement's transaction and return the instance's peak memory in MB while it ran.

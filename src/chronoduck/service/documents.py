@@ -104,7 +104,9 @@ def _read(
     apart: int,
 ) -> None:
     batch_rows = ResultFormat.NDJSON.batch_rows
-    result = RunningResult(connection, sql, params, session.token, batch_rows=batch_rows)
+    result = RunningResult(
+        connection, sql, params, session.token, as_rows=False, batch_rows=batch_rows
+    )
     schema = result.arrow_schema
     encoder: ResultEncoder | None = None
     if len(result.columns) > apart:

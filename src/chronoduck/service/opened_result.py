@@ -34,6 +34,7 @@ def open_result(
             sql,
             params,
             session.token,
+            as_rows=as_rows,
             in_read_only_transaction=statement.in_read_only_transaction,
             batch_rows=batch_rows,
         )
