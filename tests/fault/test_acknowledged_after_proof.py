@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
-from chronoduck.engine.proving import Proof, Verdict, WalPosition
+from chronoduck.engine.proving import Absence, Proof, Verdict, WalPosition
 from chronoduck.errors import DuckDBException, WriteOutcomeUnknownError
 from chronoduck.service.acknowledging import AckBarrier
 from chronoduck.service.records import Caller
@@ -61,14 +63,14 @@ class ChildProver:
 class FixedProver:
     """Says what it is told to say."""
 
-    def __init__(self, verdict: Verdict, *, tries: bool = True) -> None:
+    def __init__(self, verdict: Verdict, absence: Absence | None = None) -> None:
         self._verdict = verdict
-        self._tries = tries
+        self._absence = absence
 
     async def prove(self, until: WalPosition, timeout: float) -> Proof:
-        if self._verdict is Verdict.NOT_JUDGED and self._tries:
+        if self._verdict is Verdict.NOT_JUDGED and self._absence is None:
             await asyncio.sleep(timeout)
-        return Proof(self._verdict, until, "a test says so", timeout + 0.01 if self._tries else 0.0)
+        return Proof(self._verdict, until, "a test says so", absence=self._absence)
 
 
 @pytest.fixture
@@ -256,11 +258,30 @@ async def test_without_a_prover_an_older_reader_leaves_a_risk_that_is_counted(
     ready: DuckDBService,
 ) -> None:
     barrier = await barrier_of(ready)
-    for prover in (None, FixedProver(Verdict.NOT_JUDGED, tries=False)):
+    for prover in (None, FixedProver(Verdict.NOT_JUDGED, Absence.OFF)):
         barrier.prover, before = prover, barrier.unproven
         async with older_reader(ready):
             await ready.execute_query("CREATE OR REPLACE TABLE t (a INT)")
         assert barrier.unproven == before + 1
+    transport = httpx2.ASGITransport(create_app(ready))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        metrics = (await client.get("/metrics")).text
+        health = (await client.get("/api/v1/duckdb/health")).json()
+    assert f'duckdb_ack_waits_total{{outcome="unproven"}} {float(barrier.unproven)}' in metrics
+    assert "duckdb_ack_waiting 0.0" in metrics
+    assert barrier.wait_seconds > 0
+    assert "2 writes were acknowledged without a proof" in health["components"]["shadow"]["reason"]
+
+
+async def test_a_prover_that_stops_with_the_service_is_no_excuse(ready: DuckDBService) -> None:
+    barrier = await barrier_of(ready)
+    barrier.prover, before = FixedProver(Verdict.NOT_JUDGED, Absence.STOPPING), barrier.unproven
+    async with older_reader(ready):
+        async with asyncio.timeout(30):  # at once, not at the end of the wait
+            with pytest.raises(WriteOutcomeUnknownError, match="a test says so"):
+                await ready.execute_query("CREATE TABLE t (a INT)")
+    await ready.execute_query("CREATE TABLE u (a INT)")  # a checkpoint is as good
+    assert barrier.unproven == before
 
 
 async def test_the_gate_is_closed_until_the_proof_and_those_inside_share_it(

@@ -19,6 +19,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, WalNotReplayableError
 from chronoduck.settings import CheckpointSettings, Settings
 from chronoduck.settings.groups import ShadowSettings
+from tests.broken_index import broken_index_database
 from tests.shadow.live import append_rejected_entry
 
 ROWS = 500
@@ -95,6 +96,37 @@ async def test_the_service_checkpoints_at_once_and_is_well_again(
     await until(lambda: is_well(opened))
     await opened.execute_query("INSERT INTO t VALUES (-1, 'after')")
     assert not stuck.reasons
+
+
+async def test_an_index_that_answers_wrongly_in_the_file_is_well_once_it_is_made_anew(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """As the runbook says; a checkpoint writes the index as it is."""
+    settings = make_settings(
+        shadow=ShadowSettings(enabled=True, cpu_percent=100), disk_floor=0, worker_threads=4
+    )
+    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+    broken_index_database(settings.database_path)
+    settings.database_path.chmod(0o640)
+    async with DuckDBService(settings) as service:
+        parts = await service.parts()
+        for number in range(3):
+            await service.execute_query(f"INSERT INTO t VALUES ({100_000 + number})")
+            await until(lambda: parts.shadow.status.refuted)
+            assert "index t_k of main.t" in parts.shadow.status.reason
+            await service.execute_query("CHECKPOINT")
+        await until(lambda: not parts.refuted.refusing)
+        found = await service.execute_query(
+            "SELECT sql FROM duckdb_indexes() WHERE index_name = 't_k'"
+        )
+        await service.execute_query("DROP INDEX t_k")
+        await service.execute_query(found.data[0][0])
+        await service.execute_query("CHECKPOINT")
+        await service.execute_query("INSERT INTO t VALUES (200000)")
+        await until(lambda: is_well(service))
+        assert parts.shadow.status.refuted is None
+        read = await service.execute_query("SELECT k FROM t WHERE k = 7")
+        assert read.data == [(7,)]
 
 
 async def test_an_older_reader_is_ended_for_the_checkpoint_with_an_error_that_can_be_retried(

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from chronoduck.engine.proving import Verdict, WalPosition
+from chronoduck.engine.proving import Absence, Verdict, WalPosition
 from chronoduck.settings import Settings
 from chronoduck.settings.groups import ShadowSettings
 from chronoduck.shadow.link import ShadowLink
@@ -253,7 +253,7 @@ async def test_without_space_the_copy_goes_and_nothing_is_judged(
     async with shadow(settings) as link:
         await until(lambda: link.status.state == "no_space")
         proof = await link.prove(live.position, SECONDS)
-        assert proof.verdict is Verdict.NOT_JUDGED
+        assert (proof.verdict, proof.absence) == (Verdict.NOT_JUDGED, Absence.OFF)
         assert not (settings.shadow_path / live.path.name).exists()
 
 
@@ -329,5 +329,16 @@ async def test_a_proof_that_takes_too_long_is_no_proof(
     async with shadow(settings, "sleep") as link:
         started = time.monotonic()
         proof = await link.prove(live.position, 0.3)
-        assert proof.verdict is Verdict.NOT_JUDGED
+        assert (proof.verdict, proof.absence) == (Verdict.NOT_JUDGED, None)
         assert time.monotonic() - started < SECONDS
+
+
+async def test_who_waits_while_the_service_stops_is_told_that_and_not_that_it_is_off(
+    live: LiveDatabase, settings: Settings
+) -> None:
+    async with shadow(settings, "sleep") as link:
+        waits = asyncio.create_task(link.prove(live.position, SECONDS))
+        await asyncio.sleep(0.1)
+        await link.stop()
+        for proof in (await waits, await link.prove(live.position, SECONDS)):
+            assert (proof.verdict, proof.absence) == (Verdict.NOT_JUDGED, Absence.STOPPING)

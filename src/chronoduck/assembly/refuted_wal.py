@@ -9,12 +9,12 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import DuckDBInstance
+from chronoduck.engine.offline import free_name, rename_aside
 from chronoduck.engine.rescue_copy import RescueCopy, copy_living_database
 from chronoduck.errors import (
     DiskFullError,
@@ -207,11 +207,10 @@ class RefutedWal:
         """Copy the living database into a new file, once."""
         if self.rescue_file is not None:
             return
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         database = self._settings.database_path
-        target = database.with_name(f"{database.stem}.rescue-{stamp}.db")
+        target = free_name(database.with_name(database.stem), "rescue", ".db")
         try:
-            copy = await asyncio.to_thread(self._copy, target)
+            copy, target = await asyncio.to_thread(self._copy, target)
         except (DuckDBException, OSError) as error:
             detail = getattr(error, "operator_detail", str(error))
             self._log.error("rescue_copy_failed", error=detail)
@@ -226,7 +225,7 @@ class RefutedWal:
             next="chronoduck runbook wal-not-replayable",
         )
 
-    def _copy(self, target: Path) -> RescueCopy:
+    def _copy(self, target: Path) -> tuple[RescueCopy, Path]:
         path = self._settings.database_path
         free = shutil.disk_usage(path.parent).free
         if free < path.stat().st_size + self._settings.disk_floor:
@@ -240,6 +239,6 @@ class RefutedWal:
         finally:
             connection.close()
         draft.chmod(0o640)
-        draft.rename(target)
+        target = rename_aside(draft, target)
         fsync_directory(target.parent)
-        return copy
+        return copy, target

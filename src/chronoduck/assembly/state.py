@@ -122,7 +122,11 @@ class StateView:
         state = self._current()
         if state is None:
             return {}
-        return {**state.shadow.get_status(), "saving": state.refuted.get_status()}
+        return {
+            **state.shadow.get_status(),
+            "saving": state.refuted.get_status(),
+            "acknowledging": state.access.barrier.get_status(),
+        }
 
     def backup_status(self) -> dict[str, Any]:
         """Return whether backups are made and how the last one ended; empty while closed."""

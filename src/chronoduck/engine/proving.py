@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["Proof", "Prover", "Verdict", "WalPosition"]
+__all__ = ["Absence", "Proof", "Prover", "Verdict", "WalPosition"]
 
 
 class Verdict(StrEnum):
@@ -21,6 +21,15 @@ class Verdict(StrEnum):
     """It failed twice, with enough memory, space and time: a restart would fail, too."""
     NOT_JUDGED = "not_judged"
     """It could not be tried, or not to its end; ``Proof.reason`` says why."""
+
+
+class Absence(StrEnum):
+    """Why nobody tried to judge it."""
+
+    OFF = "off"
+    """No prover works here: it is switched off, or has no space for its copy. That may last."""
+    STOPPING = "stopping"
+    """The service stops."""
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +51,9 @@ class Proof:
     reason: str = ""
     """One sentence for an operator; empty when proven."""
     seconds: float = 0.0
-    """How long it took; 0 with ``NOT_JUDGED`` when it was not even tried, as while the prover is off."""
+    """How long it took."""
+    absence: Absence | None = None
+    """Only with ``NOT_JUDGED``; None when it was tried, or will be when asked again."""
 
 
 class Prover(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from chronoduck.engine.disk_format import (
@@ -15,7 +14,7 @@ from chronoduck.engine.disk_format import (
 )
 from chronoduck.errors import DatabaseFailedError, DatabaseFormatError
 
-__all__ = ["DamagedLogError", "check_headers", "check_log", "stamp"]
+__all__ = ["DamagedLogError", "check_headers", "check_log"]
 
 
 class DamagedLogError(DatabaseFailedError):
@@ -24,11 +23,6 @@ class DamagedLogError(DatabaseFailedError):
     code = "log_damaged"
     title = "The write-ahead log is damaged"
     retryable = False
-
-
-def stamp() -> str:
-    """Return the time for a file's name."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def check_log(database: Path) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chronoduck.engine.offline import database_files, side_files, sync_directory
-from chronoduck.engine.quarantine import stamp
+from chronoduck.engine.offline import (
+    database_files,
+    free_suffix,
+    rename_aside,
+    side_files,
+    sync_directory,
+)
 from chronoduck.errors import DuckDBException
 
 __all__ = ["RestoreRefusedError", "place_file", "refuse_existing", "set_aside", "wal_path"]
@@ -39,16 +44,18 @@ def refuse_existing(output: Path) -> None:
 
 
 def set_aside(database: Path, word: str) -> tuple[Path, ...]:
-    """Rename the database and the files beside it to ``NAME.word-TIME``; return the new names."""
-    suffix = f".{word}-{stamp()}"
-    moved = []
+    """Rename the database and the files beside it to ``NAME.word-TIME``; return the new names.
+
+    Files that were set aside before stay, whatever the clock says.
+    """
+    suffix = free_suffix(database, word)
     # The WAL last: a file without its WAL would lose transactions if we die in between.
-    for path in database_files(database):
-        target = path.with_name(path.name + suffix)
-        path.rename(target)
-        moved.append(target)
+    moved = tuple(
+        rename_aside(path, path.with_name(f"{path.name}.{suffix}"))
+        for path in database_files(database)
+    )
     sync_directory(database.parent)
-    return tuple(moved)
+    return moved
 
 
 def place_file(temporary: Path, output: Path) -> None:

@@ -15,6 +15,7 @@ import duckdb
 
 from chronoduck.engine.failures import parse_message
 from chronoduck.engine.inspection import TableFacts, inspect_database, read_table
+from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.errors import DatabaseFailedError
 
 __all__ = ["RescueCopy", "copy_living_database"]
@@ -120,8 +121,10 @@ class _Copy:
         row = self._connection.execute("SELECT current_database()").fetchone()
         self._source = str(row[0]) if row else ""
         path = str(target).replace("'", "''")
-        # Its storage version is that of the instance's configuration.
-        self._connection.execute(f"ATTACH '{path}' AS {self._target}")
+        # The instance's configuration may name an older version, which cannot hold every type that
+        # the source has. The file is new: it is made with this version, not raised to it.
+        version = own_storage_version(self._connection)
+        self._connection.execute(f"ATTACH '{path}' AS {self._target} (STORAGE_VERSION '{version}')")
 
     def detach(self) -> None:
         self._connection.execute(f"USE {_quoted(self._source)}")

@@ -2,7 +2,7 @@
 
 Two facts of DuckDB shape this module (1.5.5 and 2.0.1). The connection's configuration decides for
 new files alone: an existing file keeps its version. ``ATTACH ... (STORAGE_VERSION ...)`` raises the
-version of an existing file without a word, so nothing here uses it.
+version of an existing file without a word, so nothing here uses it for a file that exists.
 """
 
 from __future__ import annotations

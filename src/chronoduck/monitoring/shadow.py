@@ -30,6 +30,7 @@ def shadow_report(status: dict[str, Any]) -> dict[str, Any]:
         "copy_bytes": status["copy_bytes"],
         "proof_seconds": status["proof_seconds"],
         "restarts": status["restarts"],
+        "acknowledging": dict(status["acknowledging"]),
     }
 
 
@@ -38,14 +39,16 @@ def shadow_finding(status: dict[str, Any]) -> Finding:
     if status and status["saving"]["refusing"] and status["refuted"] is None:
         return Finding("shadow", Status.UNHEALTHY, _refusing(status["saving"]), _DO_NOT_RESTART)
     if not status or status["state"] == "off":
-        return Finding("shadow", Status.HEALTHY, "Nothing checks whether the WAL can be replayed")
+        reason = f"Nothing checks whether the WAL can be replayed{_unproven(status)}"
+        return Finding("shadow", Status.HEALTHY, reason)
     if status["refuted"] is not None:
         return Finding("shadow", Status.UNHEALTHY, _refuted(status["saving"]), _DO_NOT_RESTART)
     if status["state"] == "no_space":
         return Finding(
             "shadow",
             Status.DEGRADED,
-            "Nothing checks whether the WAL can be replayed: the copy for it does not fit on the disk",
+            "Nothing checks whether the WAL can be replayed: the copy for it does not fit on the disk"
+            f"{_unproven(status)}",
             "Free space, or name another volume as DUCKDB_SHADOW_DIR.",
         )
     if status["state"] == "failing" or (status["verdict"] == "not_judged" and status["failures"]):
@@ -57,6 +60,11 @@ def shadow_finding(status: dict[str, Any]) -> Finding:
         )
     proven = _position(status["proven"])
     return Finding("shadow", Status.HEALTHY, f"Proven until {proven['time']}" if proven else "")
+
+
+def _unproven(status: dict[str, Any]) -> str:
+    count = status["acknowledging"]["unproven"] if status else 0
+    return f"; {count:,} writes were acknowledged without a proof" if count else ""
 
 
 def _refuted(saving: dict[str, Any]) -> str:

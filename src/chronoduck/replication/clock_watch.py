@@ -31,6 +31,11 @@ class ClockWatch:
             self._offset_us = offset_us
         return now_us
 
+    @property
+    def step_us(self) -> int:
+        """By how much the clock was set since ``take_step_us``; may be read from any thread."""
+        return self._step_us
+
     def take_step_us(self) -> int:
         """Return by how much the clock was set since the last call."""
         step_us, self._step_us = self._step_us, 0

@@ -16,10 +16,12 @@ from chronoduck.engine.inspection import Inspection
 from chronoduck.engine.offline import (
     Opening,
     UnopenableError,
+    free_name,
     join_wal,
     read_database,
     read_root,
     remove_database,
+    rename_aside,
     side_files,
 )
 from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
@@ -186,8 +188,7 @@ def _keep_rest(opening: Opening, output: Path) -> Opening:
     """Give the bytes of transactions that were left out a name beside the restored database."""
     if opening.rest is None:
         return opening
-    rest = output.with_name(f"{output.name}.wal.rest-{opening.rest.name.rpartition('-')[2]}")
-    opening.rest.rename(rest)
+    rest = rename_aside(opening.rest, free_name(wal_path(output), "rest"))
     return replace_field(opening, rest=rest)
 
 

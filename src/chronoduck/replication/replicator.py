@@ -420,6 +420,7 @@ class Replicator:
                 retention_us=int(replica.retention * 1e6),
                 in_use=in_use,
                 current=current,
+                pending_steps_us=self._shipper.clock_step_us,
                 fragments=[
                     blob
                     for each in listing.fragments

@@ -36,6 +36,15 @@ class GenerationFacts:
     """What any of its restore points needs."""
     blobs: tuple[str, ...]
     """Its base and segments, the base first."""
+    clock_us: int = 0
+    """What the clock said at its base, where that is not ``time_us``."""
+    steps_us: int = 0
+    """By how much the clock was set ahead while it was written, as far as that was noticed."""
+
+    @property
+    def said_us(self) -> int:
+        """What the clock said at its base."""
+        return self.clock_us or self.time_us
 
 
 @dataclass(frozen=True)
@@ -58,15 +67,18 @@ def plan_pruning(
     in_use: frozenset[str] = frozenset(),
     current: int,
     fragments: Iterable[str] = (),
+    pending_steps_us: int = 0,
 ) -> PrunePlan:
     """Return what no restore inside the window needs.
 
     ``generations``: oldest first. ``in_use``: packs that the writer counts on, whoever refers to them.
     Packs made by generation number ``current`` or later stay: they may be on their way into a base.
+    ``pending_steps_us``: steps of the clock that no segment tells of yet.
     The window reaches back from the newest generation, not from this machine's clock, and a silence
-    of months counts as a day: a clock that jumps ahead deletes nothing that matters.
+    of months counts as a day. What the clock was set ahead counts as no time at all, if the writer
+    noticed it, or the clock was set back later. Any other jump counts as a day at most.
     """
-    keep = _kept(generations, detail_us, retention_us)
+    keep = _kept(generations, detail_us, retention_us, max(0, pending_steps_us))
     gone = [each for each in generations if each.name not in keep]
     needed = in_use.union(*(each.packs for each in generations if each.name in keep))
     # Bases first: what has no base is invisible, and no restore can begin with half of it.
@@ -78,7 +90,9 @@ def plan_pruning(
     return PrunePlan(tuple(names), len(gone), min(kept_numbers, default=0))
 
 
-def _kept(generations: Sequence[GenerationFacts], detail_us: int, retention_us: int) -> set[str]:
+def _kept(
+    generations: Sequence[GenerationFacts], detail_us: int, retention_us: int, ahead: int
+) -> set[str]:
     """Return the generations inside the detail window, and beyond it one an hour."""
     keep: set[str] = set()
     age = 0
@@ -87,14 +101,19 @@ def _kept(generations: Sequence[GenerationFacts], detail_us: int, retention_us: 
     for each in reversed(generations):
         # A generation is needed as long as its *end* is in the window: the next one's beginning.
         end_age = age
+        ahead += each.steps_us
         if later is not None:
-            age += min(max(0, later.time_us - each.time_us), _MAX_GAP_US)
+            # What is too much for this gap was false in an older one: a step is often recorded late,
+            # and a clock that went back went ahead before.
+            passed = later.said_us - each.said_us - ahead
+            ahead = max(0, -passed)
+            age += min(max(0, passed), _MAX_GAP_US)
         if end_age <= detail_us:
             keep.add(each.name)
         # Hours of the clock, not of age: a window that moves must not thin out what it kept before.
-        elif end_age <= retention_us and each.time_us // _HOUR_US != last_hour:
+        elif end_age <= retention_us and each.said_us // _HOUR_US != last_hour:
             keep.add(each.name)
-            last_hour = each.time_us // _HOUR_US
+            last_hour = each.said_us // _HOUR_US
         later = each
     return keep
 
@@ -111,10 +130,17 @@ def read_facts(archive: Archive, listing: Listing, executor: Executor) -> list[G
 def _facts(archive: Archive, generation: GenerationListing, executor: Executor) -> GenerationFacts:
     base = archive.read_base(generation.name)
     packs = set(base.blocks.blocks_by_pack())
+    steps_us = 0
     for segment, _ in archive.read_segments(sorted(generation.segments), executor):
         packs.update(change.pack for change in segment.changes)
+        steps_us += max(0, segment.clock_step_us)
     return GenerationFacts(
-        generation.name, base.time_us, frozenset(packs), tuple(generation.blobs())
+        generation.name,
+        base.time_us,
+        frozenset(packs),
+        tuple(generation.blobs()),
+        base.clock_us,
+        steps_us,
     )
 
 

@@ -275,6 +275,11 @@ class Shipper:
             base.generation, base.headers, base.commits, WalCursor(), hashlib.sha256()
         )
 
+    @property
+    def clock_step_us(self) -> int:
+        """By how much the clock was set, as far as no segment tells of it yet."""
+        return self._clock.step_us
+
     def _next_time(self, time_us: int) -> int:
         return max(time_us, self.last_point_us + 1)
 

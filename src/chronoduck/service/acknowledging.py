@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from chronoduck.engine.commits import Commits
-from chronoduck.engine.proving import Proof, Prover, Verdict
+from chronoduck.engine.proving import Absence, Proof, Prover, Verdict
 from chronoduck.engine.wal_watch import Suspect, WalWatch
 from chronoduck.errors import DuckDBException, WriteOutcomeUnknownError
 from chronoduck.logs import get_logger
@@ -61,8 +61,9 @@ class AckBarrier:
     ) -> None:
         """``timeout``: seconds after which the outcome of a write counts as unknown.
 
-        Without a prover, or while it is off, a checkpoint takes the place of the proof. Where an older
-        reader blocks that too, the write is acknowledged without either, which is counted.
+        Without a prover, or while it is off (by its setting, or for want of space), a checkpoint takes
+        the place of the proof. Where an older reader blocks that too, the write is acknowledged without
+        either, which is counted. A prover that stops with the service is no such excuse.
         """
         self.watch = watch
         self.gate = gate
@@ -73,6 +74,10 @@ class AckBarrier:
         self._log = get_logger("engine")
         self.proofs = self.checkpoints = self.unproven = self.unknown = 0
         """Waits that ended with a proof, with a checkpoint, without either; writes told unknown."""
+        self.waiting = 0
+        """Writes that wait now."""
+        self.wait_seconds = 0.0
+        """How long all writes have waited, together."""
 
     def look(self) -> Suspect | None:
         """Return what has to be proven before a write that was just committed is acknowledged."""
@@ -89,7 +94,15 @@ class AckBarrier:
         Raises:
             WriteOutcomeUnknownError: it was refuted, or not proven in time.
         """
-        end = time.monotonic() + self.timeout
+        started = time.monotonic()
+        self.waiting += 1
+        try:
+            await self._settle(suspect, started + self.timeout)
+        finally:
+            self.waiting -= 1
+            self.wait_seconds += time.monotonic() - started
+
+    async def _settle(self, suspect: Suspect, end: float) -> None:
         why = "it was not proven in time"
         while not suspect.is_settled:
             left = end - time.monotonic()
@@ -135,7 +148,7 @@ class AckBarrier:
         if suspect.is_settled:
             self.checkpoints += 1
             return ""
-        if proof is None or (proof.verdict is Verdict.NOT_JUDGED and not proof.seconds):
+        if proof is None or proof.absence is Absence.OFF:
             self.watch.settle(suspect)
             self.unproven += 1
             self._log.warning(
@@ -143,6 +156,8 @@ class AckBarrier:
             )
             return ""
         if proof.verdict is Verdict.REFUTED:
+            return f"{proof.reason}; and a checkpoint failed: {failure}"
+        if proof.absence is Absence.STOPPING:
             return f"{proof.reason}; and a checkpoint failed: {failure}"
         return ""
 
@@ -169,13 +184,15 @@ class AckBarrier:
             raise error
         return "" if error is None else error.detail
 
-    def get_status(self) -> dict[str, int]:
+    def get_status(self) -> dict[str, int | float]:
         """Return the counters."""
         return {
+            "waiting": self.waiting,
             "proofs": self.proofs,
             "checkpoints": self.checkpoints,
             "unproven": self.unproven,
             "unknown": self.unknown,
+            "wait_seconds": round(self.wait_seconds, 3),
         }
 
 

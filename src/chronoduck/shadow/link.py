@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from chronoduck.engine.memory import shadow_memory
-from chronoduck.engine.proving import Proof, Verdict, WalPosition
+from chronoduck.engine.proving import Absence, Proof, Verdict, WalPosition
 from chronoduck.logs import get_logger
 from chronoduck.settings import Settings
 from chronoduck.shadow import owned_directory
@@ -28,6 +28,8 @@ _LIVED_SECONDS = 120.0
 """A process that lived so long is started again at once when it dies."""
 _STOP_SECONDS = 5.0
 _LINE_BYTES = 1_000_000
+
+_STOPS = "the service stops"
 
 OnLevel = Callable[[str, WalPosition], None]
 OnRefuted = Callable[[str], None]
@@ -96,7 +98,7 @@ class ShadowLink:
             await self._kill()
         await asyncio.to_thread(self._remove_copy)
         self.status.state = ShadowState.STOPPED
-        self._answer_all("the service stops")
+        self._answer_all()
 
     def _remove_copy(self) -> None:
         """Remove what a shadow left that was killed, or is switched off now."""
@@ -170,13 +172,12 @@ class ShadowLink:
     async def prove(self, until: WalPosition, timeout: float) -> Proof:
         """Return a verdict on everything up to ``until``, or on more; see ``Prover``."""
         started = time.monotonic()
-        blocked = {
-            ShadowState.OFF: "the shadow is switched off",
-            ShadowState.NO_SPACE: "the shadow has no space for its copy",
-            ShadowState.STOPPED: "the service stops",
-        }.get(ShadowState(self.status.state))
-        if blocked is not None:
-            return Proof(Verdict.NOT_JUDGED, until, blocked)
+        if not self._settings.shadow.enabled:
+            return _unjudged(until, "the shadow is switched off", Absence.OFF)
+        if self._is_stopping:
+            return _unjudged(until, _STOPS, Absence.STOPPING)
+        if self.status.state == ShadowState.NO_SPACE:
+            return _unjudged(until, "the shadow has no space for its copy", Absence.OFF)
         number = next(self._numbers)
         question = _Question(until, asyncio.get_running_loop().create_future())
         self._questions[number] = question
@@ -201,10 +202,10 @@ class ShadowLink:
         with contextlib.suppress(ConnectionError, RuntimeError):
             process.stdin.write(to_line(kind, **fields))
 
-    def _answer_all(self, reason: str) -> None:
+    def _answer_all(self) -> None:
         for question in self._questions.values():
             if not question.answer.done():
-                question.answer.set_result(Proof(Verdict.NOT_JUDGED, question.until, reason))
+                question.answer.set_result(_unjudged(question.until, _STOPS, Absence.STOPPING))
 
     # --- what the shadow says -----------------------------------------------------------------
 
@@ -243,3 +244,7 @@ class ShadowLink:
     def get_status(self) -> dict[str, Any]:
         """Return the shadow's status as JSON fields, with how often it was started again."""
         return {**self.status.as_dict(), "restarts": self.restarts}
+
+
+def _unjudged(until: WalPosition, reason: str, absence: Absence) -> Proof:
+    return Proof(Verdict.NOT_JUDGED, until, reason, absence=absence)

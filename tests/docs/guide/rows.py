@@ -165,7 +165,7 @@ ROWS: list[Row] = [
     Row((18, 18), "- Circuit breaker pattern for service resilience", W, "", ask("/health", ".circuit_breaker.state", ".circuit_breaker.config.failure_threshold")),
     Row((19, 19), "- Comprehensive error handling and monitoring", W, "every error is RFC 9457", ask("/statistics", ".metrics.failed_queries")),
     Row((20, 20), "- Memory optimization and resource management", W, "", ask("/statistics", ".service.memory_limit", ".disk.free_bytes")),
-    Row((21, 21), "- Extension support (Parquet, JSON, HTTP, S3)", A, "Parquet and JSON are built in; httpfs with `DUCKDB_ENABLE_S3=true`, for `s3://`; `http://` addresses in statements are refused: a redirect leads anywhere", in_python(_parquet_and_json)),
+    Row((21, 21), "- Extension support (Parquet, JSON, HTTP, S3)", A, "Parquet and JSON are built in; `s3://` with `DUCKDB_ENABLE_S3=true`, by httpfs, or without it by a process of the service that fetches the objects; `http://` addresses in statements are refused: a redirect leads anywhere", in_python(_parquet_and_json)),
     Row((22, 22), "- Health checks and performance metrics", W, "", ask("/templates/performance-metrics", ".query_performance.success_rate")),
     Row((30, 30), 'DUCKDB_DATABASE_PATH="/var/lib/duckdb/chrono_analytics.db"', W, "the default", setting("database_path", "/var/lib/duckdb/chrono_analytics.db")),
     Row((31, 31), 'DUCKDB_MEMORY_LIMIT="4GB"', W, "the default", setting("memory_limit", 4_000_000_000)),

@@ -8,6 +8,11 @@ import duckdb
 import pytest
 
 from chronoduck.engine.rescue_copy import copy_living_database
+from chronoduck.engine.storage_version import (
+    file_storage_version,
+    new_file_config,
+    own_storage_version,
+)
 
 STATEMENTS = (
     "CREATE SCHEMA s",
@@ -73,3 +78,16 @@ def test_what_cannot_be_made_again_is_named_and_no_row_is_missing(
     assert "type main.pair_of" in copy.left_out
     assert "1 comments" in copy.left_out
     assert copy.rows == 10 + 10 + living.execute("SELECT count(*) FROM s.t").fetchall()[0][0]
+
+
+def test_the_copy_has_the_storage_version_of_the_file_not_of_the_configuration(
+    tmp_path: Path,
+) -> None:
+    path, target = tmp_path / "living.db", tmp_path / "copy.db"
+    version = "v2.0.0" if duckdb.__version__ >= "2" else "v1.4.0"
+    with duckdb.connect(str(path), config=new_file_config(version)) as made:
+        made.execute("CREATE TABLE t AS SELECT range AS a FROM range(1000)")
+    with duckdb.connect(str(path), config=new_file_config("v1.5.0")) as living:
+        assert copy_living_database(living.cursor(), target).rows == 1000
+        assert own_storage_version(living) == version
+    assert file_storage_version(target) == version

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -30,14 +29,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A replica of some generations, a point in time after each commit."""
     directory = tmp_path_factory.mktemp("whole")
     database, store = directory / "test.db", directory / "replica"
-    hours = itertools.count(1)
+    passed = [0]
     connection = duckdb.connect(str(database), config={"wal_autocheckpoint": "1TB"})
     connection.execute("CREATE TABLE t AS SELECT range AS a FROM range(1000)")
     connection.execute("CHECKPOINT")
 
+    def next_hour() -> int:
+        passed[0] += 1
+        return passed[0]
+
     def set_time() -> None:
         """Make the file as old as the clock of this test says."""
-        now_ns = next(hours) * HOUR_US * 1000
+        now_ns = next_hour() * HOUR_US * 1000
         os.utime(database, ns=(now_ns, now_ns))
 
     set_time()
@@ -46,7 +49,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             database,
             Archive(DirectoryBlobStore(store), Envelope()),
             executor,
-            now_us=lambda: next(hours) * HOUR_US,
+            now_us=lambda: next_hour() * HOUR_US,
+            monotonic=lambda: passed[0] * 3600.0,
         )
         for number in range(3 * GENERATIONS):
             while shipper.step() is not Step.IDLE:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chronoduck.engine.inspection import inspect_database
@@ -82,6 +82,77 @@ def test_nothing_that_the_window_needs_is_planned_away(
         current=len(gaps) + 1,
     )
     assert again.names == ()
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.integers(1, 10 * HOUR),  # time that passes
+            st.integers(-100 * HOUR, 100 * HOUR),  # the clock is set
+            st.booleans(),  # a segment tells of it; else the writer was off, and it is undone later
+            st.booleans(),  # the segment belongs to the next generation
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    detail=st.integers(0, 48),
+)
+@example(
+    [*[(HOUR, 0, True, False)] * 2, (HOUR, 90 * HOUR, True, False), (HOUR, 0, True, False)], 10
+)
+@example(
+    [*[(HOUR, 0, True, False)] * 2, (HOUR, 90 * HOUR, False, False), (HOUR, 0, True, False)], 10
+)
+def test_a_clock_that_jumps_ages_nothing(
+    steps: list[tuple[int, int, bool, bool]], detail: int
+) -> None:
+    now, offset, undo, last_us = 0, 1_000_000 * HOUR, 0, 0
+    bases, noticed, real = [], [0] * (len(steps) + 2), []
+    for number, (passed, jump, is_noticed, is_late) in enumerate([*steps, (1, 0, True, False)]):
+        said = now + offset
+        last_us = max(said, last_us + 1)
+        bases.append((last_us, said if said != last_us else 0))
+        real.append(now)
+        if number == len(steps) - 1:
+            jump, is_noticed = -undo, True
+        if is_noticed:
+            noticed[number + is_late] += max(0, jump)
+        else:
+            undo += max(0, jump)
+        now, offset = now + passed, offset + jump
+    generations = [
+        dataclasses.replace(facts(number, at, ()), clock_us=clock, steps_us=noticed[number])
+        for number, (at, clock) in enumerate(bases)
+    ]
+    plan = plan_pruning(
+        generations,
+        (),
+        detail_us=detail * HOUR,
+        retention_us=detail * HOUR,
+        current=99,
+        pending_steps_us=noticed[len(bases)],
+    )
+    for number in range(len(bases) - 1):
+        if real[-1] - real[number + 1] <= detail * HOUR:
+            assert f"generations/{generations[number].name}/base" not in plan.names
+
+
+def test_days_after_a_jump_and_back_time_ages_again() -> None:
+    """The times of points stand still until the clock has caught up: the clock itself decides."""
+    years = 10 * 365 * 24 * HOUR
+    before = [facts(number, number * HOUR, ()) for number in range(3)]
+    ahead = dataclasses.replace(facts(3, years, ()), steps_us=years)
+    after = [
+        dataclasses.replace(facts(number, years + number, ()), clock_us=number * HOUR)
+        for number in range(4, 60)
+    ]
+    plan = plan_pruning(
+        [*before, ahead, *after], (), detail_us=5 * HOUR, retention_us=30 * HOUR, current=99
+    )
+    kept = {int(each.name[:8]) for each in [*before, ahead, *after]} - {
+        int(name.split("/")[1][:8]) for name in plan.names if name.endswith("/base")
+    }
+    assert kept == set(range(28, 60))
 
 
 class BreakingStore(DirectoryBlobStore):

@@ -4,6 +4,7 @@ Every use of such a file goes through here: start, recover, restore, verify, bac
 compaction. Nothing here knows of replicas, backups or settings. DuckDB runs in child processes.
 """
 
+from chronoduck.engine.offline.aside import free_name, free_suffix, rename_aside
 from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt
 from chronoduck.engine.offline.files import (
     clone_database,
@@ -38,12 +39,15 @@ __all__ = [
     "database_files",
     "files_bytes",
     "finish_placing",
+    "free_name",
+    "free_suffix",
     "join_wal",
     "open_by_ways",
     "place_database",
     "read_database",
     "read_root",
     "remove_database",
+    "rename_aside",
     "replayed_wal",
     "side_files",
     "sync_directory",

@@ -10,6 +10,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from chronoduck.engine.offline.aside import rename_aside
 from chronoduck.engine.offline.files import database_files, side_files, sync_directory
 
 __all__ = ["finish_placing", "place_database", "work_path"]
@@ -27,7 +28,8 @@ def _plan_path(database: Path) -> Path:
 def place_database(new: Path, database: Path, suffix: str) -> tuple[Path, ...]:
     """Give a finished, synced file without a WAL the database's name; return the old files' names.
 
-    The old files get ``NAME.suffix``. At every moment there is a database of that name.
+    The old files get ``NAME.suffix``; ``free_suffix`` chose it, so that no file has such a name. At
+    every moment there is a database of that name.
     """
     plan = _plan_path(database)
     with plan.open("x") as file:
@@ -60,7 +62,7 @@ def finish_placing(database: Path) -> None:
     else:
         for path in side_files(database):
             if path.exists():
-                path.rename(path.with_name(f"{path.name}.{suffix}"))
+                rename_aside(path, path.with_name(f"{path.name}.{suffix}"))
     sync_directory(database.parent)
     plan.unlink()
     sync_directory(database.parent)

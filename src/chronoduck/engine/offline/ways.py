@@ -21,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from chronoduck.engine.offline.aside import free_name, free_suffix
 from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt
 from chronoduck.engine.offline.files import (
     clone_database,
@@ -32,7 +33,6 @@ from chronoduck.engine.offline.files import (
 )
 from chronoduck.engine.offline.placing import finish_placing, place_database, work_path
 from chronoduck.engine.offline.prefix import Transactions, find_longest, write_wal
-from chronoduck.engine.quarantine import stamp
 from chronoduck.errors import DatabaseFailedError
 
 __all__ = ["Opening", "UnopenableError", "Way", "open_by_ways"]
@@ -165,16 +165,15 @@ def _rescue(
             raise UnopenableError(rescue.database, refusals, longest, lost)
         way, kept = Way.SHORTENED, longest
     lost = transactions.count - kept if way is Way.SHORTENED else 0
-    when = stamp()
     rest = None
     if lost:
-        rest = rescue.database.with_name(f"{rescue.database.name}.wal.rest-{when}")
+        rest = free_name(side_files(rescue.database)[0], "rest")
         write_file(rest, transactions.rest(kept))
     new = rescue.second if way is Way.COPIED else rescue.work
     _sync(new)
     before_placing(new)
     if is_original:
-        aside = place_database(new, rescue.database, f"corrupt-{when}")
+        aside = place_database(new, rescue.database, free_suffix(rescue.database, "corrupt"))
     else:
         remove_database(rescue.database)
         new.rename(rescue.database)

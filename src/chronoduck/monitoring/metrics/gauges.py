@@ -214,6 +214,7 @@ def _shadow_families(shadow: Mapping[str, Any]) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "duckdb_shadow_failures", "Replays that did not end well.", value=shadow["failures"]
     )
+    yield from _acknowledging_families(shadow["acknowledging"])
     for level in ("replayed", "proven"):
         until = shadow[f"{level}_until"]
         if until:
@@ -222,6 +223,31 @@ def _shadow_families(shadow: Mapping[str, Any]) -> Iterator[Metric]:
                 f"Everything committed before this time was {level}.",
                 _unix(until["time"]),
             )
+
+
+def _acknowledging_families(counts: Mapping[str, Any]) -> Iterator[Metric]:
+    yield _gauge(
+        "duckdb_ack_waiting", "Committed writes that wait for a proof now.", counts["waiting"]
+    )
+    waits = CounterMetricFamily(
+        "duckdb_ack_waits",
+        "Waits for a proof, by what ended them: proof, checkpoint, neither (acknowledged all the "
+        "same), or the answer that the outcome is unknown.",
+        labels=["outcome"],
+    )
+    for outcome, name in (
+        ("proof", "proofs"),
+        ("checkpoint", "checkpoints"),
+        ("unproven", "unproven"),
+        ("unknown", "unknown"),
+    ):
+        waits.add_metric([outcome], counts[name])
+    yield waits
+    yield CounterMetricFamily(
+        "duckdb_ack_wait_seconds",
+        "How long committed writes have waited for a proof, together.",
+        value=counts["wait_seconds"],
+    )
 
 
 def _replica_families(replication: Mapping[str, Any]) -> Iterator[Metric]:
