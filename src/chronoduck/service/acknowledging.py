@@ -141,7 +141,7 @@ class AckBarrier:
             self.proofs += 1
             return ""
         left = max(0.0, end - time.monotonic())
-        if proof is None or (proof.verdict is Verdict.NOT_JUDGED and not proof.seconds):
+        if proof is None or proof.absence is Absence.OFF:
             left = min(left * _PROOF_SHARE, _FALLBACK_SECONDS)
         failure = await self._within(left, self._checkpoints.checkpoint())
         self.watch.look()
