@@ -73,11 +73,16 @@ def cut_torn_end(database: Path) -> int:
     Raises:
         OSError: The files cannot be written.
     """
+    try:
+        with database.open("rb") as file:
+            root = read_header(file.read(HEADER_BYTES)).meta_block
+    except (FileNotFoundError, DatabaseFormatError):
+        return 0  # new, or damaged: that is said elsewhere
     total = 0
     for suffix in (".wal", ".wal.checkpoint"):
         log = database.with_name(database.name + suffix)
         data = log.read_bytes() if log.exists() else b""
-        end = torn_end(data)
+        end = torn_end(data, root)
         if end is None:
             continue
         with log.with_name(f"{log.name}.torn-{stamp()}").open("wb") as file:

@@ -201,8 +201,11 @@ def find_damage(data: bytes) -> WalDamage | None:
     return WalDamage(position, good, lost)
 
 
-def torn_end(data: bytes) -> int | None:
+def torn_end(data: bytes, root: int) -> int | None:
     """Return where to cut off a torn transaction that DuckDB would refuse, None when there is none.
+
+    ``root`` is the header's: a WAL that the last checkpoint has taken into the file is never cut. Without
+    its checkpoint entry it would be replayed twice.
 
     DuckDB passes over an entry that goes beyond the end of the log. It refuses one that is all there
     and has another checksum, as a power cut leaves it. Ask ``find_damage`` first.
@@ -214,8 +217,8 @@ def torn_end(data: bytes) -> int | None:
         return 0 if data and is_empty else None
     while (following := _entry_end(data, position)) is not None:
         position = following
-    if position + _ENTRY.size > len(data) or good.checkpoint is not None:
-        return None  # without its checkpoint entry, the WAL would be replayed twice
+    if position + _ENTRY.size > len(data) or good.checkpoint == root:
+        return None
     size, _ = _ENTRY.unpack_from(data, position)
     return None if position + _ENTRY.size + size > len(data) else good.offset
 
