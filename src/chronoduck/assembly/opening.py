@@ -20,7 +20,7 @@ from chronoduck.engine.offline import (
     open_by_ways,
     side_files,
 )
-from chronoduck.engine.quarantine import DamagedLogError, check_headers, check_log
+from chronoduck.engine.quarantine import DamagedLogError, check_headers, check_log, cut_torn_end
 from chronoduck.errors import DatabaseFailedError, DatabaseFormatError
 from chronoduck.logs import get_logger
 from chronoduck.replication.automatic import recover_automatically, replica_holds_database
@@ -133,6 +133,8 @@ class _Start:
             if not self._path.exists() or not self._settings.quarantine_wal:
                 raise
             return error.operator_detail
+        if cut := cut_torn_end(self._path):
+            _log.warning("torn_transaction_cut_off", bytes=cut, reason="it was never acknowledged")
         deaths = self._mark.deaths
         if deaths == 0 or not self._path.exists():
             return None

@@ -198,6 +198,7 @@ class Checkpointer:
         commits, self._commits = self._commits, 0
         first, self._first_commit_at = self._first_commit_at, None
         try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._prepare)
             yield
         except BaseException:
             self._commits += commits
@@ -321,10 +322,19 @@ class Checkpointer:
     def _note_end(self, running: asyncio.Future[float]) -> None:
         self._hanging_since = None
 
+    def _prepare(self) -> None:
+        with suppress(DuckDBException):  # the checkpoint itself meets it, too
+            connection = self._instance.cursor()
+            try:
+                self._instance.prepare_checkpoint(connection)
+            finally:
+                connection.close()
+
     def _run(self) -> float:
         started = time.perf_counter()
         connection = self._instance.cursor()
         try:
+            self._instance.prepare_checkpoint(connection)
             connection.execute("CHECKPOINT")
         except duckdb.Error as error:
             raise translate(error) from error

@@ -21,11 +21,12 @@ from chronoduck.engine.failures import (
     translate,
 )
 from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
-from chronoduck.engine.offline import finish_placing
+from chronoduck.engine.offline import MetadataCopy, finish_placing, sync_directory
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.ownership import DatabaseOwnership
 from chronoduck.engine.paths import (
     check_database_file,
+    find_descriptor,
     is_open_here,
     prepare_directory,
     private_temp_directory,
@@ -42,6 +43,7 @@ from chronoduck.errors import (
     ServiceUnavailableError,
     SettingsError,
 )
+from chronoduck.logs import get_logger
 from chronoduck.settings import Settings
 
 __all__ = [
@@ -69,6 +71,8 @@ _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETT
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
 _NEWER_FILE = re.compile("version number|newer version|unrecognized enum value")
 """The last one is a type that this engine does not have."""
+_SHARED_BLOCKS = "SELECT block_id FROM pragma_metadata_info() WHERE free_blocks > 0 ORDER BY 1"
+_log = get_logger("engine")
 _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
 
 
@@ -101,6 +105,7 @@ class DuckDBInstance:
         self.generation = 0
         """Counts the openings; a connection belongs to one of them."""
         self.ownership = DatabaseOwnership(settings.database_path)
+        self._metadata = MetadataCopy(settings.database_path)
         self._root: Connection | None = None
         self._lock = threading.Lock()
 
@@ -132,6 +137,8 @@ class DuckDBInstance:
         try:
             finish_placing(path)
             check_database_file(path)
+            if blocks := self._metadata.put_back():
+                _log.warning("torn_blocks_put_back", blocks=blocks, file=str(self._metadata.path))
             check_version_note(path)
             self.temp_directory = private_temp_directory(self.settings.temp_directory, path)
             self.spool_directory.mkdir(mode=0o700, exist_ok=True)
@@ -169,6 +176,7 @@ class DuckDBInstance:
 
     def _connect(self) -> None:
         path = self.settings.database_path
+        is_new = not path.exists()
         previous = os.umask(0o027)  # the file is made 0640 from its first byte
         try:
             root = duckdb.connect(
@@ -187,6 +195,8 @@ class DuckDBInstance:
             raise translate(error) from error
         restrict_mode(path)
         write_version_note(path)
+        if is_new:
+            sync_directory(path.parent)  # DuckDB does not
         with self._lock:
             self._root = root
             self.generation += 1
@@ -318,10 +328,24 @@ class DuckDBInstance:
         self._connect()
         return time.perf_counter() - started
 
+    def prepare_checkpoint(self, connection: Connection) -> None:
+        """Copy what a checkpoint overwrites, so that a power cut in it can be undone.
+
+        Without the copy the checkpoint is run all the same: a WAL that only grows is worse.
+        """
+        try:
+            rows = connection.execute(_SHARED_BLOCKS).fetchall()
+            descriptor = find_descriptor(self.settings.database_path)
+            if descriptor is not None:
+                self._metadata.save(descriptor, [int(row[0]) for row in rows])
+        except (duckdb.Error, OSError) as error:
+            _log.warning("checkpoint_without_copy", error=str(error))
+
     def _close_root(self) -> None:
         with self._lock:
             root, self._root = self._root, None
         if root is not None:
+            self.prepare_checkpoint(root)  # closing is one, too
             with contextlib.suppress(duckdb.Error):
                 root.close()
 
@@ -331,6 +355,7 @@ class DuckDBInstance:
             root = self._root
         if root is not None:
             # A checkpoint that fails here loses nothing: the log is replayed at the next start.
+            self.prepare_checkpoint(root)
             with contextlib.suppress(duckdb.Error):
                 root.execute("CHECKPOINT")
         self._close_root()

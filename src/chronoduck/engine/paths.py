@@ -14,6 +14,7 @@ from chronoduck.errors import DatabaseFormatError, DatabasePermissionError
 __all__ = [
     "check_database_file",
     "describe_path",
+    "find_descriptor",
     "is_open_here",
     "prepare_directory",
     "private_temp_directory",
@@ -40,15 +41,20 @@ def describe_path(path: Path) -> str:
 
 def is_open_here(path: Path) -> bool:
     """Whether this process has the file open; False where there is no ``/proc`` to ask."""
+    return find_descriptor(path) is not None
+
+
+def find_descriptor(path: Path) -> int | None:
+    """Return a descriptor with which this process has the file open, as DuckDB has the database."""
     try:
         descriptors = list(Path("/proc/self/fd").iterdir())
     except OSError:
-        return False
+        return None
     for descriptor in descriptors:
         with contextlib.suppress(OSError):  # closed since the listing
             if descriptor.samefile(path):
-                return True
-    return False
+                return int(descriptor.name)
+    return None
 
 
 def prepare_directory(path: Path, *, mode: int, setting: str) -> None:

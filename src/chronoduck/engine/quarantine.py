@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from chronoduck.engine.disk_format import (
@@ -11,10 +12,12 @@ from chronoduck.engine.disk_format import (
     find_damage,
     read_header,
     read_wal,
+    torn_end,
 )
+from chronoduck.engine.offline import free_name, sync_directory
 from chronoduck.errors import DatabaseFailedError, DatabaseFormatError
 
-__all__ = ["DamagedLogError", "check_headers", "check_log"]
+__all__ = ["DamagedLogError", "check_headers", "check_log", "cut_torn_end"]
 
 
 class DamagedLogError(DatabaseFailedError):
@@ -53,6 +56,39 @@ def _check(log: Path, database: Path) -> None:
             "Without a replica start once with DUCKDB_QUARANTINE_WAL=true: it keeps the "
             f"{damage.good.commits:,} transactions before the damage, and the rest in a file.",
         )
+
+
+def cut_torn_end(database: Path) -> int:
+    """Cut off what a power cut left of a transaction in the WAL; return the bytes.
+
+    Call it after ``check_log``. The transaction was not synced, so that nobody was told of it. Its bytes
+    are kept in ``NAME.db.wal.torn-TIME``.
+
+    Raises:
+        OSError: The files cannot be written.
+    """
+    try:
+        with database.open("rb") as file:
+            root = read_header(file.read(HEADER_BYTES)).meta_block
+    except (FileNotFoundError, DatabaseFormatError):
+        return 0  # new, or damaged: that is said elsewhere
+    total = 0
+    for suffix in (".wal", ".wal.checkpoint"):
+        log = database.with_name(database.name + suffix)
+        data = log.read_bytes() if log.exists() else b""
+        end = torn_end(data, root)
+        if end is None:
+            continue
+        with free_name(log, "torn").open("xb") as file:
+            file.write(data[end:])
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(log.parent)
+        with log.open("r+b") as file:
+            file.truncate(end)
+            os.fsync(file.fileno())
+        total += len(data) - end
+    return total
 
 
 def check_headers(database: Path) -> None:

@@ -3,6 +3,10 @@
 DuckDB keeps POSIX locks on both files. Closing any descriptor of a file drops the process's lock on
 it: the database file is never opened here (its header is read through DuckDB's own descriptor), and
 a WAL is closed only once DuckDB has deleted it.
+
+DuckDB syncs a WAL's bytes at each commit, but never the directory. POSIX keeps the name of a new file
+only by a sync of its directory, so whoever looks does that, once for each new WAL, before a commit in
+it is acknowledged.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import duckdb
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.disk_format.database_file import HEADER_BYTES, read_header
 from chronoduck.engine.disk_format.wal_entries import WalWork, walk
+from chronoduck.engine.offline import sync_directory
 from chronoduck.engine.proving import WalPosition
 from chronoduck.errors import DatabaseFormatError, DuckDBConnectionError
 
@@ -93,6 +98,8 @@ class WalWatch:
         """Of a checkpoint that runs beside writers, whose commits go to the second one."""
         self._has_index = has_index
         self._wals: dict[str, _Wal] = {}
+        self._durable: dict[str, tuple[int, int]] = {}
+        """The WAL that each name meant when the directory was synced last."""
         self._lock = threading.Lock()
         self.reads = 0
         """Bytes of WAL that were looked at, for its costs."""
@@ -103,7 +110,13 @@ class WalWatch:
         return self.replay_seconds
 
     def look(self) -> Suspect | None:
-        """Read what is new; return the last transaction that still needs a proof."""
+        """Read what is new; return the last transaction that still needs a proof.
+
+        When it returns, a power cut cannot take the name from a WAL that was there before.
+
+        Raises:
+            OSError: A WAL cannot be read, or its directory cannot be synced.
+        """
         with self._lock:
             self._follow()
             return self._last_suspect()
@@ -117,6 +130,7 @@ class WalWatch:
 
     def _follow(self) -> None:
         found = {path: status for path in self._paths if (status := _status(path)) is not None}
+        self._keep_names({path: (each.st_dev, each.st_ino) for path, each in found.items()})
         held = {wal.identity: wal for wal in self._wals.values()}
         self._wals = {}
         for path, status in found.items():
@@ -128,6 +142,13 @@ class WalWatch:
         for gone in held.values():
             gone.is_gone = True
             os.close(gone.descriptor)
+
+    def _keep_names(self, names: dict[str, tuple[int, int]]) -> None:
+        """Sync the directory when a name means another WAL than at the last sync."""
+        if names.items() - self._durable.items():
+            sync_directory(self._database.parent)
+        # The descriptors keep these inodes from being given to other files until the next look.
+        self._durable = names
 
     def _open(self, path: str) -> _Wal | None:
         try:

@@ -23,6 +23,7 @@ from chronoduck.engine.disk_format.wal_file import (
     WalDamage,
     find_damage,
     read_wal,
+    torn_end,
     transaction_ends,
     version_end,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "read_roots",
     "read_wal",
     "root_block",
+    "torn_end",
     "transaction_ends",
     "version_end",
 ]

@@ -17,6 +17,7 @@ __all__ = [
     "find_damage",
     "read_version",
     "read_wal",
+    "torn_end",
     "transaction_ends",
     "version_end",
 ]
@@ -28,6 +29,7 @@ _ROW_GROUP = b"\x64\x00\x1d"
 _CHECKPOINT = b"\x64\x00\x63"
 _FLUSH_ENTRY = _ENTRY.pack(len(_FLUSH), checksum(_FLUSH)) + _FLUSH
 _END_FIELD = 0xFFFF
+_SECTOR_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,9 @@ def _number(data: bytes | memoryview, position: int) -> tuple[int, int]:
 def find_damage(data: bytes) -> WalDamage | None:
     """Return what is wrong with a log at rest, None when a replay gives all that was committed.
 
-    What a crash leaves is fine: one transaction at the end that is not whole. Complete transactions
-    behind an entry that makes no sense are not what a crash leaves.
+    What a crash leaves is fine: one transaction at the end that is not whole, also after a power cut
+    that lost sectors in the middle of it. Complete transactions behind an entry that makes no sense are
+    not what a crash leaves.
     """
     good = read_wal(data, WalCursor())
     position = good.offset
@@ -188,9 +191,50 @@ def find_damage(data: bytes) -> WalDamage | None:
         return None
     if position == 0:  # without a commit behind it, it is what a crash leaves of a new log
         lost = data.count(_FLUSH_ENTRY)
-        return WalDamage(0, good, lost) if lost else None
+        return WalDamage(0, good, lost) if lost and not _is_torn(data, 0, lost) else None
     while (following := _entry_end(data, position)) is not None:
         position = following
     # A flush entry has neither data nor a place of its own: finding one behind is proof enough.
     lost = data.count(_FLUSH_ENTRY, position)
-    return WalDamage(position, good, lost) if lost else None
+    if not lost or _is_torn(data, good.offset, lost):
+        return None
+    return WalDamage(position, good, lost)
+
+
+def torn_end(data: bytes, root: int) -> int | None:
+    """Return where to cut off a torn transaction that DuckDB would refuse, None when there is none.
+
+    ``root`` is the header's: a WAL that the last checkpoint has taken into the file is never cut. Without
+    its checkpoint entry it would be replayed twice.
+
+    DuckDB passes over an entry that goes beyond the end of the log. It refuses one that is all there
+    and has another checksum, as a power cut leaves it. Ask ``find_damage`` first.
+    """
+    good = read_wal(data, WalCursor())
+    position = good.offset
+    if position == 0:
+        is_empty = not any(data[:_SECTOR_BYTES])
+        return 0 if data and is_empty else None
+    while (following := _entry_end(data, position)) is not None:
+        position = following
+    if position + _ENTRY.size > len(data) or good.checkpoint == root:
+        return None
+    size, _ = _ENTRY.unpack_from(data, position)
+    return None if position + _ENTRY.size + size > len(data) else good.offset
+
+
+def _is_torn(data: bytes, start: int, lost: int) -> bool:
+    """Whether a power cut lost sectors of the last transaction, which was never acknowledged.
+
+    DuckDB syncs each transaction before it writes the next one, so only one can be torn. A sector that
+    was lost is empty from where the transaction begins, or from its own beginning: a flipped bit, or a
+    piece of another file, is not.
+    """
+    if lost > 1 or not data.endswith(_FLUSH_ENTRY):
+        return False
+    while start < len(data):
+        end = min((start // _SECTOR_BYTES + 1) * _SECTOR_BYTES, len(data))
+        if not any(data[start:end]):
+            return True
+        start = end
+    return False

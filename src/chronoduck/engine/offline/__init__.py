@@ -15,6 +15,7 @@ from chronoduck.engine.offline.files import (
     sync_directory,
 )
 from chronoduck.engine.offline.marker import OpeningMark
+from chronoduck.engine.offline.metadata_copy import MetadataCopy
 from chronoduck.engine.offline.placing import finish_placing, place_database
 from chronoduck.engine.offline.prefix import Transactions
 from chronoduck.engine.offline.reading import Reading, read_database
@@ -25,6 +26,7 @@ from chronoduck.engine.offline.ways import Opening, UnopenableError, Way, open_b
 __all__ = [
     "AttemptFailedError",
     "Budget",
+    "MetadataCopy",
     "Opening",
     "OpeningMark",
     "Reading",

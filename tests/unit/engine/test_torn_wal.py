@@ -1,0 +1,109 @@
+"""A transaction that a power cut tore is told from damage, and cut off before DuckDB refuses it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from chronoduck.engine.disk_format import HEADER_BYTES, find_damage, read_header, torn_end
+from chronoduck.engine.quarantine import DamagedLogError, check_log, cut_torn_end
+
+_TEXT = "SELECT 'a text that fills a sector of the WAL and more than one ' || range FROM range(40)"
+
+
+@pytest.fixture
+def torn(tmp_path: Path) -> tuple[Path, int, int]:
+    """A database with a WAL; where its last transaction begins, and how many rows are before it."""
+    path, copy = tmp_path / "a.db", tmp_path / "copy.db"
+    with duckdb.connect(str(path), config={"wal_autocheckpoint": "1TB"}) as connection:
+        connection.execute("CREATE TABLE t (a VARCHAR)")
+        connection.execute("CHECKPOINT")
+        connection.execute("INSERT INTO t VALUES ('first')")
+        begin = path.with_name("a.db.wal").stat().st_size
+        connection.execute(f"INSERT INTO t {_TEXT}")
+        shutil.copy(path, copy)
+        shutil.copy(f"{path}.wal", f"{copy}.wal")
+    return copy, begin, 1
+
+
+def lose(wal: Path, begin: int, end: int) -> bytes:
+    content = bytearray(wal.read_bytes())
+    content[begin:end] = bytes(end - begin)
+    wal.write_bytes(content)
+    return bytes(content)
+
+
+def rows(database: Path) -> int:
+    with duckdb.connect(str(database)) as connection:
+        row = connection.execute("SELECT count(*) FROM t").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@pytest.mark.parametrize("sector", [0, 1, 2])
+def test_a_lost_sector_of_the_last_transaction_is_cut_off(
+    torn: tuple[Path, int, int], sector: int
+) -> None:
+    database, begin, before = torn
+    wal = database.with_name(f"{database.name}.wal")
+    start = max(begin, (begin // 512 + sector) * 512)
+    content = lose(wal, start, (start // 512 + 1) * 512)
+    assert find_damage(content) is None
+    assert torn_end(content, 0) == begin
+    check_log(database)
+    assert cut_torn_end(database) == len(content) - begin
+    assert rows(database) == before
+    [kept] = database.parent.glob("*.wal.torn-*")
+    assert kept.read_bytes() == content[begin:]
+
+
+def test_a_flipped_bit_is_damage(torn: tuple[Path, int, int]) -> None:
+    database, begin, _ = torn
+    wal = database.with_name(f"{database.name}.wal")
+    content = bytearray(wal.read_bytes())
+    content[begin + 600] ^= 1
+    wal.write_bytes(content)
+    with pytest.raises(DamagedLogError):
+        check_log(database)
+
+
+def test_a_lost_sector_before_the_last_transaction_is_damage(torn: tuple[Path, int, int]) -> None:
+    database, begin, _ = torn
+    wal = database.with_name(f"{database.name}.wal")
+    lose(wal, begin - 60, begin)
+    with pytest.raises(DamagedLogError):
+        check_log(database)
+
+
+def test_a_torn_checkpoint_entry_is_cut_off_unless_the_checkpoint_is_in_the_file(
+    tmp_path: Path,
+) -> None:
+    path, before = tmp_path / "a.db", tmp_path / "before.db"
+    with duckdb.connect(str(path), config={"wal_autocheckpoint": "1TB"}) as connection:
+        connection.execute("CREATE TABLE t (a VARCHAR)")
+        connection.execute("CHECKPOINT")
+        connection.execute("INSERT INTO t VALUES ('first')")
+        shutil.copy(path, before)
+        wal = path.with_name("a.db.wal")
+        end = wal.stat().st_size
+        descriptor = os.open(wal, os.O_RDONLY)  # DuckDB deletes the file at the checkpoint's end
+        connection.execute("CHECKPOINT")
+        content = bytearray(os.pread(descriptor, 1 << 20, 0))
+        os.close(descriptor)
+        root = read_header(path.read_bytes()[:HEADER_BYTES]).meta_block
+    content[-13:] = bytes(13)  # the checksum of the flush entry behind it
+    assert len(content) > end
+    assert torn_end(bytes(content), root) is None
+    before.with_name("before.db.wal").write_bytes(content)
+    assert cut_torn_end(before) == len(content) - end
+    assert rows(before) == 1
+
+
+def test_a_whole_wal_stays_as_it_is(torn: tuple[Path, int, int]) -> None:
+    database, _, before = torn
+    assert cut_torn_end(database) == 0
+    assert rows(database) == before + 40
