@@ -24,7 +24,8 @@ from tests.server import Server, watch_end
 pytestmark = pytest.mark.slow
 
 WAIT_SECONDS = 60.0
-DEAF = "SELECT levenshtein(a, b) FROM words"
+# At each "a" the pattern looks for a "b" to the end of the value; the engine does not look up.
+DEAF = "SELECT length(regexp_replace(a, 'a*b|a', 'x', 'g')) FROM words"
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -70,9 +71,7 @@ def deaf(tmp_path: Path) -> Iterator[Server]:
     """A server with values on which a statement works for minutes and hears nothing."""
     path = tmp_path / "test.db"
     with duckdb.connect(str(path)) as connection:
-        connection.execute(
-            "CREATE TABLE words AS SELECT repeat('ab', 200000) AS a, repeat('ba', 200000) AS b"
-        )
+        connection.execute("CREATE TABLE words AS SELECT repeat('a', 400000) AS a")
         connection.execute("CREATE TABLE t (a INTEGER)")
     path.chmod(0o640)
     with Server(
@@ -101,7 +100,7 @@ def test_a_statement_that_hears_nothing_ends_with_its_process(deaf: Server) -> N
     stuck = next(line for line in log if line["event"] == "statement_stuck")
     assert stuck["user"] == "admin"
     assert stuck["query_hash"] in found["last_reason"]
-    assert "levenshtein" not in json.dumps([stuck, found])
+    assert "regexp_replace" not in json.dumps([stuck, found])
     assert any(line["event"] == "server_replaced" for line in log)
     trail = (deaf.directory / "test.db.audit.jsonl").read_text()
     assert stuck["query_hash"] in trail, "the trail lost the statement that did it"
