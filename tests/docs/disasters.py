@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -63,13 +63,23 @@ class Disaster:
 def _no_space_in_the_log(machine: Machine) -> Iterator[None]:
     """Let no file of the service grow beyond its log, as a full disk does."""
     machine.query("CREATE TABLE IF NOT EXISTS other (a BIGINT)")
-    machine.query("INSERT INTO other FROM range(100000)")  # the service's own log must still fit
-    size = machine.database.with_name(machine.database.name + ".wal").stat().st_size
     process = psutil.Process(machine.server_pid)
     before = process.rlimit(psutil.RLIMIT_FSIZE)
-    process.rlimit(psutil.RLIMIT_FSIZE, (size, before[1]))
+    while not _limit_files_to_the_wal(machine, process):
+        process.rlimit(psutil.RLIMIT_FSIZE, before)
     yield
     process.rlimit(psutil.RLIMIT_FSIZE, before)
+
+
+def _limit_files_to_the_wal(machine: Machine, process: psutil.Process) -> bool:
+    """Fill the WAL and set the limit; return whether no checkpoint of the service came between."""
+    wal = machine.database.with_name(machine.database.name + ".wal")
+    machine.query("INSERT INTO other FROM range(100000)")  # the service's own log must still fit
+    with suppress(FileNotFoundError):
+        size = wal.stat().st_size
+        process.rlimit(psutil.RLIMIT_FSIZE, (size, process.rlimit(psutil.RLIMIT_FSIZE)[1]))
+        return size > 500_000 and wal.stat().st_size == size
+    return False
 
 
 def _make_the_engine_fail(machine: Machine) -> None:
