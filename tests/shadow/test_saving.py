@@ -57,8 +57,6 @@ async def opened(
         f"CREATE TABLE t AS SELECT range AS a, range::VARCHAR AS v FROM range({ROWS})"
     )
     await service.execute_query("CREATE INDEX t_a ON t (a)")
-    # DDL was checkpointed: with a WAL of its own DuckDB has something to checkpoint again.
-    await service.execute_query("UPDATE t SET v = v WHERE a = 0")
     yield service
     await asyncio.wait_for(service.shutdown(), 60)
 
@@ -89,6 +87,8 @@ async def test_the_service_checkpoints_at_once_and_is_well_again(
 ) -> None:
     parts = await opened.parts()
     await until(lambda: parts.shadow.status.proven)
+    # DDL was checkpointed: with a WAL of its own DuckDB has something to checkpoint again.
+    await opened.execute_query("UPDATE t SET v = v WHERE a = 0")
     before = parts.checkpointer.count
     refute(opened, tmp_path)
     await until(lambda: parts.shadow.status.refuted)

@@ -67,8 +67,6 @@ def test_an_admin_reads_objects_and_listings_and_nobody_else_does(
         else:
             assert view.status_code == 400, view.text
             assert "DUCKDB_ALLOW_EXTENSION_DOWNLOAD" in view.json()["hint"]
-            made = ask(admin, "CREATE VIEW lake AS FROM kept")
-            assert made.status_code == 200, made.text
         for role in ("viewer", "analyst", "writer"):
             key = admin.post("/keys", json={"name": role, "role": role}).json()["key"]
             with server.client() as client:
@@ -76,7 +74,8 @@ def test_an_admin_reads_objects_and_listings_and_nobody_else_does(
                 refused = ask(client, READ.format("rows.parquet"))
                 assert refused.status_code == 403, refused.text
                 assert refused.json()["code"] in ("statement_refused", "forbidden")
-                assert ask(client, "SELECT count(*) FROM lake").status_code == 403
+                if HAS_HTTPFS:
+                    assert ask(client, "SELECT count(*) FROM lake").status_code == 403
 
 
 def test_the_keys_are_told_nobody(s3: S3Server, tmp_path: Path) -> None:

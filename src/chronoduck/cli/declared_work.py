@@ -17,6 +17,7 @@ from chronoduck.cli.jobs import follow_job
 from chronoduck.cli.output import console, plain, print_json, print_table, print_text
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.remote import RemoteService
+from chronoduck.cli.target import without_shadow
 from chronoduck.client.problems import error_of
 from chronoduck.errors import DuckDBException
 from chronoduck.service.jobs import Job
@@ -92,7 +93,7 @@ def run_here(
 
     async def run() -> list[Outcome]:
         outcomes: list[Outcome] = []
-        async with DuckDBService(settings) as service:
+        async with DuckDBService(without_shadow(settings)) as service:
             parts = await service.parts()
             work, jobs = find(parts), parts.jobs
             begun = [(name, work.begin(name, **wish)) for name in work.names(names)]
@@ -112,7 +113,7 @@ def ask_here(settings: Settings, ask: Callable[[Parts], Awaitable[T]]) -> T:
     """Return what the parts of a service answer that this process opens."""
 
     async def run() -> T:
-        async with DuckDBService(settings) as service:
+        async with DuckDBService(without_shadow(settings)) as service:
             return await ask(await service.parts())
 
     return asyncio.run(run())

@@ -18,7 +18,13 @@ from chronoduck.cli.trust import trust
 from chronoduck.engine.offline import finish_placing
 from chronoduck.engine.ownership import DatabaseOwnership, current_owner
 from chronoduck.errors import DatabaseLockedError
-from chronoduck.settings import BackupSettings, ReplicaSettings, Settings, load_settings
+from chronoduck.settings import (
+    BackupSettings,
+    ReplicaSettings,
+    Settings,
+    ShadowSettings,
+    load_settings,
+)
 
 __all__ = [
     "DatabaseOption",
@@ -65,8 +71,9 @@ class Target:
         Replica, backups, syncs, exports and audit trail of the environment are those of its database:
         another one must not be written into them.
         """
-        if self.settings.database_path == load_settings().database_path:
-            return self.settings
+        settings = without_shadow(self.settings)
+        if settings.database_path == load_settings().database_path:
+            return settings
         without = {
             "replica": ReplicaSettings(url=None),
             "backup": BackupSettings(dir=None),
@@ -74,7 +81,15 @@ class Target:
             "sync_file": None,
             "export": self.settings.export.model_copy(update={"file": None}),
         }
-        return self.settings.model_copy(update=without)
+        return settings.model_copy(update=without)
+
+
+def without_shadow(settings: Settings) -> Settings:
+    """Return the settings for a command that opens the database, works and closes it.
+
+    It checkpoints after DDL and when it closes. A process that replays the WAL would outlive it.
+    """
+    return settings.model_copy(update={"shadow": ShadowSettings(enabled=False)})
 
 
 def settings_for(database: Path | None) -> Settings:

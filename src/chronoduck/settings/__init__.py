@@ -11,6 +11,7 @@ from chronoduck.settings.groups import (
     JobSettings,
     QuotaSettings,
     ReplicaSettings,
+    ShadowSettings,
 )
 from chronoduck.settings.limits import parse_limits
 from chronoduck.settings.reveal import reveal
@@ -33,6 +34,7 @@ __all__ = [
     "QuotaSettings",
     "ReplicaSettings",
     "Settings",
+    "ShadowSettings",
     "TransportSettings",
     "load_settings",
     "parse_limits",
