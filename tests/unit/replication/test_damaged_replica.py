@@ -233,7 +233,11 @@ async def test_a_replica_that_was_unmounted_is_compared_anew(
         async with asyncio.timeout(60):
             while (await service.get_replication_status())["state"] != "following":
                 await asyncio.sleep(0.01)
-    assert damages(settings) == ()
+    # What was written beneath the volume is a point of the old generation that nobody has; the
+    # new one holds its rows.
+    missing = damages(settings)
+    assert len(missing) <= is_checkpointed
+    assert all("the last segments of generation" in each for each in missing)
     assert before <= {path.name for path in blobs(settings, "generations/*")}
     restore_database(open_archive(settings), tmp_path / "out.db", verify="full")
     assert count(tmp_path / "out.db") == 100_000 + 2 * INSERTS + 3

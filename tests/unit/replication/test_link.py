@@ -79,7 +79,8 @@ async def test_a_start_that_is_refused_leaves_the_replica_to_its_owner(
     await link.stop(1.0)
     foreign = make_settings(database_path=tmp_path / "other" / "test.db", replica=settings.replica)
     foreign.database_path.parent.mkdir()
-    with duckdb.connect(str(foreign.database_path)) as connection:
+    config = new_file_config("v1.5.0")  # with DuckDB's identifier, which 1.5 leaves out by itself
+    with duckdb.connect(str(foreign.database_path), config=config) as connection:
         connection.execute("CREATE TABLE t AS SELECT 1 AS a")
     with pytest.raises(ReplicaMismatchError):
         await ReplicatorLink(foreign).prepare()
