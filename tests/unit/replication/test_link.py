@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from chronoduck.engine.storage_version import new_file_config
 from chronoduck.replication.failures import ReplicaMismatchError
 from chronoduck.replication.lease import Lease
 from chronoduck.replication.link import ReplicatorLink
