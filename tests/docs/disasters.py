@@ -389,6 +389,6 @@ DISASTERS: dict[str, list[Disaster]] = {
     "daily-maintenance": [Disaster(seen="ok +health", is_broken=False)],
     "weekly-maintenance": [Disaster(seen="ok +backups", is_broken=False)],
     "monthly-maintenance": [Disaster(seen="ok +verify", is_broken=False)],
-    "performance-tuning": [Disaster(seen="HASH_GROUP_BY|PERFECT_HASH")],
+    "performance-tuning": [Disaster(seen="HASH_GROUP_BY|PERFECT_HASH|Aggregates: count_star")],
     "capacity": [Disaster(seen="file, a million rows", is_broken=False)],
 }

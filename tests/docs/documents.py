@@ -93,5 +93,6 @@ def comparable(output: str) -> list[str]:
     text = re.sub(r"\b[0-9a-f]{16,32}\b", "ID", output.strip())
     text = re.sub(r"(?<=\s)…?/[^\s,]+", "PATH", text)
     text = re.sub(r"\d+([.,]\d+)*", "0", text)
+    text = re.sub(r"\bup (0 (h|min) )+0 (s|min)\b", "up 0 s", text)
     text = re.sub(r"\bµs|\bms|\b(k|M|G)?B\b", "unit", text)
     return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
