@@ -83,7 +83,7 @@ async def is_well(service: DuckDBService) -> bool:
 
 
 @pytest.mark.skip(
-    reason="since DDL is checkpointed there is no WAL here that DuckDB knows of: its CHECKPOINT then does "
+    reason="DDL is checkpointed, so DuckDB knows of no WAL here, and its CHECKPOINT does "
     "nothing, and the foreign bytes stay"
 )
 async def test_the_service_checkpoints_at_once_and_is_well_again(
