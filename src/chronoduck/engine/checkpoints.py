@@ -224,14 +224,21 @@ class Checkpointer:
         Raises:
             DuckDBException: the log cannot be folded yet.
         """
-        await self._checkpoint_something()
+        await self.checkpoint_something()
         loop = asyncio.get_running_loop()
         if await loop.run_in_executor(self._executor, self._ask, _FREE_BLOCKS):
             self._healer.start(self._instance.generation, "a failed write has left the file grown")
             if await self._healer.wait_until_open(_REOPEN_SECONDS):
-                await self._checkpoint_something()
+                await self.checkpoint_something()
 
-    async def _checkpoint_something(self) -> None:
+    async def checkpoint_something(self) -> None:
+        """Run a checkpoint that writes a new header, also when DuckDB knows of nothing to write.
+
+        DuckDB does nothing at a CHECKPOINT when it has committed nothing since the last one.
+
+        Raises:
+            DuckDBException: As ``checkpoint`` does.
+        """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._executor, self._ask, _NOTHING)
         await self.checkpoint()
