@@ -162,7 +162,7 @@ class _Start:
         opening = open_by_ways(
             self._path,
             first,
-            fold=False,
+            checkpoint=False,
             may_shorten=self._settings.quarantine_wal,
             is_original=True,
             skip_again=self._mark.deaths >= _MANY_DEATHS,

@@ -1,4 +1,4 @@
-"""Making a backup: copy, fold, read every column, compress, encrypt, read again, put on the shelf."""
+"""Making a backup: copy, checkpoint, read every column, compress, encrypt, read again, store."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _take(
         read = read_database(
             copy,
             full=True,
-            fold_log=True,
+            checkpoint=True,
             seconds=settings.deadline.opening,
             on_progress=lambda done, total: on_progress("verifying", done, total),
         ).inspection

@@ -1,4 +1,4 @@
-"""A database file that nobody serves: opened, folded, counted and read to the last column."""
+"""A database file that nobody serves: opened, checkpointed, counted and read to the last column."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def inspect_database(
     path: Path,
     *,
     full: bool,
-    fold_log: bool = False,
+    checkpoint: bool = False,
     memory_limit: str = "1GB",
     on_progress: Progress = lambda done, total: None,
     on_stage: Callable[[str], None] = lambda stage: None,
@@ -65,7 +65,7 @@ def inspect_database(
     Checksums are checked by DuckDB when a block is read, so that only ``full`` finds every damage.
     ``full`` also compares look-ups by each index with a scan; an index that differs is no error here,
     because the rows are whole.
-    ``fold_log`` replays the WAL into the file and leaves no WAL; without it nothing is changed.
+    ``checkpoint`` replays the WAL into the file and leaves no WAL; without it nothing is changed.
     ``on_stage`` is told ``checkpointed`` or ``read: table ...`` before that is tried. DuckDB runs in
     this process: ``engine.offline`` does the same in a child, and by more than one way.
 
@@ -80,9 +80,9 @@ def inspect_database(
         "wal_autocheckpoint": "1TB",
     }
     try:
-        connection = duckdb.connect(str(path), read_only=not fold_log, config=config)
+        connection = duckdb.connect(str(path), read_only=not checkpoint, config=config)
         try:
-            if fold_log:
+            if checkpoint:
                 what = "checkpointed"
                 on_stage(what)
                 connection.execute("CHECKPOINT")

@@ -99,7 +99,7 @@ def _open(
     return {"tables": len(connection.execute(_TABLES).fetchall())}
 
 
-def _fold(database: Path, say: Say, *, memory_limit: str, attach: bool) -> dict[str, Any]:
+def _checkpoint(database: Path, say: Say, *, memory_limit: str, attach: bool) -> dict[str, Any]:
     """Open it, take the WAL into the file, close it, and open it again with as many rows."""
     if attach:
         connection = _connect(":memory:", memory_limit)
@@ -144,12 +144,12 @@ def _copy(database: Path, say: Say, *, target: str) -> dict[str, Any]:
 
 
 def _inspect(
-    database: Path, say: Say, *, full: bool, fold_log: bool, memory_limit: str
+    database: Path, say: Say, *, full: bool, checkpoint: bool, memory_limit: str
 ) -> dict[str, Any]:
     found = inspect_database(
         database,
         full=full,
-        fold_log=fold_log,
+        checkpoint=checkpoint,
         memory_limit=memory_limit,
         on_progress=lambda done, total: say(done=done, total=total),
         on_stage=lambda stage: say(stage=stage),
@@ -159,7 +159,7 @@ def _inspect(
 
 _ACTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "open": _open,
-    "fold": _fold,
+    "checkpoint": _checkpoint,
     "copy": _copy,
     "inspect": _inspect,
 }

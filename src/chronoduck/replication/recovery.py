@@ -150,7 +150,7 @@ def restore_database(
             reading = read_database(
                 temporary,
                 full=verify == "full",
-                fold_log=True,
+                checkpoint=True,
                 may_shorten=may_shorten,
                 seconds=seconds,
                 on_progress=lambda done, total: on_progress("verifying", done, total),
@@ -233,7 +233,7 @@ def recover_database(
 
 def _check_space(directory: Path, plan: RestorePlan) -> None:
     free = shutil.disk_usage(directory).free
-    needed = plan.file_bytes + 2 * plan.log_bytes  # the log is folded into the file
+    needed = plan.file_bytes + 2 * plan.log_bytes  # the checkpoint writes the WAL into the file
     if free < needed:
         raise DiskFullError(
             f"the volume of {directory} has {format_bytes(free)} free; the restore needs "

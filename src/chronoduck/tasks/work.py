@@ -68,7 +68,7 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
         found = read_database(
             copy,
             full=True,
-            fold_log=True,
+            checkpoint=True,
             seconds=settings.deadline.opening,
             on_progress=lambda done, total: show("verifying", done, total),
         ).inspection

@@ -30,7 +30,7 @@ def read_database(
     path: Path,
     *,
     full: bool,
-    fold_log: bool = False,
+    checkpoint: bool = False,
     may_shorten: bool = False,
     seconds: float = 120.0,
     memory_limit: str = "1GB",
@@ -39,8 +39,8 @@ def read_database(
 ) -> Reading:
     """Count the rows, and with ``full`` read and hash every column; never in this process.
 
-    ``fold_log``: the file is the caller's own copy; its WAL is taken into it, by every way that loses
-    nothing, and with ``may_shorten`` by the last one, too. Without ``fold_log`` nothing is changed
+    ``checkpoint``: the file is the caller's own copy; its WAL is taken into it, by every way that loses
+    nothing, and with ``may_shorten`` by the last one, too. Without ``checkpoint`` nothing is changed
     and only a plain read-only open is tried. ``seconds`` is the deadline of an empty database; more is
     allowed for a larger one.
 
@@ -50,14 +50,14 @@ def read_database(
         DiskFullError: there is no space for the copy that other ways need.
     """
 
-    def inspect(fold: bool) -> Inspection:
+    def inspect(checkpoint: bool) -> Inspection:
         found = run(
             "inspect",
             path,
             Budget.of(path, seconds),
             on_progress,
             full=full,
-            fold_log=fold,
+            checkpoint=checkpoint,
             memory_limit=memory_limit,
         )
         inspection: Inspection = pickle.loads(  # noqa: S301 - our own child wrote it
@@ -66,15 +66,15 @@ def read_database(
         return inspection
 
     try:
-        return Reading(inspect(fold_log), Opening())
+        return Reading(inspect(checkpoint), Opening())
     except AttemptFailedError as error:
-        if not fold_log or error.stage.startswith(_READING):
+        if not checkpoint or error.stage.startswith(_READING):
             raise
         first = error
     opening = open_by_ways(
         path,
         first.detail,
-        fold=True,
+        checkpoint=True,
         may_shorten=may_shorten,
         skip_again=first.is_timeout,
         seconds=seconds,

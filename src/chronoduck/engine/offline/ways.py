@@ -115,7 +115,7 @@ def open_by_ways(
     database: Path,
     first: str,
     *,
-    fold: bool,
+    checkpoint: bool,
     may_shorten: bool = False,
     is_original: bool = False,
     skip_again: bool = False,
@@ -126,7 +126,7 @@ def open_by_ways(
 ) -> Opening:
     """Make a database openable after the plain attempt failed with the sentence ``first``.
 
-    ``fold``: the WAL must end up in the file. Without it a plain open that works is enough, and the
+    ``checkpoint``: the WAL must end up in the file. Without it a plain open that works is enough, and the
     caller does that itself (``Way.AGAIN``: up to three times). ``is_original``: the old files are set
     aside instead of deleted. ``skip_again``: a plain open has killed this caller twice.
     ``before_placing`` gets the finished file before it takes the database's name.
@@ -136,7 +136,7 @@ def open_by_ways(
         DiskFullError: there is no space for a copy, and nothing was tried.
     """
     finish_placing(database)
-    rescue = _Rescue(database, fold, seconds, memory_limit, run, [first])
+    rescue = _Rescue(database, checkpoint, seconds, memory_limit, run, [first])
     try:
         return _rescue(rescue, may_shorten, is_original, skip_again, before_placing)
     finally:
@@ -155,11 +155,11 @@ def _rescue(
     transactions = Transactions.of(rescue.database)
     way = None if transactions.hidden else rescue.without_loss(skip_again)
     kept, refusals = 0, tuple(rescue.refusals)
-    if way is Way.AGAIN and not rescue.fold:
+    if way is Way.AGAIN and not rescue.checkpoint:
         return Opening(way, refusals)
     if way is None:
         until = None if may_shorten else time.monotonic() + _REPORT_SECONDS
-        longest = rescue.longest(transactions, until, fold=may_shorten)
+        longest = rescue.longest(transactions, until, checkpoint=may_shorten)
         lost = transactions.count - (longest or 0)
         if longest is None or not may_shorten:
             raise UnopenableError(rescue.database, refusals, longest, lost)
@@ -186,7 +186,7 @@ class _Rescue:
     """The copy that is tried on, and what was said of it."""
 
     database: Path
-    fold: bool
+    checkpoint: bool
     seconds: float
     memory_limit: str
     run: Run
@@ -206,13 +206,13 @@ class _Rescue:
     def without_loss(self, skip_again: bool) -> Way | None:
         """Return the first way that loses nothing and works, None when there is none."""
         for _ in range(0 if skip_again else _AGAIN):
-            failure = self._try("fold" if self.fold else "open", attach=False)
+            failure = self._try("checkpoint" if self.checkpoint else "open", attach=False)
             if failure is None:
                 return Way.AGAIN
             if failure.is_timeout:
                 break  # the same again would take as long
         self.refresh()
-        if self._try("fold", attach=True) is None:
+        if self._try("checkpoint", attach=True) is None:
             return Way.ATTACHED
         self.refresh()
         remove_database(self.second)
@@ -232,7 +232,7 @@ class _Rescue:
 
     def _attempt(self, do: str, *, attach: bool = False) -> None:
         arguments: dict[str, Any] = {"memory_limit": self.memory_limit}
-        if do == "fold":
+        if do == "checkpoint":
             arguments["attach"] = attach
         if do == "copy":
             arguments = {"target": str(self.second)}
@@ -251,29 +251,31 @@ class _Rescue:
                 clone_file(source, self.work.with_name(name))
         self._clean = _identity(self.work)
 
-    def longest(self, transactions: Transactions, until: float | None, *, fold: bool) -> int | None:
-        """Find the longest beginning of the WAL; with ``fold`` the copy then holds it, folded."""
+    def longest(
+        self, transactions: Transactions, until: float | None, *, checkpoint: bool
+    ) -> int | None:
+        """Find the longest usable prefix of the WAL; with ``checkpoint`` the copy then contains it."""
 
         def opens(count: int) -> None:
             self.refresh()
             write_wal(self.work, transactions.prefix(count))
             self._attempt("open")
 
-        def folds(count: int) -> None:
+        def accept(count: int) -> None:
             self.refresh()
             write_wal(self.work, transactions.prefix(count))
-            self._attempt("fold")
+            self._attempt("checkpoint")
 
         found = find_longest(opens, len(transactions.ends), until=until)
-        if found is None or not fold:
+        if found is None or not checkpoint:
             return found
         with contextlib.suppress(AttemptFailedError):
-            folds(found)
+            accept(found)
             return found
         # It opens and cannot be checkpointed: look for one that can.
-        found = find_longest(folds, found)
+        found = find_longest(accept, found)
         if found is not None:
-            folds(found)
+            accept(found)
         return found
 
 

@@ -58,7 +58,7 @@ def test_shortened_twice_in_one_second_everything_that_was_left_out_is_kept(tmp_
         database.unlink(missing_ok=True)
         make_unreplayable(database, number, 1)
         opening = open_by_ways(
-            database, "it failed", fold=False, may_shorten=True, is_original=True
+            database, "it failed", checkpoint=False, may_shorten=True, is_original=True
         )
         assert opening.way is Way.SHORTENED
         assert opening.rest is not None

@@ -47,7 +47,9 @@ def test_exactly_what_cannot_be_replayed_is_left_out_and_kept_in_a_file(
     database = tmp_path / "a.db"
     make_unreplayable(database, good, bad)
     before = {path.name: path.read_bytes() for path in (database, side_files(database)[0])}
-    opening = open_by_ways(database, "it failed", fold=False, may_shorten=True, is_original=True)
+    opening = open_by_ways(
+        database, "it failed", checkpoint=False, may_shorten=True, is_original=True
+    )
     assert (opening.way, opening.kept, opening.lost) == (Way.SHORTENED, good, bad)
     assert count_rows(database) == list(range(good + 1))
     assert opening.rest is not None
@@ -65,7 +67,7 @@ def test_without_leave_to_leave_anything_out_nothing_is_changed_and_the_cost_is_
     make_unreplayable(database, 3, 2)
     before = contents(tmp_path)
     with pytest.raises(UnopenableError) as raised:
-        open_by_ways(database, "it failed", fold=False, is_original=True)
+        open_by_ways(database, "it failed", checkpoint=False, is_original=True)
     assert (raised.value.kept, raised.value.lost) == (3, 2)
     assert "first 3 of 5 transactions" in raised.value.detail
     assert "DUCKDB_QUARANTINE_WAL" in raised.value.hint
@@ -79,7 +81,7 @@ def test_a_damaged_file_is_told_from_a_damaged_wal(tmp_path: Path) -> None:
     data[100] ^= 1  # the main header
     database.write_bytes(data)
     with pytest.raises(UnopenableError) as raised:
-        open_by_ways(database, "it failed", fold=False, may_shorten=True, is_original=True)
+        open_by_ways(database, "it failed", checkpoint=False, may_shorten=True, is_original=True)
     assert raised.value.kept is None
     assert "the file itself" in raised.value.detail
     assert database.read_bytes() == bytes(data)
@@ -98,7 +100,7 @@ def test_an_engine_that_dies_or_hangs_loses_only_what_makes_it(
     opening = open_by_ways(
         database,
         "it died",
-        fold=False,
+        checkpoint=False,
         may_shorten=True,
         is_original=True,
         seconds=40.0,  # a hang is known by 2 s of CPU time
@@ -120,7 +122,7 @@ def test_the_second_plain_attempt_is_enough_when_it_works(tmp_path: Path) -> Non
             raise AttemptFailedError("not yet", stage="opened")
         return attempt(do, *args, **kwargs)
 
-    opening = open_by_ways(database, "it failed", fold=False, is_original=True, run=run)
+    opening = open_by_ways(database, "it failed", checkpoint=False, is_original=True, run=run)
     assert (opening.way, calls) == (Way.AGAIN, ["open", "open"])
     assert opening.refusals == ("it failed", "not yet")
     assert contents(tmp_path) == before
@@ -134,11 +136,11 @@ def test_tables_are_copied_when_the_wal_opens_and_cannot_be_checkpointed(tmp_pat
     )
 
     def run(do: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        if do in ("fold", "open"):
+        if do in ("checkpoint", "open"):
             raise AttemptFailedError("CHECKPOINT is fatal", stage="checkpointed")
         return attempt(do, *args, **kwargs)
 
-    opening = open_by_ways(database, "it failed", fold=True, is_original=True, run=run)
+    opening = open_by_ways(database, "it failed", checkpoint=True, is_original=True, run=run)
     assert opening.way is Way.COPIED
     assert not side_files(database)[0].exists()
     assert count_rows(database) == [1, 2]
@@ -258,7 +260,7 @@ def test_an_alter_beside_a_default_is_opened_by_attaching(tmp_path: Path) -> Non
             "INSERT INTO t(a) VALUES (2)",
         ],
     )
-    reading = read_database(database, full=True, fold_log=True)
+    reading = read_database(database, full=True, checkpoint=True)
     assert reading.opening.way is Way.ATTACHED
     assert [(table.name, table.rows) for table in reading.inspection.tables] == [("main.t", 2)]
     assert count_rows(database) == [1, 2]
@@ -286,7 +288,7 @@ def test_an_index_with_small_and_bulk_rows_crashes_children_only(
             *(bulk if each == "x" else each for each in insert),
         ],
     )
-    opening = open_by_ways(database, "it died", fold=True, may_shorten=True, is_original=True)
+    opening = open_by_ways(database, "it died", checkpoint=True, may_shorten=True, is_original=True)
     assert (opening.kept, opening.lost) == (1, 1)
     assert opening.rest is not None
     assert count_rows(database.with_name("a.db"), "(SELECT count(*) AS a FROM t)") == [
@@ -308,5 +310,5 @@ def test_a_checkpoint_without_end_ends(tmp_path: Path) -> None:
         ],
     )
     with pytest.raises(UnopenableError) as raised:
-        read_database(database, full=True, fold_log=True, seconds=48.0)
+        read_database(database, full=True, checkpoint=True, seconds=48.0)
     assert "CPU time" in raised.value.operator_detail
