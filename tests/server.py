@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +19,7 @@ import httpx2
 
 from chronoduck.engine.ownership import current_owner
 
-__all__ = ["Server", "free_port", "is_alive", "run_cli", "watch_end"]
+__all__ = ["Server", "free_port", "is_alive", "lose_disk", "run_cli", "watch_end"]
 
 _START_SECONDS = 20
 
@@ -83,6 +85,16 @@ def watch_end(pid: int | None) -> Callable[[], None]:
             assert ended, f"process {pid} does not end"
 
     return wait
+
+
+def lose_disk(directory: Path) -> None:
+    """Delete a directory with all that is in it, while processes of a killed service end and tidy up."""
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(directory)
+        if not directory.exists():
+            return
+    raise AssertionError(f"something writes into {directory} for ever")
 
 
 class Server:

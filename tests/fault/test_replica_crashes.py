@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.server import Server, is_alive, run_cli
+from tests.server import Server, is_alive, lose_disk, run_cli
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +149,7 @@ def test_a_lost_disk_costs_at_most_the_lag(tmp_path: Path) -> None:
         attempted = insert_until_killed(server, 0, acknowledged)
         timer.join()
         os.kill(replicator, signal.SIGKILL)  # it would ship the rest
-    shutil.rmtree(directory)
+    lose_disk(directory)
     directory.mkdir()
     refused = run_cli(directory, "serve", "--json", **settings(tmp_path))
     assert refused.returncode == 65

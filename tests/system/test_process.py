@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import shutil
 import stat
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.server import Server, free_port, run_cli
+from tests.server import Server, free_port, lose_disk, run_cli
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -160,7 +159,7 @@ def test_it_runs_as_another_user_on_a_read_only_disk_but_for_two_directories(
         assert "Permission denied" not in said
         assert {path.name for path in data.iterdir()} == {"data", "temp"}
     finally:
-        shutil.rmtree(data)
+        lose_disk(data)
 
 
 def test_what_is_exposed_is_told_at_start_and_by_the_doctor(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 
 from tests.flaky_proxy import FlakyProxy
 from tests.s3_server import S3Server
-from tests.server import Server, run_cli
+from tests.server import Server, lose_disk, run_cli
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +28,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def lose_and_recover(directory: Path, settings: dict[str, str]) -> list[list[int]]:
     """Delete everything that is on the disk, recover, and return rows and sum of the table."""
     data = directory / "data"
-    shutil.rmtree(data)
+    lose_disk(data)
     data.mkdir()
     recovered = run_cli(data, "recover", "--json", **settings)
     assert recovered.returncode == 0, recovered.stderr

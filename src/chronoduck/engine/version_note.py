@@ -7,9 +7,11 @@ less than 2.0 writes. The file itself does not say which engine wrote its WAL.
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from chronoduck.engine.inspection import ENGINE_VERSION
+from chronoduck.engine.offline.files import sync_directory
 from chronoduck.errors import DatabaseFormatError
 
 __all__ = ["check_version_note", "is_of_another_engine", "write_version_note"]
@@ -63,6 +65,10 @@ def write_version_note(database: Path) -> None:
         return
     path = _note_path(database)
     temporary = path.with_name(path.name + ".new")
-    temporary.write_text(ENGINE_VERSION + "\n")
-    temporary.chmod(0o640)
+    with temporary.open("w") as file:
+        os.fchmod(file.fileno(), 0o640)
+        file.write(ENGINE_VERSION + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
+    sync_directory(path.parent)

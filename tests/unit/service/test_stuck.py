@@ -21,10 +21,10 @@ from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.settings import Settings
 
-# Quadratic in the length of one value, two seconds or so, and without a look at the interrupt:
+# Quadratic in the length of one value, five seconds or so, and without a look at the interrupt:
 # at each "a" the pattern looks for a "b" to the end of the value.
 DEAF = "SELECT length(regexp_replace(a, 'a*b|a', 'x', 'g')) FROM words"
-WORDS = "CREATE TABLE words AS SELECT string_agg('a', '') AS a FROM range(30000)"
+WORDS = "CREATE TABLE words AS SELECT string_agg('a', '') AS a FROM range(60000)"
 ENDLESS = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 
 
