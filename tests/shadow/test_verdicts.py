@@ -280,12 +280,12 @@ async def test_another_file_in_the_same_place_is_judged_anew(
         for number in range(5):
             live.run(f"INSERT INTO t VALUES ({number}, 'x')", "CHECKPOINT")
         await until(lambda: link.status.proven is not None and link.status.proven.iteration > 4)
+        before = link.status.attempts
         live.close()
         for path in (live.path, live.wal):
             path.unlink(missing_ok=True)
         other = LiveDatabase(settings.database_path)
         other.run("CREATE TABLE b (a INTEGER)", "CHECKPOINT", "INSERT INTO b VALUES (1)")
-        before = link.status.attempts
         assert other.position.iteration < 4
         assert (await link.prove(other.position, SECONDS)).verdict is Verdict.PROVEN
         assert link.status.attempts > before, "the proof was one of the other file"
