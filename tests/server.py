@@ -46,7 +46,9 @@ def environment(directory: Path, **settings: Any) -> dict[str, str]:
         "DUCKDB_TEMP_DIRECTORY": directory / "temp",
         "DUCKDB_MEMORY_LIMIT": "500MB",
         "DUCKDB_BALLAST_SIZE": "0",
-        "DUCKDB_STANDBY": "false",  # each would warm one up for a second that tests do not use
+        # Each would start a process more that tests do not use: those that do switch it on.
+        "DUCKDB_STANDBY": "false",
+        "DUCKDB_SHADOW_ENABLED": "false",
         **settings,
     }
     return {

@@ -43,8 +43,7 @@ def is_refused(directory: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("shadow", ["true", "false"])
-@pytest.mark.parametrize("has_reader", [False, True])
+@pytest.mark.parametrize(("has_reader", "shadow"), [(True, "true"), (False, "false")])
 def test_what_was_acknowledged_is_there_after_a_kill(
     tmp_path: Path, has_reader: bool, shadow: str
 ) -> None:

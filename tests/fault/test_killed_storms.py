@@ -74,6 +74,7 @@ class Storm:
             DUCKDB_REPLICA_URL=directory / "replica",
             DUCKDB_REPLICA_INTERVAL="50ms",
             DUCKDB_CHECKPOINT_COMMITS="150",
+            DUCKDB_SHADOW_ENABLED="true",
         )
         self.model = Model()
         self.stopping = threading.Event()
