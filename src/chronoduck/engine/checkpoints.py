@@ -111,6 +111,8 @@ class Checkpointer:
         )
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[float]] = set()
+        """The one that holds the lock: the event loop keeps no reference of its own."""
         self._log = get_logger("engine")
         self._commits = 0
         self._first_commit_at: float | None = None
@@ -276,29 +278,41 @@ class Checkpointer:
             EngineFailure: the instance failed; it is being reopened, and nothing is lost.
             DuckDBException: DuckDB refused; the log stays as it is.
         """
-        async with self._lock:
-            generation = self._instance.generation
-            commits, self._commits = self._commits, 0
-            first, self._first_commit_at = self._first_commit_at, None
-            try:
-                run = self._run_between_writers if waits else self._run_in_thread
-                seconds = await run()
-            except DuckDBException as error:
-                self._commits += commits
-                self._first_commit_at = first
-                if not waits and isinstance(error, TransactionConflictError):
-                    raise
-                self._failures += 1
-                self.last_error = error.detail
-                if isinstance(error, EngineFailure) and error.is_fatal:
-                    self._healer.start(generation, error.operator_detail)
+        await self._lock.acquire()
+        # DuckDB goes on when the caller leaves: the lock is held, and the end noted, all the same.
+        running = asyncio.get_running_loop().create_task(self._run_locked(waits=waits))
+        self._running.add(running)
+        running.add_done_callback(self._note_end)
+        return await asyncio.shield(running)
+
+    def _note_end(self, running: asyncio.Task[float]) -> None:
+        self._running.discard(running)
+        self._lock.release()
+        if not running.cancelled():
+            running.exception()  # the caller may have left
+
+    async def _run_locked(self, *, waits: bool) -> float:
+        generation = self._instance.generation
+        commits, self._commits = self._commits, 0
+        first, self._first_commit_at = self._first_commit_at, None
+        try:
+            seconds = await (self._run_between_writers() if waits else self._run_in_thread())
+        except DuckDBException as error:
+            self._commits += commits
+            self._first_commit_at = first
+            if not waits and isinstance(error, TransactionConflictError):
                 raise
-            self._forget_failures()
-            self._pauses.append(seconds)
-            self.count += 1
-            self.last_at = time.time()
-            self._log.debug("checkpoint", seconds=round(seconds, 4), commits=commits)
-            return seconds
+            self._failures += 1
+            self.last_error = error.detail
+            if isinstance(error, EngineFailure) and error.is_fatal:
+                self._healer.start(generation, error.operator_detail)
+            raise
+        self._forget_failures()
+        self._pauses.append(seconds)
+        self.count += 1
+        self.last_at = time.time()
+        self._log.debug("checkpoint", seconds=round(seconds, 4), commits=commits)
+        return seconds
 
     async def _run_between_writers(self) -> float:
         """Run it; DuckDB refuses as long as a writing transaction is open, so have none for a moment.
@@ -316,17 +330,16 @@ class Checkpointer:
             return time.perf_counter() - started
 
     async def _run_in_thread(self) -> float:
-        # Shielded: DuckDB goes on whoever leaves, and stop() must know when it is done.
         loop, started = asyncio.get_running_loop(), time.monotonic()
         running = loop.run_in_executor(self._executor, self._run)
         await asyncio.wait({running}, timeout=self._limits.timeout)
         if not running.done():
             self._hanging_since = started
-            running.add_done_callback(self._note_end)
+            running.add_done_callback(self._note_end_of_hang)
             self._on_hang()
-        return await asyncio.shield(running)
+        return await running
 
-    def _note_end(self, running: asyncio.Future[float]) -> None:
+    def _note_end_of_hang(self, running: asyncio.Future[float]) -> None:
         self._hanging_since = None
 
     def _prepare(self) -> None:

@@ -31,6 +31,9 @@ __all__ = ["Suspect", "WalWatch", "index_lookup"]
 
 HasIndex = Callable[[str, str], bool]
 """Whether the table (schema, name) has an index, be it that of a key."""
+_Identity = tuple[int, int]
+"""Device and inode."""
+_SEAM_BYTES = 64
 
 _FIND_INDEX = """
 SELECT EXISTS (FROM duckdb_indexes() WHERE database_name = current_database()
@@ -63,8 +66,10 @@ class _Wal:
     """One file, held from its first transaction to its deletion."""
 
     descriptor: int
-    identity: tuple[int, int]
+    identity: _Identity
     work: WalWork = field(default_factory=WalWork)
+    seam: bytes = b""
+    """The last bytes that were read: other bytes there are another transaction's."""
     suspect_end: int = 0
     """The end of the last transaction that needs a proof."""
     settled_end: int = 0
@@ -97,16 +102,20 @@ class WalWatch:
         )
         """Of a checkpoint that runs beside writers, whose commits go to the second one."""
         self._has_index = has_index
-        self._wals: dict[str, _Wal] = {}
-        self._durable: dict[str, tuple[int, int]] = {}
+        self._held: dict[_Identity, _Wal] = {}
+        self._names: dict[str, _Identity] = {}
         """The WAL that each name meant when the directory was synced last."""
         self._lock = threading.Lock()
         self.reads = 0
         """Bytes of WAL that were looked at, for its costs."""
 
     def estimate(self) -> float:
-        """Look, and return about how long a start would replay; see ``replay_seconds``."""
-        self.look()
+        """Look, and return about how long a start would replay; see ``replay_seconds``.
+
+        A WAL that cannot be read now counts as it was seen last.
+        """
+        with contextlib.suppress(OSError):
+            self.look()
         return self.replay_seconds
 
     def look(self) -> Suspect | None:
@@ -123,32 +132,41 @@ class WalWatch:
 
     def _last_suspect(self) -> Suspect | None:
         for path in reversed(self._paths):
-            wal = self._wals.get(path)
+            wal = self._named(path)
             if wal is not None and wal.suspect_end > wal.settled_end:
                 return Suspect(wal, wal.suspect_end)
         return None
 
+    def _named(self, path: str) -> _Wal | None:
+        identity = self._names.get(path)
+        return None if identity is None else self._held.get(identity)
+
     def _follow(self) -> None:
-        found = {path: status for path in self._paths if (status := _status(path)) is not None}
-        self._keep_names({path: (each.st_dev, each.st_ino) for path, each in found.items()})
-        held = {wal.identity: wal for wal in self._wals.values()}
-        self._wals = {}
-        for path, status in found.items():
-            identity = (status.st_dev, status.st_ino)
-            wal = held.pop(identity, None) or self._open(path)
-            if wal is not None:
-                self._wals[path] = wal
-                self._read(wal, os.fstat(wal.descriptor).st_size)
-        for gone in held.values():
+        names = self._find_names()
+        while True:
+            self._keep_names(names)
+            for path, identity in names.items():
+                wal = self._held.get(identity) or self._open(path)
+                if wal is not None:
+                    self._read(wal, os.fstat(wal.descriptor).st_size)
+            # A checkpoint that ended meanwhile has given the second WAL the name of the first.
+            before, names = names, self._find_names()
+            if names == before:
+                break
+        for identity in self._held.keys() - set(names.values()):
+            gone = self._held.pop(identity)
             gone.is_gone = True
             os.close(gone.descriptor)
 
-    def _keep_names(self, names: dict[str, tuple[int, int]]) -> None:
+    def _find_names(self) -> dict[str, _Identity]:
+        return {path: found for path in self._paths if (found := _identity(path)) is not None}
+
+    def _keep_names(self, names: dict[str, _Identity]) -> None:
         """Sync the directory when a name means another WAL than at the last sync."""
-        if names.items() - self._durable.items():
+        if names.items() - self._names.items():
             sync_directory(self._database.parent)
         # The descriptors keep these inodes from being given to other files until the next look.
-        self._durable = names
+        self._names = names
 
     def _open(self, path: str) -> _Wal | None:
         try:
@@ -156,18 +174,24 @@ class WalWatch:
         except FileNotFoundError:
             return None
         status = os.fstat(descriptor)
-        return _Wal(descriptor, (status.st_dev, status.st_ino))
+        wal = _Wal(descriptor, (status.st_dev, status.st_ino))
+        # A second descriptor of a WAL stays open: closing it would drop DuckDB's lock.
+        return self._held.setdefault(wal.identity, wal)
 
     def _read(self, wal: _Wal, size: int) -> None:
-        work = wal.work
+        work, descriptor = wal.work, wal.descriptor
         if size == work.offset:
             return
-        if size < work.offset:  # DuckDB has cut off a transaction that it could not commit
+        start = work.offset - len(wal.seam)
+        if size < work.offset or os.pread(descriptor, len(wal.seam), start) != wal.seam:
+            # DuckDB has cut off a transaction that it could not commit.
             work = wal.work = WalWork()
-            wal.suspect_end = 0
-        before, descriptor = work.offset, wal.descriptor
+            wal.suspect_end = wal.settled_end = 0
+        before = work.offset
         walk(lambda offset, count: os.pread(descriptor, count, offset), size, work)
         self.reads += work.offset - before
+        start = max(0, work.offset - _SEAM_BYTES)
+        wal.seam = os.pread(descriptor, work.offset - start, start)
         if before == 0 and work.offset == 0 and size > HEADER_BYTES:
             wal.suspect_end = size  # a format that is not known
         ends = [end for end, table in work.bulk if table is None or self._is_indexed(table)]
@@ -180,12 +204,17 @@ class WalWatch:
     def position(self, suspect: Suspect) -> WalPosition | None:
         """Return where it is for a prover; None while a checkpoint runs, which has to end first."""
         with self._lock:
-            if self._wals.get(self._paths[0]) is not suspect.wal:
+            if self._named(self._paths[0]) is not suspect.wal:
                 return None
-            iteration = suspect.wal.work.iteration
-        if iteration is None:
-            iteration = self._read_iteration()
+        iteration = self.iteration()
         return None if iteration is None else WalPosition(iteration, suspect.end)
+
+    def iteration(self) -> int | None:
+        """Return the number of the checkpoint that the WAL follows; None: it cannot be read."""
+        with self._lock:
+            wal = self._named(self._paths[0])
+            known = None if wal is None else wal.work.iteration
+        return self._read_iteration() if known is None else known
 
     def settle(self, suspect: Suspect, until: int | None = None) -> None:
         """Note that everything up to ``until`` in its WAL needs no proof any more."""
@@ -196,15 +225,15 @@ class WalWatch:
     @property
     def replay_seconds(self) -> float:
         """About how long a start would replay what was seen last."""
-        return sum(wal.work.replay_seconds for wal in list(self._wals.values()))
+        return sum(wal.work.replay_seconds for wal in list(self._held.values()))
 
     def close(self) -> None:
         """Let go of the WAL, once DuckDB has closed it."""
         with self._lock:
-            for wal in self._wals.values():
+            for wal in self._held.values():
                 wal.is_gone = True
                 os.close(wal.descriptor)
-            self._wals = {}
+            self._held, self._names = {}, {}
 
     def _read_iteration(self) -> int | None:
         """Return the number of the last checkpoint, by the header that DuckDB itself has open."""
@@ -216,11 +245,12 @@ class WalWatch:
         return None
 
 
-def _status(path: str) -> os.stat_result | None:
+def _identity(path: str) -> _Identity | None:
     try:
-        return os.stat(path)  # noqa: PTH116 - a path object would double its 2 µs
+        status = os.stat(path)  # noqa: PTH116 - a path object would double its 2 µs
     except FileNotFoundError:
         return None
+    return status.st_dev, status.st_ino
 
 
 def _descriptors() -> Sequence[int]:

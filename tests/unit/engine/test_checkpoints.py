@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -129,3 +130,54 @@ async def test_a_checkpoint_of_a_user_waits_for_a_copy_no_longer_than_its_deadli
                 await busy.execute_query("CHECKPOINT", timeout=0.05)
         await busy.execute_query("INSERT INTO t VALUES (1, 1)")
     await busy.execute_query("CHECKPOINT")
+
+
+async def test_a_checkpoint_whose_caller_leaves_keeps_the_files_from_being_copied(
+    service: DuckDBService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB goes on with it: whoever copies the files, or closes them, has to wait."""
+    parts = await service.parts()
+    begun, may_end = threading.Event(), threading.Event()
+
+    def prepare(connection: object) -> None:
+        begun.set()
+        assert may_end.wait(30)
+
+    await service.execute_query("CREATE TABLE t (a INTEGER)")
+    monkeypatch.setattr(parts.instance, "prepare_checkpoint", prepare)
+    before = parts.checkpointer.count
+    leaving = asyncio.create_task(parts.checkpointer.checkpoint())
+    assert await asyncio.to_thread(begun.wait, 30)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3), parts.checkpointer.held():
+                pass
+    finally:
+        may_end.set()
+    async with parts.checkpointer.held():
+        assert parts.checkpointer.count == before + 1
+
+
+async def test_a_wal_that_cannot_be_read_for_a_moment_does_not_end_checkpoints(
+    busy: DuckDBService,
+) -> None:
+    path = busy.settings.database_path
+    obstacle = path.with_name(f"{path.name}.wal.checkpoint")
+    await busy.execute_query("CHECKPOINT")
+    await busy.execute_query("INSERT INTO t VALUES (1, 1)")
+    obstacle.symlink_to(obstacle)  # looking at it fails
+    await asyncio.sleep(1.0)
+    obstacle.unlink()
+
+    async def write() -> None:
+        while True:
+            await busy.execute_query("UPDATE t SET b = b + 1")
+
+    writer = asyncio.create_task(write())
+    try:
+        await until_more_checkpoints(busy)
+    finally:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from chronoduck.engine.disk_format import version_end
 from chronoduck.engine.disk_format.wal_entries import WalWork, walk
 from chronoduck.engine.wal_watch import WalWatch
 
@@ -164,3 +166,65 @@ def test_counts_are_those_of_the_statements(database: Database) -> None:
     assert work.transactions == 3
     assert (work.rows_inserted, work.rows_updated, work.rows_deleted) == (5000, 3000, 700)
     assert work.replay_seconds > 0
+
+
+def test_a_checkpoint_that_renames_its_wal_meanwhile_hides_no_transaction(tmp_path: Path) -> None:
+    """What was committed beside a checkpoint moves from one name to the other between two looks."""
+    source = Database(tmp_path / "source.db", None)
+    source.run("CREATE TABLE t (a INTEGER)", "CHECKPOINT", "INSERT INTO t VALUES (1)")
+    rows = source.path.with_name("source.db.wal").read_bytes()
+    source.run("CHECKPOINT", "CREATE TABLE u (a INTEGER)")
+    ddl = source.path.with_name("source.db.wal").read_bytes()
+    wal, second = tmp_path / "a.db.wal", tmp_path / "a.db.wal.checkpoint"
+    (tmp_path / "a.db").touch()
+    for number in range(300):
+        wal.unlink(missing_ok=True)
+        wal.write_bytes(rows)
+        watch = WalWatch(tmp_path / "a.db", lambda schema, name: False)
+        assert watch.look() is None
+        second.write_bytes(ddl)
+        ready = threading.Event()
+
+        def end_checkpoint(ready: threading.Event = ready, pause: int = number) -> None:
+            ready.set()
+            for _ in range(pause):
+                pass
+            second.rename(wal)
+
+        checkpoint = threading.Thread(target=end_checkpoint)
+        checkpoint.start()
+        ready.wait()
+        suspect = watch.look()
+        checkpoint.join()
+        assert suspect is not None, number
+        assert not suspect.is_settled
+        watch.close()
+    source.connection.close()
+
+
+@pytest.mark.parametrize("length", ["shorter", "longer"])
+def test_what_comes_in_place_of_a_transaction_that_was_cut_off_is_not_proven_yet(
+    tmp_path: Path, length: str
+) -> None:
+    """DuckDB cuts a transaction off whose sync failed; somebody may have had it proven before."""
+    source = Database(tmp_path / "a.db", None)
+    source.run("CREATE TABLE t (a INTEGER)", "CHECKPOINT", "INSERT INTO t VALUES (1)")
+    wal = tmp_path / "a.db.wal"
+    kept = wal.stat().st_size
+    source.run("CREATE TABLE some_name (a INTEGER)")
+    suspect = source.watch.look()
+    assert suspect is not None
+    source.watch.settle(suspect)
+    other = Database(tmp_path / "other.db", None)
+    columns = "a INTEGER" if length == "shorter" else ", ".join(f"c{n} INTEGER" for n in range(20))
+    other.run(f"CREATE TABLE n ({columns})")
+    data = (tmp_path / "other.db.wal").read_bytes()
+    os.truncate(wal, kept)
+    with wal.open("ab") as file:
+        file.write(data[version_end(data) :])
+    assert (wal.stat().st_size < suspect.end) == (length == "shorter")
+    again = source.watch.look()
+    assert again is not None
+    assert again.end == wal.stat().st_size
+    source.connection.close()
+    other.connection.close()
