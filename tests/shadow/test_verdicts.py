@@ -342,3 +342,30 @@ async def test_who_waits_while_the_service_stops_is_told_that_and_not_that_it_is
         await link.stop()
         for proof in (await waits, await link.prove(live.position, SECONDS)):
             assert (proof.verdict, proof.absence) == (Verdict.NOT_JUDGED, Absence.STOPPING)
+
+
+async def test_a_proof_that_nobody_waits_for_any_more_is_not_tried_for(
+    live: LiveDatabase, settings: Settings
+) -> None:
+    """Its place may never come: DuckDB cuts a commit off that failed, and files are replaced."""
+    async with shadow(settings) as link:
+        live.run("INSERT INTO t VALUES (1, 'x')")
+        await until(lambda: link.status.proven is not None)
+        nowhere = WalPosition(live.position.iteration + 5, 10**9)
+        assert (await link.prove(nowhere, 1.0)).verdict is Verdict.NOT_JUDGED
+        await asyncio.sleep(1.0)  # what had begun ends
+        before = link.status.attempts
+        await asyncio.sleep(3.0)
+        assert link.status.attempts == before
+
+
+async def test_a_service_that_stops_does_not_wait_for_a_shadow_that_died(
+    settings: Settings,
+) -> None:
+    link = ShadowLink(settings, command=["/bin/false"])
+    link.begin()
+    await until(lambda: link.restarts >= 3)  # the next pause is one of seconds
+    await link.stop()
+    assert link._task is not None
+    assert not link._task.cancelled()  # it ended by itself, before stop() lost its patience
+    assert link.restarts == 3

@@ -153,6 +153,7 @@ class Parts:
             lambda seconds: runner.interrupt_readers(seconds),
             lambda: access.stuck.has_checkpoint,
             on_stuck,
+            watch.iteration,
         )
         shadow = ShadowLink(
             settings,

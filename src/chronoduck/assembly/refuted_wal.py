@@ -14,7 +14,7 @@ from typing import Any
 
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import DuckDBInstance
-from chronoduck.engine.offline import free_name, rename_aside
+from chronoduck.engine.offline import free_name, remove_database, rename_aside
 from chronoduck.engine.rescue_copy import RescueCopy, copy_living_database
 from chronoduck.errors import (
     DiskFullError,
@@ -48,11 +48,13 @@ class RefutedWal:
         interrupt_readers: Callable[[float], int],
         is_checkpoint_stuck: Callable[[], bool],
         on_stuck: Callable[[str], None],
+        iteration: Callable[[], int | None],
     ) -> None:
         """``interrupt_readers`` ends readers older than so many seconds and returns how many.
 
         ``is_checkpoint_stuck``: whether a CHECKPOINT that somebody sent does not end.
         ``on_stuck`` may begin to replace this process.
+        ``iteration`` returns the number of the checkpoint that the WAL follows.
         """
         self._instance = instance
         self._settings = instance.settings
@@ -60,6 +62,7 @@ class RefutedWal:
         self._interrupt_readers = interrupt_readers
         self._is_checkpoint_stuck = is_checkpoint_stuck
         self._on_stuck = on_stuck
+        self._iteration = iteration
         self._shadow: ShadowLink | None = None
         self._task: asyncio.Task[None] | None = None
         self._log = get_logger("engine")
@@ -118,8 +121,10 @@ class RefutedWal:
         """Whether the shadow has proven everything that the WAL holds now."""
         if self._shadow is None or self._shadow.status.verdict != "proven":
             return False
-        proven = self._shadow.status.proven
-        return proven is not None and proven.offset >= self._checkpointer.log_state().size
+        proven, size = self._shadow.status.proven, self._checkpointer.log_state().size
+        if proven is None or not size:
+            return proven is not None
+        return proven.offset >= size and proven.iteration == self._iteration()
 
     def _why(self) -> str:
         return self.refusing or "a start could not replay the WAL"
@@ -197,6 +202,8 @@ class RefutedWal:
             elif self._is_proven:
                 self._on_stuck("a checkpoint does not end")
             await asyncio.sleep(1.0)
+        if self._is_refuted:  # it failed in the end
+            await self._save("the checkpoint that did not end has not taken the WAL into the file")
         self._go_on()
 
     def _go_on(self) -> None:
@@ -233,13 +240,13 @@ class RefutedWal:
             raise DiskFullError("the rescue copy does not fit on the volume of the database")
         # The only directory beside the database where the instance may ATTACH a file.
         draft = self._settings.jobs_path / f"{target.name}.part"
-        draft.unlink(missing_ok=True)
         connection = self._instance.cursor()
         try:
             copy = copy_living_database(connection, draft)
+            draft.chmod(0o640)
+            target = rename_aside(draft, target)
         finally:
+            remove_database(draft)  # a copy that failed would fill the volume, try by try
             connection.close()
-        draft.chmod(0o640)
-        target = rename_aside(draft, target)
         fsync_directory(target.parent)
         return copy, target

@@ -186,20 +186,35 @@ class _Copy:
         return ordered
 
     def _copy_table(self, schema: str, table: str, sql: str) -> None:
+        what = f"constraints and defaults of table {schema}.{table}"
         place = f"{_quoted(schema)}.{_quoted(table)}"
         old, new = f"{_quoted(self._source)}.{place}", f"{self._target}.{place}"
-        if not self._make(f"constraints and defaults of table {schema}.{table}", sql):
-            self._connection.execute(f"CREATE TABLE {new} AS FROM {old} WITH NO DATA")
+        if self._make(what, sql):
+            try:
+                self._copy_rows(schema, table, old, new)
+            except duckdb.ConstraintException:
+                # A key into the table itself: DuckDB wants the row it names to be there before.
+                self.result.left_out.append(what)
+                self._connection.execute(f"DROP TABLE {new}")
+                self._copy_without_constraints(schema, table, old, new)
+        else:
+            self._copy_without_constraints(schema, table, old, new)
+        self._connection.execute(f"USE {_quoted(self._source)}")
+        facts = read_table(self._connection, schema, table, full=True)
+        self._connection.execute(f"USE {self._target}")
+        self.result.tables.append(facts)
+
+    def _copy_without_constraints(self, schema: str, table: str, old: str, new: str) -> None:
+        self._connection.execute(f"CREATE TABLE {new} AS FROM {old} WITH NO DATA")
+        self._copy_rows(schema, table, old, new)
+
+    def _copy_rows(self, schema: str, table: str, old: str, new: str) -> None:
         columns = ", ".join(
             _quoted(name)
             for (name,) in self._ask(_COLUMNS, schema, table)
             if not self._is_generated(new, name)
         )
         self._connection.execute(f"INSERT INTO {new} ({columns}) SELECT {columns} FROM {old}")
-        self._connection.execute(f"USE {_quoted(self._source)}")
-        facts = read_table(self._connection, schema, table, full=True)
-        self._connection.execute(f"USE {self._target}")
-        self.result.tables.append(facts)
 
     def _is_generated(self, place: str, column: str) -> bool:
         try:

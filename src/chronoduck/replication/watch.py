@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
+from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.shipper import Generation
-from chronoduck.storage import StoreError
 
 __all__ = ["StoreScrubber", "StoreWatch"]
 
@@ -128,8 +128,8 @@ class StoreScrubber:
             started = time.monotonic()
             try:
                 self._round()
-            except StoreError:
-                self._stop.wait(10.0)  # the replicator tells of it; this begins again
+            except DuckDBException:  # the store failed, or a record of it is damaged
+                self._stop.wait(10.0)  # the replicator reports it; this begins again
                 continue
             self._stop.wait(max(1.0, _ROUND_SECONDS - (time.monotonic() - started)))
 

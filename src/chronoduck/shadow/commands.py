@@ -67,4 +67,7 @@ class Commands:
             message = json.loads(line)
             if message["kind"] == "stop":
                 raise StopRequestedError
+            if message["kind"] == "forget":
+                self.requests = [each for each in self.requests if each.id != message["id"]]
+                continue
             self.requests.append(Request(message["id"], message["iteration"], message["offset"]))

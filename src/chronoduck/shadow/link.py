@@ -67,6 +67,8 @@ class ShadowLink:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
+        self._wakes = asyncio.Event()
+        """Ends the pause before the process is started again."""
         self._numbers = itertools.count(1)
         self._questions: dict[int, _Question] = {}
         self._said: tuple[str, str, str] = ("", "", "")
@@ -83,6 +85,7 @@ class ShadowLink:
     def begin(self) -> None:
         """Start the process and look after it; does not wait for it."""
         self._is_stopping = False
+        self._wakes.clear()
         self._task = asyncio.get_running_loop().create_task(self._supervise())
 
     async def stop(self) -> None:
@@ -91,6 +94,7 @@ class ShadowLink:
         if self._task is None:
             return
         self._send("stop")
+        self._wakes.set()
         await asyncio.wait([self._task], timeout=_STOP_SECONDS)
         if not self._task.done():
             self._task.cancel()
@@ -121,7 +125,7 @@ class ShadowLink:
         if not self._settings.shadow.enabled:
             await asyncio.to_thread(self._remove_copy)
             return
-        while True:
+        while not self._is_stopping:
             started = time.monotonic()
             reason = ""
             try:
@@ -141,7 +145,9 @@ class ShadowLink:
             if self.status.verdict != Verdict.REFUTED:
                 self.status.verdict = Verdict.NOT_JUDGED
                 self.status.reason = "the shadow died and is started again"
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wakes.wait()
 
     async def _run_once(self) -> None:
         settings = self._settings
@@ -191,6 +197,8 @@ class ShadowLink:
             return Proof(Verdict.NOT_JUDGED, until, reason, seconds)
         finally:
             del self._questions[number]
+            if not question.answer.done() or question.answer.cancelled():
+                self._send("forget", id=number)  # else the shadow would try for it without an end
 
     def _ask(self, number: int, until: WalPosition) -> None:
         self._send("prove", id=number, iteration=until.iteration, offset=until.offset)

@@ -196,13 +196,20 @@ class PrivateCopy:
 
     # --- the WAL ------------------------------------------------------------------------------
 
-    def continue_wal(self, wal: HeldWal) -> None:
-        """Copy the complete transactions that are not in the copy."""
+    def continue_wal(self, wal: HeldWal) -> bool:
+        """Copy the complete transactions that are not in the copy.
+
+        False: the file has become shorter than what was read of it; DuckDB cut a transaction off.
+        """
         while self.wal_offset < wal.cursor.offset:
             end = min(wal.cursor.offset, self.wal_offset + _WAL_BYTES)
-            self._append(wal.read(self.wal_offset, end))
+            piece = wal.read(self.wal_offset, end)
+            if not piece:
+                return False
+            self._append(piece)
         while piece := wal.advance():
             self._append(piece)
+        return True
 
     def _append(self, piece: bytes) -> None:
         descriptor = os.open(self.wal_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

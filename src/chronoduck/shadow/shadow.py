@@ -273,7 +273,8 @@ class Shadow:
             self._emit_status()
         self._read_us = time.time_ns() // 1000
         if wal is not None:
-            copy.continue_wal(wal)
+            if not copy.continue_wal(wal):
+                return False
             wal.needs_blocks = False
         for _ in copy.copy_blocks(file):
             self._rest(is_background=is_background)
@@ -314,10 +315,9 @@ class Shadow:
             and status.refuted is None
             and self._budget.seconds_until_free(_TAIL_OVERDRAFT) == 0
         )
-        if not is_possible:
+        if not is_possible or not self._copy.continue_wal(wal):
             status.unproven_tails += 1
             return
-        self._copy.continue_wal(wal)
         mark = self._mark(generation)
         attempt = self._run_child(generation, is_proof=True, is_background=True, mark=mark)
         if attempt.outcome is Outcome.PASSED:

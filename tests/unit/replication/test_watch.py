@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
+from chronoduck.replication.failures import ReplicaDamagedError
+from chronoduck.replication.records import PLAN_NAME, base_name
 from chronoduck.replication.shipper import Shipper, Step
-from chronoduck.replication.watch import StoreWatch
+from chronoduck.replication.watch import StoreScrubber, StoreWatch
 from chronoduck.storage import BlobInfo, MemoryBlobStore
 
 
@@ -116,3 +119,19 @@ def test_a_pack_that_is_gone_or_was_written_again_is_told(replica: Replica, how:
     else:
         replica.store.put(name, data[:-1] + bytes([data[-1] ^ 1]))
     assert list(replica.compare()) == [name]
+
+
+def test_the_scrub_outlives_a_record_that_is_damaged(replica: Replica) -> None:
+    generation = replica.shipper.generation
+    assert generation is not None
+    replica.store.delete([base_name(generation.name)])
+    replica.store.put(PLAN_NAME, b"damaged")
+    with pytest.raises(ReplicaDamagedError):
+        replica.archive.listing()
+    scrubber = StoreScrubber(replica.archive, bytes_per_second=1e9, is_ready=lambda: True)
+    scrubber.start()
+    time.sleep(1.0)
+    assert scrubber._thread.is_alive()
+    scrubber.stop()
+    scrubber._thread.join(10.0)
+    assert not scrubber._thread.is_alive()

@@ -7,6 +7,7 @@ crashes or hangs where the test says.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -109,7 +110,10 @@ def attempt(
     assert process.stdin is not None  # noqa: S101 - both were asked for
     assert process.stdout is not None  # noqa: S101
     try:
-        with process.stdin as pipe:
+        with (
+            contextlib.suppress(BrokenPipeError),
+            process.stdin as pipe,
+        ):  # _listen reports its death
             pipe.write(json.dumps(request).encode() + b"\n")
         return _listen(process, process.stdout, database, budget, on_progress)
     finally:

@@ -312,3 +312,12 @@ def test_a_checkpoint_without_end_ends(tmp_path: Path) -> None:
     with pytest.raises(UnopenableError) as raised:
         read_database(database, full=True, checkpoint=True, seconds=48.0)
     assert "CPU time" in raised.value.operator_detail
+
+
+def test_a_child_that_dies_before_it_reads_its_request_is_an_attempt_that_failed(
+    tmp_path: Path,
+) -> None:
+    request = "x" * 1_000_000  # more than a pipe holds, so that the child cannot miss it
+    with pytest.raises(AttemptFailedError) as caught:
+        attempt("open", tmp_path / "a.db", Budget(5, 30.0), command=["/bin/false"], request=request)
+    assert caught.value.is_dead
