@@ -13,6 +13,8 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.observers import count_commits, note_catalog_changes, note_full_disk
+from chronoduck.assembly.own_transactions import OwnTransactions
 from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.store_objects import StoreObjects
@@ -22,7 +24,6 @@ from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
-from chronoduck.engine.execution import SqlSession, transaction
 from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.healing import Healer
@@ -31,10 +32,10 @@ from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes import Scopes
-from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.statements import StatementParser
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
-from chronoduck.errors import DiskFullError, EngineRestartedError, ServiceUnavailableError
+from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
 from chronoduck.principals import Scope
 from chronoduck.replication.link import ReplicatorLink
@@ -51,7 +52,7 @@ from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import JobRegistry
 from chronoduck.service.queries import Queries
 from chronoduck.service.quotas import Quotas
-from chronoduck.service.records import Caller, StatementObserver, StatementRecord
+from chronoduck.service.records import Caller, StatementObserver
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
@@ -64,14 +65,6 @@ from chronoduck.transfer.idempotency import IdempotencyKeys
 __all__ = ["Parts"]
 
 T = TypeVar("T")
-_LOAD = Statement(
-    text="-- load of a file",
-    kind="load",
-    parameter_names=frozenset(),
-    query_hash="",
-    leaves_state=True,
-)
-_LOADER = Caller("load")
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
 
@@ -198,9 +191,9 @@ class Parts:
             settings,
             (
                 *observers,
-                _commit_counter(checkpointer),
-                _change_teller(access.scopes),
-                _full_disk_teller(guard),
+                count_commits(checkpointer),
+                note_catalog_changes(access.scopes),
+                note_full_disk(guard),
             ),
             guard.check_write,
             refuted.check_write,
@@ -209,10 +202,10 @@ class Parts:
             _object_reader(instance),
         )
         queries = Queries(runner)
-        own = _Transactions(runner, Caller("ingest"), leaves_state=False)
+        own = OwnTransactions(runner, Caller("ingest"), leaves_state=False)
         keys = IdempotencyKeys(own, settings.ingest.keys)
         loader = FileLoader(
-            _Transactions(runner, Caller("load")),
+            OwnTransactions(runner, Caller("load")),
             instance.spool_directory,
             keys,
             GroupCommit(own, settings.ingest.queue, keys),
@@ -228,7 +221,7 @@ class Parts:
         exports = Exports(settings, runner, encoded, jobs, store)
         declared_exports = DeclaredExports(
             exported,
-            _Transactions(runner, Caller("export"), leaves_state=False),
+            OwnTransactions(runner, Caller("export"), leaves_state=False),
             DocumentQueries(runner),
             exports,
             jobs,
@@ -281,7 +274,7 @@ class Parts:
 
     def loader_for(self, caller: Caller) -> FileLoader:
         """Return the loader, with what it runs on the caller's account."""
-        return self.loader.through(_Transactions(self.runner, caller))
+        return self.loader.through(OwnTransactions(self.runner, caller))
 
     async def check_scope(self, scope: Scope) -> None:
         """Refuse a scope that could not be kept.
@@ -339,25 +332,6 @@ def _ignore_level(level: str, until: WalPosition) -> None:
     """Do nothing: there is no replica whose points could be marked."""
 
 
-def _commit_counter(checkpointer: Checkpointer) -> StatementObserver:
-    """Return what tells the checkpointer of statements that wrote."""
-
-    def count(record: StatementRecord) -> None:
-        if not record.is_read_only and record.outcome == "ok":
-            checkpointer.note_commit()
-
-    return count
-
-
-def _change_teller(scopes: Scopes) -> StatementObserver:
-    """Return what tells the scopes of statements that may have changed tables and views."""
-
-    def tell(record: StatementRecord) -> None:
-        scopes.note(record.kind)
-
-    return tell
-
-
 def _in_thread(
     executor: ThreadPoolExecutor, call: Callable[[Scope], T]
 ) -> Callable[[Scope], Awaitable[T]]:
@@ -367,41 +341,6 @@ def _in_thread(
         return await asyncio.get_running_loop().run_in_executor(executor, call, scope)
 
     return run
-
-
-def _full_disk_teller(guard: DiskGuard) -> StatementObserver:
-    """Return what tells the guard of statements that found no space."""
-
-    def tell(record: StatementRecord) -> None:
-        if record.error_code == DiskFullError.code:
-            guard.note_full()
-
-    return tell
-
-
-class _Transactions:
-    """Runs functions of several statements, each in one transaction and one entry of the list."""
-
-    def __init__(
-        self, runner: StatementRunner, caller: Caller, *, leaves_state: bool = True
-    ) -> None:
-        """``leaves_state``: the functions leave temporary tables behind, or may do so."""
-        self._runner = runner
-        self._caller = caller
-        self._leaves_state = leaves_state
-
-    async def __call__(self, work: Callable[[SqlSession], T]) -> T:
-        timeout = self._runner.settings.max_statement_timeout
-        async with self._runner.session(_LOAD, self._caller, timeout) as session:
-
-            def step(connection: Connection) -> T:
-                with transaction(connection, session.token, session.commits):
-                    return work(SqlSession(connection, session.token, session.commits))
-
-            result = await session.run(step)
-            if not self._leaves_state:
-                session.mark_clean()
-            return result
 
 
 async def _wait_until(condition: Callable[[], bool], seconds: float) -> None:

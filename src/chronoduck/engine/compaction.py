@@ -10,6 +10,7 @@ import duckdb
 from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.inspection import read_table
 from chronoduck.engine.storage_version import file_storage_version, new_file_config
+from chronoduck.engine.tables import parents_first, quoted, stored_columns
 from chronoduck.errors import DatabaseFailedError
 
 __all__ = ["compact_file"]
@@ -18,14 +19,6 @@ Progress = Callable[[int, int], None]
 _TABLES = (
     "SELECT schema_name, table_name FROM duckdb_tables() "
     "WHERE NOT internal AND database_name = ? ORDER BY table_oid"
-)
-_PARENTS = (
-    "SELECT DISTINCT schema_name, table_name, referenced_table FROM duckdb_constraints() "
-    "WHERE constraint_type = 'FOREIGN KEY' AND database_name = ?"
-)
-_COLUMNS = (
-    "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? "
-    "AND table_name = ? ORDER BY column_index"
 )
 # What a copy must have beside the rows. The START in a sequence's text is the value it gives next.
 _CATALOG = {
@@ -75,9 +68,10 @@ def compact_file(
             row = connection.execute("SELECT current_database()").fetchone()
             name = str(row[0]) if row else ""
             what = "described"
-            connection.execute(f"COPY FROM DATABASE source TO {_quoted(name)} (SCHEMA)")
+            connection.execute(f"COPY FROM DATABASE source TO {quoted(name)} (SCHEMA)")
             rows = 0
-            tables = _tables_in_order(connection)
+            found = connection.execute(_TABLES, ["source"]).fetchall()
+            tables = parents_first(connection, "source", found)
             for done, (schema, table) in enumerate(tables):
                 on_progress(done, len(tables))
                 what = f"read: table {schema}.{table}"
@@ -96,32 +90,14 @@ def compact_file(
         ) from error
 
 
-def _tables_in_order(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
-    """Return the tables, those that foreign keys refer to before those that have the keys."""
-    waiting = connection.execute(_TABLES, ["source"]).fetchall()
-    parents: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for schema, table, referenced in connection.execute(_PARENTS, ["source"]).fetchall():
-        if referenced != table:
-            parents.setdefault((schema, table), set()).add((schema, referenced))
-    ordered: list[tuple[str, str]] = []
-    while waiting:
-        ready = [each for each in waiting if parents.get(each, set()) <= set(ordered)]
-        ordered += ready or waiting  # a circle cannot be declared in DuckDB
-        waiting = [each for each in waiting if each not in ordered]
-    return ordered
-
-
 def _copy_table(connection: duckdb.DuckDBPyConnection, target: str, schema: str, table: str) -> int:
-    place = f"{_quoted(schema)}.{_quoted(table)}"
-    all_columns = connection.execute(_COLUMNS, ["source", schema, table]).fetchall()
-    new_place = f"{_quoted(target)}.{place}"
-    columns = ", ".join(
-        _quoted(name) for (name,) in all_columns if not _is_generated(connection, new_place, name)
-    )
+    place = quoted(schema, table)
+    new_place = quoted(target, schema, table)
+    columns = ", ".join(stored_columns(connection, schema, table, new_place, database="source"))
     connection.execute(f"INSERT INTO {new_place} ({columns}) SELECT {columns} FROM source.{place}")
     connection.execute("USE source")
     old = read_table(connection, schema, table, full=True)
-    connection.execute(f"USE {_quoted(target)}")
+    connection.execute(f"USE {quoted(target)}")
     new = read_table(connection, schema, table, full=True)
     if old != new:
         raise DatabaseFailedError(
@@ -129,15 +105,6 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, target: str, schema: str,
             hint="The database is as it was.",
         )
     return new.rows
-
-
-def _is_generated(connection: duckdb.DuckDBPyConnection, place: str, column: str) -> bool:
-    """Whether a column is computed; the catalogue does not say it, the binder does."""
-    try:
-        connection.execute(f"EXPLAIN INSERT INTO {place} ({_quoted(column)}) SELECT NULL")
-    except duckdb.BinderException:
-        return True
-    return False
 
 
 def _compare_catalogs(connection: duckdb.DuckDBPyConnection, source: Path, target: str) -> None:
@@ -150,10 +117,6 @@ def _compare_catalogs(connection: duckdb.DuckDBPyConnection, source: Path, targe
                 f"{source} cannot be compacted: its {what} would not be the same in the copy",
                 hint="The database is as it was. EXPORT DATABASE and IMPORT DATABASE may do it.",
             )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _escaped(text: str) -> str:

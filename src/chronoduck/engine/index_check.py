@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from chronoduck.engine.failures import parse_message
+from chronoduck.engine.tables import quoted
 
 __all__ = ["IndexDamage", "check_indexes"]
 
@@ -62,7 +63,7 @@ class _Index:
 
     @property
     def source(self) -> str:
-        return f"{_quoted(self.schema)}.{_quoted(self.table)}"
+        return f"{quoted(self.schema)}.{quoted(self.table)}"
 
     def damage(self, reason: str) -> IndexDamage:
         return IndexDamage(self.schema, self.table, self.name, reason, self.is_constraint)
@@ -219,7 +220,7 @@ def _probe(connection: duckdb.DuckDBPyConnection, index: _Index) -> str:
         "AND schema_name = ? AND table_name = ? ORDER BY column_index",
         [index.schema, index.table],
     ).fetchall()
-    columns = ", ".join(_quoted(name) for (name,) in names)
+    columns = ", ".join(quoted(name) for (name,) in names)
     connection.execute("BEGIN")
     try:
         rows = connection.execute(
@@ -283,7 +284,3 @@ def _first_line(error: duckdb.Error) -> str:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

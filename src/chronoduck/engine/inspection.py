@@ -11,6 +11,7 @@ import duckdb
 from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.index_check import IndexDamage, check_indexes
 from chronoduck.engine.storage_version import own_storage_version
+from chronoduck.engine.tables import quoted
 from chronoduck.errors import DatabaseFailedError
 
 __all__ = [
@@ -138,7 +139,7 @@ def read_table(
     Raises:
         duckdb.Error: it cannot be read.
     """
-    name = f"{_quoted(schema)}.{_quoted(table)}"
+    name = quoted(schema, table)
     if not full:
         row = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
         return TableFacts(f"{schema}.{table}", int(row[0]) if row else 0)
@@ -146,7 +147,3 @@ def read_table(
     row = connection.execute(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM {name} t").fetchone()
     rows, digest = row if row else (0, 0)
     return TableFacts(f"{schema}.{table}", int(rows), f"{int(digest or 0) % 2**128:032x}")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

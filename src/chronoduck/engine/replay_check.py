@@ -14,6 +14,7 @@ import duckdb
 
 from chronoduck.engine.index_check import check_indexes
 from chronoduck.engine.opening_options import OPENING_OPTIONS
+from chronoduck.engine.tables import quoted, stored_columns
 
 __all__ = ["FAILURES", "Case", "judge"]
 
@@ -39,10 +40,6 @@ _CATALOG = (
     "WHERE NOT internal AND database_name = current_database() UNION ALL "
     "SELECT 'type', schema_name, type_name, NULL FROM duckdb_types() "
     "WHERE NOT internal AND database_name = current_database() ORDER BY ALL"
-)
-_COLUMNS = (
-    "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() "
-    "AND schema_name = ? AND table_name = ? ORDER BY column_index"
 )
 
 
@@ -164,9 +161,7 @@ def _count_tables(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str]
     ).fetchall()
     counts = {}
     for schema, table in found:
-        row = connection.execute(
-            f"SELECT count(*) FROM {_quoted(schema)}.{_quoted(table)}"
-        ).fetchone()
+        row = connection.execute(f"SELECT count(*) FROM {quoted(schema, table)}").fetchone()
         counts[schema, table] = int(row[0]) if row else 0
     return counts
 
@@ -182,12 +177,9 @@ def _read(
 ) -> tuple[int, str] | None:
     """Read every column; return count and hash of a small table, None of a large one."""
     schema, name = table
-    place = f"{_quoted(schema)}.{_quoted(name)}"
-    columns = [
-        _quoted(column)
-        for (column,) in connection.execute(_COLUMNS, [schema, name]).fetchall()
-        if not _is_generated(connection, place, column)
-    ]
+    place = quoted(schema, name)
+    # The expression of a generated column may fail, which is no fault of the WAL.
+    columns = stored_columns(connection, schema, name, place)
     if not columns:
         return None
     condition = ""
@@ -200,18 +192,3 @@ def _read(
     if condition or row is None:
         return None
     return int(row[0]), str(row[1])
-
-
-def _is_generated(connection: duckdb.DuckDBPyConnection, place: str, column: str) -> bool:
-    """Whether a column is computed: its expression may fail, which is no fault of the WAL."""
-    try:
-        connection.execute(f"EXPLAIN INSERT INTO {place} ({_quoted(column)}) SELECT NULL")
-    except duckdb.BinderException:
-        return True
-    except duckdb.Error:
-        return False
-    return False
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

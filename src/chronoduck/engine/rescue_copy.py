@@ -16,6 +16,7 @@ import duckdb
 from chronoduck.engine.failures import parse_message
 from chronoduck.engine.inspection import TableFacts, inspect_database, read_table
 from chronoduck.engine.storage_version import own_storage_version
+from chronoduck.engine.tables import parents_first, quoted, stored_columns
 from chronoduck.errors import DatabaseFailedError
 
 __all__ = ["RescueCopy", "copy_living_database"]
@@ -23,14 +24,6 @@ __all__ = ["RescueCopy", "copy_living_database"]
 _TABLES = (
     "SELECT schema_name, table_name, sql FROM duckdb_tables() "
     "WHERE NOT internal AND NOT temporary AND database_name = ? ORDER BY table_oid"
-)
-_PARENTS = (
-    "SELECT DISTINCT schema_name, table_name, referenced_table FROM duckdb_constraints() "
-    "WHERE constraint_type = 'FOREIGN KEY' AND database_name = ?"
-)
-_COLUMNS = (
-    "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? "
-    "AND table_name = ? ORDER BY column_index"
 )
 _SCHEMAS = (
     "SELECT schema_name FROM duckdb_schemas() WHERE NOT internal AND database_name = ? "
@@ -127,22 +120,22 @@ class _Copy:
         self._connection.execute(f"ATTACH '{path}' AS {self._target} (STORAGE_VERSION '{version}')")
 
     def detach(self) -> None:
-        self._connection.execute(f"USE {_quoted(self._source)}")
+        self._connection.execute(f"USE {quoted(self._source)}")
         self._connection.execute(f"DETACH {self._target}")
 
     def run(self) -> None:
         self._connection.execute(f"USE {self._target}")
         for (schema,) in self._ask(_SCHEMAS):
-            self._make(f"schema {schema}", f"CREATE SCHEMA {_quoted(schema)}")
+            self._make(f"schema {schema}", f"CREATE SCHEMA {quoted(schema)}")
         for schema, name, labels in self._ask(_TYPES):
             self._make_type(schema, name, labels)
         for schema, name, sql in self._ask(_SEQUENCES):
             self._make(f"sequence {schema}.{name}", sql)
         for schema, name, kind, parameters, definition in self._ask(_MACROS):
             word = "TABLE " if kind == "table_macro" else ""
-            place = f"{_quoted(schema)}.{_quoted(name)}({', '.join(parameters)})"
+            place = f"{quoted(schema, name)}({', '.join(parameters)})"
             self._make(f"macro {schema}.{name}", f"CREATE MACRO {place} AS {word}{definition}")
-        for schema, name, sql in self._tables_in_order():
+        for schema, name, sql in parents_first(self._connection, self._source, self._ask(_TABLES)):
             self._copy_table(schema, name, sql)
         for what, query in (("view", _VIEWS), ("index", _INDEXES)):
             for schema, name, sql in self._ask(query):
@@ -151,8 +144,8 @@ class _Copy:
             self.result.left_out.append(f"{comments} comments")
         self._connection.execute(f"CHECKPOINT {self._target}")
 
-    def _ask(self, query: str, *more: str) -> list[tuple]:  # type: ignore[type-arg]
-        return self._connection.execute(query, [self._source, *more]).fetchall()
+    def _ask(self, query: str) -> list[tuple]:  # type: ignore[type-arg]
+        return self._connection.execute(query, [self._source]).fetchall()
 
     def _make(self, what: str, sql: str) -> bool:
         try:
@@ -167,28 +160,12 @@ class _Copy:
             self.result.left_out.append(f"type {schema}.{name}")
             return
         listed = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
-        place = f"{_quoted(schema)}.{_quoted(name)}"
+        place = f"{quoted(schema, name)}"
         self._make(f"type {schema}.{name}", f"CREATE TYPE {place} AS ENUM ({listed})")
-
-    def _tables_in_order(self) -> list[tuple[str, str, str]]:
-        """Return the tables, those that foreign keys refer to first; a broken key orders nothing."""
-        waiting = self._ask(_TABLES)
-        parents: dict[tuple[str, str], set[tuple[str, str]]] = {}
-        for schema, table, referenced in self._ask(_PARENTS):
-            if referenced != table:
-                parents.setdefault((schema, table), set()).add((schema, referenced))
-        ordered: list[tuple[str, str, str]] = []
-        while waiting:
-            done = {each[:2] for each in ordered}
-            ready = [each for each in waiting if parents.get(each[:2], set()) <= done]
-            ordered += ready or waiting
-            waiting = [each for each in waiting if each not in ordered]
-        return ordered
 
     def _copy_table(self, schema: str, table: str, sql: str) -> None:
         what = f"constraints and defaults of table {schema}.{table}"
-        place = f"{_quoted(schema)}.{_quoted(table)}"
-        old, new = f"{_quoted(self._source)}.{place}", f"{self._target}.{place}"
+        old, new = quoted(self._source, schema, table), quoted(self._target, schema, table)
         if self._make(what, sql):
             try:
                 self._copy_rows(schema, table, old, new)
@@ -199,7 +176,7 @@ class _Copy:
                 self._copy_without_constraints(schema, table, old, new)
         else:
             self._copy_without_constraints(schema, table, old, new)
-        self._connection.execute(f"USE {_quoted(self._source)}")
+        self._connection.execute(f"USE {quoted(self._source)}")
         facts = read_table(self._connection, schema, table, full=True)
         self._connection.execute(f"USE {self._target}")
         self.result.tables.append(facts)
@@ -210,21 +187,6 @@ class _Copy:
 
     def _copy_rows(self, schema: str, table: str, old: str, new: str) -> None:
         columns = ", ".join(
-            _quoted(name)
-            for (name,) in self._ask(_COLUMNS, schema, table)
-            if not self._is_generated(new, name)
+            stored_columns(self._connection, schema, table, new, database=self._source)
         )
         self._connection.execute(f"INSERT INTO {new} ({columns}) SELECT {columns} FROM {old}")
-
-    def _is_generated(self, place: str, column: str) -> bool:
-        try:
-            self._connection.execute(f"EXPLAIN INSERT INTO {place} ({_quoted(column)}) SELECT NULL")
-        except duckdb.BinderException:
-            return True
-        except duckdb.Error:
-            return False
-        return False
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -16,6 +16,7 @@ from chronoduck.engine.storage_version import (
     new_file_config,
     own_storage_version,
 )
+from chronoduck.engine.tables import is_generated, quoted
 from chronoduck.errors import DatabaseFailedError, NotFoundError
 from chronoduck.settings import Settings
 
@@ -71,11 +72,11 @@ def export_tables(
                 facts.append(read_table(connection, *key, full=True))
                 target = directory / f"{_file_name(key)}.parquet"
                 connection.execute(
-                    f"COPY (SELECT {_columns(connection, key)} FROM {_quoted(*key)}) "
+                    f"COPY (SELECT {_columns(connection, key)} FROM {quoted(*key)}) "
                     f"TO '{_literal(target)}' ({_parquet_options(settings)})"
                 )
             schemas |= {schema for schema, _ in wanted}
-            made = [f"CREATE SCHEMA {_quoted(name)};" for name in sorted(schemas - {"main"})]
+            made = [f"CREATE SCHEMA {quoted(name)};" for name in sorted(schemas - {"main"})]
             (directory / SCHEMA_NAME).write_text("\n".join([*made, *statements]) + "\n")
             on_progress(len(wanted), len(wanted))
             return Inspection(tuple(facts), storage_version=own_storage_version(connection))
@@ -109,7 +110,7 @@ def import_tables(
                 on_progress(done, len(found))
                 source = directory / f"{_file_name(key)}.parquet"
                 connection.execute(
-                    f"COPY {_quoted(*key)} FROM '{_literal(source)}' (FORMAT parquet)"
+                    f"COPY {quoted(*key)} FROM '{_literal(source)}' (FORMAT parquet)"
                 )
             connection.execute("CHECKPOINT")
             on_progress(len(found), len(found))
@@ -135,12 +136,12 @@ def _dependencies(connection: duckdb.DuckDBPyConnection) -> tuple[set[str], list
     statements = []
     for name, labels in connection.execute(_ENUMS).fetchall():
         texts = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
-        statements.append(f"CREATE TYPE {_quoted(name)} AS ENUM ({texts});")
+        statements.append(f"CREATE TYPE {quoted(name)} AS ENUM ({texts});")
     sequences = connection.execute(_SEQUENCES).fetchall()
     for schema, sql in sequences:
         # DuckDB's own statement does not name the schema.
         made = "CREATE SEQUENCE "
-        statements.append(f"{made}{_quoted(schema)}.{sql.removeprefix(made)}")
+        statements.append(f"{made}{quoted(schema)}.{sql.removeprefix(made)}")
     return {schema for schema, _ in sequences}, statements
 
 
@@ -165,20 +166,11 @@ def _columns(connection: duckdb.DuckDBPyConnection, key: tuple[str, str]) -> str
     ).fetchall()
     texts = []
     for name, kind, default in found:
-        if default is None or not _is_generated(connection, key, name):
+        if default is None or not is_generated(connection, quoted(*key), name):
             exact = _LOSSY.sub(lambda match: match[1] or "VARCHAR", kind)
             cast = "" if exact == kind else f"::{exact}"
-            texts.append(f"{_quoted(name)}{cast} AS {_quoted(name)}")
+            texts.append(f"{quoted(name)}{cast} AS {quoted(name)}")
     return ", ".join(texts)
-
-
-def _is_generated(connection: duckdb.DuckDBPyConnection, key: tuple[str, str], column: str) -> bool:
-    """Whether a column is computed, which the catalogue shows as if it were a default."""
-    try:
-        connection.execute(f"EXPLAIN INSERT INTO {_quoted(*key)} ({_quoted(column)}) VALUES (NULL)")
-    except duckdb.BinderException:
-        return True
-    return False
 
 
 def _parquet_options(settings: Settings) -> str:
@@ -197,10 +189,6 @@ def _file_name(key: tuple[str, str]) -> str:
     schema, table = key
     name = table if schema == "main" else f"{schema}.{table}"
     return name.replace("/", "_")
-
-
-def _quoted(*names: str) -> str:
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 def _literal(path: Path) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 from chronoduck.engine.disk_format import read_header
@@ -16,16 +15,14 @@ from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.counting_store import CountingBlobStore
 from chronoduck.replication.envelope import Envelope
-from chronoduck.replication.failures import (
-    LeaseHeldError,
-    ReplicaDamagedError,
-    ReplicaMismatchError,
-)
+from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError
 from chronoduck.replication.lease import Lease
+from chronoduck.replication.lease_renewal import LeaseRenewal
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.messages import ReplicaState, ReplicaStatus
 from chronoduck.replication.proof_marks import ProofMarks
-from chronoduck.replication.retention import apply_plan, finish_plan, plan_pruning, read_facts
+from chronoduck.replication.pruner import Pruner
+from chronoduck.replication.retention import finish_plan
 from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import check_local_state, note_losses, resume
@@ -37,9 +34,6 @@ from chronoduck.storage import StoreError, TimedBlobStore, open_store
 __all__ = ["Replicator"]
 
 _BUSY_SECONDS = 0.02
-_RENEW_SECONDS = 10.0
-_RETENTION_SECONDS = 3600.0
-_FIRST_RETENTION_SECONDS = 60.0
 _MAX_BACKOFF_SECONDS = 30.0
 _REFUSED_SECONDS = 3.0
 """How often a lease that somebody else holds is looked at."""
@@ -81,13 +75,9 @@ class Replicator:
             bytes_per_second=replica.scrub_rate * 1e6,
         )
         self._replica_id = ""
-        self._is_gone = False
-        """Whether the replica was not where it is, when the lease was renewed last."""
         self._bytes_before = 0
         self._is_resumed = False
         self._failures = 0
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="retention")
-        self._retention: Future[None] | None = None
         self._last_step: Step | None = None
         self._keeper = StateKeeper(self._database, self._archive.url)
         self._watch = StoreWatch(self._archive)
@@ -97,11 +87,15 @@ class Replicator:
             bytes_per_second=replica.store_scrub_rate * 1e6,
             is_ready=lambda: self._is_resumed and self.status.is_base_complete,
         )
-        self._next_retention = time.monotonic() + _FIRST_RETENTION_SECONDS
-        self._renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
-        self._lost_lease: LeaseHeldError | None = None
-        self._stopping = threading.Event()
+        self._renewal = LeaseRenewal(
+            self._lease,
+            self._archive,
+            replica_id=lambda: self._replica_id if self._is_resumed else "",
+        )
         self.status = ReplicaStatus()
+        self._pruner = Pruner(
+            self._archive, self._shipper, replica, executor, self.status, self._note_listing
+        )
 
     # --- before the database is opened --------------------------------------------------------
 
@@ -204,7 +198,7 @@ class Replicator:
                 self._marks.note(command["level"], until)
                 continue
             wait = self._work()
-        self._stopping.set()
+        self._renewal.stop()
         self._scrubber.stop()
         self._store_scrubber.stop()
         self._ship_rest(float(command["seconds"]), insists=command.get("insists", True))
@@ -213,15 +207,14 @@ class Replicator:
     def _work(self) -> float:
         """Do one step; return the seconds until the next one."""
         try:
-            if self._lost_lease is not None:
-                self._lost_lease = None  # it is free again when its holder gives no sign of life
-                self._forget()
+            if self._renewal.take_loss():
+                self._forget()  # the lease is free again when its holder gives no sign of life
             if not self._is_resumed:
                 self._resume(adopt=False)
             began_us = _now_us()
             step = self._last_step = self._shipper.step()
             # After the writes: what was written to a place that is not the replica does not count.
-            if self._is_gone or "://" not in self._archive.url:
+            if self._renewal.is_gone or "://" not in self._archive.url:
                 self._check_place()
             self._mend()
             self._note_proofs()
@@ -233,7 +226,7 @@ class Replicator:
         except DuckDBException as error:  # damaged headers, a record that cannot be read
             return self._note_failure(error)
         self._note_step(step, began_us)
-        self._prune_when_due()
+        self._pruner.run_when_due()
         if step is Step.IDLE:
             return self._settings.replica.interval
         return _BUSY_SECONDS if step is Step.BUSY else 0.0
@@ -245,7 +238,7 @@ class Replicator:
             StoreError: it is not; once it is back, it is compared anew, as at a start.
         """
         if self._archive.identity() == self._replica_id:
-            self._is_gone = False
+            self._renewal.is_gone = False
             return
         self._forget()
         raise self._gone()
@@ -314,8 +307,7 @@ class Replicator:
                 time.sleep(min(wait, 0.2))
 
     def _leave(self) -> None:
-        if self._retention is not None:
-            self._background.shutdown(wait=False, cancel_futures=True)
+        self._pruner.stop()
         self.release()
         self.status.state = ReplicaState.STOPPED
         self._emit(self.status)
@@ -387,54 +379,6 @@ class Replicator:
         if not self.status.is_base_complete:
             self.status.state = ReplicaState.SYNCING
             self._emit(self.status)
-
-    # --- beside it ----------------------------------------------------------------------------
-
-    def _renew_lease(self) -> None:
-        while not self._stopping.wait(_RENEW_SECONDS):
-            if self._is_resumed:
-                try:
-                    self._is_gone = self._archive.identity() != self._replica_id
-                    self._lease.renew()
-                except LeaseHeldError as error:
-                    self._lost_lease = error
-                except (StoreError, ReplicaDamagedError):
-                    continue  # the next step says so; the lease lasts some more seconds
-
-    def _prune_when_due(self) -> None:
-        if time.monotonic() >= self._next_retention and (
-            self._retention is None or self._retention.done()
-        ):
-            self._next_retention = time.monotonic() + _RETENTION_SECONDS
-            in_use = frozenset(self._shipper.blocks.table.blocks_by_pack())
-            self._retention = self._background.submit(self._prune, self._shipper.number, in_use)
-
-    def _prune(self, current: int, in_use: frozenset[str]) -> None:
-        replica = self._settings.replica
-        try:
-            listing = self._archive.listing()
-            plan = plan_pruning(
-                read_facts(self._archive, listing, self._executor),
-                listing.packs,
-                detail_us=int(replica.detail * 1e6),
-                retention_us=int(replica.retention * 1e6),
-                in_use=in_use,
-                current=current,
-                pending_steps_us=self._shipper.clock_step_us,
-                fragments=[
-                    blob
-                    for each in listing.fragments
-                    if each not in listing.headless()
-                    for blob in each.blobs()
-                ],
-            )
-            apply_plan(self._archive, plan)
-        except DuckDBException as error:
-            self.status.retention_error = error.detail
-            return
-        self.status.retention_error = ""
-        self._note_listing(listing.size)
-        self.status.generations = len(listing.generations) - plan.generations
 
 
 def _now_us() -> int:

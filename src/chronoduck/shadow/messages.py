@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -97,7 +97,11 @@ class Request:
     id: int
     iteration: int
     offset: int
-    answered: bool = field(default=False)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Iteration and offset, in the order of time."""
+        return self.iteration, self.offset
 
 
 def to_line(kind: str, **fields: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The shadow itself: follows the files, tries replays on the copy, and answers who asks for a proof."""
+"""The shadow itself: follows the files, and decides what is tried on the copy and when."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from chronoduck.shadow.attempt import Attempt, Limits, Outcome, run_attempt
 from chronoduck.shadow.budget import Budget
 from chronoduck.shadow.commands import Commands
 from chronoduck.shadow.generation import Generation, LiveFiles
-from chronoduck.shadow.messages import Mark, Orders, ShadowState, ShadowStatus
+from chronoduck.shadow.messages import Mark, Orders, ShadowState
 from chronoduck.shadow.private_copy import PrivateCopy
+from chronoduck.shadow.report import Emit, Report
 
 __all__ = ["Shadow"]
 
-Emit = Callable[..., None]
 Judge = Callable[[Case, Callable[[str], None]], dict[str, Any]]
 
 _IDLE_SECONDS = 0.5
 _BUSY_SECONDS = 0.02
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_SPACE_SECONDS = 2.0
-_STATUS_SECONDS = 5.0
 _TAIL_OVERDRAFT = 1.0
 """CPU seconds that the last proof of a generation may borrow: there is no second chance for it."""
 _CHEAP_PROOF_SECONDS = 8.0
@@ -52,7 +51,6 @@ class Shadow:
         """``judge`` is what children do; tests put faults in its place that DuckDB is not known for."""
         self._orders = orders
         self._commands = commands
-        self._emit = emit
         self._judge_case = judge
         self._live = LiveFiles(Path(orders.database))
         self._copy = PrivateCopy(Path(orders.database), Path(orders.directory))
@@ -65,10 +63,10 @@ class Shadow:
         """Until when nothing is tried by itself, after an attempt that did not pass."""
         self._proof_cpu = 0.0
         self._proved_at = -_LATEST_PROOF_SECONDS
-        self._emitted_at = 0.0
         self._read_us = 0
         """When the WAL was read last."""
-        self.status = ShadowStatus()
+        self._report = Report(commands, emit, self._cpu_share)
+        self.status = self._report.status
 
     def run(self) -> None:
         """Work until the service says stop or dies; then the copy is gone."""
@@ -105,7 +103,8 @@ class Shadow:
         generation = self._current()
         if generation is None:
             return _BUSY_SECONDS
-        self._answer_settled(generation)
+        is_recent = self._not_before > time.monotonic()
+        self._report.answer_settled(generation.iteration, is_refutation_recent=is_recent)
         if self._commands.requests:
             self._judge(generation, is_proof=True, is_background=False)
             return 0.0
@@ -155,10 +154,7 @@ class Shadow:
     def _give_up(self, reason: str, state: ShadowState) -> None:
         if state is ShadowState.NO_SPACE:
             self._copy.drop()
-        self._note(state, "not_judged", reason)
-        for request in self._take_requests():
-            self._answer(request.id, "not_judged", request.iteration, request.offset, reason)
-        self._emit_status()
+        self._report.give_up(state, reason)
 
     # --- what is tried ------------------------------------------------------------------------
 
@@ -171,7 +167,7 @@ class Shadow:
             or (seen.iteration, seen.offset) < (generation.iteration, generation.offset)
         )
         if not (self._must_prove or (is_new and (generation.has_more or generation.commits))):
-            self._follow_time(generation)
+            self._report.follow_time()
             return _IDLE_SECONDS
         wait = max(self._budget.seconds_until_free(), self._not_before - now)
         if wait > 0 and not (self.status.refuted and self._must_prove and self._not_before <= now):
@@ -186,12 +182,6 @@ class Shadow:
         is_background = self.status.refuted is None and not is_late
         self._judge(generation, is_proof=is_proof, is_background=is_background)
         return 0.0
-
-    def _follow_time(self, generation: Generation) -> None:
-        """Nothing was written: what was reached is still all there is."""
-        self.status.state = ShadowState.FOLLOWING
-        if time.monotonic() - self._emitted_at > _STATUS_SECONDS:
-            self._emit_status()
 
     def _judge(self, generation: Generation, *, is_proof: bool, is_background: bool) -> None:
         started, cpu = time.monotonic(), _cpu_seconds()
@@ -269,8 +259,8 @@ class Shadow:
         copy, wal, file = self._copy, generation.wal, self._live.file
         assert file is not None  # noqa: S101 - the caller looked
         if self.status.state != ShadowState.FOLLOWING or not copy.size:
-            self._note(ShadowState.COPYING, self.status.verdict, self.status.reason)
-            self._emit_status()
+            self.status.state = ShadowState.COPYING
+            self._report.emit_status()
         self._read_us = time.time_ns() // 1000
         if wal is not None:
             if not copy.continue_wal(wal):
@@ -330,103 +320,20 @@ class Shadow:
             status.failures += 1
             status.unproven_tails += 1
 
-    # --- what comes of it ---------------------------------------------------------------------
-
     def _conclude(self, attempt: Attempt, mark: Mark, *, is_proof: bool) -> None:
-        status = self.status
         if attempt.outcome is Outcome.PASSED:
-            status.replayed = mark
-            self._emit("level", level="replayed", iteration=mark.iteration, offset=mark.offset)
-            if is_proof:
-                status.proven, status.refuted = mark, None
-                self._must_prove = False
-                self._emit("level", level="proven", iteration=mark.iteration, offset=mark.offset)
-            if status.refuted is None:
-                self._note(ShadowState.FOLLOWING, "proven", "")
+            self._must_prove = self._must_prove and not is_proof
         else:
-            status.failures += 1
             self._not_before = time.monotonic() + _AGAIN_SECONDS
-            what = (
-                "the replay was tried twice"
-                if attempt.outcome.is_judgment
-                else "the replay was tried"
-            )
-            reason = f"{what}, and failed while {attempt.phase}: {attempt.reason}"
-            if attempt.outcome is Outcome.FAILED:
-                status.refuted, self._must_prove = mark, True
-                self._note(ShadowState.FOLLOWING, "refuted", reason)
-            elif status.refuted is None:
-                self._note(ShadowState.FOLLOWING, "not_judged", reason)
-        verdict = {Outcome.PASSED: "proven", Outcome.FAILED: "refuted"}.get(
-            attempt.outcome, "not_judged"
-        )
-        if is_proof or verdict != "proven":
-            for request in self._take_requests(mark):
-                self._answer(
-                    request.id, verdict, mark.iteration, mark.offset, status.reason, attempt.seconds
-                )
-        self._emit_status()
-
-    def _answer_settled(self, generation: Generation) -> None:
-        """Answer those whose question has its answer already."""
-        proven, refuted = self.status.proven, self.status.refuted
-        for request in list(self._commands.requests):
-            wanted = (request.iteration, request.offset)
-            if request.iteration < generation.iteration or (
-                proven and wanted <= (proven.iteration, proven.offset)
-            ):
-                self._commands.requests.remove(request)
-                self._answer(request.id, "proven", *wanted)
-            elif (
-                refuted
-                and refuted.iteration == request.iteration <= generation.iteration
-                and (refuted.offset <= request.offset and self._not_before > time.monotonic())
-            ):
-                self._commands.requests.remove(request)
-                self._answer(request.id, "refuted", *wanted, self.status.reason)
-
-    def _take_requests(self, mark: Mark | None = None) -> list[Any]:
-        """Return the requests that a mark answers, all without one; they are not asked any more."""
-        taken = [
-            request
-            for request in self._commands.requests
-            if mark is None or (request.iteration, request.offset) <= (mark.iteration, mark.offset)
-        ]
-        for request in taken:
-            self._commands.requests.remove(request)
-        return taken
-
-    def _answer(
-        self,
-        number: int,
-        verdict: str,
-        iteration: int,
-        offset: int,
-        reason: str = "",
-        seconds: float = 0.0,
-    ) -> None:
-        self._emit(
-            "proof",
-            id=number,
-            verdict=verdict,
-            iteration=iteration,
-            offset=offset,
-            reason=reason if verdict != "proven" else "",
-            seconds=seconds,
-        )
-
-    def _note(self, state: ShadowState, verdict: str, reason: str) -> None:
-        status = self.status
-        status.state, status.verdict, status.reason = state, verdict, reason
+            self._must_prove = self._must_prove or attempt.outcome is Outcome.FAILED
+        self._report.conclude(attempt, mark, is_proof=is_proof)
 
     def _note_cpu(self) -> None:
         self._budget.note(time.monotonic(), _cpu_seconds())
 
-    def _emit_status(self) -> None:
+    def _cpu_share(self) -> float:
         self._note_cpu()
-        self._emitted_at = time.monotonic()
-        self.status.cpu_share = round(self._budget.used_share, 4)
-        self._emit("status", status=self.status.as_dict())
+        return round(self._budget.used_share, 4)
 
 
 def _describe(damage: WalDamage) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from chronoduck.engine.scopes.filters import condition
 from chronoduck.engine.scopes.names import SYSTEM_SCHEMAS, Syntax, check_names, folded
 from chronoduck.engine.scopes.views import body_of
+from chronoduck.engine.tables import quoted
 from chronoduck.errors import DuckDBException, InvalidRequestError
 from chronoduck.principals import Scope, TableGrant
 
-__all__ = ["CATALOG_PREFIX", "Relation", "ScopePlan", "ScopeView", "plan_scope", "quoted"]
+__all__ = ["CATALOG_PREFIX", "Relation", "ScopePlan", "ScopeView", "plan_scope"]
 
 CATALOG_PREFIX = "chronoduck_scope_"
 _ENUM = re.compile(r"ENUM\((?:'(?:[^']|'')*'(?:,\s*)?)*\)")
@@ -70,11 +71,6 @@ class ScopePlan:
         """Return the view that stands for a table or view, if it is seen."""
         key = (folded(schema), folded(name))
         return next((v for v in self.views if (folded(v.schema), folded(v.name)) == key), None)
-
-
-def quoted(name: str) -> str:
-    """Return the name as SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def plan_scope(

@@ -21,9 +21,9 @@ from chronoduck.engine.scopes.plan import (
     ScopePlan,
     ScopeView,
     plan_scope,
-    quoted,
 )
 from chronoduck.engine.statements import Statement
+from chronoduck.engine.tables import quoted
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
