@@ -1,6 +1,6 @@
-"""What the service does when a start would fail, or a checkpoint does not end: save the data first.
+"""The reaction to a WAL that a start cannot replay, and to a checkpoint that does not end.
 
-While that lasts nothing may replace this process: what its memory holds is the only whole copy.
+Until the data is saved nothing may replace this process: its memory holds the only whole copy.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RefutedWal:
     ) -> None:
         """``interrupt_readers`` ends readers older than so many seconds and returns how many.
 
-        ``is_checkpoint_stuck``: whether a CHECKPOINT that somebody sent does not end.
+        ``is_checkpoint_stuck``: whether a CHECKPOINT that a user sent does not end.
         ``on_stuck`` may begin to replace this process.
         ``iteration`` returns the number of the checkpoint that the WAL follows.
         """

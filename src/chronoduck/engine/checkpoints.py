@@ -1,7 +1,7 @@
-"""When the log is folded into the file: decided and run here, so that it is never a surprise.
+"""Checkpoints: the service decides when one runs, and runs it.
 
 DuckDB's own automatic checkpoint is off: it would happen inside some writer's commit, and a replica
-could not tell the state it is copying from the next one.
+could not distinguish the state it is copying from the next one.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Urgency(IntEnum):
 
     NONE = 0
     DUE = 1
-    """If nothing speaks against it."""
+    """If the replica is ready for it."""
     OVERDUE = 2
-    """Whatever speaks against it: replay at the next start would take too long."""
+    """In any case: replay at the next start would take too long."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Checkpointer:
         on_hang: Callable[[], None] = lambda: None,
         replay_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``gate`` is what writers pass; ``may_run`` tells whether a checkpoint may be run now.
+        """``gate`` is what writers pass; ``may_run`` returns whether a checkpoint may run now.
 
         ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``;
         ``replay_seconds`` estimates how long a start would replay the WAL as it is.
@@ -124,7 +124,7 @@ class Checkpointer:
         self.last_error = ""
 
     def start(self) -> None:
-        """Begin to look after the log."""
+        """Begin to run checkpoints when they are due."""
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def stop(self) -> None:
@@ -164,7 +164,7 @@ class Checkpointer:
             wait = _LOOK_SECONDS
             state = self.log_state()
             if not state.size:
-                self._forget_failures()  # opening the file anew has folded it
+                self._forget_failures()  # reopening the file has checkpointed it
             need = urgency(state, self._limits)
             is_open = not self._healer.is_healing
             if is_open and (need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())):
@@ -177,7 +177,7 @@ class Checkpointer:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Keep checkpoints off, while the file and its log are copied; transactions go on."""
+        """Keep checkpoints off, while the file and its log are copied; transactions continue."""
         async with self._lock:
             yield
 
@@ -224,7 +224,7 @@ class Checkpointer:
         free blocks off at a checkpoint only if there is something to checkpoint.
 
         Raises:
-            DuckDBException: the log cannot be folded yet.
+            DuckDBException: a checkpoint is not possible yet.
         """
         await self.checkpoint_something()
         loop = asyncio.get_running_loop()
@@ -270,16 +270,16 @@ class Checkpointer:
         return True
 
     async def checkpoint(self, *, waits: bool = True) -> float:
-        """Fold the log into the file; return the seconds that writers may have waited.
+        """Run a checkpoint; return the seconds that writers may have waited.
 
         Without ``waits`` a transaction that is in its way ends the attempt, which counts for nothing.
 
         Raises:
             EngineFailure: the instance failed; it is being reopened, and nothing is lost.
-            DuckDBException: DuckDB refused; the log stays as it is.
+            DuckDBException: DuckDB refused; the WAL stays as it is.
         """
         await self._lock.acquire()
-        # DuckDB goes on when the caller leaves: the lock is held, and the end noted, all the same.
+        # DuckDB continues when the caller is cancelled: the lock is held to the end in any case.
         running = asyncio.get_running_loop().create_task(self._run_locked(waits=waits))
         self._running.add(running)
         running.add_done_callback(self._note_end)
@@ -318,7 +318,7 @@ class Checkpointer:
         """Run it; DuckDB refuses as long as a writing transaction is open, so have none for a moment.
 
         Writers that are inside are given a short time to end before the others are let in again: one
-        long transaction keeps nobody waiting, and the log is folded after it.
+        long transaction blocks no other writer, and the checkpoint runs after it.
         """
         try:
             return await self._run_in_thread()

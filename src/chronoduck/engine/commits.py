@@ -30,7 +30,7 @@ class Commits:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether nobody knows what became of the last commit."""
+        """Whether the fate of the last commit is unknown."""
         return self.may_exist and not self.is_known
 
     @contextmanager
@@ -38,7 +38,7 @@ class Commits:
         """Enter the block that sends COMMIT, or runs a write that commits itself.
 
         An error that DuckDB reports of a live instance means that it rolled the write back. After
-        any other error nobody knows, unless the instance refused before it began.
+        any other error its fate is unknown, unless the instance refused before it began.
         """
         before = self.may_exist, self.is_known
         if self.changes_catalog:
@@ -58,9 +58,9 @@ class Commits:
         self.is_known = self.awaits_answer = True
 
     def judge(self, error: DuckDBException) -> DuckDBException:
-        """Return what the caller is told instead of ``error``, which ended the session.
+        """Return the error for the caller in place of ``error``, which ended the session.
 
-        Whoever sends a write again after a retryable error must not do it twice.
+        A caller that repeats a write after a retryable error must not apply it twice.
         """
         if not self.may_exist or isinstance(error, WriteOutcomeUnknownError):
             return error

@@ -1,6 +1,6 @@
-"""What is known of whether a start would survive the write-ahead log, and who can find it out.
+"""Verdicts on whether a start would survive the WAL, and the interface of what reaches them.
 
-Only values and the interface: who proves is in ``shadow``, who asks before answering in ``service``.
+``shadow`` implements the interface; ``service`` asks it before it acknowledges writes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 class Absence(StrEnum):
-    """Why nobody tried to judge it."""
+    """Why no prover tried it."""
 
     OFF = "off"
     """No prover works here: it is switched off, or has no space for its copy. That may last."""

@@ -1,8 +1,8 @@
 """A living database written into a new file by SQL alone, when its own file and WAL cannot be trusted.
 
 Used when a start would fail and CHECKPOINT does not help: what the running instance holds in memory is
-then the only whole copy. COPY FROM DATABASE is not used: it orders the catalog by the code that makes
-CHECKPOINT turn in a circle when that is what is broken.
+then the only whole copy. COPY FROM DATABASE is not used: it orders the catalog by the code in
+which CHECKPOINT loops forever after some bugs.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ it: the database file is never opened here (its header is read through DuckDB's 
 a WAL is closed only once DuckDB has deleted it.
 
 DuckDB syncs a WAL's bytes at each commit, but never the directory. POSIX keeps the name of a new file
-only by a sync of its directory, so whoever looks does that, once for each new WAL, before a commit in
-it is acknowledged.
+only by a sync of its directory. So ``look`` syncs it, once for each new WAL, before a commit in it is
+acknowledged.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Wal:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A place in a WAL up to which somebody waits for a proof."""
+    """A place in a WAL up to which a proof is needed."""
 
     wal: _Wal
     end: int
@@ -95,7 +95,7 @@ class WalWatch:
     """Reads what was committed; safe from any thread."""
 
     def __init__(self, database: Path, has_index: HasIndex) -> None:
-        """``has_index`` is asked in the thread of whoever looks, about bulk rows alone."""
+        """``has_index`` is called in the thread that looks, and only for bulk rows."""
         self._database = database
         self._paths = tuple(
             str(database.with_name(f"{database.name}.wal{end}")) for end in ("", ".checkpoint")

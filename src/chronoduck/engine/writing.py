@@ -35,7 +35,7 @@ class Autocommit(StrEnum):
 
 
 class WrittenResult:
-    """The result of a statement that may have written; the engine is asked nothing more of it.
+    """The result of a statement that may have written; it needs the engine no more.
 
     It has the methods of ``RunningResult``. Whatever fails after this was made, the write was
     committed, or it is part of a transaction that is still open.
@@ -141,5 +141,5 @@ class WrittenResult:
         """Do nothing: nothing of it is the engine's."""
 
     def finish(self) -> float:
-        """Return the instance's peak memory in MB while it ran; 0 when it is not told."""
+        """Return the instance's peak memory in MB while it ran; 0 when it is unknown."""
         return self._peak_mb

@@ -59,7 +59,7 @@ def relate(file: DatabaseFile, replica: ReplicaSide, note: LocalState | None) ->
 
     The evidence, strongest first: DuckDB's identifier, which a file keeps for life; what this machine
     noted of the file; the root of the checkpoint before, which a file carries for one more checkpoint;
-    the number of checkpoints, when the note shows that nobody else wrote the replica since. A file
+    the number of checkpoints, when the note shows that no other machine wrote the replica since. A file
     without an identifier must have some block in common with the replica.
     """
     headers = file.headers()
@@ -72,7 +72,7 @@ def relate(file: DatabaseFile, replica: ReplicaSide, note: LocalState | None) ->
         return Relation.FOREIGN if not is_our_copy else _by_note(known, replica, 0)
     if read_roots(headers)[1] == read_roots(replica.headers)[0] and replica.has_root_of(file):
         return Relation.DESCENDANT
-    # A small file has few blocks, and each may be new: then only the note can tell.
+    # A small file has few blocks, and each may be new: then only the note decides.
     is_noted = known is not None and note is not None and _is_noted(file, note)
     if not ours and not is_noted and not replica.shares_blocks(file):
         return Relation.FOREIGN if replica.replica_id else Relation.UNKNOWN
@@ -91,7 +91,7 @@ def _known(note: LocalState | None, replica_id: str) -> KnownReplica | None:
 
 
 def _is_restored(file: DatabaseFile, note: LocalState) -> bool:
-    """Whether the file was restored or compacted here, and continued by nobody else since."""
+    """Whether the file was restored or compacted here, and not continued elsewhere since."""
     return not note.log_sha256 and _is_noted(file, note)
 
 
@@ -110,7 +110,7 @@ def _is_noted(file: DatabaseFile, note: LocalState) -> bool:
 def _by_note(known: KnownReplica | None, replica: ReplicaSide, most_lag: int) -> Relation:
     """Trust the file only when this machine shipped the replica's newest state, or nearly so.
 
-    A note may lag by one generation: it is written after what it tells of.
+    A note may lag by one generation: it is written after the generation.
     """
     if known is None:
         return Relation.UNKNOWN

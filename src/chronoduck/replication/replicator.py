@@ -1,4 +1,4 @@
-"""The replicator: ships what is new every interval until it is told to stop."""
+"""The replicator: ships what is new every interval, until the service stops it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = ["Replicator"]
 _BUSY_SECONDS = 0.02
 _MAX_BACKOFF_SECONDS = 30.0
 _REFUSED_SECONDS = 3.0
-"""How often a lease that somebody else holds is looked at."""
+"""How often a lease that another service holds is checked."""
 _START_CALL_SECONDS = 4.0
 _START_SECONDS = 8.0
 """How long a start waits for the store: for one answer, and altogether."""
@@ -181,7 +181,7 @@ class Replicator:
     # --- while it is open ---------------------------------------------------------------------
 
     def run(self, commands: queue.Queue[dict[str, Any]]) -> None:
-        """Ship until told to stop; the last command says for how many seconds it may go on."""
+        """Ship until the command "stop", which gives the seconds for shipping the rest."""
         if self._settings.replica.scrub_rate:
             self._scrubber.start()
         self._store_scrubber.start()
@@ -216,7 +216,7 @@ class Replicator:
             # After the writes: what was written to a place that is not the replica does not count.
             if self._renewal.is_gone or "://" not in self._archive.url:
                 self._check_place()
-            self._mend()
+            self._repair()
             self._note_proofs()
         except StoreError as error:
             return self._note_failure(error)
@@ -235,7 +235,7 @@ class Replicator:
         """Look whether the replica is where it is: a directory may have been unmounted.
 
         Raises:
-            StoreError: it is not; once it is back, it is compared anew, as at a start.
+            StoreError: it is not; once it is back, it is compared again, as at a start.
         """
         if self._archive.identity() == self._replica_id:
             self._renewal.is_gone = False
@@ -256,7 +256,7 @@ class Replicator:
             self._is_resumed = False
             self._shipper.reset()
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         """Look whether the store has what was shipped; ship again what the newest point needs of it.
 
         A new generation then holds it. That nothing else is lost with the store is not sure: the
@@ -313,7 +313,7 @@ class Replicator:
         self._emit(self.status)
         self._shipper.close()
 
-    # --- what the status says -----------------------------------------------------------------
+    # --- the status ---------------------------------------------------------------------------
 
     def _note_step(self, step: Step, began_us: int) -> None:
         shipper, status = self._shipper, self.status

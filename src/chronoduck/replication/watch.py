@@ -20,7 +20,7 @@ _SLICE_SECONDS = 0.25
 
 
 class StoreWatch:
-    """Decides when to look, and says what is wrong. Use from the replicator's thread."""
+    """Decides when to look, and returns what is wrong. Use from the replicator's thread."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive

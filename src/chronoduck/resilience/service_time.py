@@ -1,4 +1,4 @@
-"""Time for those who expire or delete: the machine's clock alone must not decide that."""
+"""Clocks for expiry and deletion, which the machine's clock alone must not decide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 __all__ = ["TICK_SECONDS", "CarefulClock", "ServiceTime"]
 
 TICK_SECONDS = 60.0
-"""How often whoever owns one calls ``tick``."""
+"""How often the owner calls ``tick``."""
 _LONGEST_STEP_SECONDS = 3 * TICK_SECONDS
 """A longer step is a machine that was asleep or a clock that leaped, and counts as this much."""
 
@@ -53,7 +53,7 @@ def _step_us(seconds: float) -> int:
 
 
 class CarefulClock:
-    """The machine's clock for those who delete by age: a jump ahead has no say."""
+    """The machine's clock for deletion by age: a jump ahead has no effect."""
 
     def __init__(
         self,
@@ -65,5 +65,5 @@ class CarefulClock:
         self._began = self._clock() - steady()
 
     def now(self) -> float:
-        """Return Unix time: what the clock says, or what it would say had nobody set it ahead."""
+        """Return Unix time: the clock's, or what it would be without a jump ahead."""
         return min(self._clock(), self._began + self._steady())

@@ -1,7 +1,7 @@
-"""What stands between a commit and its 200: a proof, where a start might not survive the WAL.
+"""The step between a commit and its 200: a proof, where a start might not survive the WAL.
 
-DuckDB's replay has bugs that nobody has found yet. What a transaction left in the WAL tells whether
-it needs a proof: any entry but plain changes of rows does, and so do rows that went past the WAL into
+DuckDB's replay has unknown bugs. The entries of a transaction in the WAL decide whether it needs
+a proof: any entry but plain changes of rows does, and so do rows that went past the WAL into
 a table with an index. Nothing whose bytes may lie behind such a transaction is acknowledged before
 the proof, so that the bytes from there on could be cut off without losing anything acknowledged.
 
@@ -35,7 +35,7 @@ _SHORTENING_SECONDS = 2.0
 _PROOF_SHARE = 0.6
 """Of the wait; the rest is for a checkpoint in its place."""
 _FALLBACK_SECONDS = 1.0
-"""How long a write waits for a checkpoint where nobody can prove: a copy of the files may hold it off."""
+"""How long a write waits for a checkpoint if no prover works: a copy of the files may block it."""
 _GATE_SECONDS = 1.0
 """How long a worker waits for the event loop to close the gate. The barrier holds without it."""
 
@@ -73,7 +73,7 @@ class AckBarrier:
         self._proving: asyncio.Task[str] | None = None
         self._log = get_logger("engine")
         self.proofs = self.checkpoints = self.unproven = self.unknown = 0
-        """Waits that ended with a proof, with a checkpoint, without either; writes told unknown."""
+        """Waits ended by a proof, by a checkpoint, by neither; writes whose outcome is unknown."""
         self.waiting = 0
         """Writes that wait now."""
         self.wait_seconds = 0.0
@@ -123,7 +123,7 @@ class AckBarrier:
             )
 
     async def _prove(self, suspect: Suspect, seconds: float) -> str:
-        """Have it proven, or checkpoint; return why not, if waiting longer is of no use."""
+        """Have it proven, or checkpoint; return why not, if waiting longer is useless."""
         end = time.monotonic() + seconds
         await self._within(seconds * _PROOF_SHARE, self._checkpoints.checkpoint_if_free())
         self.watch.look()
@@ -162,7 +162,7 @@ class AckBarrier:
         return ""
 
     async def _ask(self, suspect: Suspect, seconds: float) -> Proof | None:
-        """Return the prover's answer; None when there is nobody, or nothing, to ask."""
+        """Return the prover's answer; None without a prover, or when nothing is left to prove."""
         position = self.watch.position(suspect)
         if position is None:  # commits beside a checkpoint belong to the next WAL
             async with self._checkpoints.held():

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chronoduck.principals import Limits, Role
 from chronoduck.settings.limits import LimitLine
-from chronoduck.settings.values import ByteCount, Crontab, Seconds
+from chronoduck.settings.values import (
+    AbsolutePath,
+    ByteCount,
+    Crontab,
+    OptionalPath,
+    OptionalText,
+    Seconds,
+    Unset,
+)
 
 __all__ = [
     "AuditSettings",
@@ -92,9 +99,9 @@ class ReplicaSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DUCKDB_REPLICA_", frozen=True, extra="forbid")
 
-    url: str | None = None
+    url: OptionalText = None
     """A directory or ``s3://bucket/prefix``; without it there is no replica."""
-    endpoint: str | None = None
+    endpoint: OptionalText = None
     """Where S3 is, for others than Amazon: ``http://minio:9000``."""
     interval: Seconds = 1.0
     """How often new transactions are shipped."""
@@ -106,7 +113,7 @@ class ReplicaSettings(BaseSettings):
     """How long one point an hour is kept."""
     compression_level: Annotated[int, Field(ge=1, le=19)] = 3
     """Of zstd."""
-    encryption_key: SecretStr | None = None
+    encryption_key: Annotated[SecretStr | None, Unset] = None
     """An age secret key; what is shipped can be read with it alone."""
     scrub_rate: Annotated[int, Field(ge=0)] = 10
     """MB of the database file that are read again each second to find damage; 0 is off."""
@@ -114,11 +121,6 @@ class ReplicaSettings(BaseSettings):
     """MB of the replica that are read again each second, once a day, to find damage; 0 is off."""
     drill_schedule: Crontab = "30 4 * * 0"
     """When the newest point is restored elsewhere and verified, as in a crontab (UTC); empty is never."""
-
-    @field_validator("url", "endpoint", "encryption_key", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return value or None
 
 
 class AuditSettings(BaseSettings):
@@ -128,7 +130,7 @@ class AuditSettings(BaseSettings):
 
     enabled: bool = True
     """Whether there is one."""
-    file: Path | None = None
+    file: AbsolutePath = None
     """Where it is; default: ``DATABASE.audit.jsonl`` beside the database."""
     text: bool = False
     """Also record the statements' texts, their secrets masked; without it only their hashes."""
@@ -140,16 +142,6 @@ class AuditSettings(BaseSettings):
     """Days after which a rotated file is deleted."""
     queue_size: ByteCount = 16_000_000
     """Events that wait in memory for a slow or full disk, in bytes; more are dropped and counted."""
-
-    @field_validator("file", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return value or None
-
-    @field_validator("file")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
 
 
 class JobSettings(BaseSettings):
@@ -170,22 +162,12 @@ class ExportSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DUCKDB_EXPORT_", frozen=True, extra="forbid")
 
-    url: str | None = None
+    url: OptionalText = None
     """A directory or ``s3://bucket/prefix``; without it there are no exports."""
     keep_days: Annotated[int, Field(ge=1)] = 7
     """Days after which an export is deleted."""
-    file: Path | None = None
+    file: AbsolutePath = None
     """A TOML file that declares exports into Meilisearch; without it there are none."""
-
-    @field_validator("url", "file", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return value or None
-
-    @field_validator("file")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
 
 
 class QueryLogSettings(BaseSettings):
@@ -195,7 +177,7 @@ class QueryLogSettings(BaseSettings):
 
     enabled: bool = True
     """Whether there is one; without it the windows of the statistics do not outlive a restart."""
-    file: Path | None = None
+    file: AbsolutePath = None
     """Where it is; default: ``NAME.query_log/query_log.duckdb`` beside ``NAME.db``."""
     text: Literal["normalized", "masked", "none"] = "normalized"
     """Texts without their literals, texts with their secrets masked, or no texts."""
@@ -208,23 +190,13 @@ class QueryLogSettings(BaseSettings):
     queue_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Statements that wait in memory for a slow or full disk; more are dropped and counted."""
 
-    @field_validator("file", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return value or None
-
-    @field_validator("file")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
-
 
 class BackupSettings(BaseSettings):
     """Plain backups, each a file that ``zstd -d`` or ``gunzip`` restores (``DUCKDB_BACKUP_*``)."""
 
     model_config = SettingsConfigDict(env_prefix="DUCKDB_BACKUP_", frozen=True, extra="forbid")
 
-    dir: Path | None = None
+    dir: AbsolutePath = None
     """Where backups go; without it there are none."""
     schedule: Crontab = "0 * * * *"
     """When, as in a crontab (UTC); empty for only on demand."""
@@ -240,24 +212,12 @@ class BackupSettings(BaseSettings):
     """The newest backup of so many weeks is kept."""
     keep_monthly: Annotated[int, Field(ge=0)] = 0
     """The newest backup of so many months is kept."""
-    age_recipient: str | None = None
+    age_recipient: OptionalText = None
     """Encrypt for this age public key (``age1...``)."""
-    age_identity_file: Path | None = None
+    age_identity_file: OptionalPath = None
     """The secret key's file, to verify and restore what ``age_recipient`` encrypted."""
-    gpg_passphrase_file: Path | None = None
+    gpg_passphrase_file: OptionalPath = None
     """Encrypt by gpg with AES256 and the passphrase in this file."""
-
-    @field_validator(
-        "dir", "age_recipient", "age_identity_file", "gpg_passphrase_file", mode="before"
-    )
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return value or None
-
-    @field_validator("dir")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
 
 
 class ShadowSettings(BaseSettings):
@@ -267,19 +227,9 @@ class ShadowSettings(BaseSettings):
 
     enabled: bool = True
     """Whether there is one; without it nothing says whether a start would survive the WAL."""
-    dir: Path | None = None
+    dir: AbsolutePath = None
     """Where the copy is, in a directory of its own; default: beside the database."""
     cpu_percent: Annotated[float, Field(gt=0, le=100)] = 5.0
     """Of one core, the mean of 10 minutes, that it may use by itself."""
-    memory: ByteCount | None = None
+    memory: Annotated[ByteCount | None, Unset] = None
     """What it may use, taken from the engine's share; default: a tenth, from 150 MB to 1 GB."""
-
-    @field_validator("dir", "memory", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return value or None
-
-    @field_validator("dir")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from chronoduck.settings.values import ByteCount, Seconds
+from chronoduck.settings.values import AbsolutePath, ByteCount, Seconds
 
 __all__ = ["TransportSettings"]
 
@@ -31,9 +30,9 @@ class TransportSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DUCKDB_", frozen=True, extra="forbid")
 
-    tls_cert_file: Path | None = None
+    tls_cert_file: AbsolutePath = None
     """The certificate and those between it and its root, as PEM; with it the port speaks https only."""
-    tls_key_file: Path | None = None
+    tls_key_file: AbsolutePath = None
     """Its key, as PEM; other users must not be able to read it."""
     trusted_proxies: CommaList = ()
     """Addresses and networks, by commas, whose ``X-Forwarded-For`` and ``-Proto`` are believed."""
@@ -58,16 +57,6 @@ class TransportSettings(BaseSettings):
     """Open connections; for one more the longest idle one is closed, or the new one gets 503."""
     http_max_connections_per_client: Annotated[int, Field(ge=1)] = 500
     """Open connections of one address (IPv6: one /64), trusted proxies excepted."""
-
-    @field_validator("tls_cert_file", "tls_key_file", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return value or None
-
-    @field_validator("tls_cert_file", "tls_key_file")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cronsim import CronSim, CronSimError
@@ -14,15 +15,19 @@ from chronoduck.units import parse_bytes, parse_seconds
 
 __all__ = [
     "DEFAULT_STORAGE_VERSION",
+    "AbsolutePath",
     "ByteCount",
     "Crontab",
     "Delay",
     "LogFormat",
     "LogLevel",
+    "OptionalPath",
+    "OptionalText",
     "PathList",
     "Seconds",
     "SpaceCount",
     "StorageVersion",
+    "Unset",
     "to_bytes",
 ]
 
@@ -49,6 +54,14 @@ def _crontab(value: str) -> str:
     return value
 
 
+def _unset_if_empty(value: Any) -> Any:
+    return value or None
+
+
+def _absolute(value: Path | None) -> Path | None:
+    return None if value is None else value.expanduser().absolute()
+
+
 def _path_list(value: Any) -> Any:
     return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
@@ -62,5 +75,10 @@ LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 Crontab = Annotated[str, AfterValidator(_crontab)]
 DEFAULT_STORAGE_VERSION = "v1.5.0"
 """One step back from the engine that the package asks for stays possible."""
+Unset = BeforeValidator(_unset_if_empty)
+"""Of an optional setting: an empty text in the environment is no value."""
+OptionalText = Annotated[str | None, Unset]
+OptionalPath = Annotated[Path | None, Unset]
+AbsolutePath = Annotated[Path | None, Unset, AfterValidator(_absolute)]
 StorageVersion = Annotated[str, Field(pattern=r"^v\d{1,3}(\.\d{1,3}){2}$")]
 PathList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_path_list)]

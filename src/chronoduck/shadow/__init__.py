@@ -1,4 +1,4 @@
-"""The shadow: a process that replays the WAL on a private copy, and says if a start would survive it.
+"""The shadow: a process that replays the WAL on a private copy to find out if a start would succeed.
 
 ``link`` is the service's side and implements ``engine.proving.Prover``. Everything else runs in the
 shadow's own process, which imports DuckDB and the file format and nothing of the service, so that

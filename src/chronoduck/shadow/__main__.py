@@ -1,6 +1,6 @@
 """``python -m chronoduck.shadow``: the shadow's process; the service starts it.
 
-Signals are ignored: the service says when to stop, or is dead, which closes the pipe.
+The process ignores signals. It ends when the service sends "stop", or dies and so closes the pipe.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OOM_SCORE = "1000"
 
 
 def main(judge: Judge = judge) -> int:
-    """Run until told to stop; ``judge`` is what children do with the copy."""
+    """Run until the service ends it; ``judge`` is what children do with the copy."""
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     os.nice(_NICE)
@@ -38,7 +38,7 @@ def main(judge: Judge = judge) -> int:
     os.dup2(2, 1)  # nothing but messages may get into the pipe
 
     def emit(kind: str, **fields: Any) -> None:
-        with contextlib.suppress(OSError):  # the service is dead; standard input tells it too
+        with contextlib.suppress(OSError):  # the service is dead: standard input ends, too
             os.write(out, to_line(kind, **fields))
 
     commands = Commands(0)

@@ -54,7 +54,7 @@ class Outcome(StrEnum):
 
     @property
     def is_judgment(self) -> bool:
-        """Whether it says something of the WAL."""
+        """Whether it is a verdict on the WAL."""
         return self in (Outcome.PASSED, Outcome.FAILED)
 
 
@@ -66,16 +66,16 @@ class Limits:
     cpu_seconds: float
     wall_seconds: float
     is_background: bool = True
-    """Whether everybody else goes first."""
+    """Whether the child runs at a low priority."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of it."""
+    """The result of one attempt."""
 
     outcome: Outcome
     phase: str
-    """What the child was doing last."""
+    """The last step that the child began."""
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -92,9 +92,9 @@ def run_attempt(
     """Run the work in a fork of this process, which must have one thread and no DuckDB instance.
 
     ``failures`` are the exceptions that count as the work's result; another one is a crash. One that
-    is raised while the volume of ``directory`` is full says nothing.
+    is raised while the volume of ``directory`` is full is no verdict.
 
-    ``wait`` is called all the time; when it raises, the child is killed first.
+    ``wait`` is called every 50 ms. When it raises, the child is killed before the error propagates.
     """
     started = time.monotonic()
     readable, writable = os.pipe2(os.O_CLOEXEC)
@@ -119,7 +119,7 @@ def run_attempt(
 
 
 class _Watch:
-    """What is known of a running child: its messages, and how it uses its limits."""
+    """A running child: its messages, and how much of its limits it has used."""
 
     def __init__(self, child: int, limits: Limits, started: float) -> None:
         self._child = child
@@ -129,12 +129,12 @@ class _Watch:
         self._result: dict[str, Any] | None = None
         self._killed: tuple[Outcome, str] | None = None
         self._busy = (0.0, started)
-        """CPU seconds, and when they were seen to grow or a thread to be running."""
+        """CPU seconds, and the last time when they grew or a thread was running."""
         self.phase = "starting"
         self.must_kill = True
 
     def reads(self, readable: int) -> bool:
-        """Take in what the child said; False once it has said all, or is to be killed."""
+        """Read the child's messages; False at their end, or when the child must be killed."""
         os.set_blocking(readable, False)
         with contextlib.suppress(BlockingIOError):
             data = os.read(readable, 65536)
@@ -168,7 +168,7 @@ class _Watch:
         return None
 
     def attempt(self, code: int, cpu: float) -> Attempt:
-        """Return what came of the child that has ended."""
+        """Return the result of the child, which has ended."""
         outcome, reason, facts = self._judge(code)
         seconds = time.monotonic() - self._started
         return Attempt(outcome, self.phase, reason, facts, round(seconds, 3), round(cpu, 3))

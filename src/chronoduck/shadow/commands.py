@@ -1,4 +1,4 @@
-"""What the service says to its shadow, read between two looks and while a child runs."""
+"""Commands of the service, read between two steps of the shadow and while a child runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Commands", "StopRequestedError"]
 
 
 class StopRequestedError(Exception):
-    """The service said so, or is dead."""
+    """The service sent "stop", or is dead."""
 
 
 class Commands:
-    """Reads standard input without ever blocking longer than asked."""
+    """Reads standard input; each wait has a limit."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -29,7 +29,7 @@ class Commands:
         """Return the first line, waiting for it.
 
         Raises:
-            StopRequestedError: the service died before it could say anything.
+            StopRequestedError: the service died before it sent a line.
         """
         while b"\n" not in self._buffer:
             data = os.read(self._descriptor, 65536)
@@ -42,7 +42,7 @@ class Commands:
         return first
 
     def wait(self, other: int | None, seconds: float) -> None:
-        """Wait until something was said or ``other`` can be read, at most so long.
+        """Wait for a command, or until ``other`` can be read, at most ``seconds``.
 
         Raises:
             StopRequestedError: it is time to end.

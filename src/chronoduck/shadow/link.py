@@ -42,10 +42,10 @@ class _Question:
 
 
 class ShadowLink:
-    """Lives on the event loop from ``begin`` (once the database is open) to ``stop``.
+    """Runs on the event loop from ``begin`` (once the database is open) to ``stop``.
 
-    Implements ``engine.proving.Prover``. Whatever goes wrong here is a failed attempt: the shadow
-    is started again, and until then nothing is judged.
+    Implements ``engine.proving.Prover``. Any error here counts as a failed attempt: the link starts
+    the shadow again, and until then nothing is judged.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ShadowLink:
         on_refuted: OnRefuted = lambda reason: None,
         command: Sequence[str] = _COMMAND,
     ) -> None:
-        """``on_level`` hears of each level reached, ``on_refuted`` of each state that was refuted.
+        """``on_level`` is called for each level reached, ``on_refuted`` for each state that was refuted.
 
         ``command``: what is run; tests name a shadow with a fault of their own.
         """
@@ -83,7 +83,7 @@ class ShadowLink:
     # --- life ---------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start the process and look after it; does not wait for it."""
+        """Start the process and supervise it; does not wait for it."""
         self._is_stopping = False
         self._wakes.clear()
         self._task = asyncio.get_running_loop().create_task(self._supervise())
@@ -198,7 +198,7 @@ class ShadowLink:
         finally:
             del self._questions[number]
             if not question.answer.done() or question.answer.cancelled():
-                self._send("forget", id=number)  # else the shadow would try for it without an end
+                self._send("forget", id=number)  # else the shadow would try it forever
 
     def _ask(self, number: int, until: WalPosition) -> None:
         self._send("prove", id=number, iteration=until.iteration, offset=until.offset)
@@ -215,7 +215,7 @@ class ShadowLink:
             if not question.answer.done():
                 question.answer.set_result(_unjudged(question.until, _STOPS, Absence.STOPPING))
 
-    # --- what the shadow says -----------------------------------------------------------------
+    # --- messages of the shadow ---------------------------------------------------------------
 
     def _hear(self, message: dict[str, Any]) -> None:
         if message["kind"] == "status":

@@ -1,4 +1,4 @@
-"""What the service and its shadow tell each other: JSON, one object a line."""
+"""Messages between the service and its shadow: JSON, one object a line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ShadowState(StrEnum):
 
 @dataclass(frozen=True)
 class Orders:
-    """What the service tells its shadow at the start."""
+    """The first message: what the shadow works on, and its limits."""
 
     database: str
     directory: str

@@ -1,4 +1,4 @@
-"""A directory that may be deleted with all that is in it, because it says whose it is."""
+"""A directory that may be deleted with its content, because a mark in it names its owner."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _CHEAP_PROOF_SECONDS = 8.0
 """When the budget allows a proof so often, every attempt is one; else most only replay."""
 _LATEST_PROOF_SECONDS = 60.0
 _LATE_SECONDS = 5.0
-"""From then on an attempt does not go behind everybody else: a busy machine would starve it."""
+"""A verdict that is this old is tried at normal priority: a busy machine would starve the attempt."""
 _AGAIN_SECONDS = 60.0
 """How often a state that was refuted, or could not be judged, is tried again by itself."""
 _SHARE_OF_MEMORY = 0.7
@@ -58,9 +58,9 @@ class Shadow:
         self._budget = Budget(orders.cpu_share, time.monotonic(), _cpu_seconds())
         self._generation: Generation | None = None
         self._must_prove = True
-        """Whether there is something to prove without a new transaction."""
+        """Whether a proof is due although no transaction is new."""
         self._not_before = 0.0
-        """Until when nothing is tried by itself, after an attempt that did not pass."""
+        """No attempt without a request before this time, after one that did not pass."""
         self._proof_cpu = 0.0
         self._proved_at = -_LATEST_PROOF_SECONDS
         self._read_us = 0
@@ -69,17 +69,17 @@ class Shadow:
         self.status = self._report.status
 
     def run(self) -> None:
-        """Work until the service says stop or dies; then the copy is gone."""
+        """Work until the service sends "stop" or dies; then delete the copy."""
         try:
             while True:
                 self._commands.wait(None, self._step())
         finally:
             self._copy.remove()
 
-    # --- one look -----------------------------------------------------------------------------
+    # --- one step -----------------------------------------------------------------------------
 
     def _step(self) -> float:
-        """Do what is due; return the seconds until the next look."""
+        """Do what is due; return the seconds until the next step."""
         self._note_cpu()
         if not self._live.reopen():
             self._begin_again()
@@ -190,7 +190,7 @@ class Shadow:
             return  # a checkpoint came first
         attempt, mark = found
         if attempt.outcome is Outcome.FAILED:
-            # Not the budget's to put off, and not on blocks that may have been copied wrongly.
+            # The budget does not delay the second try, and no block of the first copy is trusted.
             found = self._try(generation, is_proof=is_proof, is_background=False)
             if found is None:
                 return
@@ -276,7 +276,7 @@ class Shadow:
         return True
 
     def _rest(self, *, is_background: bool) -> None:
-        """Sleep between slices of the copy, for the budget; somebody who waits for a proof ends that."""
+        """Sleep between slices of the copy, for the budget; a request for a proof ends the sleep."""
         self._note_cpu()
         wait = self._budget.seconds_until_free() if is_background else 0.0
         end = time.monotonic() + wait

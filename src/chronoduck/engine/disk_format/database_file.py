@@ -46,7 +46,7 @@ class DamagedHeaderError(DatabaseFormatError):
 
 @dataclass(frozen=True)
 class DatabaseHeader:
-    """What the newer of the two root headers says; each checkpoint writes the other one."""
+    """The fields of the newer root header; each checkpoint writes the other one."""
 
     iteration: int
     """Counts checkpoints."""
@@ -113,7 +113,7 @@ def _is_header_intact(header: bytes) -> bool:
 
 
 def is_block_intact(block: bytes | memoryview) -> bool:
-    """Whether the block's content is what its checksum says."""
+    """Whether the block's content matches its checksum."""
     stored = int.from_bytes(block[:_CHECKSUM_BYTES], "little")
     return len(block) == BLOCK_BYTES and stored == checksum(block[_CHECKSUM_BYTES:])
 

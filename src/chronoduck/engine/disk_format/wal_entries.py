@@ -37,7 +37,7 @@ class WalWork:
     offset: int = 0
     """Everything before it is complete transactions."""
     iteration: int | None = None
-    """The checkpoint that the WAL itself says it follows; older formats do not say."""
+    """The checkpoint that the WAL follows, if the WAL names it; older formats do not."""
     transactions: int = 0
     rows_inserted: int = 0
     rows_deleted: int = 0

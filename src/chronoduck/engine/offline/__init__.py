@@ -1,4 +1,4 @@
-"""A database that nobody serves: copied, opened by more than one way, read, put in place.
+"""A database that no process serves: copied, opened by more than one way, read, put in place.
 
 Every use of such a file goes through here: start, recover, restore, verify, backup, drill and
 compaction. Nothing here knows of replicas, backups or settings. DuckDB runs in child processes.

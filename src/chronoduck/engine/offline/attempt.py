@@ -1,8 +1,7 @@
 """One attempt at opening a database, in a child process that may crash, hang or run out of memory.
 
-``attempt`` is the only way from here into DuckDB. Its seam for tests is ``command``: whoever opens by
-more than one way takes a ``Run``, and a test hands in ``attempt`` with the command of an opener that
-crashes or hangs where the test says.
+``attempt`` is the only way from here into DuckDB. Its seam for tests is ``command``: callers
+take a ``Run``, and a test passes ``attempt`` with the command of an opener that crashes or hangs.
 """
 
 from __future__ import annotations

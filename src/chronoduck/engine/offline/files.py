@@ -1,8 +1,8 @@
-"""The files of a database that nobody serves: listed, cloned, renamed, removed, always durably.
+"""The files of a database that no process serves: listed, cloned, renamed, removed, always durably.
 
 DuckDB keeps up to three files beside the database: ``.wal``; ``.wal.checkpoint``, which takes the
 transactions that commit while a checkpoint runs; and ``.wal.recovery``, which joins the two after a
-crash. Whoever copies or moves a database without the second one loses acknowledged transactions.
+crash. A copy or a move without the second file loses acknowledged transactions.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Transactions:
 
     @classmethod
     def of(cls, database: Path) -> Transactions:
-        """Read them; nobody has the database open."""
+        """Read them; no process has the database open."""
         log = replayed_wal(database)
         damages = [
             find_damage(path.read_bytes()) for path in side_files(database)[:2] if path.exists()
@@ -82,7 +82,7 @@ def _try(accepts: Callable[[int], None], count: int) -> bool:
 
 
 def write_wal(database: Path, log: bytes) -> None:
-    """Give a database nobody has open this WAL, and no other file beside it; synced."""
+    """Write and sync the WAL of a database that no process has open; remove the files beside it."""
     for path in side_files(database):
         path.unlink(missing_ok=True)
     if log:

@@ -1,4 +1,4 @@
-"""Reading a database that nobody serves, in a child, by more than one way when it must be."""
+"""Reading a database that no process serves: in a child, and by another way if a plain open fails."""
 
 from __future__ import annotations
 

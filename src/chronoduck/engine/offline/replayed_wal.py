@@ -52,7 +52,7 @@ def read_root(database: Path) -> int | None:
 
 
 def replayed_wal(database: Path) -> bytes:
-    """Return ``join_wal`` of a database that nobody has open; empty when there is no WAL.
+    """Return ``join_wal`` of a database that no process has open; empty when there is no WAL.
 
     Raises:
         OSError: a file is there and cannot be read.

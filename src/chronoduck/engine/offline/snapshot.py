@@ -1,4 +1,4 @@
-"""A copy of a database as of one moment, while transactions go on or after the service was killed.
+"""A copy of a database as of one moment, while transactions continue or after the service was killed.
 
 Between two checkpoints DuckDB writes no block that the last checkpoint's state or a committed
 transaction of the WAL refers to. So: first the WAL up to its last commit, then the file, then the
@@ -126,7 +126,7 @@ def _root(headers: bytes) -> int | None:
     try:
         return read_header(headers).meta_block
     except DatabaseFormatError:
-        return None  # damaged: whoever opens the copy says so
+        return None  # damaged: opening the copy fails
 
 
 def _check_space(directory: Path, needed: int) -> None:
@@ -144,6 +144,6 @@ def _copy_file(source: int, target: int, size: int, on_progress: Progress) -> No
     while done < size:
         count = copy_bytes(source, target, min(size, done + _PIECE_BYTES), done)
         if not count:
-            break  # the file became shorter: a checkpoint, which the headers tell
+            break  # the file became shorter: a checkpoint: the headers differ
         done += count
         on_progress(done, size)

@@ -1,4 +1,4 @@
-"""The ways to open a database that nobody serves, tried in order on a copy.
+"""The ways to open a database that no process serves, tried in order on a copy.
 
 1. Plainly: the caller's own first attempt, which failed.
 2. Again: DuckDB finishes in two opens what a crash in a checkpoint left.
@@ -6,7 +6,7 @@
 4. Copied: every table is written into a new file, when the WAL can be replayed but not checkpointed.
 5. Shortened: the longest beginning of the WAL that DuckDB accepts. The rest is kept in a file.
 
-The first four lose nothing. The last is taken only when the caller says so, else only reported. No
+The first four lose nothing. The last is taken only when the caller allows it, else only reported. No
 other engine version is tried: one environment holds one, and a file is not to change its version.
 """
 
@@ -58,7 +58,7 @@ class Opening:
 
     way: Way = Way.PLAIN
     refusals: tuple[str, ...] = ()
-    """What the ways before it said."""
+    """Why the ways before it failed."""
     kept: int = 0
     """Transactions of the WAL that are in the database; counted when it was shortened."""
     lost: int = 0
@@ -183,7 +183,7 @@ def _rescue(
 
 @dataclass
 class _Rescue:
-    """The copy that is tried on, and what was said of it."""
+    """The copy that the ways are tried on, and why they failed."""
 
     database: Path
     checkpoint: bool
