@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -281,10 +282,13 @@ class Settings(BaseSettings):
 
     @property
     def shadow_path(self) -> Path:
-        """The directory of the shadow's copy, which nobody else uses."""
-        return (self.shadow.dir or self.database_path.parent) / (
-            self.database_path.stem + ".shadow"
-        )
+        """The directory of the shadow's copy, which no other service uses."""
+        name = self.database_path.stem
+        if self.shadow.dir is None:
+            return self.database_path.with_name(f"{name}.shadow")
+        # Services with databases of the same name may share DUCKDB_SHADOW_DIR.
+        place = hashlib.sha256(os.fsencode(self.database_path)).hexdigest()[:8]
+        return self.shadow.dir / f"{name}-{place}.shadow"
 
     @property
     def query_log_path(self) -> Path:

@@ -29,14 +29,28 @@ def test_the_shadows_memory_comes_out_of_the_containers_share(
     assert shadow_memory(on, 300_000_000) == 100_000_000
 
 
-@pytest.mark.parametrize("below", ["", "a.shadow", "a.shadow/deeper"])
+@pytest.mark.parametrize("below", ["", "{name}", "{name}/deeper"])
 def test_no_statement_may_reach_the_copy(
     make_settings: Callable[..., Settings], tmp_path: Path, below: str
 ) -> None:
-    settings = make_settings(
-        database_path=tmp_path / "data" / "a.db",
-        shadow=ShadowSettings(dir=tmp_path / "copies"),
-        allowed_directories=(str(tmp_path / "copies" / below),),
-    )
+    facts = {
+        "database_path": tmp_path / "data" / "a.db",
+        "shadow": ShadowSettings(dir=tmp_path / "copies"),
+    }
+    reached = tmp_path / "copies" / below.format(name=make_settings(**facts).shadow_path.name)
+    settings = make_settings(**facts, allowed_directories=(str(reached),))
     with pytest.raises(SettingsError, match="shadow"):
         DuckDBInstance(settings).take()
+
+
+def test_services_that_share_a_directory_do_not_share_a_copy(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """Each shadow deletes what it finds in its place, and would copy into the other's file."""
+    shadow = ShadowSettings(dir=tmp_path / "copies")
+    one, other = (
+        make_settings(database_path=tmp_path / place / "main.db", shadow=shadow).shadow_path
+        for place in ("one", "other")
+    )
+    assert one != other
+    assert one.parent == other.parent == tmp_path / "copies"
