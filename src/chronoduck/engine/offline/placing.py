@@ -11,14 +11,24 @@ import os
 from pathlib import Path
 
 from chronoduck.engine.offline.aside import rename_aside
-from chronoduck.engine.offline.files import database_files, side_files, sync_directory
+from chronoduck.engine.offline.files import (
+    database_files,
+    remove_database,
+    side_files,
+    sync_directory,
+)
 
-__all__ = ["finish_placing", "place_database", "work_path"]
+__all__ = ["finish_placing", "place_database", "second_path", "work_path"]
 
 
 def work_path(database: Path) -> Path:
     """Return the name of the copy that is tried on, beside the database."""
     return database.with_name(f".{database.name}.opening")
+
+
+def second_path(database: Path) -> Path:
+    """Return the name of the file that tables are copied into, beside the database."""
+    return database.with_name(f".{database.name}.copied-tables")
 
 
 def _plan_path(database: Path) -> Path:
@@ -41,15 +51,21 @@ def place_database(new: Path, database: Path, suffix: str) -> tuple[Path, ...]:
     sync_directory(database.parent)
     new.rename(database)  # from here on the plan is carried out, also by the next start
     sync_directory(database.parent)
-    finish_placing(database)
+    _finish_plan(database)
     return aside
 
 
 def finish_placing(database: Path) -> None:
-    """Carry out, or undo, what a killed process had begun; one look at a name when there is nothing.
+    """Carry out, or undo, what a killed process had begun, and remove the copies that it left.
 
     The owner of the database calls it before anything else.
     """
+    _finish_plan(database)
+    for path in (work_path(database), second_path(database)):
+        remove_database(path)
+
+
+def _finish_plan(database: Path) -> None:
     plan = _plan_path(database)
     try:
         text = plan.read_text()

@@ -31,7 +31,12 @@ from chronoduck.engine.offline.files import (
     side_files,
     sync_directory,
 )
-from chronoduck.engine.offline.placing import finish_placing, place_database, work_path
+from chronoduck.engine.offline.placing import (
+    finish_placing,
+    place_database,
+    second_path,
+    work_path,
+)
 from chronoduck.engine.offline.prefix import Transactions, find_longest, write_wal
 from chronoduck.errors import DatabaseFailedError
 
@@ -201,7 +206,7 @@ class _Rescue:
     @property
     def second(self) -> Path:
         """The file that tables are copied into."""
-        return self.database.with_name(f".{self.database.name}.copied-tables")
+        return second_path(self.database)
 
     def without_loss(self, skip_again: bool) -> Way | None:
         """Return the first way that loses nothing and works, None when there is none."""

@@ -321,3 +321,13 @@ def test_a_child_that_dies_before_it_reads_its_request_is_an_attempt_that_failed
     with pytest.raises(AttemptFailedError) as caught:
         attempt("open", tmp_path / "a.db", Budget(5, 30.0), command=["/bin/false"], request=request)
     assert caught.value.is_dead
+
+
+def test_a_start_removes_the_copies_of_an_attempt_that_was_killed(tmp_path: Path) -> None:
+    """They are as large as the database, and a plain open may succeed the next time."""
+    database = tmp_path / "a.db"
+    database.write_bytes(b"database")
+    for name in (".a.db.opening", ".a.db.opening.wal", ".a.db.copied-tables"):
+        (tmp_path / name).write_bytes(b"copy")
+    finish_placing(database)
+    assert contents(tmp_path) == {"a.db": b"database"}
