@@ -16,7 +16,6 @@ __all__ = ["BlockShipper"]
 
 _IN_FLIGHT = 3
 """Packs being written at the same time; each takes about 40 MB of memory."""
-_SPARSE_BLOCKS = PACK_BLOCKS // 4
 _TIME_GRAIN_NS = 20_000_000
 _EMPTY = bytes(BLOCK_BYTES)
 
@@ -143,20 +142,6 @@ class BlockShipper:
         for change in told:
             if self.pending.get(change.block) == change:
                 del self.pending[change.block]
-
-    def sparse_blocks(self) -> frozenset[int]:
-        """Return blocks that lie in packs of which little is in use, a tenth of the file at most.
-
-        Shipping them again lets the old packs go once no restore point needs them.
-        """
-        limit = len(self.table) // 10
-        found: list[int] = []
-        by_use = sorted(self.table.blocks_by_pack().values(), key=len)
-        for changes in by_use:
-            if len(changes) >= _SPARSE_BLOCKS or len(found) + len(changes) > limit:
-                break
-            found += [change.block for change in changes]
-        return frozenset(found) if len(found) >= PACK_BLOCKS else frozenset()
 
     def reset_scan(self) -> None:
         """Look at every block next time, whatever the file's time says."""

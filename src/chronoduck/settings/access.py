@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chronoduck.principals import Role
-from chronoduck.settings.values import Delay, Seconds
+from chronoduck.settings.values import Delay, OptionalPath, OptionalText, Seconds, Unset
 
 __all__ = ["AuthSettings", "JwtSettings"]
 
@@ -50,17 +49,17 @@ class JwtSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DUCKDB_JWT_", frozen=True, extra="forbid")
 
-    algorithm: Literal["HS256", "RS256", "ES256"] | None = None
+    algorithm: Annotated[Literal["HS256", "RS256", "ES256"] | None, Unset] = None
     """The only algorithm that is accepted; what a token's header says does not count."""
-    secret: SecretStr | None = None
+    secret: Annotated[SecretStr | None, Unset] = None
     """The shared secret of HS256, 32 bytes at least."""
-    jwks_url: str | None = None
+    jwks_url: OptionalText = None
     """Where the public keys of RS256 or ES256 are, as a JSON Web Key Set."""
-    jwks_file: Path | None = None
+    jwks_file: OptionalPath = None
     """A file with the key set; read again as an address is."""
-    issuer: str | None = None
+    issuer: OptionalText = None
     """What the claim ``iss`` must be."""
-    audience: str | None = None
+    audience: OptionalText = None
     """What the claim ``aud`` must be or contain."""
     role_claim: str = "role"
     """The claim that holds a role's name or a list of them; ``a.b`` is b inside a."""
@@ -74,13 +73,6 @@ class JwtSettings(BaseSettings):
     """How often the key set is fetched again."""
     jwks_max_age: Seconds = 86_400.0
     """How long the last keys are used while the key set cannot be fetched."""
-
-    @field_validator(
-        "algorithm", "secret", "jwks_url", "jwks_file", "issuer", "audience", mode="before"
-    )
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return value or None
 
     @model_validator(mode="after")
     def _consistent(self) -> JwtSettings:

@@ -39,6 +39,7 @@ from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
     DEFAULT_STORAGE_VERSION,
+    AbsolutePath,
     ByteCount,
     Delay,
     LogFormat,
@@ -128,7 +129,7 @@ class Settings(BaseSettings):
     public_monitoring: Literal["basic", "full"] = "basic"
     """What health, statistics and metrics tell without a token: ``full`` adds paths and versions."""
 
-    sync_file: Path | None = None
+    sync_file: AbsolutePath = None
     """A TOML file that declares what is read from PostgreSQL into tables, and when."""
 
     tracing: bool = False
@@ -217,14 +218,7 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and value.get_secret_value() else None
 
-    @field_validator("sync_file", mode="before")
-    @classmethod
-    def _no_file(cls, value: Any) -> Any:
-        return value or None
-
-    @field_validator(
-        "database_path", "temp_directory", "templates_directory", "log_file", "sync_file"
-    )
+    @field_validator("database_path", "temp_directory", "templates_directory", "log_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
