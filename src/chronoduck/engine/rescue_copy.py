@@ -170,7 +170,7 @@ class _Copy:
             try:
                 self._copy_rows(schema, table, old, new)
             except duckdb.ConstraintException:
-                # A key into the table itself: DuckDB wants the row it names to be there before.
+                # A key into the table itself: DuckDB 2.0 wants the row it names to be there before.
                 self.result.left_out.append(what)
                 self._connection.execute(f"DROP TABLE {new}")
                 self._copy_without_constraints(schema, table, old, new)

@@ -94,7 +94,7 @@ def test_the_copy_has_the_storage_version_of_the_file_not_of_the_configuration(
 
 
 def test_a_table_with_a_key_into_itself_is_copied_without_the_key(tmp_path: Path) -> None:
-    """DuckDB wants the row that a key names to be there before the statement."""
+    """DuckDB 2.0 wants the row that a key names to be there before the statement."""
     with duckdb.connect(str(tmp_path / "tree.db")) as connection:
         connection.execute(
             "CREATE TABLE tree (a INTEGER PRIMARY KEY, parent INTEGER REFERENCES tree (a), "
@@ -103,6 +103,7 @@ def test_a_table_with_a_key_into_itself_is_copied_without_the_key(tmp_path: Path
         for row in ("(1, NULL)", "(2, 1)", "(3, 2)"):
             connection.execute(f"INSERT INTO tree (a, parent) VALUES {row}")
         copy = copy_living_database(connection.cursor(), tmp_path / "copy.db")
-    assert copy.left_out == ["constraints and defaults of table main.tree"]
+    is_refused = not duckdb.__version__.startswith("1.")
+    assert copy.left_out == ["constraints and defaults of table main.tree"] * is_refused
     with duckdb.connect(str(tmp_path / "copy.db")) as found:
         assert found.execute("FROM tree").fetchall() == [(1, None, 2), (2, 1, 3), (3, 2, 4)]
