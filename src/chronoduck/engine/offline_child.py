@@ -96,9 +96,9 @@ def _connect(path: str, memory_limit: str, *, read_only: bool = False) -> duckdb
 def _open(
     database: Path, say: Say, *, memory_limit: str, read_only: bool = False
 ) -> dict[str, Any]:
-    """Open it as a start does, and look at its catalog; nothing is closed, so that no checkpoint changes it.
+    """Open it as a start does, and look at its catalog.
 
-    With other options DuckDB may replay a WAL that it refuses a moment later in the server: it may
+    Nothing is closed, so that no checkpoint changes the files. With other options DuckDB may replay a WAL that it refuses a moment later in the server: it may
     load extensions here, and not there.
     """
     connection = duckdb.connect(
