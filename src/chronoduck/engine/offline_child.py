@@ -98,8 +98,8 @@ def _open(
 ) -> dict[str, Any]:
     """Open it as a start does, and look at its catalog.
 
-    Nothing is closed, so that no checkpoint changes the files. With other options DuckDB may replay a WAL that it refuses a moment later in the server: it may
-    load extensions here, and not there.
+    Nothing is closed, so that no checkpoint changes the files. With other options DuckDB may replay a
+    WAL that it refuses a moment later in the server: it may load extensions here, and not there.
     """
     connection = duckdb.connect(
         str(database), read_only=read_only, config=OPENING_OPTIONS | {"memory_limit": memory_limit}
