@@ -24,6 +24,7 @@ import duckdb
 from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.inspection import inspect_database, read_table
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.errors import DuckDBException
 
 __all__ = ["main"]
@@ -79,6 +80,7 @@ def _limit(cpu_seconds: int) -> None:
 
 
 def _connect(path: str, memory_limit: str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open it where no start will have to replay this WAL: extensions of this engine may help."""
     return duckdb.connect(
         path,
         read_only=read_only,
@@ -94,8 +96,14 @@ def _connect(path: str, memory_limit: str, *, read_only: bool = False) -> duckdb
 def _open(
     database: Path, say: Say, *, memory_limit: str, read_only: bool = False
 ) -> dict[str, Any]:
-    """Open it and look at its catalog; nothing is closed, so that no checkpoint changes it."""
-    connection = _connect(str(database), memory_limit, read_only=read_only)
+    """Open it as a start does, and look at its catalog.
+
+    Nothing is closed, so that no checkpoint changes the files. With other options DuckDB may replay a
+    WAL that it refuses a moment later in the server: it may load extensions here, and not there.
+    """
+    connection = duckdb.connect(
+        str(database), read_only=read_only, config=OPENING_OPTIONS | {"memory_limit": memory_limit}
+    )
     return {"tables": len(connection.execute(_TABLES).fetchall())}
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from chronoduck.assembly.opening import open_instance
+from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.offline import (
     AttemptFailedError,
     Budget,
@@ -25,6 +27,8 @@ from chronoduck.engine.offline import (
     side_files,
 )
 from chronoduck.engine.offline.prefix import find_longest
+from chronoduck.engine.opening_options import OPENING_OPTIONS
+from chronoduck.settings import load_settings
 from tests.damaged_wal import count_rows, crash, make_unreplayable
 
 OPENERS = Path(__file__).with_name("openers.py")
@@ -312,3 +316,39 @@ def test_a_checkpoint_without_end_ends(tmp_path: Path) -> None:
     with pytest.raises(UnopenableError) as raised:
         read_database(database, full=True, checkpoint=True, seconds=48.0)
     assert "CPU time" in raised.value.operator_detail
+
+
+_FIELD_BESIDE_NOW = (
+    "CREATE TABLE t(a INTEGER, made TIMESTAMP DEFAULT now(), s STRUCT(x INTEGER, y VARCHAR))",
+    "CHECKPOINT",
+    "INSERT INTO t(a) VALUES (1)",
+    "ALTER TABLE t DROP COLUMN s.x",
+    "INSERT INTO t(a) VALUES (2)",
+)
+
+
+def test_a_way_counts_only_when_a_start_opens_it_afterwards(tmp_path: Path) -> None:
+    # A process that may load extensions opens this WAL plainly on DuckDB 2.0; a start may not.
+    database = tmp_path / "a.db"
+    crash(database, _FIELD_BESIDE_NOW)
+    with pytest.raises(duckdb.Error, match="replaying WAL"):
+        duckdb.connect(database, config=dict(OPENING_OPTIONS)).close()
+    opening = open_by_ways(database, "it failed", checkpoint=False, is_original=True)
+    assert opening.way is Way.ATTACHED
+    with duckdb.connect(database, config=dict(OPENING_OPTIONS)) as connection:
+        assert connection.execute("SELECT a FROM t ORDER BY a").fetchall() == [(1,), (2,)]
+
+
+async def test_a_start_goes_on_when_only_a_child_could_open_it(tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    crash(database, _FIELD_BESIDE_NOW)
+
+    def run(do: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {"tables": 1} if do == "open" else attempt(do, *args, **kwargs)
+
+    instance = DuckDBInstance(
+        load_settings(database_path=database, temp_directory=tmp_path / "tmp", ballast_size=0)
+    )
+    await open_instance(instance, run=run)
+    instance.close()
+    assert count_rows(database) == [1, 2]
