@@ -80,30 +80,17 @@ def _limit(cpu_seconds: int) -> None:
 
 
 def _connect(path: str, memory_limit: str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """Open it where no start will have to replay this WAL: extensions of this engine may help."""
+    """Open it as a start does: with other options DuckDB may replay a WAL that the start refuses."""
     return duckdb.connect(
-        path,
-        read_only=read_only,
-        config={
-            "memory_limit": memory_limit,
-            "autoinstall_known_extensions": "false",
-            "errors_as_json": "true",
-            "wal_autocheckpoint": "1TB",
-        },
+        path, read_only=read_only, config=OPENING_OPTIONS | {"memory_limit": memory_limit}
     )
 
 
 def _open(
     database: Path, say: Say, *, memory_limit: str, read_only: bool = False
 ) -> dict[str, Any]:
-    """Open it as a start does, and look at its catalog.
-
-    Nothing is closed, so that no checkpoint changes the files. With other options DuckDB may replay a
-    WAL that it refuses a moment later in the server: it may load extensions here, and not there.
-    """
-    connection = duckdb.connect(
-        str(database), read_only=read_only, config=OPENING_OPTIONS | {"memory_limit": memory_limit}
-    )
+    """Open it and look at its catalog; nothing is closed, so that no checkpoint changes it."""
+    connection = _connect(str(database), memory_limit, read_only=read_only)
     return {"tables": len(connection.execute(_TABLES).fetchall())}
 
 

@@ -327,28 +327,37 @@ _FIELD_BESIDE_NOW = (
 )
 
 
-def test_a_way_counts_only_when_a_start_opens_it_afterwards(tmp_path: Path) -> None:
-    # A process that may load extensions opens this WAL plainly on DuckDB 2.0; a start may not.
+@pytest.mark.skipif(not duckdb.__version__.startswith("2.0.1"), reason="a bug of DuckDB 2.0.1")
+def test_a_wal_that_needs_a_function_of_the_wheel_is_replayed_by_a_start(tmp_path: Path) -> None:
     database = tmp_path / "a.db"
     crash(database, _FIELD_BESIDE_NOW)
-    with pytest.raises(duckdb.Error, match="replaying WAL"):
-        duckdb.connect(database, config=dict(OPENING_OPTIONS)).close()
-    opening = open_by_ways(database, "it failed", checkpoint=False, is_original=True)
-    assert opening.way is Way.ATTACHED
+    with pytest.raises(duckdb.Error, match="core_functions"):
+        duckdb.connect(database).close()
     with duckdb.connect(database, config=dict(OPENING_OPTIONS)) as connection:
         assert connection.execute("SELECT a FROM t ORDER BY a").fetchall() == [(1,), (2,)]
 
 
 async def test_a_start_goes_on_when_only_a_child_could_open_it(tmp_path: Path) -> None:
     database = tmp_path / "a.db"
-    crash(database, _FIELD_BESIDE_NOW)
+    make_unreplayable(database, good=2, bad=2)
 
     def run(do: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {"tables": 1} if do == "open" else attempt(do, *args, **kwargs)
+        nonlocal opened
+        if do == "open" and not opened:
+            opened = True
+            return {"tables": 1}
+        return attempt(do, *args, **kwargs)
 
+    opened = False
     instance = DuckDBInstance(
-        load_settings(database_path=database, temp_directory=tmp_path / "tmp", ballast_size=0)
+        load_settings(
+            database_path=database,
+            temp_directory=tmp_path / "tmp",
+            ballast_size=0,
+            quarantine_wal=True,
+        )
     )
     await open_instance(instance, run=run)
     instance.close()
-    assert count_rows(database) == [1, 2]
+    assert opened
+    assert count_rows(database) == [0, 1, 2]
