@@ -40,7 +40,8 @@ def outcome_of(path: Path, statements: list[str]) -> str:
         assert lived.last("error")[0] == len(steps) - 1
         return "refused"
     looked = in_child(
-        lambda tell: look(str(path), "v1.0.0", tell, with_macros=False), _DEADLINE_SECONDS
+        lambda tell: look(str(path), "v1.0.0", tell, with_macros=False, as_service=False),
+        _DEADLINE_SECONDS,
     )
     stage = looked.last("stage")
     if looked.how != "ended":

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from chronoduck.engine.index_check import check_indexes
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from tests.fuzz.program import Life
 
 __all__ = ["IS_NEW_ENGINE", "fingerprint", "live", "look"]
@@ -43,10 +44,12 @@ _KEYS = 100
 _FATAL = (duckdb.FatalException, duckdb.InternalException)
 
 
-def _open(path: str, storage: str) -> duckdb.DuckDBPyConnection:
+def _open(path: str, storage: str, *, as_service: bool = True) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         path,
         config={
+            **(OPENING_OPTIONS if as_service else {}),
+            "errors_as_json": "false",
             "wal_autocheckpoint": "1TB",
             "storage_compatibility_version": storage,
             "threads": "2",
@@ -131,11 +134,16 @@ def live(path: str, storage: str, life: Life, tell: Tell, *, with_macros: bool) 
         tell("closed", None)
 
 
-def look(path: str, storage: str, tell: Tell, *, with_macros: bool) -> None:
-    """Open what is left, tell what it holds, checkpoint, close, open again, tell once more."""
+def look(
+    path: str, storage: str, tell: Tell, *, with_macros: bool, as_service: bool = True
+) -> None:
+    """Open what is left, tell what it holds, checkpoint, close, open again, tell once more.
+
+    ``as_service``: with the options of the service's start, and not those of DuckDB alone.
+    """
     try:
         tell("stage", "open")
-        connection = _open(path, storage)
+        connection = _open(path, storage, as_service=as_service)
         tell("stage", "read")
         tell("holds", fingerprint(connection, with_macros=with_macros))
         tell("stage", "look up")
@@ -146,7 +154,7 @@ def look(path: str, storage: str, tell: Tell, *, with_macros: bool) -> None:
         tell("stage", "close")
         connection.close()
         tell("stage", "reopen")
-        connection = _open(path, storage)
+        connection = _open(path, storage, as_service=as_service)
         tell("again", fingerprint(connection, with_macros=with_macros))
         tell("stage", "reopened look up")
         damages = check_indexes(connection, keys=_KEYS)

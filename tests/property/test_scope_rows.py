@@ -38,6 +38,7 @@ class _Statements:
             self.with_clause,
             self.lateral,
             self.top,
+            self.guarded,
             self.described,
         ]
         return self._random.choice(shapes)()
@@ -186,6 +187,34 @@ class _Statements:
             f"SELECT {self.number(numbers, texts)} AS v FROM {source} "
             f"WHERE {self.condition(numbers, texts)} ORDER BY v{order} NULLS LAST "
             f"LIMIT {self._random.randrange(1, 20)}"
+        )
+
+    def guarded(self) -> str:
+        """Fail on a visible row unless the optimizer knows beforehand that a condition never holds.
+
+        What it knows may not depend on hidden rows.
+        """
+        source, numbers, texts = self.source(0)
+        pick, some = self._random.choice, self._random.randrange(1, 600)
+        never = pick(
+            [
+                f"n < -{some}",
+                f"n + 1 < -{some}",
+                f"n = -{some}",
+                "n IS NULL",
+                "w BETWEEN 'C' AND 'D'",
+                f"length(w) > {some % 12 + 3}",
+            ]
+        )
+        items = f"{pick(numbers)} AS n, {pick(texts)}::VARCHAR AS w"
+        failing = f"error({pick(texts)}::VARCHAR)"
+        below_limit = f"(SELECT {failing} AS e, {items} FROM {source} LIMIT 9999)"
+        in_cte = f"(SELECT {items} FROM {source} WHERE {failing} IS NULL)"
+        return pick(
+            [
+                f"SELECT e FROM {below_limit} WHERE {never}",
+                f"WITH c AS MATERIALIZED {in_cte} SELECT count(*) FROM c WHERE {never}",
+            ]
         )
 
     def described(self) -> str:

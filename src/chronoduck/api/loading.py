@@ -212,9 +212,20 @@ class _Load:
                 request = self._request_key(key, upload.digest)
                 claim = await stack.enter_async_context(loader.keys.claim(request))
             is_replayed = claim is not None and claim.answer is not None
+            if not is_replayed and not self._wish.options.dry_run:
+                await self._admit()
             return _Lines(
                 self._lines(upload, claim), _headers(is_replayed=is_replayed), stack.pop_all()
             )
+
+    async def _admit(self) -> None:
+        """Refuse by a status what the server's state forbids: not every client reads the last line."""
+        try:
+            (await self._service.parts()).runner.admit_load()
+        except DuckDBException as error:
+            self._record.fail(error)
+            self._record.write()
+            raise
 
     async def _lines(self, upload: Upload, claim: KeyClaim | None) -> AsyncIterator[bytes]:
         try:

@@ -167,10 +167,9 @@ class DuckDBService:
             memory_limit_from=instance.budget.reason,
             extensions=instance.extensions,
             engine=ENGINE_VERSION,
+            durability_bugs=durability_bugs(),
             seconds=round(self._parts.started_at - started, 3),
         )
-        for bug in durability_bugs():
-            self._log.warning("engine_has_durability_bug", engine=ENGINE_VERSION, bug=bug)
         self.audit.record("service_started", LOCAL, chronoduck=__version__, pid=os.getpid())
 
     async def shutdown(self) -> None:

@@ -117,7 +117,14 @@ class _Start:
             except DatabaseFailedError as error:
                 first = error.operator_detail
         opening = await asyncio.to_thread(self._repair, first)
-        return await self._open_plainly(_PLAIN_TRIES if opening.way is Way.AGAIN else 1)
+        if opening.way is Way.AGAIN:
+            try:
+                return await self._open_plainly(_PLAIN_TRIES)
+            except DatabaseFailedError as error:
+                # A plain open that worked in a child is no promise: the other ways change the files.
+                first = error.operator_detail
+            await asyncio.to_thread(self._repair, first, skip_again=True)
+        return await self._open_plainly(1)
 
     def _foresee(self) -> str | None:
         """Return why a plain open must not be tried in this process, None when it may be.
@@ -157,7 +164,7 @@ class _Start:
     def _memory_limit(self) -> str:
         return f"{self._instance.budget.limit_bytes}B"
 
-    def _repair(self, first: str) -> Opening:
+    def _repair(self, first: str, *, skip_again: bool = False) -> Opening:
         _log.error("database_not_opened", reason=first, action="try other ways on a copy")
         opening = open_by_ways(
             self._path,
@@ -165,7 +172,7 @@ class _Start:
             checkpoint=False,
             may_shorten=self._settings.quarantine_wal,
             is_original=True,
-            skip_again=self._mark.deaths >= _MANY_DEATHS,
+            skip_again=skip_again or self._mark.deaths >= _MANY_DEATHS,
             seconds=self._settings.deadline.opening,
             memory_limit=self._memory_limit,
             before_placing=self._note_for_replica,

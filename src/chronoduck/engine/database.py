@@ -226,6 +226,9 @@ class DuckDBInstance:
     def _configure(self, root: Connection) -> None:
         """Apply the settings in the order that works: secrets need extensions, the lock comes last."""
         settings = self.settings
+        root.execute(
+            "SET autoload_known_extensions = false"
+        )  # only the replay of the WAL needed it
         self.extensions = load_extensions(root, settings)
         for name in _CREDENTIALS if self.extensions["httpfs"] == "loaded" else ():
             root.execute(f"SET GLOBAL {name} = ''")  # RESET would bring them back

@@ -24,6 +24,7 @@ import duckdb
 from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.inspection import inspect_database, read_table
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.errors import DuckDBException
 
 __all__ = ["main"]
@@ -79,15 +80,9 @@ def _limit(cpu_seconds: int) -> None:
 
 
 def _connect(path: str, memory_limit: str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open it as a start does: with other options DuckDB may replay a WAL that the start refuses."""
     return duckdb.connect(
-        path,
-        read_only=read_only,
-        config={
-            "memory_limit": memory_limit,
-            "autoinstall_known_extensions": "false",
-            "errors_as_json": "true",
-            "wal_autocheckpoint": "1TB",
-        },
+        path, read_only=read_only, config=OPENING_OPTIONS | {"memory_limit": memory_limit}
     )
 
 

@@ -8,7 +8,10 @@ OPENING_OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "allow_unsigned_extensions": "false",
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
+    # The replay of a WAL may need functions of an extension that this wheel carries or a directory of
+    # extensions holds: DuckDB 2.0.1 does not find now() in some WALs without it. The service ends it
+    # before the first statement.
+    "autoload_known_extensions": "true",
     "allow_community_extensions": "false",
     "errors_as_json": "true",
     "wal_autocheckpoint": "1TB",  # see engine/checkpoints.py

@@ -76,6 +76,6 @@ def file_storage_version(path: Path) -> str:
     Raises:
         duckdb.Error: it cannot be opened.
     """
-    config: Config = {"errors_as_json": "true"}
+    config: Config = {"errors_as_json": "true", "autoinstall_known_extensions": "false"}
     with duckdb.connect(str(path), read_only=True, config=config) as connection:
         return own_storage_version(connection)

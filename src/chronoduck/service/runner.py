@@ -247,6 +247,16 @@ class StatementRunner:
         if statement.kind not in _FREES_SPACE:
             self._check_write()
 
+    def admit_load(self) -> None:
+        """Refuse a load while nothing may be written, before its answer begins with a status.
+
+        Raises:
+            DiskFullError: there is too little space.
+            WalNotReplayableError: a restart would lose it.
+        """
+        self._check_any_write()
+        self._check_write()
+
     def close(self) -> None:
         """Close what judges statements."""
         self.guard.close()

@@ -410,3 +410,36 @@ async def test_nothing_of_an_upload_stays_in_the_spool(
     await load(admin, gzip.compress(b"a,b\n1,x\n"), "text/csv")
     await refused(admin, arrow_stream(TABLE)[:-40], "application/vnd.apache.arrow.stream")
     assert list(app_service.spool_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "params"),
+    [
+        (NDJSON, "application/x-ndjson", {}),
+        (NDJSON, "application/x-ndjson", {"mode": "upsert", "key": "a"}),
+        (NDJSON * 20_000, "application/x-ndjson", {}),
+        (b"a,b\n1,x\n", "text/csv", {}),
+        (parquet(TABLE), "application/vnd.apache.parquet", {"mode": "replace"}),
+    ],
+)
+async def test_below_the_disk_floor_every_load_is_refused_by_its_status(
+    admin: httpx2.AsyncClient,
+    app_service: DuckDBService,
+    content: bytes,
+    media_type: str,
+    params: dict[str, str],
+) -> None:
+    await app_service.execute_query("CREATE TABLE t (a INTEGER, b VARCHAR)")
+    guard = (await app_service.parts()).guard
+    guard._floor = 900 * 10**12
+    guard.look()
+    for headers in ({}, {"Idempotency-Key": "after"}):
+        response, (problem,) = await post(admin, content, media_type, headers=headers, **params)
+        assert (response.status_code, problem["code"]) == (507, "disk_floor")
+        assert problem["retryable"]
+    assert await rows(app_service, "SELECT count(*) FROM t") == [(0,)]
+    guard._floor = 0
+    guard.look()
+    # A key whose request was refused is free.
+    after = {"Idempotency-Key": "after"}
+    assert (await post(admin, content, media_type, headers=after, **params))[0].status_code == 200

@@ -20,9 +20,11 @@ from chronoduck.engine.downgrade import (
     read_catalog_texts,
 )
 from chronoduck.engine.known_bugs import durability_bugs
+from chronoduck.engine.storage_version import file_storage_version
 from chronoduck.engine.version_note import is_of_another_engine
 from chronoduck.errors import DatabaseFormatError
 from chronoduck.settings import Settings
+from tests.damaged_wal import crash
 from tests.engines import NEWER, OLDER, run_in
 
 NAMES = """
@@ -190,3 +192,21 @@ def test_a_note_that_says_nothing_is_no_obstacle(settings: Settings, note: str) 
     instance.open()
     instance.close()
     assert not is_of_another_engine(settings.database_path)
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="no options make DuckDB 1.5 replay it plainly")
+@pytest.mark.parametrize("read", [read_catalog_texts, file_storage_version])
+def test_nothing_is_downloaded_to_read_a_wal(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    # The replay asks for an extension that is built in; DuckDB would install it from its server first.
+    database = tmp_path / "a.db"
+    crash(
+        database,
+        [
+            "CREATE TABLE t(made TIMESTAMP DEFAULT now(), s STRUCT(x INTEGER, y VARCHAR))",
+            "CHECKPOINT",
+            "ALTER TABLE t DROP COLUMN s.x",
+        ],
+    )
+    assert read(database)

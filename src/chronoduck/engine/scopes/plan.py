@@ -165,15 +165,31 @@ def _view(relation: Relation, grant: TableGrant, source: str, syntax: Syntax) ->
     # An ENUM's type lists the values of all rows, the hidden ones too: its columns become texts.
     columns = tuple((name, _ENUM.sub("VARCHAR", kind)) for name, kind in relation.columns)
     items = ", ".join(
-        quoted(name) if kind == shown else f"CAST({quoted(name)} AS {shown}) AS {quoted(name)}"
+        _item(name, None if kind == shown else shown)
         for (name, kind), (_, shown) in zip(relation.columns, columns, strict=True)
     )
     # The sample takes every row and keeps the optimizer from moving anything of the user's statement
-    # below it: an expression that fails on a hidden row would tell of it.
+    # below it: an expression that fails on a hidden row would tell of it. Statistics of columns do
+    # pass the sample. `_item` stops those.
     select = (
         f"SELECT * FROM (SELECT {items} FROM {source} WHERE {where}) USING SAMPLE 100% (system)"
     )
     return ScopeView(relation.schema, relation.name, select, columns, is_whole=False)
+
+
+def _item(name: str, shown: str | None) -> str:
+    """Return a column without what the optimizer knows of it, cast to ``shown`` if that is given.
+
+    The statistics of a column (its least and greatest value, its longest text, whether it has a
+    NULL) are those of all rows, the hidden ones too. From them the optimizer decides that a
+    condition is never true, and leaves out what the condition guards: a statement that fails on a
+    row of the scope then fails only if a hidden row has such a value, and asking again and again
+    finds the value. DuckDB gives the result of TRY no statistics, and a bare column cannot fail, so
+    that TRY changes no value.
+    """
+    column = quoted(name)
+    opaque = f"TRY({column})"
+    return f"{opaque if shown is None else f'CAST({opaque} AS {shown})'} AS {column}"
 
 
 def _add_views(

@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from chronoduck.assembly.opening import open_instance
+from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.offline import (
     AttemptFailedError,
     Budget,
@@ -25,6 +27,8 @@ from chronoduck.engine.offline import (
     side_files,
 )
 from chronoduck.engine.offline.prefix import find_longest
+from chronoduck.engine.opening_options import OPENING_OPTIONS
+from chronoduck.settings import load_settings
 from tests.damaged_wal import count_rows, crash, make_unreplayable
 
 OPENERS = Path(__file__).with_name("openers.py")
@@ -331,3 +335,48 @@ def test_a_start_removes_the_copies_of_an_attempt_that_was_killed(tmp_path: Path
         (tmp_path / name).write_bytes(b"copy")
     finish_placing(database)
     assert contents(tmp_path) == {"a.db": b"database"}
+
+
+_FIELD_BESIDE_NOW = (
+    "CREATE TABLE t(a INTEGER, made TIMESTAMP DEFAULT now(), s STRUCT(x INTEGER, y VARCHAR))",
+    "CHECKPOINT",
+    "INSERT INTO t(a) VALUES (1)",
+    "ALTER TABLE t DROP COLUMN s.x",
+    "INSERT INTO t(a) VALUES (2)",
+)
+
+
+@pytest.mark.skipif(not duckdb.__version__.startswith("2.0.1"), reason="a bug of DuckDB 2.0.1")
+def test_a_wal_that_needs_a_function_of_the_wheel_is_replayed_by_a_start(tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    crash(database, _FIELD_BESIDE_NOW)
+    with pytest.raises(duckdb.Error, match="core_functions"):
+        duckdb.connect(database).close()
+    with duckdb.connect(database, config=dict(OPENING_OPTIONS)) as connection:
+        assert connection.execute("SELECT a FROM t ORDER BY a").fetchall() == [(1,), (2,)]
+
+
+async def test_a_start_goes_on_when_only_a_child_could_open_it(tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    make_unreplayable(database, good=2, bad=2)
+
+    def run(do: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        nonlocal opened
+        if do == "open" and not opened:
+            opened = True
+            return {"tables": 1}
+        return attempt(do, *args, **kwargs)
+
+    opened = False
+    instance = DuckDBInstance(
+        load_settings(
+            database_path=database,
+            temp_directory=tmp_path / "tmp",
+            ballast_size=0,
+            quarantine_wal=True,
+        )
+    )
+    await open_instance(instance, run=run)
+    instance.close()
+    assert opened
+    assert count_rows(database) == [0, 1, 2]
