@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 from chronoduck.engine.disk_format import read_header
@@ -25,7 +25,8 @@ from chronoduck.replication.lease import Lease
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.messages import ReplicaState, ReplicaStatus
 from chronoduck.replication.proof_marks import ProofMarks
-from chronoduck.replication.retention import apply_plan, finish_plan, plan_pruning, read_facts
+from chronoduck.replication.pruning import Pruner, PruningResult
+from chronoduck.replication.retention import finish_plan
 from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import check_local_state, note_losses, resume
@@ -38,8 +39,6 @@ __all__ = ["Replicator"]
 
 _BUSY_SECONDS = 0.02
 _RENEW_SECONDS = 10.0
-_RETENTION_SECONDS = 3600.0
-_FIRST_RETENTION_SECONDS = 60.0
 _MAX_BACKOFF_SECONDS = 30.0
 _REFUSED_SECONDS = 3.0
 """How often a lease that somebody else holds is looked at."""
@@ -86,8 +85,6 @@ class Replicator:
         self._bytes_before = 0
         self._is_resumed = False
         self._failures = 0
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="retention")
-        self._retention: Future[None] | None = None
         self._last_step: Step | None = None
         self._keeper = StateKeeper(self._database, self._archive.url)
         self._watch = StoreWatch(self._archive)
@@ -97,7 +94,7 @@ class Replicator:
             bytes_per_second=replica.store_scrub_rate * 1e6,
             is_ready=lambda: self._is_resumed and self.status.is_base_complete,
         )
-        self._next_retention = time.monotonic() + _FIRST_RETENTION_SECONDS
+        self._pruner = Pruner(self._archive, executor, replica)
         self._renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
         self._lost_lease: LeaseHeldError | None = None
         self._stopping = threading.Event()
@@ -233,7 +230,7 @@ class Replicator:
         except DuckDBException as error:  # damaged headers, a record that cannot be read
             return self._note_failure(error)
         self._note_step(step, began_us)
-        self._prune_when_due()
+        self._pruner.run_when_due(self._shipper, self._note_pruning)
         if step is Step.IDLE:
             return self._settings.replica.interval
         return _BUSY_SECONDS if step is Step.BUSY else 0.0
@@ -314,8 +311,7 @@ class Replicator:
                 time.sleep(min(wait, 0.2))
 
     def _leave(self) -> None:
-        if self._retention is not None:
-            self._background.shutdown(wait=False, cancel_futures=True)
+        self._pruner.stop()
         self.release()
         self.status.state = ReplicaState.STOPPED
         self._emit(self.status)
@@ -401,40 +397,11 @@ class Replicator:
                 except (StoreError, ReplicaDamagedError):
                     continue  # the next step says so; the lease lasts some more seconds
 
-    def _prune_when_due(self) -> None:
-        if time.monotonic() >= self._next_retention and (
-            self._retention is None or self._retention.done()
-        ):
-            self._next_retention = time.monotonic() + _RETENTION_SECONDS
-            in_use = frozenset(self._shipper.blocks.table.blocks_by_pack())
-            self._retention = self._background.submit(self._prune, self._shipper.number, in_use)
-
-    def _prune(self, current: int, in_use: frozenset[str]) -> None:
-        replica = self._settings.replica
-        try:
-            listing = self._archive.listing()
-            plan = plan_pruning(
-                read_facts(self._archive, listing, self._executor),
-                listing.packs,
-                detail_us=int(replica.detail * 1e6),
-                retention_us=int(replica.retention * 1e6),
-                in_use=in_use,
-                current=current,
-                pending_steps_us=self._shipper.clock_step_us,
-                fragments=[
-                    blob
-                    for each in listing.fragments
-                    if each not in listing.headless()
-                    for blob in each.blobs()
-                ],
-            )
-            apply_plan(self._archive, plan)
-        except DuckDBException as error:
-            self.status.retention_error = error.detail
-            return
-        self.status.retention_error = ""
-        self._note_listing(listing.size)
-        self.status.generations = len(listing.generations) - plan.generations
+    def _note_pruning(self, result: PruningResult) -> None:
+        self.status.retention_error = result.error
+        if not result.error:
+            self._note_listing(result.listed_bytes)
+            self.status.generations = result.generations
 
 
 def _now_us() -> int:
