@@ -107,3 +107,40 @@ def test_a_database_that_fills_its_own_volume(tmp_path: Path) -> None:
             assert server.stop() == 0
         with server:
             assert counts(server) == acknowledged
+
+
+def test_a_checkpoint_on_a_full_volume_without_floor_and_ballast(tmp_path: Path) -> None:
+    """The checkpoint is fatal, and no replay fits: everything is there again once there is space."""
+    acknowledged: dict[int, int] = {}
+    with small_volume(tmp_path / "volume", MEGABYTES) as volume:
+        server = Server(
+            volume,
+            DUCKDB_TEMP_DIRECTORY=tmp_path / "temp",
+            DUCKDB_DISK_FLOOR="0",
+            DUCKDB_STATEMENT_TIMEOUT="3s",
+        )
+        with server:
+            server.query("CREATE TABLE t (a INTEGER, b UBIGINT)")
+            server.query("CHECKPOINT")
+            for number, rows in enumerate([200_000, 2_000, 100_000, 200, 1], start=1):
+                assert insert(server, number, rows)[0] == 200
+                acknowledged[number] = rows
+            other = fill(volume, leave=0)
+            pid = server.pid_of_owner
+            with server.client() as client:
+                refused = client.post("/query", json={"query": "CHECKPOINT"})
+            assert refused.status_code in (503, 507), refused.text
+            for number in (6, 7):
+                status, code = insert(server, number, 200)
+                assert status in (503, 504, 507), (status, code)
+            assert server.pid_of_owner == pid  # nobody restarts what a restart cannot help
+            other.unlink()
+            end = time.monotonic() + 60
+            while insert(server, 8, 10)[0] != 200:
+                assert time.monotonic() < end
+                time.sleep(0.5)
+            acknowledged[8] = 10
+            assert counts(server) == acknowledged
+            assert server.stop() == 0
+        with server:
+            assert counts(server) == acknowledged

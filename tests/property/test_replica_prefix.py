@@ -15,12 +15,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
-from chronoduck.replication.history import Listing
+from chronoduck.replication.pruning import Pruner
 from chronoduck.replication.restore import restore_files
 from chronoduck.replication.restore_plan import list_points, plan_restore
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import resume
+from chronoduck.replication.state_keeper import StateKeeper
+from chronoduck.replication.verification import verify_replica
+from chronoduck.settings import ReplicaSettings
 from chronoduck.storage import FailingBlobStore, MemoryBlobStore, StoreError
+from tests.lagging_store import LaggingBlobStore
 
 _CONFIG = {"wal_autocheckpoint": "1TB"}
 _STATE = "SELECT count(*), sum(id), sum(hash(id, note)) FROM log"
@@ -36,9 +40,8 @@ class ReplicaMachine(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="replica-"))
         self.database = self.directory / "live.db"
-        self.blobs = MemoryBlobStore()
+        self.blobs = LaggingBlobStore(MemoryBlobStore())
         self.store = FailingBlobStore(self.blobs, failure_rate=0.0, seed=1)
-        self.archive = Archive(self.store, Envelope())
         self.executor = ThreadPoolExecutor(2)
         self.ticks = itertools.count(1)
         self.ids = itertools.count(1)
@@ -53,15 +56,32 @@ class ReplicaMachine(RuleBasedStateMachine):
         self.connection.execute("CREATE TABLE big (id BIGINT, note VARCHAR)")
         self.connection.execute("CHECKPOINT")
         self.acknowledge()
+        self.keeper = StateKeeper(self.database, self.store.url)
         self.shipper = self.new_shipper()
 
     def new_shipper(self) -> Shipper:
+        """Begin as a new process does."""
         self.store.failure_rate = 0.0
+        self.archive = Archive(self.store, Envelope())
         shipper = Shipper(
             self.database, self.archive, self.executor, now_us=lambda: next(self.ticks)
         )
-        resume(shipper, self.archive, self.database, self.executor)
+        identity = self.archive.create()
+        resume(shipper, self.archive, self.database, self.executor, replica_id=identity)
         return shipper
+
+    def take_step(self) -> Step:
+        """Ship a piece and note it, as the replicator does."""
+        step = self.shipper.step()
+        generation = self.shipper.generation
+        if generation is not None:
+            self.keeper.note_shipped(
+                self.archive.create(),
+                generation,
+                self.shipper.total_commits,
+                self.shipper.last_point_us,
+            )
+        return step
 
     def acknowledge(self) -> None:
         assert self.connection is not None
@@ -146,7 +166,7 @@ class ReplicaMachine(RuleBasedStateMachine):
     @rule()
     def step(self) -> None:
         try:
-            self.shipper.step()
+            self.take_step()
         except StoreError:
             return
 
@@ -154,7 +174,7 @@ class ReplicaMachine(RuleBasedStateMachine):
     def ship_all(self) -> None:
         self.store.failure_rate = 0.0
         for _ in range(30):
-            if self.shipper.step() is Step.IDLE:
+            if self.take_step() is Step.IDLE:
                 break
         else:
             raise AssertionError("the replica does not catch up")
@@ -165,6 +185,22 @@ class ReplicaMachine(RuleBasedStateMachine):
     def break_store(self) -> None:
         self.store.failure_rate = 0.5
 
+    @rule(share=st.sampled_from([0.5, 1.0]))
+    def let_listings_lag(self, share: float) -> None:
+        self.blobs.lag(share)
+
+    @rule()
+    def let_listings_catch_up(self) -> None:
+        self.blobs.catch_up()
+
+    @rule(keeps=st.sampled_from([1, 1_000_000]))
+    def prune(self, keeps: int) -> None:
+        """Delete what is older than so many microseconds of the newest point."""
+        settings = ReplicaSettings(detail=keeps / 1e6, retention=keeps / 1e6)
+        pruner = Pruner(self.archive, self.executor, settings)
+        in_use = frozenset(self.shipper.blocks.table.blocks_by_pack())
+        pruner.prune(self.shipper.number, in_use, self.shipper.clock_step_us)
+
     @rule()
     def restart_replicator(self) -> None:
         self.store.failure_rate = 0.0
@@ -173,10 +209,20 @@ class ReplicaMachine(RuleBasedStateMachine):
 
     # --- what must hold -----------------------------------------------------------------------
 
+    @rule()
+    def verify(self) -> None:
+        """Nothing is damaged, whatever listings lack of it: who reads asks for what they lack."""
+        rate, self.store.failure_rate = self.store.failure_rate, 0.0
+        self.blobs.catch_up()
+        found = verify_replica(Archive(self.store, Envelope()), self.executor)
+        assert found.damages == ()
+        self.store.failure_rate = rate
+
     @rule(share=st.floats(0, 1))
     def restore(self, share: float) -> None:
         rate, self.store.failure_rate = self.store.failure_rate, 0.0
-        listing = Listing.read(self.store.list())
+        self.blobs.catch_up()  # whoever lists too early restores an older state
+        listing = self.archive.listing()
         points = list_points(self.archive, listing, self.executor)
         self.store.failure_rate = rate
         if not points:
@@ -188,7 +234,7 @@ class ReplicaMachine(RuleBasedStateMachine):
     def position_of(self, time_us: int) -> int:
         rate, self.store.failure_rate = self.store.failure_rate, 0.0
         target = self.directory / "restored.db"
-        listing = Listing.read(self.store.list())
+        listing = self.archive.listing()
         plan = plan_restore(self.archive, listing, self.executor, time_us)
         restore_files(self.archive, plan, target, self.executor)
         self.store.failure_rate = rate

@@ -29,7 +29,7 @@ from chronoduck.replication.records import (
     base_name,
 )
 from chronoduck.replication.removals import Removals
-from chronoduck.storage import BlobConflictError, BlobNotFoundError, BlobStore
+from chronoduck.storage import BlobConflictError, BlobInfo, BlobNotFoundError, BlobStore
 
 __all__ = ["Archive"]
 
@@ -97,8 +97,12 @@ class Archive:
     # --- records ------------------------------------------------------------------------------
 
     def listing(self) -> Listing:
-        """Return what the store holds, and what it knows of generations that are gone."""
-        listing = Listing.read(self.store.list())
+        """Return what the store holds, and what it knows of generations that are gone.
+
+        The store's own listing may lag behind by some seconds: points that this object wrote and has
+        not seen listed yet are in it all the same, and bases that are missing are asked for by name.
+        """
+        listing = self._complete(Listing.read(self.store.list()))
         # Read after the names: a removal is recorded before its first blob is deleted.
         listing.removals = self.removals()
         if listing.headless():  # an older chronoduck wrote its plan only
@@ -108,6 +112,29 @@ class Archive:
                 each for each in listing.fragments if not names.issuperset(each.blobs())
             ]
         return listing
+
+    def _complete(self, listing: Listing) -> Listing:
+        """Add what the store holds and does not list."""
+        names = [name for name in self.recent() if name not in listing.blobs]
+        names += [base_name(each.name) for each in listing.fragments if each.segments]
+        found = [BlobInfo(name, size) for name in names if (size := self._size(name)) is not None]
+        return Listing.read([*listing.blobs.values(), *found]) if found else listing
+
+    def missing_before(self, listing: Listing, generation: str, previous: str | None) -> str:
+        """Return the name of the generation before one, when the store lost it."""
+        lost = listing.missing_before(generation, previous)
+        return "" if lost and self._size(base_name(lost)) is not None else lost
+
+    def _size(self, name: str) -> int | None:
+        try:
+            return len(self.store.get(name))
+        except BlobNotFoundError:
+            return None
+
+    def unlisted(self, names: Iterable[str], listing: Listing) -> dict[str, str]:
+        """Return what is wrong with packs that a listing lacks, by name: it may lag behind."""
+        failures = {name: self.check_blob(name) for name in names if name not in listing.packs}
+        return {name: failure for name, failure in failures.items() if failure}
 
     def removals(self) -> Removals:
         """Return which generations were deleted or lost. A record that is damaged tells nothing."""

@@ -21,7 +21,7 @@ from chronoduck.replication.lease_renewal import LeaseRenewal
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.messages import ReplicaState, ReplicaStatus
 from chronoduck.replication.proof_marks import ProofMarks
-from chronoduck.replication.pruner import Pruner
+from chronoduck.replication.pruning import Pruner, PruningResult
 from chronoduck.replication.retention import finish_plan
 from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
@@ -92,10 +92,8 @@ class Replicator:
             self._archive,
             replica_id=lambda: self._replica_id if self._is_resumed else "",
         )
+        self._pruner = Pruner(self._archive, executor, replica)
         self.status = ReplicaStatus()
-        self._pruner = Pruner(
-            self._archive, self._shipper, replica, executor, self.status, self._note_listing
-        )
 
     # --- before the database is opened --------------------------------------------------------
 
@@ -226,7 +224,7 @@ class Replicator:
         except DuckDBException as error:  # damaged headers, a record that cannot be read
             return self._note_failure(error)
         self._note_step(step, began_us)
-        self._pruner.run_when_due()
+        self._pruner.run_when_due(self._shipper, self._note_pruning)
         if step is Step.IDLE:
             return self._settings.replica.interval
         return _BUSY_SECONDS if step is Step.BUSY else 0.0
@@ -379,6 +377,12 @@ class Replicator:
         if not self.status.is_base_complete:
             self.status.state = ReplicaState.SYNCING
             self._emit(self.status)
+
+    def _note_pruning(self, result: PruningResult) -> None:
+        self.status.retention_error = result.error
+        if not result.error:
+            self._note_listing(result.listed_bytes)
+            self.status.generations = result.generations
 
 
 def _now_us() -> int:

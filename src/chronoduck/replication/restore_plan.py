@@ -117,7 +117,7 @@ def list_points(
     for generation in listing.generations:
         try:
             base = archive.read_base(generation.name)
-            lost = listing.missing_before(generation.name, base.previous)
+            lost = archive.missing_before(listing, generation.name, base.previous)
             if lost:
                 on_damage(_lost_sentence(lost, archive.url))
             points.append(_base_point(generation, base))
@@ -231,7 +231,7 @@ def plan_restore(
             hint="chronoduck restore --list shows the points.",
         )
     packs = {name: tuple(changes) for name, changes in table.blocks_by_pack().items()}
-    missing = sorted(set(packs) - set(listing.packs))
+    missing = sorted(archive.unlisted(packs, listing))
     if missing:
         raise ReplicaDamagedError(
             f"{len(missing)} packs of generation {generation.name} are missing in {archive.url}, "
@@ -244,7 +244,7 @@ def plan_restore(
         packs=packs,
         segments=tuple(names),
         log_sha256=last.log_sha256 if last else None,
-        download_bytes=generation.size + sum(listing.packs[pack] for pack in packs),
+        download_bytes=generation.size + sum(listing.packs.get(pack, 0) for pack in packs),
         warnings=_warnings(point, is_by_time=to_us is not None, jumped=jumped),
     )
 
@@ -312,7 +312,7 @@ def _choose(
         damage, begins = None, time_text(base.time_us)
         clock_us = _far_clock(base.time_us, base.clock_us)
         jumped = jumped or 0 < clock_us <= to_us
-        before = listing.missing_before(generation.name, base.previous)
+        before = archive.missing_before(listing, generation.name, base.previous)
         if before:
             damage = ReplicaDamagedError(_lost_sentence(before, archive.url))
     if damage is not None:

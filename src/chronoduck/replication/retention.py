@@ -163,6 +163,7 @@ def _carry_out(archive: Archive, names: Sequence[str], before: int) -> None:
     parts = [name.split("/") for name in names if name.endswith("/base")]
     gone = NumberRanges.of(generation_number(part[1]) for part in parts)
     archive.note_removals(Removals(retention=gone.union([(0, before - 1)] if before else [])))
+    archive.forget_recent(names)
     _delete(archive, names)
 
 

@@ -88,6 +88,8 @@ class Shipper:
         """Of the newest generation that is complete."""
         self.previous = ""
         """Its name."""
+        self._spare_numbers = 0
+        """Left free before the next generation: one may be there that nobody has heard of."""
         self._unsure_base: Base | None = None
         self._stalled = 0
         self.may_start_over = True
@@ -106,6 +108,7 @@ class Shipper:
     def go_on(self, generation: Generation, table: BlockTable, last_point_us: int) -> None:
         """Continue a generation whose log was compared with the local one."""
         self.follow(table, generation.name, last_point_us, 0)
+        self._spare_numbers = 0
         self.total_commits = generation.commits_before + generation.cursor.commits
         self.generation = generation
         self._log.open()
@@ -113,7 +116,12 @@ class Shipper:
     def follow(
         self, table: BlockTable, previous: str, last_point_us: int, total_commits: int
     ) -> None:
-        """Begin a new generation next, with what the replica holds already."""
+        """Begin a new generation next, with what the replica holds already.
+
+        The base of a generation between them may be in the store, if its writer died before it heard
+        so, and the store's listing may lag behind: two generations must not have the same number.
+        """
+        self._spare_numbers = 1
         self.blocks.table = table
         self.remember(previous, last_point_us, total_commits)
 
@@ -244,7 +252,7 @@ class Shipper:
             if log.checkpoint == root:
                 self._log.close()
                 return Step.BUSY  # the checkpoint has yet to delete its log
-        name = new_generation(self.number + 1)
+        name = new_generation(self.number + 1 + self._spare_numbers)
         self.blocks.name_packs(name, 0)
         written_us = file.stat().st_mtime_ns // 1000
         self.blocks.ship_changes(file)
@@ -269,6 +277,7 @@ class Shipper:
     def _write_base(self, base: Base) -> None:
         self.shipped_bytes += self._archive.write_base(base)
         self._unsure_base = None
+        self._spare_numbers = 0
         self.number, self.previous = generation_number(base.generation), base.generation
         self.last_point_us = base.time_us
         self.generation = Generation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from chronoduck.replication.shipper import Generation, Shipper
 from chronoduck.storage import BlobNotFoundError
 
 __all__ = ["Comparison", "check_local_state", "note_losses", "resume"]
+
+_PACK_NUMBERS = 1_000_000
 
 _RECOVER = (
     "Run `chronoduck recover`: it sets the files aside and restores what the replica holds, with the "
@@ -134,7 +137,7 @@ def _lost_packs(
     archive: Archive, packs: list[str], listing: Listing, executor: Executor, is_thorough: bool
 ) -> list[str]:
     if not is_thorough:
-        return [pack for pack in packs if pack not in listing.packs]
+        return sorted(archive.unlisted(packs, listing))
     failures = executor.map(archive.check_blob, packs)
     return [pack for pack, failure in zip(packs, failures, strict=True) if failure]
 
@@ -146,7 +149,7 @@ def note_losses(archive: Archive) -> None:
     for generation in listing.generations:
         with contextlib.suppress(ReplicaDamagedError, BlobNotFoundError):
             base = archive.read_base(generation.name)
-            missing = listing.missing_before(generation.name, base.previous)
+            missing = archive.missing_before(listing, generation.name, base.previous)
             if missing:
                 lost.append(generation_number(missing))
     if lost:
@@ -283,10 +286,14 @@ def _log_sentence(database: Path, last: Segment | None, url: str) -> str:
 
 
 def _next_pack(generation: GenerationListing, packs: dict[str, int]) -> int:
-    """Return a number that no pack of the generation has, counting those not written yet too."""
+    """Return a number that no pack of the generation has, whether it is listed or not.
+
+    A listing may lag behind, and a pack must never be written again with other blocks: that is left
+    to chance, as with names of generations.
+    """
     prefix = f"packs/{generation.name}-"
     numbers = [int(name.removeprefix(prefix)) for name in packs if name.startswith(prefix)]
-    return max(numbers, default=-1) + 1
+    return max(numbers, default=-1) + 1 + secrets.randbelow(_PACK_NUMBERS)
 
 
 def check_local_state(database: Path, url: str, reason: Exception) -> None:

@@ -56,10 +56,10 @@ def verify_replica(
     pairs = list(zip(listing.generations, followed, strict=True))
     for (generation, found), (following, next_) in pairwise(pairs):
         found.failure = found.failure or _missing_end(generation, found, following, next_)
-    missing_generations = _missing_generations(listing, pairs)
+    missing_generations = _missing_generations(archive, listing, pairs)
     damages |= missing_generations
     for generation, found in pairs:
-        missing = [pack for pack in sorted(found.packs) if pack not in listing.packs]
+        missing = sorted(archive.unlisted(found.packs, listing))
         if found.failure:
             damages[generation.name] = found.failure
         for pack in missing:
@@ -154,7 +154,7 @@ def _follow(archive: Archive, generation: GenerationListing, executor: Executor)
 
 
 def _missing_generations(
-    listing: Listing, pairs: Sequence[tuple[GenerationListing, _Followed]]
+    archive: Archive, listing: Listing, pairs: Sequence[tuple[GenerationListing, _Followed]]
 ) -> dict[str, str]:
     """Return what is wrong with generations of which the base is not there, by name.
 
@@ -166,7 +166,7 @@ def _missing_generations(
         for each in listing.headless()
     }
     for generation, found in pairs:
-        name = listing.missing_before(generation.name, found.previous)
+        name = archive.missing_before(listing, generation.name, found.previous)
         if name and not listing.removals.explains(generation_number(name)):
             missing.setdefault(
                 name, f"generation {name} is missing; {generation.name} continued it"

@@ -53,7 +53,9 @@ class StoreWatch:
         for name in recent:
             if not problem and name not in listed:
                 problem = self._archive.check_blob(name)
-        self._archive.forget_recent(recent)
+                if name not in self._archive.recent():  # retention has deleted it meanwhile
+                    problem = ""
+        self._archive.forget_recent(listed if not problem else recent)
         self._next_look = time.monotonic() + self._pause
         return problem
 
