@@ -343,12 +343,14 @@ class Checkpointer:
         self._hanging_since = None
 
     def _prepare(self) -> None:
-        with suppress(DuckDBException):  # the checkpoint itself meets it, too
+        try:
             connection = self._instance.cursor()
-            try:
-                self._instance.prepare_checkpoint(connection)
-            finally:
-                connection.close()
+        except DuckDBException:
+            return  # the checkpoint itself meets it, too
+        try:
+            self._instance.prepare_checkpoint(connection)
+        finally:
+            connection.close()
 
     def _run(self) -> float:
         started = time.perf_counter()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +41,7 @@ from chronoduck.errors import (
     DatabaseFailedError,
     DatabaseFormatError,
     DatabaseLockedError,
+    DiskFullError,
     DuckDBConnectionError,
     ServiceUnavailableError,
     SettingsError,
@@ -71,6 +74,8 @@ _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETT
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
 _NEWER_FILE = re.compile("version number|newer version|unrecognized enum value")
 """The last one is a type that this engine does not have."""
+_CHECKPOINT_BYTES = 4 * 262144
+"""A checkpoint writes some blocks of metadata at least. Where they do not fit, it ends the instance."""
 _SHARED_BLOCKS = "SELECT block_id FROM pragma_metadata_info() WHERE free_blocks > 0 ORDER BY 1"
 _log = get_logger("engine")
 _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
@@ -334,21 +339,34 @@ class DuckDBInstance:
     def prepare_checkpoint(self, connection: Connection) -> None:
         """Copy what a checkpoint overwrites, so that a power cut in it can be undone.
 
-        Without the copy the checkpoint is run all the same: a WAL that only grows is worse.
+        When the copy fails the checkpoint is run all the same, because a WAL that only grows is worse.
+        A full volume is different: there the checkpoint would fail, too, and end the instance.
+
+        Raises:
+            DiskFullError: The volume has no space for the copy.
         """
+        directory = self.settings.database_path.parent
         try:
+            if shutil.disk_usage(directory).free < _CHECKPOINT_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             rows = connection.execute(_SHARED_BLOCKS).fetchall()
             descriptor = find_descriptor(self.settings.database_path)
             if descriptor is not None:
                 self._metadata.save(descriptor, [int(row[0]) for row in rows])
         except (duckdb.Error, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(
+                    f"the volume of {directory} has no space for a checkpoint",
+                    hint="Free space there. The WAL keeps what was committed.",
+                ) from error
             _log.warning("checkpoint_without_copy", error=str(error))
 
     def _close_root(self) -> None:
         with self._lock:
             root, self._root = self._root, None
         if root is not None:
-            self.prepare_checkpoint(root)  # closing is one, too
+            with contextlib.suppress(duckdb.Error, DiskFullError):
+                self.prepare_checkpoint(root)  # closing is one, too
             with contextlib.suppress(duckdb.Error):
                 root.close()
 
@@ -358,8 +376,8 @@ class DuckDBInstance:
             root = self._root
         if root is not None:
             # A checkpoint that fails here loses nothing: the log is replayed at the next start.
-            self.prepare_checkpoint(root)
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error, DiskFullError):
+                self.prepare_checkpoint(root)
                 root.execute("CHECKPOINT")
         self._close_root()
         self.ownership.release()

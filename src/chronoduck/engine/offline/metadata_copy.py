@@ -57,13 +57,17 @@ class MetadataCopy:
     def _write(self, parts: list[bytes]) -> None:
         whole = hashlib.sha256()
         part = self.path.with_name(f"{self.path.name}.part")
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:  # noqa: PTH123
-            for each in parts:
-                whole.update(each)
-                file.write(each)
-            file.write(whole.digest())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:  # noqa: PTH123
+                for each in parts:
+                    whole.update(each)
+                    file.write(each)
+                file.write(whole.digest())
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            part.unlink(missing_ok=True)  # the space may be the volume's last
+            raise
         part.replace(self.path)
         sync_directory(self.path.parent)
 
