@@ -289,7 +289,7 @@ async def test_the_gate_is_closed_until_the_proof_and_those_inside_share_it(
 ) -> None:
     barrier = await barrier_of(ready)
     prover = barrier.prover = ChildProver(settings, tmp_path)
-    prover.delay = 0.3
+    prover.delay = 1.5  # enough for the other two to commit meanwhile
     runner = (await ready.parts()).runner
 
     async def ddl(number: int, begun: asyncio.Barrier) -> None:

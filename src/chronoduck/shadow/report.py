@@ -34,11 +34,11 @@ class Report:
             self._conclude_passed(mark, is_proof=is_proof)
         else:
             self._conclude_failed(attempt, mark)
+        self.emit_status()  # before the answers: whoever gets one may read the status
         verdict = _VERDICTS.get(attempt.outcome, "not_judged")
         if is_proof or verdict != "proven":
             for request in self._take_requests(mark):
                 self._answer(request, verdict, mark, status.reason, attempt.seconds)
-        self.emit_status()
 
     def _conclude_passed(self, mark: Mark, *, is_proof: bool) -> None:
         status = self.status
