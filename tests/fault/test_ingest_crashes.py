@@ -19,7 +19,7 @@ import pytest
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
-ROUNDS = int(os.environ.get("CHRONODUCK_INGEST_ROUNDS", "50"))
+ROUNDS = int(os.environ.get("CHRONODUCK_INGEST_ROUNDS", "20"))
 SEED = int(os.environ.get("CHRONODUCK_INGEST_SEED", "20261125"))
 CLIENTS = 16
 _PATIENCE_SECONDS = 60
