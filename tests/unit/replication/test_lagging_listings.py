@@ -33,7 +33,13 @@ class Machine:
         self.blobs = MemoryBlobStore()
         self.store = LaggingBlobStore(self.blobs)
         self.connection = duckdb.connect(
-            str(self.database), config={"wal_autocheckpoint": "1TB", "threads": "2"}
+            str(self.database),
+            config={
+                "wal_autocheckpoint": "1TB",
+                "threads": "2",
+                # Files of v1.0.0, which 1.5 makes by default, have no identifier.
+                "storage_compatibility_version": "v1.5.0",
+            },
         )
         self.connection.execute("CREATE TABLE t (a BIGINT, b VARCHAR)")
         self.connection.execute("CHECKPOINT")
