@@ -1,6 +1,6 @@
 """Hundreds of kill -9 at random moments: every acknowledged transaction is there, and whole.
 
-``CHRONODUCK_CRASH_ROUNDS`` sets how many (300), ``CHRONODUCK_CRASH_SEED`` which moments.
+``CHRONODUCK_CRASH_ROUNDS`` sets how many (80), ``CHRONODUCK_CRASH_SEED`` which moments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.fault.crash_writer import rows_of, settings_for, write_until_killed
 from tests.server import is_alive
 
 pytestmark = pytest.mark.slow
-ROUNDS = int(os.environ.get("CHRONODUCK_CRASH_ROUNDS", "150"))
+ROUNDS = int(os.environ.get("CHRONODUCK_CRASH_ROUNDS", "80"))
 SEED = int(os.environ.get("CHRONODUCK_CRASH_SEED", "20261124"))
 _SHIPS_REST_SECONDS = 4.5
 """After a kill the replicator ships the rest for 5 s at most, by its own clock, which starts later."""

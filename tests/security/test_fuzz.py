@@ -1,6 +1,6 @@
 """Random statements: the guard neither fails nor hangs, and what it accepts does nothing outside.
 
-50,000 in the normal run; ``CHRONODUCK_FUZZ_INPUTS=1000000`` for a million.
+30,000 in the normal run; ``CHRONODUCK_FUZZ_INPUTS=1000000`` for a million.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.security.stage import stage_in
 
 pytestmark = pytest.mark.slow
 
-INPUTS = int(os.environ.get("CHRONODUCK_FUZZ_INPUTS", "50000"))
+INPUTS = int(os.environ.get("CHRONODUCK_FUZZ_INPUTS", "30000"))
 EACH_PROCESS = 50_000
 EXECUTED = 5_000
 UNCHANGED = """
