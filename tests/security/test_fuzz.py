@@ -58,7 +58,7 @@ def test_the_guard_neither_fails_nor_hangs(tmp_path: Path) -> None:
         assert outcome["crashes"] == []
         for name, count in outcome["totals"].items():
             totals[name] += count
-    assert sum(totals.values()) >= INPUTS // EACH_PROCESS * EACH_PROCESS
+    assert sum(totals.values()) >= (INPUTS // EACH_PROCESS * EACH_PROCESS or INPUTS)
     # All kinds of outcomes were met, or the statements would prove little.
     assert min(totals.values()) > sum(totals.values()) / 50
 
