@@ -56,6 +56,7 @@ from chronoduck.service.records import Caller, StatementObserver
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
+from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.shadow.link import ShadowLink
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
@@ -195,8 +196,7 @@ class Parts:
                 note_catalog_changes(access.scopes),
                 note_full_disk(guard),
             ),
-            guard.check_write,
-            refuted.check_write,
+            WriteAdmission(guard.check_write, refuted.check_write),
             quotas,
             statistics.query_log,
             _object_reader(instance),

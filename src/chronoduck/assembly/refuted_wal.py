@@ -122,9 +122,9 @@ class RefutedWal:
         if self._shadow is None or self._shadow.status.verdict != "proven":
             return False
         proven, size = self._shadow.status.proven, self._checkpointer.log_state().size
-        if proven is None or not size:
-            return proven is not None
-        return proven.offset >= size and proven.iteration == self._iteration()
+        if proven is None:
+            return False
+        return not size or (proven.offset >= size and proven.iteration == self._iteration())
 
     def _why(self) -> str:
         return self.refusing or "a start could not replay the WAL"

@@ -9,6 +9,7 @@ import duckdb
 
 from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.inspection import read_table
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import file_storage_version, new_file_config
 from chronoduck.engine.tables import parents_first, quoted, stored_columns
 from chronoduck.errors import DatabaseFailedError
@@ -55,13 +56,7 @@ def compact_file(
         version = storage_version or file_storage_version(source)
         connection = duckdb.connect(
             str(target),
-            config={
-                "memory_limit": "1GB",
-                "autoinstall_known_extensions": "false",
-                "errors_as_json": "true",
-                "wal_autocheckpoint": "1TB",
-                **new_file_config(version),
-            },
+            config=OPENING_OPTIONS | {"memory_limit": "1GB"} | new_file_config(version),
         )
         try:
             connection.execute(f"ATTACH '{_escaped(str(source))}' AS source (READ_ONLY)")

@@ -99,6 +99,13 @@ def set_up_cursor(cursor: Connection) -> Connection:
     return cursor
 
 
+def _no_space(directory: Path) -> DiskFullError:
+    return DiskFullError(
+        f"the volume of {directory} has no space for a checkpoint",
+        hint="Free space there. The WAL keeps what was committed.",
+    )
+
+
 class DuckDBInstance:
     """Owns the database file from ``open`` to ``close``. Methods may block: call them in threads."""
 
@@ -231,9 +238,8 @@ class DuckDBInstance:
     def _configure(self, root: Connection) -> None:
         """Apply the settings in the order that works: secrets need extensions, the lock comes last."""
         settings = self.settings
-        root.execute(
-            "SET autoload_known_extensions = false"
-        )  # only the replay of the WAL needed it
+        # Only the replay of the WAL needed it.
+        root.execute("SET autoload_known_extensions = false")
         self.extensions = load_extensions(root, settings)
         for name in _CREDENTIALS if self.extensions["httpfs"] == "loaded" else ():
             root.execute(f"SET GLOBAL {name} = ''")  # RESET would bring them back
@@ -348,24 +354,21 @@ class DuckDBInstance:
         directory = self.settings.database_path.parent
         try:
             if shutil.disk_usage(directory).free < _CHECKPOINT_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise _no_space(directory)
             rows = connection.execute(_SHARED_BLOCKS).fetchall()
             descriptor = find_descriptor(self.settings.database_path)
             if descriptor is not None:
                 self._metadata.save(descriptor, [int(row[0]) for row in rows])
         except (duckdb.Error, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(
-                    f"the volume of {directory} has no space for a checkpoint",
-                    hint="Free space there. The WAL keeps what was committed.",
-                ) from error
+                raise _no_space(directory) from error
             _log.warning("checkpoint_without_copy", error=str(error))
 
     def _close_root(self) -> None:
         with self._lock:
             root, self._root = self._root, None
         if root is not None:
-            with contextlib.suppress(duckdb.Error, DiskFullError):
+            with contextlib.suppress(DiskFullError):
                 self.prepare_checkpoint(root)  # closing is one, too
             with contextlib.suppress(duckdb.Error):
                 root.close()

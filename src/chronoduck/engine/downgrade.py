@@ -15,6 +15,7 @@ import duckdb
 
 from chronoduck.engine.disk_format import DatabaseFile, read_header
 from chronoduck.engine.failures import translate
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 
 __all__ = [
     "CATALOG_TEXTS",
@@ -27,10 +28,6 @@ __all__ = [
 
 OLDER_ENGINE = "1.5"
 """One step back from the engine that the package asks for."""
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "errors_as_json": "true",
-    "autoinstall_known_extensions": "false",  # a WAL may ask for one: nothing is downloaded for that
-}
 _SERIALIZATION_OF_1_5 = 7
 """What DuckDB 1.5 writes into the headers of a file of its newest storage version."""
 
@@ -153,7 +150,7 @@ def read_catalog_texts(path: Path) -> list[tuple[str, str, str]]:
         DuckDBException: it cannot be opened.
     """
     try:
-        with duckdb.connect(str(path), read_only=True, config=_CONFIG) as opened:
+        with duckdb.connect(str(path), read_only=True, config=OPENING_OPTIONS) as opened:
             rows = opened.execute(CATALOG_TEXTS).fetchall()
     except duckdb.Error as error:
         raise translate(error) from error

@@ -63,7 +63,7 @@ class _Index:
 
     @property
     def source(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(self.table)}"
+        return quoted(self.schema, self.table)
 
     def damage(self, reason: str) -> IndexDamage:
         return IndexDamage(self.schema, self.table, self.name, reason, self.is_constraint)

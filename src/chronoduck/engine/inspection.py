@@ -1,4 +1,4 @@
-"""A database file that nobody serves: opened, checkpointed, counted and read to the last column."""
+"""Inspection of a database file that no process serves: open, checkpoint, count and read all columns."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import duckdb
 
 from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.index_check import IndexDamage, check_indexes
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.engine.tables import quoted
 from chronoduck.errors import DatabaseFailedError
@@ -74,12 +75,7 @@ def inspect_database(
         DatabaseFailedError: the file, its log or a table cannot be read.
     """
     what = "opened"
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": memory_limit,
-        "autoinstall_known_extensions": "false",
-        "errors_as_json": "true",
-        "wal_autocheckpoint": "1TB",
-    }
+    config = OPENING_OPTIONS | {"memory_limit": memory_limit}
     try:
         connection = duckdb.connect(str(path), read_only=not checkpoint, config=config)
         try:

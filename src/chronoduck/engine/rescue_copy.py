@@ -160,7 +160,7 @@ class _Copy:
             self.result.left_out.append(f"type {schema}.{name}")
             return
         listed = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
-        place = f"{quoted(schema, name)}"
+        place = quoted(schema, name)
         self._make(f"type {schema}.{name}", f"CREATE TYPE {place} AS ENUM ({listed})")
 
     def _copy_table(self, schema: str, table: str, sql: str) -> None:

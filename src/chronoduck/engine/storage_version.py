@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.errors import SettingsError
 
 __all__ = [
@@ -76,6 +77,5 @@ def file_storage_version(path: Path) -> str:
     Raises:
         duckdb.Error: it cannot be opened.
     """
-    config: Config = {"errors_as_json": "true", "autoinstall_known_extensions": "false"}
-    with duckdb.connect(str(path), read_only=True, config=config) as connection:
+    with duckdb.connect(str(path), read_only=True, config=OPENING_OPTIONS) as connection:
         return own_storage_version(connection)

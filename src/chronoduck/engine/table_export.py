@@ -11,6 +11,7 @@ import duckdb
 
 from chronoduck.engine.failures import parse_message
 from chronoduck.engine.inspection import Inspection, read_table
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import (
     is_known_storage_version,
     new_file_config,
@@ -24,11 +25,7 @@ __all__ = ["SCHEMA_NAME", "export_tables", "import_tables"]
 
 SCHEMA_NAME = "schema.sql"
 Progress = Callable[[int, int], None]
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "memory_limit": "1GB",
-    "autoinstall_known_extensions": "false",
-    "errors_as_json": "true",
-}
+_CONFIG = OPENING_OPTIONS | {"memory_limit": "1GB"}
 _TABLES = """
 SELECT schema_name, table_name, sql FROM duckdb_tables()
 WHERE NOT internal AND NOT temporary ORDER BY table_oid

@@ -33,7 +33,8 @@ HasIndex = Callable[[str, str], bool]
 """Whether the table (schema, name) has an index, be it that of a key."""
 _Identity = tuple[int, int]
 """Device and inode."""
-_SEAM_BYTES = 64
+_SEAM_BYTES = 4096
+"""More than the DDL of one statement takes: two of the same length differ in it somewhere."""
 
 _FIND_INDEX = """
 SELECT EXISTS (FROM duckdb_indexes() WHERE database_name = current_database()
@@ -180,10 +181,11 @@ class WalWatch:
 
     def _read(self, wal: _Wal, size: int) -> None:
         work, descriptor = wal.work, wal.descriptor
-        if size == work.offset:
-            return
         start = work.offset - len(wal.seam)
-        if size < work.offset or os.pread(descriptor, len(wal.seam), start) != wal.seam:
+        is_same = size >= work.offset and os.pread(descriptor, len(wal.seam), start) == wal.seam
+        if is_same and size == work.offset:
+            return
+        if not is_same:
             # DuckDB has cut off a transaction that it could not commit.
             work = wal.work = WalWork()
             wal.suspect_end = wal.settled_end = 0

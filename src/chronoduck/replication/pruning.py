@@ -66,7 +66,7 @@ class Pruner:
         self._background.shutdown(wait=False, cancel_futures=True)
 
     def prune(self, current: int, in_use: frozenset[str], steps_us: int) -> PruningResult:
-        """Run now. Packs of generation ``current`` and those ``in_use`` stay, whoever needs them."""
+        """Run now. Keep all packs of generation ``current`` and those ``in_use``."""
         try:
             listing = self._archive.listing()
             plan = plan_pruning(

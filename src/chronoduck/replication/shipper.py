@@ -89,7 +89,7 @@ class Shipper:
         self.previous = ""
         """Its name."""
         self._spare_numbers = 0
-        """Left free before the next generation: one may be there that nobody has heard of."""
+        """Numbers to skip before the next generation: the store may hold one that its listing lacks."""
         self._unsure_base: Base | None = None
         self._stalled = 0
         self.may_start_over = True

@@ -57,7 +57,7 @@ async def run_batch(
     )
     for index, (statement, _) in enumerate(parsed):
         try:
-            runner.admit(statement)
+            runner.writes.check(statement)
         except DuckDBException as error:
             runner.record_refusal(label, caller, error)
             raise BatchError(index, statement.text, error, rolled_back=True) from error

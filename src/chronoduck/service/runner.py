@@ -36,15 +36,13 @@ from chronoduck.service.records import (
     StatementRecord,
 )
 from chronoduck.service.session import Session
+from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.settings import Settings
 
 __all__ = ["OpenStatement", "StatementRunner"]
 
 
 T = TypeVar("T")
-_FREES_SPACE = frozenset({"delete", "drop"})
-_JUDGED_LATER = frozenset({"checkpoint", "transaction", "batch"})
-"""A checkpoint always may; of a batch or transaction each statement is looked at."""
 
 
 class StatementRunner:
@@ -58,14 +56,12 @@ class StatementRunner:
         guard: Guard,
         settings: Settings,
         observers: Sequence[StatementObserver] = (),
-        check_write: Callable[[], None] = lambda: None,
-        check_any_write: Callable[[], None] = lambda: None,
+        writes: WriteAdmission | None = None,
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
     ) -> None:
-        """``check_write`` raises when nothing may be written for want of space, ``check_any_write``
-        when nothing may be written at all; without ``quotas`` all is allowed.
+        """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
 
         ``open_query_log`` returns a connection to the query log; without it there is none.
         ``fetch_objects`` puts files in place of objects of S3 that the engine cannot read itself.
@@ -77,8 +73,7 @@ class StatementRunner:
         self._blind_guard = Guard(parser)
         self.settings = settings
         self._observers = tuple(observers)
-        self._check_write = check_write
-        self._check_any_write = check_any_write
+        self.writes = writes or WriteAdmission()
         self._open_query_log = open_query_log
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
@@ -219,7 +214,7 @@ class StatementRunner:
         """
         try:
             check_reader(caller.principal)
-            self.admit(statement)
+            self.writes.check(statement)
             account = self.quotas.account(caller.principal)
             timeout = self.timeout(timeout, account.limits, is_job=is_job)
             account.open_statement()
@@ -233,29 +228,6 @@ class StatementRunner:
             if isinstance(error, DuckDBException):
                 self.record_refusal(statement, caller, error)
             raise
-
-    def admit(self, statement: Statement) -> None:
-        """Refuse a statement that writes while nothing may be written; what frees space may.
-
-        Raises:
-            DiskFullError: there is too little space.
-            WalNotReplayableError: a restart would lose it.
-        """
-        if statement.is_read_only or statement.kind in _JUDGED_LATER:
-            return
-        self._check_any_write()
-        if statement.kind not in _FREES_SPACE:
-            self._check_write()
-
-    def admit_load(self) -> None:
-        """Refuse a load while nothing may be written, before its answer begins with a status.
-
-        Raises:
-            DiskFullError: there is too little space.
-            WalNotReplayableError: a restart would lose it.
-        """
-        self._check_any_write()
-        self._check_write()
 
     def close(self) -> None:
         """Close what judges statements."""

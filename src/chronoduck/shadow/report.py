@@ -34,7 +34,7 @@ class Report:
             self._conclude_passed(mark, is_proof=is_proof)
         else:
             self._conclude_failed(attempt, mark)
-        self.emit_status()  # before the answers: whoever gets one may read the status
+        self.emit_status()  # before the answers: their receivers may read the status
         verdict = _VERDICTS.get(attempt.outcome, "not_judged")
         if is_proof or verdict != "proven":
             for request in self._take_requests(mark):

@@ -202,7 +202,7 @@ def test_a_checkpoint_that_renames_its_wal_meanwhile_hides_no_transaction(tmp_pa
     source.connection.close()
 
 
-@pytest.mark.parametrize("length", ["shorter", "longer"])
+@pytest.mark.parametrize("length", ["shorter", "equal", "longer"])
 def test_what_comes_in_place_of_a_transaction_that_was_cut_off_is_not_proven_yet(
     tmp_path: Path, length: str
 ) -> None:
@@ -215,14 +215,17 @@ def test_what_comes_in_place_of_a_transaction_that_was_cut_off_is_not_proven_yet
     suspect = source.watch.look()
     assert suspect is not None
     source.watch.settle(suspect)
-    other = Database(tmp_path / "other.db", None)
-    columns = "a INTEGER" if length == "shorter" else ", ".join(f"c{n} INTEGER" for n in range(20))
-    other.run(f"CREATE TABLE n ({columns})")
-    data = (tmp_path / "other.db.wal").read_bytes()
+    other = Database(tmp_path / "b.db", None)  # a WAL names its database
+    columns = ", ".join(f"c{n} INTEGER" for n in range(20)) if length == "longer" else "a INTEGER"
+    other.run(f"CREATE TABLE {'next_name' if length == 'equal' else 'n'} ({columns})")
+    data = (tmp_path / "b.db.wal").read_bytes()
     os.truncate(wal, kept)
     with wal.open("ab") as file:
         file.write(data[version_end(data) :])
-    assert (wal.stat().st_size < suspect.end) == (length == "shorter")
+    size = wal.stat().st_size
+    assert length == (
+        "equal" if size == suspect.end else "shorter" if size < suspect.end else "longer"
+    )
     again = source.watch.look()
     assert again is not None
     assert again.end == wal.stat().st_size

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 
+from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.scopes.filters import check_form
 from chronoduck.engine.scopes.names import Syntax
 from chronoduck.engine.scopes.plan import CATALOG_PREFIX
@@ -15,9 +16,8 @@ from chronoduck.principals import Scope
 
 __all__ = ["check_unserved"]
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+_CONFIG = OPENING_OPTIONS | {
     "enable_external_access": "false",
-    "errors_as_json": "true",
     "memory_limit": "500MB",
     "threads": "1",
 }

@@ -346,7 +346,7 @@ _FIELD_BESIDE_NOW = (
 )
 
 
-@pytest.mark.skipif(not duckdb.__version__.startswith("2.0.1"), reason="a bug of DuckDB 2.0.1")
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="no options make DuckDB 1.5 replay it plainly")
 def test_a_wal_that_needs_a_function_of_the_wheel_is_replayed_by_a_start(tmp_path: Path) -> None:
     database = tmp_path / "a.db"
     crash(database, _FIELD_BESIDE_NOW)

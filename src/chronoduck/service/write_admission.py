@@ -1,0 +1,49 @@
+"""Whether a write may begin: not below the disk floor, and not while a start could not replay the WAL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chronoduck.engine.statements import Statement
+
+__all__ = ["WriteAdmission"]
+
+_FREES_SPACE = frozenset({"delete", "drop"})
+_CHECKED_LATER = frozenset({"checkpoint", "transaction", "batch"})
+"""A checkpoint may always run; of a batch or transaction each statement is checked."""
+
+
+def _pass() -> None:
+    """Refuse nothing."""
+
+
+@dataclass(frozen=True)
+class WriteAdmission:
+    """Each check raises when it refuses; by default nothing is refused."""
+
+    check_space: Callable[[], None] = _pass
+    check_replay: Callable[[], None] = _pass
+
+    def check(self, statement: Statement) -> None:
+        """Refuse a statement that writes while nothing may be written; what frees space may.
+
+        Raises:
+            DiskFullError: there is too little space.
+            WalNotReplayableError: a restart would lose it.
+        """
+        if statement.is_read_only or statement.kind in _CHECKED_LATER:
+            return
+        self.check_replay()
+        if statement.kind not in _FREES_SPACE:
+            self.check_space()
+
+    def check_load(self) -> None:
+        """Refuse a load before its answer begins with a status.
+
+        Raises:
+            DiskFullError: there is too little space.
+            WalNotReplayableError: a restart would lose it.
+        """
+        self.check_replay()
+        self.check_space()
