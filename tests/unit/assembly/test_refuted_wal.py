@@ -57,7 +57,9 @@ async def test_a_refuted_wal_is_saved_when_a_hanging_checkpoint_ends_without_tak
     parts.shadow.status = ShadowStatus(verdict="refuted", refuted=Mark(1, 1, 1, 0))
     parts.checkpointer._hanging_since = time.monotonic()
     parts.refuted.note_hanging()
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(30):
+        while not parts.refuted.refusing:
+            await asyncio.sleep(0.01)
     parts.checkpointer._hanging_since = None
     async with asyncio.timeout(30):
         while parts.refuted.refusing:

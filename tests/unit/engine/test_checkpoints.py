@@ -10,6 +10,7 @@ import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.checkpoints import LogState, Urgency, urgency
+from chronoduck.engine.wal_watch import Suspect
 from chronoduck.errors import StatementTimeoutError, TransactionConflictError
 from chronoduck.settings import CheckpointSettings, Settings
 
@@ -161,14 +162,28 @@ async def test_a_checkpoint_whose_caller_leaves_keeps_the_files_from_being_copie
 
 
 async def test_a_wal_that_cannot_be_read_for_a_moment_does_not_end_checkpoints(
-    busy: DuckDBService,
+    busy: DuckDBService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = busy.settings.database_path
     obstacle = path.with_name(f"{path.name}.wal.checkpoint")
     await busy.execute_query("CHECKPOINT")
     await busy.execute_query("INSERT INTO t VALUES (1, 1)")
+    watch = (await busy.parts()).access.barrier.watch
+    failures, look = 0, watch.look
+
+    def count() -> Suspect | None:
+        nonlocal failures
+        try:
+            return look()
+        except OSError:
+            failures += 1
+            raise
+
+    monkeypatch.setattr(watch, "look", count)
     obstacle.symlink_to(obstacle)  # looking at it fails
-    await asyncio.sleep(1.0)
+    async with asyncio.timeout(30):
+        while failures < 3:
+            await asyncio.sleep(0.02)
     obstacle.unlink()
 
     async def write() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import time
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
 from chronoduck.replication.failures import ReplicaDamagedError
+from chronoduck.replication.history import Listing
 from chronoduck.replication.records import PLAN_NAME, base_name
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.watch import StoreScrubber, StoreWatch
@@ -121,16 +122,28 @@ def test_a_pack_that_is_gone_or_was_written_again_is_told(replica: Replica, how:
     assert list(replica.compare()) == [name]
 
 
-def test_the_scrub_outlives_a_record_that_is_damaged(replica: Replica) -> None:
+def test_the_scrub_outlives_a_record_that_is_damaged(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generation = replica.shipper.generation
     assert generation is not None
     replica.store.delete([base_name(generation.name)])
     replica.store.put(PLAN_NAME, b"damaged")
-    with pytest.raises(ReplicaDamagedError):
-        replica.archive.listing()
+    failed = threading.Event()
+    listing = replica.archive.listing
+
+    def fail() -> Listing:
+        try:
+            return listing()
+        except ReplicaDamagedError:
+            failed.set()
+            raise
+
+    monkeypatch.setattr(replica.archive, "listing", fail)
     scrubber = StoreScrubber(replica.archive, bytes_per_second=1e9, is_ready=lambda: True)
     scrubber.start()
-    time.sleep(1.0)
+    assert failed.wait(30.0)
+    scrubber._thread.join(0.5)  # it would end at once
     assert scrubber._thread.is_alive()
     scrubber.stop()
     scrubber._thread.join(10.0)
