@@ -2,8 +2,9 @@
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
-# A file's tests share servers, and stay together; more than four servers at once only wait for each other.
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+# Half of a test's time is waiting: for a server to start, to stop, to be killed. Tests that share a
+# fixture stay together, and long ones come first (tests/conftest.py).
+PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 

@@ -13,6 +13,21 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.settings import Settings, load_settings
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests, and keep those together that share a server or another fixture.
+
+    All others are spread one by one: a file of thirty long tests would keep one process busy long after
+    the others have ended.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        info = item._fixtureinfo  # type: ignore[attr-defined]  # pytest has no public name for it
+        used = [each for known in info.name2fixturedefs.values() for each in known]
+        if any(each.scope != "function" and each.baseid.startswith("tests") for each in used):
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the developer's shell reaches a test."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from chronoduck.engine.disk_format import DatabaseFile, database_id, read_roots, root_block
+from chronoduck.engine.disk_format import DatabaseFile, database_id, read_roots
 from chronoduck.storage.durable_write import write_durably
 
 __all__ = ["KnownReplica", "LocalState", "root_mark", "state_path"]
@@ -136,10 +136,9 @@ class LocalState:
 
 
 def root_mark(file: DatabaseFile, root: bytes) -> str:
-    """Return a mark of one checkpoint: its root header, and the checksum of the block it points to.
+    """Return a mark of one checkpoint: its root header, and where its catalog begins.
 
-    A root header alone holds counters, which two databases may have in common.
+    A root header alone holds counters, which two databases may have in common. The mark stays the same
+    until the second checkpoint after it.
     """
-    block = root_block(root)
-    content = 0 if block is None else file.checksum(block)
-    return hashlib.sha256(root + content.to_bytes(8, "little")).hexdigest()
+    return hashlib.sha256(root + file.catalog_start(root)).hexdigest()

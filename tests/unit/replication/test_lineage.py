@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from chronoduck.engine.disk_format import BLOCK_BYTES, DatabaseFile, read_roots
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
 from chronoduck.replication.failures import ReplicaMismatchError
-from chronoduck.replication.local_state import LocalState, state_path
+from chronoduck.replication.local_state import LocalState, root_mark, state_path
 from chronoduck.replication.restore_plan import plan_restore
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import Comparison, resume
@@ -110,6 +112,50 @@ def test_a_file_that_is_newer_begins_a_new_generation(home: Home, checkpoints: i
     home.write(checkpoints)
     assert home.ship().notice == ""
     assert home.ships_newest()
+
+
+@pytest.mark.parametrize("version", ["v1.0.0", "v1.5.0"])
+def test_a_file_of_a_single_block_is_recognized_after_its_next_checkpoint(
+    tmp_path: Path, version: str
+) -> None:
+    """That checkpoint writes into the same block: of what was shipped, nothing is there unchanged."""
+    home = Home(tmp_path / "home", version)
+    with home.connect() as connection:
+        connection.execute("CREATE TABLE t (a BIGINT)")
+        connection.execute("CHECKPOINT")
+        home.ship()
+        connection.execute("ALTER TABLE t ADD COLUMN b INTEGER DEFAULT 7")
+        connection.execute("CHECKPOINT")
+    assert home.database.stat().st_size < 2 * BLOCK_BYTES
+    assert home.ship().notice == ""
+    assert home.ships_newest()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mark_of_a_checkpoint_lives_through_the_next_one(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    home = Home(tmp_path / "home", "v1.0.0")
+    home.write()
+    statements = [
+        "ALTER TABLE t ADD COLUMN c{} INTEGER DEFAULT 7",
+        "CREATE TABLE u{} AS SELECT range AS i, md5(range::VARCHAR) AS h FROM range(150000)",
+        "CREATE VIEW v{} AS SELECT repeat('x', 9) AS " + "x" * 3000,
+        "INSERT INTO t (a) VALUES ({})",
+        "DELETE FROM t WHERE a % {} <> 1",
+        "CREATE OR REPLACE TABLE u AS SELECT {} AS a",
+    ]
+    with home.connect() as connection:
+        for number in range(1, 25):
+            for _ in range(chance.randrange(4)):
+                connection.execute(chance.choice(statements).format(chance.randrange(2, 10**9)))
+            (before, _) = _marks(home.database)
+            connection.execute(chance.choice(["CHECKPOINT", "FORCE CHECKPOINT"]))
+            assert before in _marks(home.database), number
+
+
+def _marks(database: Path) -> list[str]:
+    with DatabaseFile(database) as file:
+        return [root_mark(file, root) for root in read_roots(file.headers())]
 
 
 @pytest.mark.parametrize("with_note", [True, False])

@@ -36,7 +36,10 @@ _ENCRYPTED_FLAG = 1
 _FIELDS = struct.Struct("<QQQQQQQ")
 _NOWHERE = (1 << 64) - 1
 _BLOCK_MASK = (1 << 56) - 1
+_PLACE_SHIFT = 56
 """A pointer to metadata has the place inside the block in its highest byte."""
+_METADATA_BYTES = 4088
+"""A block of metadata holds 64 pieces of this size, each with a part of one checkpoint's catalog."""
 _ID_BYTES = slice(124, 140)
 
 
@@ -177,6 +180,19 @@ class DatabaseFile:
         """Return the stored checksum of a block, 0 behind the file's end."""
         offset = HEADER_BYTES + number * BLOCK_BYTES
         return int.from_bytes(os.pread(self._descriptor, _CHECKSUM_BYTES, offset), "little")
+
+    def catalog_start(self, root: bytes) -> bytes:
+        """Return the piece of metadata with which a root header's catalog begins; empty: there is none.
+
+        The next checkpoint may write other pieces of the same block, never this one: a crash in the
+        middle of it goes back to this root.
+        """
+        number = root_block(root)
+        if number is None:
+            return b""
+        place = int.from_bytes(root[16:24], "little") >> _PLACE_SHIFT
+        block = HEADER_BYTES + number * BLOCK_BYTES + _CHECKSUM_BYTES
+        return os.pread(self._descriptor, _METADATA_BYTES, block + place * _METADATA_BYTES)
 
     def block(self, number: int) -> bytes:
         """Return a block as it is now; it may be in the middle of being written."""
