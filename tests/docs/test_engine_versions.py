@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.documents import REPOSITORY
 from tests.docs.machine import Machine
-from tests.engines import NEWER, OLDER, packages_of
+from tests.engines import NEWER, OLDER, packages_of, run_in
 
 pytestmark = pytest.mark.slow
 PAGE = (REPOSITORY / "docs" / "engine-versions.md").read_text()
@@ -25,6 +25,27 @@ version=${2#duckdb==}
 printf '#!/bin/bash\\nexport PYTHONPATH=%s\\nexec @PYTHON@ -P -m chronoduck "$@"\\n' \\
   "@ROOT@/engines/$version" > "@ROOT@/bin/chronoduck"
 chmod 755 "@ROOT@/bin/chronoduck"
+"""
+# An environment of its own is this one with another engine.
+_PYTHON3 = """#!/bin/bash
+[ "$1 $2" = "-m venv" ] || exec @PYTHON@ "$@"
+mkdir -p "$3/bin"
+cat > "$3/bin/pip" << 'END'
+#!/bin/bash
+[ "$2" = --no-deps ] || exit 0
+version=${3#duckdb==}
+[ -d "@ROOT@/engines/$version" ] || exit 65
+printf '#!/bin/bash\nPYTHONPATH=%s exec @PYTHON@ "$@"\n' "@ROOT@/engines/$version" > "${0%/pip}/python"
+chmod 755 "${0%/pip}/python"
+END
+chmod 755 "$3/bin/pip"
+"""
+_CANNOT_BE_REPLAYED = """
+import os, signal, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("ALTER TABLE t ADD COLUMN c INTEGER DEFAULT 7")
+connection.execute("INSERT INTO t (a, b) VALUES (1000, 'last')")
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -40,9 +61,12 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     (tmp_path / "engines").mkdir()
     for engine in (OLDER, NEWER):
         (tmp_path / "engines" / engine).symlink_to(packages_of(engine))
-    pip = tmp_path / "bin" / "pip"
-    pip.write_text(_PIP.replace("@ROOT@", str(tmp_path)).replace("@PYTHON@", sys.executable))
-    pip.chmod(0o755)
+    for name, text in (("pip", _PIP), ("python3", _PYTHON3)):
+        program = tmp_path / "bin" / name
+        program.write_text(
+            text.replace("@ROOT@", str(tmp_path)).replace("@PYTHON@", sys.executable)
+        )
+        program.chmod(0o755)
     yield made
     made.close()
 
@@ -126,3 +150,21 @@ def test_a_kill_stands_in_the_way_back(machine: Machine) -> None:
     )
     assert engine_of(machine) == f"v{OLDER}"
     assert contents(machine) == before
+
+
+def test_a_newer_engine_at_hand_opens_what_this_one_cannot(machine: Machine) -> None:
+    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
+    write(machine, 1)
+    machine.query("CHECKPOINT")
+    rows = machine.cli("query", "SELECT a, b FROM t ORDER BY a", "--format", "csv")
+    machine.kill()
+    run_in(OLDER, _CANNOT_BE_REPLAYED, machine.database, is_killed=True)
+
+    (install,) = steps("A newer engine at hand")
+    machine.run(install.replace("/opt", str(machine.root / "opt")))
+    machine.run("systemctl start chrono-scraper")
+    assert engine_of(machine) == f"v{OLDER}"
+    assert '"way":"newer_engine"' in machine.log.read_text()
+    found = machine.cli("query", "SELECT a, b FROM t ORDER BY a", "--format", "csv")
+    assert found == rows + "1000,last\n"

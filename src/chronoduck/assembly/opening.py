@@ -173,6 +173,7 @@ class _Start:
             may_shorten=self._settings.quarantine_wal,
             is_original=True,
             skip_again=skip_again or self._mark.deaths >= _MANY_DEATHS,
+            newer_engine=self._settings.newer_engine,
             seconds=self._settings.deadline.opening,
             memory_limit=self._memory_limit,
             before_placing=self._note_for_replica,

@@ -96,6 +96,7 @@ def _take(
             copy,
             full=True,
             checkpoint=True,
+            newer_engine=settings.newer_engine,
             seconds=settings.deadline.opening,
             on_progress=lambda done, total: on_progress("verifying", done, total),
         ).inspection

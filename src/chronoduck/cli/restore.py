@@ -103,6 +103,7 @@ def restore(
             to_us=to_us,
             at=at,
             verify=verify,
+            newer_engine=settings.newer_engine,
             seconds=settings.deadline.opening,
             on_progress=show,
         )
@@ -137,6 +138,7 @@ def recover(
                 open_archive(settings, source),
                 target,
                 verify=verify,
+                newer_engine=settings.newer_engine,
                 seconds=settings.deadline.opening,
                 on_progress=show,
             )

@@ -62,6 +62,7 @@ def recover_automatically(settings: Settings, damage: DuckDBException | None) ->
         replace="corrupt",
         graft=True,
         accept=accept,
+        newer_engine=settings.newer_engine,
         seconds=settings.deadline.opening,
     )
     _log.warning(

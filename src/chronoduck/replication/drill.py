@@ -74,7 +74,14 @@ def run_drill(
     output = scratch / "database.db"
     started, began = datetime.now(UTC), time.monotonic()
     try:
-        report = restore_database(archive, output, verify="full", on_progress=on_progress)
+        report = restore_database(
+            archive,
+            output,
+            verify="full",
+            newer_engine=settings.newer_engine,
+            seconds=settings.deadline.opening,
+            on_progress=on_progress,
+        )
     except DuckDBException as error:
         seconds = time.monotonic() - began
         note_failure(settings.database_path, started, seconds, error.code, error.operator_detail)

@@ -104,6 +104,7 @@ def restore_database(
     graft: bool = False,
     may_shorten: bool = False,
     accept: Callable[[RestorePlan, LocalTail], None] = lambda plan, local: None,
+    newer_engine: Path | None = None,
     seconds: float = 120.0,
     on_progress: Progress = lambda what, done, total: None,
 ) -> RestoreReport:
@@ -113,8 +114,9 @@ def restore_database(
     ``replace``: the word in the name that an old file gets (``corrupt``, ``replaced``); without it an
     old file is refused. ``graft``: add the transactions that only the local WAL holds.
     ``may_shorten``: leave transactions out at the end that DuckDB cannot replay. ``accept`` may raise
-    before anything takes the old files' place. ``seconds``: how long one attempt to open an empty
-    database may take. The caller owns the output, so that no service has it open.
+    before anything takes the old files' place. ``newer_engine``: see ``open_by_ways``. ``seconds``: how
+    long one attempt to open an empty database may take. The caller owns the output, so that no service
+    has it open.
 
     Raises:
         RestoreRefusedError: the output is there already.
@@ -152,6 +154,7 @@ def restore_database(
                 full=verify == "full",
                 checkpoint=True,
                 may_shorten=may_shorten,
+                newer_engine=newer_engine,
                 seconds=seconds,
                 on_progress=lambda done, total: on_progress("verifying", done, total),
             )
@@ -197,6 +200,7 @@ def recover_database(
     output: Path,
     *,
     verify: Verification = "full",
+    newer_engine: Path | None = None,
     seconds: float = 120.0,
     on_progress: Progress = lambda what, done, total: None,
 ) -> RestoreReport:
@@ -217,6 +221,7 @@ def recover_database(
             replace="corrupt",
             graft=True,
             may_shorten=True,
+            newer_engine=newer_engine,
             seconds=seconds,
             on_progress=on_progress,
         )

@@ -189,6 +189,9 @@ class Settings(BaseSettings):
     auto_recover: bool = False
     """Restore from the replica at start when the database is missing or no way opens it, unless the
     local WAL holds transactions that the restored database would not."""
+    newer_engine: Path | None = None
+    """A Python of another environment with chronoduck and a newer DuckDB. It opens what this DuckDB
+    cannot, after which this one must open it, too."""
     quarantine_wal: bool = False
     """Start with the longest beginning of the WAL that DuckDB accepts; the rest is kept in a file."""
 

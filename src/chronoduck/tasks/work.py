@@ -69,6 +69,7 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
             copy,
             full=True,
             checkpoint=True,
+            newer_engine=settings.newer_engine,
             seconds=settings.deadline.opening,
             on_progress=lambda done, total: show("verifying", done, total),
         ).inspection

@@ -22,7 +22,7 @@ from typing import IO, Any, Protocol
 from chronoduck.engine.offline.files import files_bytes
 from chronoduck.errors import DatabaseFailedError
 
-__all__ = ["AttemptFailedError", "Budget", "Run", "attempt"]
+__all__ = ["AttemptFailedError", "Budget", "Run", "attempt", "child_of"]
 
 Progress = Callable[[int, int], None]
 _DEFAULT_SECONDS = 120.0
@@ -82,13 +82,18 @@ class Run(Protocol):
     ) -> dict[str, Any]: ...
 
 
+def child_of(python: str) -> tuple[str, ...]:
+    """Return the command of a child that has the DuckDB of that Python's environment."""
+    return (python, "-P", "-m", "chronoduck.engine.offline_child")
+
+
 def attempt(
     do: str,
     database: Path,
     budget: Budget,
     on_progress: Progress = lambda done, total: None,
     *,
-    command: Sequence[str] = (sys.executable, "-P", "-m", "chronoduck.engine.offline_child"),
+    command: Sequence[str] = child_of(sys.executable),
     **arguments: Any,
 ) -> dict[str, Any]:
     """Do one of ``engine/offline_child.py``'s actions in a child, and return its result.

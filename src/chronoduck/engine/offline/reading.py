@@ -32,6 +32,7 @@ def read_database(
     full: bool,
     checkpoint: bool = False,
     may_shorten: bool = False,
+    newer_engine: Path | None = None,
     seconds: float = 120.0,
     memory_limit: str = "1GB",
     on_progress: Progress = lambda done, total: None,
@@ -40,9 +41,9 @@ def read_database(
     """Count the rows, and with ``full`` read and hash every column; never in this process.
 
     ``checkpoint``: the file is the caller's own copy; its WAL is taken into it, by every way that loses
-    nothing, and with ``may_shorten`` by the last one, too. Without ``checkpoint`` nothing is changed
-    and only a plain read-only open is tried. ``seconds`` is the deadline of an empty database; more is
-    allowed for a larger one.
+    nothing (``newer_engine`` is for one of them), and with ``may_shorten`` by the last one, too. Without
+    ``checkpoint`` nothing is changed and only a plain read-only open is tried. ``seconds`` is the
+    deadline of an empty database; more is allowed for a larger one.
 
     Raises:
         UnopenableError: no way opens it.
@@ -77,6 +78,7 @@ def read_database(
         checkpoint=True,
         may_shorten=may_shorten,
         skip_again=first.is_timeout,
+        newer_engine=newer_engine,
         seconds=seconds,
         memory_limit=memory_limit,
         run=run,

@@ -2,12 +2,13 @@
 
 1. Plainly: the caller's own first attempt, which failed.
 2. Again: DuckDB finishes in two opens what a crash in a checkpoint left.
-3. Attached: ``ATTACH`` from an in-memory instance binds expressions that a plain replay cannot.
-4. Copied: every table is written into a new file, when the WAL can be replayed but not checkpointed.
-5. Shortened: the longest beginning of the WAL that DuckDB accepts. The rest is kept in a file.
+3. By a newer engine, if there is one at hand: most bugs of a replay are fixed in a later version.
+4. Attached: ``ATTACH`` from an in-memory instance binds expressions that a plain replay cannot.
+5. Copied: every table is written into a new file, when the WAL can be replayed but not checkpointed.
+6. Shortened: the longest beginning of the WAL that DuckDB accepts. The rest is kept in a file.
 
-The first four lose nothing. The last is taken only when the caller allows it, else only reported. No
-other engine version is tried: one environment holds one, and a file is not to change its version.
+All but the last lose nothing. The last is taken only when the caller allows it, else only reported. A
+newer engine leaves the file its storage version, and this engine opens the result before it is used.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from chronoduck.engine.offline.aside import free_name, free_suffix
-from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt
+from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt, child_of
 from chronoduck.engine.offline.files import (
     clone_database,
     clone_file,
@@ -52,6 +53,7 @@ class Way(StrEnum):
 
     PLAIN = "plain"
     AGAIN = "again"
+    NEWER_ENGINE = "newer_engine"
     ATTACHED = "attached"
     COPIED = "copied"
     SHORTENED = "shortened"
@@ -124,6 +126,7 @@ def open_by_ways(
     may_shorten: bool = False,
     is_original: bool = False,
     skip_again: bool = False,
+    newer_engine: Path | None = None,
     seconds: float = 120.0,
     memory_limit: str = "1GB",
     before_placing: Callable[[Path], None] = lambda new: None,
@@ -134,6 +137,7 @@ def open_by_ways(
     ``checkpoint``: the WAL must end up in the file. Without it a plain open that works is enough, and the
     caller does that itself (``Way.AGAIN``: up to three times). ``is_original``: the old files are set
     aside instead of deleted. ``skip_again``: a plain open has killed this caller twice.
+    ``newer_engine``: the Python of an environment with chronoduck and a newer DuckDB.
     ``before_placing`` gets the finished file before it takes the database's name.
 
     Raises:
@@ -141,7 +145,7 @@ def open_by_ways(
         DiskFullError: there is no space for a copy, and nothing was tried.
     """
     finish_placing(database)
-    rescue = _Rescue(database, checkpoint, seconds, memory_limit, run, [first])
+    rescue = _Rescue(database, checkpoint, seconds, memory_limit, newer_engine, run, [first])
     try:
         return _rescue(rescue, may_shorten, is_original, skip_again, before_placing)
     finally:
@@ -194,6 +198,7 @@ class _Rescue:
     checkpoint: bool
     seconds: float
     memory_limit: str
+    newer_engine: Path | None
     run: Run
     refusals: list[str]
     _clean: tuple[int, int, int] | None = field(default=None)
@@ -216,6 +221,8 @@ class _Rescue:
                 return Way.AGAIN
             if failure.is_timeout:
                 break  # the same again would take as long
+        if self.newer_engine is not None and self._opens_by(self.newer_engine):
+            return Way.NEWER_ENGINE
         self.refresh()
         if self._try("checkpoint", attach=True) is None:
             return Way.ATTACHED
@@ -225,18 +232,35 @@ class _Rescue:
             return Way.COPIED
         return None
 
-    def _try(self, do: str, *, attach: bool = False) -> AttemptFailedError | None:
+    def _opens_by(self, python: Path) -> bool:
+        """Whether another engine takes the WAL into the file, and this one opens the result."""
+        self.refresh()
         try:
-            self._attempt(do, attach=attach)
+            if self._try("checkpoint", engine=python) is not None:
+                return False
+        except OSError as error:
+            self.refusals.append(f"{python} cannot be run: {error.strerror}")
+            return False
+        return self._try("open") is None
+
+    def _try(
+        self, do: str, *, attach: bool = False, engine: Path | None = None
+    ) -> AttemptFailedError | None:
+        try:
+            self._attempt(do, attach=attach, engine=engine)
         except AttemptFailedError as error:
             sentence = error.detail.replace(str(self.work), str(self.database))
+            if engine is not None:
+                sentence = f"{sentence} (by {engine})"
             if sentence not in self.refusals:
                 self.refusals.append(sentence)
             return error
         return None
 
-    def _attempt(self, do: str, *, attach: bool = False) -> None:
+    def _attempt(self, do: str, *, attach: bool = False, engine: Path | None = None) -> None:
         arguments: dict[str, Any] = {"memory_limit": self.memory_limit}
+        if engine is not None:
+            arguments["command"] = child_of(str(engine))
         if do == "checkpoint":
             arguments["attach"] = attach
         if do == "copy":
