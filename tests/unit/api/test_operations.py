@@ -105,8 +105,13 @@ async def test_every_error_is_a_problem(
 async def test_health_has_the_keys_of_the_guide_and_hides_the_path(
     public: httpx2.AsyncClient, settings: Settings
 ) -> None:
-    response = await public.get("/health")
-    report = response.json()
+    async with asyncio.timeout(30):
+        while True:  # a ping that did not answer at once says so, and is no failure yet
+            response = await public.get("/health")
+            report = response.json()
+            if report["query_test"]["success"]:
+                break
+            await asyncio.sleep(0.1)
     assert response.status_code == 200
     assert report["status"] == "healthy"
     assert {
@@ -121,7 +126,6 @@ async def test_health_has_the_keys_of_the_guide_and_hides_the_path(
         "system",
         "errors",
     } <= set(report)
-    assert report["query_test"]["success"] is True
     assert {"total_connections", "available_connections", "max_connections"} <= set(
         report["connection_pool"]
     )
