@@ -294,6 +294,7 @@ def _delete_everything(machine: Machine) -> None:
     shipped = until(transactions)
     machine.query("DELETE FROM pages_analytics")
     until(lambda: transactions() > shipped)
+    machine.query("CHECKPOINT")  # as the service does by itself: the newest point is after it
 
 
 BREAKER = {"DUCKDB_BREAKER_FAILURE_THRESHOLD": "2"}

@@ -306,7 +306,7 @@ def _loss(report: RestoreReport) -> str:
         return f"what was committed after {report.time}: there is no log of it"
     if lost:
         return f"at least {lost:,} transactions, committed after {report.time}"
-    return "nothing; the local log was whole"
+    return "nothing that the replica or the local WAL held"
 
 
 def _print_backup(report: BackupRestoreReport, as_json: bool) -> None:

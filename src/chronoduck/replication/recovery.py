@@ -161,30 +161,43 @@ def restore_database(
             inspection, opening = reading.inspection, reading.opening
     except UnopenableError as error:
         remove_database(temporary)
-        raise _not_restorable(error, plan) from error
+        raise _not_restorable(error, plan, output) from error
     except BaseException:
         remove_database(temporary)
         raise
+    gone = _gone_from_replica(plan, output) if to_us is None and at is None else ""
     moved = set_aside(output, replace) if replace else ()
     opening = _keep_rest(opening, output)
     _name(archive, plan, temporary, output)
     return RestoreReport(
-        plan, output, time.monotonic() - started, local, moved, inspection, opening
+        plan, output, time.monotonic() - started, local, moved, inspection, opening, gone
     )
 
 
-def _not_restorable(error: UnopenableError, plan: RestorePlan) -> UnopenableError:
+def _gone_from_replica(plan: RestorePlan, output: Path) -> str:
+    """Say what the replica held once, by this machine's note, and does not hold any more."""
+    note = LocalState.read(output)
+    if note is None or note.time_us <= plan.point.time_us:
+        return ""
+    return (
+        f"this machine had shipped {note.commits:,} transactions up to {time_text(note.time_us)}; the "
+        f"replica now ends with {plan.point.commits:,} at {time_text(plan.point.time_us)}"
+    )
+
+
+def _not_restorable(
+    error: UnopenableError, plan: RestorePlan, output: Path
+) -> UnopenableError:
     """Return the error with the way out that a restore has: an earlier point."""
-    hint = (
-        "Restore an earlier point (chronoduck restore --list), or a backup: chronoduck backup list."
-    )
+    hint = "Restore another point (chronoduck restore --list), or a backup: chronoduck backup list."
     if error.kept is not None:
         hint = (
             f"Restore an earlier point, of {plan.point.commits - error.lost:,} transactions or fewer "
             "(chronoduck restore --list), or a backup (chronoduck backup list); `chronoduck recover` "
             f"restores this point without its last {error.lost:,} transactions."
         )
-    return UnopenableError(error.database, error.refusals, error.kept, error.lost, hint)
+    refusals = tuple(each.replace(str(error.database), str(output)) for each in error.refusals)
+    return UnopenableError(output, refusals, error.kept, error.lost, hint)
 
 
 def _keep_rest(opening: Opening, output: Path) -> Opening:

@@ -258,8 +258,11 @@ def _warnings(point: RestorePoint, *, is_by_time: bool, jumped: bool) -> tuple[s
             f"`chronoduck restore --list` and name the point, as in --to {point.name}"
         )
     if point.offset and point.proof != "proven":
-        tried = "was replayed" if point.proof else "was not replayed"
-        found.append(f"the WAL up to this point {tried} on a copy before, but not proven")
+        found.append(
+            "the WAL up to this point was replayed on a copy, but not proven by a checkpoint"
+            if point.proof
+            else "the WAL up to this point was never replayed on a copy: whether it can be shows now"
+        )
     return tuple(found)
 
 

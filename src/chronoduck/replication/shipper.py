@@ -260,7 +260,7 @@ class Shipper:
             return (
                 Step.BUSY
             )  # the next checkpoint came first; what was shipped is not shipped again
-        time_us = self._next_time(written_us)
+        time_us, clock_us = self._base_time(written_us)
         self._unsure_base = Base(
             name,
             time_us,
@@ -268,7 +268,7 @@ class Shipper:
             headers,
             self.blocks.table.copy(),
             self.previous,
-            written_us if written_us != time_us else 0,
+            clock_us,
         )
         self.blocks.pending.clear()
         self._write_base(self._unsure_base)
@@ -288,6 +288,19 @@ class Shipper:
     def clock_step_us(self) -> int:
         """By how much the clock was set, as far as no segment tells of it yet."""
         return self._clock.step_us
+
+    def _base_time(self, written_us: int) -> tuple[int, int]:
+        """Return when a file became the newest state, and what the clock said if that was set back.
+
+        That is when it was written. A file that an operator put back may be older than the points before
+        it: it became the newest state now, and is listed with another millisecond than they are.
+        """
+        if written_us > self.last_point_us:
+            return written_us, 0
+        now_us = self._now_us()
+        if now_us >= self.last_point_us + 1000:
+            return now_us, 0
+        return self.last_point_us + 1, written_us
 
     def _next_time(self, time_us: int) -> int:
         return max(time_us, self.last_point_us + 1)

@@ -16,7 +16,8 @@ from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
 from chronoduck.replication.failures import ReplicaMismatchError
 from chronoduck.replication.local_state import LocalState, root_mark, state_path
-from chronoduck.replication.restore_plan import plan_restore
+from chronoduck.replication.recovery import recover_database, restore_database
+from chronoduck.replication.restore_plan import RestorePoint, list_points, plan_restore, time_text
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import Comparison, resume
 from chronoduck.replication.state_keeper import StateKeeper
@@ -76,6 +77,21 @@ class Home:
             archive = Archive(DirectoryBlobStore(self.store), Envelope())
             plan = plan_restore(archive, archive.listing(), executor)
         return plan.headers == self.database.read_bytes()[: len(plan.headers)]
+
+    def newest_point(self) -> RestorePoint:
+        with ThreadPoolExecutor(2) as executor:
+            archive = Archive(DirectoryBlobStore(self.store), Envelope())
+            return list_points(archive, archive.listing(), executor)[-1]
+
+    def rows_at(self, time_us: int) -> int:
+        """Restore as the command does for a time that it lists, in milliseconds; return the rows."""
+        output = self.directory / f"{time_us}.db"
+        archive = Archive(DirectoryBlobStore(self.store), Envelope())
+        restore_database(archive, output, to_us=time_us // 1000 * 1000 + 999)
+        with duckdb.connect(str(output), read_only=True) as connection:
+            found = connection.execute("SELECT count(*) FROM t").fetchone()
+        assert found
+        return int(found[0])
 
     def keep(self, name: str, *, with_note: bool = True) -> Path:
         """Copy the files as a careful operator would."""
@@ -257,3 +273,27 @@ def test_a_store_that_went_back_before_a_start_is_told(home: Home, checkpoints: 
         home.write(checkpoints)
     assert "has lost what was shipped" in home.ship().notice
     assert home.ships_newest()
+
+
+def test_an_adopted_older_file_is_a_point_of_its_own_time(home: Home) -> None:
+    """Whoever names the time of the newer point gets that one, not the file adopted after it."""
+    kept = home.keep("older")
+    home.write(rows=7)
+    home.ship()
+    newer = home.newest_point()
+    home.put_back(kept)
+    home.ship(adopt=True)
+    adopted = home.newest_point()
+    assert time_text(adopted.time_us) != time_text(newer.time_us)
+    assert adopted.clock_us == 0
+    assert home.rows_at(newer.time_us) == home.rows_at(adopted.time_us) + 7
+
+
+def test_a_recovery_says_what_the_replica_held_once(home: Home) -> None:
+    home.write(rows=7)
+    home.ship()
+    newest = sorted((home.store / "generations").iterdir())[-1]
+    shutil.rmtree(newest)
+    home.database.unlink()
+    report = recover_database(Archive(DirectoryBlobStore(home.store), Envelope()), home.database)
+    assert "this machine had shipped" in report.damage
