@@ -74,7 +74,7 @@ soak: $(VENV)/dev.stamp ## run the crash, storm and replay suites at depth; hour
 	CHRONODUCK_SCOPE_SEEDS=50 CHRONODUCK_S3_FAULTS_SECONDS=300 \
 		$(BIN)/python -m pytest tests/fuzz tests/fault/test_storms.py tests/fault/test_crash_rounds.py \
 		tests/fault/test_killed_storms.py tests/fault/test_power_loss.py tests/fault/test_ingest_crashes.py \
-		tests/fault/test_s3_faults.py tests/property/test_scope_rows.py tests/shadow $(ARGS)
+		tests/fault/test_s3_faults.py tests/property/test_scope_rows.py tests/unit/scopes tests/shadow $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/bench.stamp .venv-bench-peers/stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md

@@ -10,7 +10,7 @@ import typer
 import chronoduck.api.problems  # noqa: F401 - all error classes are loaded
 from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
-from chronoduck.cli.main import app as cli
+from chronoduck.cli.main import build_app
 from chronoduck.errors import DuckDBException
 from chronoduck.settings import GROUPS, Settings, variable_names
 from tests.docs.documents import DOCUMENTS, REPOSITORY
@@ -63,7 +63,7 @@ def test_every_error_code_with_its_status_is_in_the_api_page() -> None:
 
 
 def test_every_command_has_its_heading() -> None:
-    commands = set(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
+    commands = set(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
     text = (DOCS / "cli.md").read_text()
     assert set(re.findall(r"^## `chronoduck (\w+)`", text, re.MULTILINE)) == commands
 

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from chronoduck import __version__
-from chronoduck.cli import (
-    audit,
-    backup,
-    breaker,
-    capacity,
-    compact,
-    demo,
-    doctor,
-    drill,
-    export,
-    keys,
-    load,
-    maintenance,
-    query,
-    replication,
-    restore,
-    runbook,
-    serve,
-    status,
-    sync,
-    templates,
-    top,
-    usage,
-    verify,
-)
 from chronoduck.cli.output import print_error
 from chronoduck.errors import DuckDBException
 
-__all__ = ["app", "run"]
+__all__ = ["build_app", "run"]
 
 _EPILOG = (
     "Exit codes: 0 done, 64 wrong usage, 65 bad data or statement, 66 not found, 69 service or "
@@ -61,38 +37,56 @@ class LocalFileError(DuckDBException):
         )
 
 
-app = typer.Typer(
-    name="chronoduck",
-    help="Run a DuckDB file as a service, and use it.",
-    epilog=_EPILOG,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+# In the order of the help; a command's module and function, or the module of a group of commands.
+_COMMANDS = {
+    "serve": ("serve", "serve"),
+    "demo": ("demo", "demo"),
+    "load": ("load", "load"),
+    "query": ("query", "query"),
+    "status": ("status", "status"),
+    "top": ("top", "top"),
+    "kill": ("top", "kill"),
+    "usage": ("usage", "usage"),
+    "doctor": ("doctor", "doctor"),
+    "runbook": ("runbook", "runbook"),
+    "capacity": ("capacity", "capacity"),
+    "restore": ("restore", "restore"),
+    "recover": ("restore", "recover"),
+    "compact": ("compact", "compact"),
+    "verify": ("verify", "verify"),
+    "drill": ("drill", "drill"),
+}
+_GROUPS = (
+    *("keys", "replication", "backup", "sync", "export", "templates", "audit", "breaker"),
+    "maintenance",
 )
-app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
-app.command("load")(load.load)
-app.command("query")(query.query)
-app.command("status")(status.status)
-app.command("top")(top.top)
-app.command("kill")(top.kill)
-app.command("usage")(usage.usage)
-app.command("doctor")(doctor.doctor)
-app.command("runbook")(runbook.runbook)
-app.command("capacity")(capacity.capacity)
-app.command("restore")(restore.restore)
-app.command("recover")(restore.recover)
-app.command("compact")(compact.compact)
-app.command("verify")(verify.verify)
-app.command("drill")(drill.drill)
-app.add_typer(keys.app, name="keys")
-app.add_typer(replication.app, name="replication")
-app.add_typer(backup.app, name="backup")
-app.add_typer(sync.app, name="sync")
-app.add_typer(export.app, name="export")
-app.add_typer(templates.app, name="templates")
-app.add_typer(audit.app, name="audit")
-app.add_typer(breaker.app, name="breaker")
-app.add_typer(maintenance.app, name="maintenance")
+
+
+def build_app(name: str = "") -> typer.Typer:
+    """Return the command line: of the one command of that name, or of all if there is none.
+
+    Each command imports what it needs; all of them together need more than a second of CPU time.
+    """
+    app = typer.Typer(
+        name="chronoduck",
+        help="Run a DuckDB file as a service, and use it.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_main)
+    is_known = name in _COMMANDS or name in _GROUPS or name == "--version"
+    for command, (module, function) in _COMMANDS.items():
+        if command == name or not is_known:
+            app.command(command)(getattr(_module(module), function))
+    for group in _GROUPS:
+        if group == name or not is_known:
+            app.add_typer(_module(group).app, name=group)
+    return app
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"chronoduck.cli.{name}")
 
 
 def _print_version(wanted: bool) -> None:
@@ -101,7 +95,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
@@ -113,7 +106,7 @@ def _main(
 def run() -> None:
     """Run the command of this process's arguments and exit with its code."""
     try:
-        app()
+        build_app(sys.argv[1] if len(sys.argv) > 1 else "")()
     except DuckDBException as error:
         print_error(error, "--json" in sys.argv)
         sys.exit(error.exit_code)

@@ -18,7 +18,6 @@ from urllib.parse import quote
 import orjson
 import typer
 
-from chronoduck.assembly import DuckDBService
 from chronoduck.cli.output import errors, print_table
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
@@ -30,8 +29,6 @@ from chronoduck.cli.target import (
 )
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import InvalidRequestError, ServiceUnavailableError
-from chronoduck.service.records import Caller
-from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import Settings
 from chronoduck.storage.durable_write import replace_finished
 
@@ -207,6 +204,11 @@ def _ask_service(
 async def _ask_file(
     settings: Settings, body: dict[str, Any], wire: ResultFormat, sink: IO[bytes]
 ) -> None:
+    # Asking a service needs none of these, which take half of a command's start.
+    from chronoduck.assembly import DuckDBService  # noqa: PLC0415
+    from chronoduck.service.records import Caller  # noqa: PLC0415
+    from chronoduck.service.result_encoding import ResultRequest  # noqa: PLC0415
+
     async with DuckDBService(settings) as service:
         request = ResultRequest(
             sql=body["query"],

@@ -185,9 +185,7 @@ def _gone_from_replica(plan: RestorePlan, output: Path) -> str:
     )
 
 
-def _not_restorable(
-    error: UnopenableError, plan: RestorePlan, output: Path
-) -> UnopenableError:
+def _not_restorable(error: UnopenableError, plan: RestorePlan, output: Path) -> UnopenableError:
     """Return the error with the way out that a restore has: an earlier point."""
     hint = "Restore another point (chronoduck restore --list), or a backup: chronoduck backup list."
     if error.kept is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +83,7 @@ _SHAPES = [
 ]
 _ALL = [shape.replace("{}", each) for shape in _SHAPES for each in _PREDICATES]
 _HIDDEN_FAILS = "CANARY"
+IS_DEEP = "CHRONODUCK_SCOPE_SEEDS" in os.environ  # make soak
 
 
 @pytest.fixture
@@ -174,7 +176,8 @@ def test_no_statement_fails_on_a_hidden_row(
     enter: Callable[[Scope], Connection], row_filter: str
 ) -> None:
     connection = enter(Scope((TableGrant("pages", row_filter=row_filter),)))
-    for sql in _ALL:
+    # Where every row is an error that TRY takes back, a statement takes half a second.
+    for sql in _ALL[::4] if row_filter.startswith("CAST") and not IS_DEEP else _ALL:
         connection.execute(sql).fetchall()
 
 
