@@ -17,12 +17,13 @@ from chronoduck.backup.shelf import Shelf
 from chronoduck.cli.engine_checks import check_downgrade, check_engine
 from chronoduck.cli.exposure import exposures
 from chronoduck.cli.findings import Check, Severity
+from chronoduck.cli.start_checks import check_database
 from chronoduck.cli.target import settings_for
 from chronoduck.cli.trust import trust
 from chronoduck.engine.extensions import extension_wheel
 from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ownership import current_owner
-from chronoduck.engine.paths import check_database_file, describe_path
+from chronoduck.engine.paths import describe_path
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.opening import open_archive
@@ -45,6 +46,10 @@ def run_checks(database: Path | None) -> list[Check]:
     findings = [Check("settings", Severity.OK, "all settings are valid")]
     for check in _CHECKS:
         findings += check(settings)
+    if not any(
+        each.id in ("database", "start") and each.severity is Severity.ERROR for each in findings
+    ):
+        findings += check_downgrade(settings)  # it opens the file
     return findings
 
 
@@ -70,20 +75,6 @@ def _directory(settings: Settings) -> Iterator[Check]:
         )
     else:
         yield Check("directory", Severity.OK, describe_path(directory))
-
-
-def _database(settings: Settings) -> Iterator[Check]:
-    path = settings.database_path
-    try:
-        check_database_file(path)
-    except DuckDBException as error:
-        yield Check("database", Severity.ERROR, error.detail, error.hint)
-        return
-    if path.exists():
-        size = format_bytes(path.stat().st_size)
-        yield Check("database", Severity.OK, f"{describe_path(path)}, {size}")
-    else:
-        yield Check("database", Severity.OK, f"{path} will be made at the first start")
 
 
 def _service(settings: Settings) -> Iterator[Check]:
@@ -315,8 +306,7 @@ def _exposed(settings: Settings) -> Iterator[Check]:
 _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     check_engine,
     _directory,
-    _database,
-    check_downgrade,
+    check_database,
     _service,
     _token,
     _keys,

@@ -25,8 +25,9 @@ from chronoduck.replication.pruning import Pruner, PruningResult
 from chronoduck.replication.retention import finish_plan
 from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
+from chronoduck.replication.start_comparison import START_CALL_SECONDS, START_SECONDS
 from chronoduck.replication.startup import check_local_state, note_losses, resume
-from chronoduck.replication.state_keeper import StateKeeper
+from chronoduck.replication.state_keeper import StateKeeper, replica_gone
 from chronoduck.replication.watch import StoreScrubber, StoreWatch
 from chronoduck.settings import Settings
 from chronoduck.storage import StoreError, TimedBlobStore, open_store
@@ -37,9 +38,6 @@ _BUSY_SECONDS = 0.02
 _MAX_BACKOFF_SECONDS = 30.0
 _REFUSED_SECONDS = 3.0
 """How often a lease that another service holds is checked."""
-_START_CALL_SECONDS = 4.0
-_START_SECONDS = 8.0
-"""How long a start waits for the store: for one answer, and altogether."""
 
 
 class Replicator:
@@ -111,7 +109,7 @@ class Replicator:
             LeaseHeldError: another service writes to the replica.
             ReplicaMismatchError: the local files lack commits that the replica holds.
         """
-        limits = (None, None) if is_patient else (_START_CALL_SECONDS, _START_SECONDS)
+        limits = (None, None) if is_patient else (START_CALL_SECONDS, START_SECONDS)
         try:
             with self._timed.limited(limits[0]):
                 self._find_replica(may_create=is_patient and adopt)
@@ -135,7 +133,7 @@ class Replicator:
         """Give the lease back, if it is held."""
         with (
             contextlib.suppress(StoreError, LeaseHeldError),  # it is free again 30 s from now
-            self._timed.limited(_START_CALL_SECONDS),
+            self._timed.limited(START_CALL_SECONDS),
         ):
             self._lease.release()
 
@@ -147,8 +145,8 @@ class Replicator:
         """
         if self._replica_id:
             self._check_place()
-        elif not may_create and self._keeper.had_replica() and self._archive.identity() is None:
-            raise self._gone()
+        elif not may_create and self._keeper.had_replica():
+            self._keeper.find(self._archive)
 
     def _resume(self, adopt: bool, *, is_thorough: bool = False) -> None:
         self._find_replica(may_create=adopt and is_thorough)
@@ -239,14 +237,7 @@ class Replicator:
             self._renewal.is_gone = False
             return
         self._forget()
-        raise self._gone()
-
-    def _gone(self) -> StoreError:
-        return StoreError(
-            f"the replica is not in {self._archive.url} any more",
-            hint="Mount it again; it then catches up. If it was removed on purpose, stop the service and "
-            "run `chronoduck replication adopt`, which begins a new one.",
-        )
+        raise replica_gone(self._archive.url)
 
     def _forget(self) -> None:
         """Have the files compared with the replica again before anything is shipped."""

@@ -16,7 +16,7 @@ from chronoduck.engine.offline.files import (
 )
 from chronoduck.engine.offline.marker import OpeningMark
 from chronoduck.engine.offline.metadata_copy import MetadataCopy
-from chronoduck.engine.offline.placing import finish_placing, place_database
+from chronoduck.engine.offline.placing import finish_placing, is_placing_unfinished, place_database
 from chronoduck.engine.offline.prefix import Transactions
 from chronoduck.engine.offline.reading import Reading, read_database
 from chronoduck.engine.offline.replayed_wal import join_wal, read_root, replayed_wal
@@ -43,6 +43,7 @@ __all__ = [
     "finish_placing",
     "free_name",
     "free_suffix",
+    "is_placing_unfinished",
     "join_wal",
     "open_by_ways",
     "place_database",
