@@ -69,16 +69,17 @@ def _check_files(settings: Settings, memory_limit: str, run: Run) -> list[str]:
     check_database_file(path)
     check_version_note(path)
     check_headers(path)
-    notes = []
+    first = None
     try:
         check_log(path)
     except DamagedLogError as error:
         if not path.exists() or not settings.quarantine_wal:
             raise
-        notes.append(f"{error.detail}; DUCKDB_QUARANTINE_WAL allows a start to leave them out")
-    if settings.replica.url is not None:
-        notes += _compare(settings)
-    if path.exists() and not notes:
+        first = error.operator_detail
+    if first is not None:
+        return _open_by_ways(settings, first, memory_limit, run)
+    notes = [] if settings.replica.url is None else _compare(settings)
+    if path.exists():
         notes += _open(settings, memory_limit, run)
     return notes
 
@@ -107,9 +108,12 @@ def _open(settings: Settings, memory_limit: str, run: Run) -> list[str]:
     try:
         run("open", path, Budget.of(path, seconds), memory_limit=memory_limit, read_only=True)
     except AttemptFailedError as error:
-        first = error.detail
-    else:
-        return []
+        return _open_by_ways(settings, error.detail, memory_limit, run)
+    return []
+
+
+def _open_by_ways(settings: Settings, first: str, memory_limit: str, run: Run) -> list[str]:
+    path = settings.database_path
     with tempfile.TemporaryDirectory(prefix=".doctor-", dir=path.parent) as directory:
         copy = Path(directory, path.name)
         clone_database(path, copy)

@@ -34,6 +34,7 @@ from chronoduck.cli import (
     verify,
 )
 from chronoduck.cli.output import print_error
+from chronoduck.cli.suggestions import SuggestingGroup
 from chronoduck.errors import DuckDBException
 
 __all__ = ["app", "run"]
@@ -63,6 +64,7 @@ class LocalFileError(DuckDBException):
 
 app = typer.Typer(
     name="chronoduck",
+    cls=SuggestingGroup,
     help="Run a DuckDB file as a service, and use it.",
     epilog=_EPILOG,
     no_args_is_help=True,

@@ -130,7 +130,8 @@ def _print(report: dict[str, Any]) -> None:
             console.print(f"  [red]! {plain(report['notice'])}[/]", soft_wrap=True)
         if report["error"]:
             console.print(
-                f"  [red]! {plain(report['error'])}[/] {plain(report['hint'])}", soft_wrap=True
+                f"  [red]! {plain(report['error'].rstrip('.'))}.[/] {plain(report['hint'])}",
+                soft_wrap=True,
             )
     _print_shadow(report["shadow"])
     points = report["checkpoints"]

@@ -27,7 +27,8 @@ from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.start_comparison import START_CALL_SECONDS, START_SECONDS
 from chronoduck.replication.startup import check_local_state, note_losses, resume
-from chronoduck.replication.state_keeper import StateKeeper, replica_gone
+from chronoduck.replication.state_keeper import ReplicaGoneError, StateKeeper, replica_gone
+from chronoduck.replication.verification import note_lost_packs
 from chronoduck.replication.watch import StoreScrubber, StoreWatch
 from chronoduck.settings import Settings
 from chronoduck.storage import StoreError, TimedBlobStore, open_store
@@ -155,6 +156,7 @@ class Replicator:
         finish_plan(self._archive)
         if adopt and is_thorough:
             note_losses(self._archive)
+            note_lost_packs(self._archive, self._executor)
         if LocalState.read(self._database) is None and self._archive.is_empty():
             self._keeper.begin(self._replica_id)
         found = resume(
@@ -166,7 +168,7 @@ class Replicator:
             adopt=adopt,
             is_thorough=is_thorough,
         )
-        self._is_resumed = True
+        self._is_resumed, self.status.is_gone = True, False
         listing = found.listing
         self.status.notice = found.notice or self.status.notice
         self._note_listing(listing.size)
@@ -333,6 +335,14 @@ class Replicator:
                 )
             self._emit(status)
 
+    def _note_gone(self) -> None:
+        """Tell that there is nothing to restore, until the replica is in its place again."""
+        status = self.status
+        status.is_gone = True
+        status.generations = status.commits = status.last_point_us = 0
+        status.proven_us = status.replayed_us = 0
+        self._bytes_before = -status.shipped_bytes
+
     def _note_listing(self, size: int) -> None:
         """Take in how much the store holds; what is shipped from now on comes on top."""
         self._bytes_before = size - self.status.shipped_bytes
@@ -359,6 +369,8 @@ class Replicator:
     def _note(self, state: ReplicaState, error: DuckDBException) -> None:
         self.status.state, self.status.error = state, error.detail
         self.status.hint = error.hint
+        if isinstance(error, ReplicaGoneError):
+            self._note_gone()
         self.status.unshipped_bytes = self._shipper.unshipped_bytes
         self._note_counters()
         self._emit(self.status)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from chronoduck.engine.disk_format import BLOCK_BYTES, HEADER_BYTES
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
-from chronoduck.replication.block_table import BlockChange
+from chronoduck.replication.block_table import BlockChange, BlockTable
 from chronoduck.replication.failures import ReplicaDamagedError, RestoreTargetError
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.records import Base, Segment, SegmentName, generation_number
@@ -67,6 +67,8 @@ class RestorePoint:
     """What the clock said when it was shipped, where that is far from ``time_us``."""
     proof: str = ""
     """``proven`` or ``replayed``, when that was tried on a copy; else empty."""
+    lost: str = ""
+    """A pack that it needs and that the store does not have any more; empty when all are listed."""
 
     @property
     def name(self) -> PointName:
@@ -120,15 +122,43 @@ def list_points(
             lost = archive.missing_before(listing, generation.name, base.previous)
             if lost:
                 on_damage(_lost_sentence(lost, archive.url))
-            points.append(_base_point(generation, base))
+            needed = _NeededPacks(archive, listing, base.blocks)
+            points.append(needed.marked(_base_point(generation, base)))
             for segment, _ in archive.read_segments(generation.chain(), executor):
-                points.append(_segment_point(generation, base, segment))
+                needed.apply(segment)
+                points.append(needed.marked(_segment_point(generation, base, segment)))
             _check_gap(archive, generation)
         except (ReplicaDamagedError, BlobNotFoundError) as error:
             on_damage(error.detail)
     for each in listing.headless():
         on_damage(_headless_sentence(each, archive.url))
     return points
+
+
+class _NeededPacks:
+    """What the points of one generation need: it is looked at only when the store lacks some of it."""
+
+    def __init__(self, archive: Archive, listing: Listing, table: BlockTable) -> None:
+        self._archive, self._listing = archive, listing
+        self._table = table
+        self._missing: set[str] = set()
+        self._look(set(table.blocks_by_pack()))
+
+    def _look(self, packs: set[str]) -> None:
+        self._missing |= self._archive.unlisted(packs - self._missing, self._listing).keys()
+
+    def apply(self, segment: Segment) -> None:
+        """Go on to the next point."""
+        self._table.apply(segment.changes)
+        self._table.resize(max(len(self._table), segment.block_count))
+        self._look({change.pack for change in segment.changes})
+
+    def marked(self, point: RestorePoint) -> RestorePoint:
+        """Return the point with the first pack that it lacks."""
+        if not self._missing:
+            return point
+        lost = sorted(self._missing & set(self._table.blocks_by_pack()))
+        return replace(point, lost=lost[0]) if lost else point
 
 
 def _lost_sentence(name: str, url: str) -> str:

@@ -13,12 +13,16 @@ from chronoduck.replication.local_state import LocalState, root_mark
 from chronoduck.replication.shipper import Generation
 from chronoduck.storage import StoreError
 
-__all__ = ["StateKeeper", "replica_gone"]
+__all__ = ["ReplicaGoneError", "StateKeeper", "replica_gone"]
 
 
-def replica_gone(url: str) -> StoreError:
-    """Return the error for a place where a replica was: it may be a mount point without its disk."""
-    return StoreError(
+class ReplicaGoneError(StoreError):
+    """Nothing is where a replica was: it may be a mount point without its disk."""
+
+
+def replica_gone(url: str) -> ReplicaGoneError:
+    """Return the error for a place where a replica was."""
+    return ReplicaGoneError(
         f"the replica is not in {url} any more",
         hint="Mount it again; it then catches up. If it was removed on purpose, stop the service and "
         "run `chronoduck replication adopt`, which begins a new one.",
@@ -46,7 +50,7 @@ class StateKeeper:
         """Return the id of the replica that is in the store, None when none was there before, either.
 
         Raises:
-            StoreError: this database was shipped there before, and nothing is there now.
+            ReplicaGoneError: this database was shipped there before, and nothing is there now.
         """
         identity = archive.identity()
         if identity is None and self.had_replica():

@@ -12,9 +12,10 @@ from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.records import generation_number
+from chronoduck.replication.removals import Removals
 from chronoduck.storage import BlobNotFoundError
 
-__all__ = ["ReplicaVerification", "check_pack", "verify_replica"]
+__all__ = ["ReplicaVerification", "check_pack", "note_lost_packs", "verify_replica"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -30,6 +31,15 @@ class ReplicaVerification:
     """One sentence for each damaged or missing blob."""
     damaged_generations: tuple[str, ...]
     """Points in time of these cannot be restored, or not to their end."""
+    newest: str = ""
+    """The newest generation."""
+    noted: tuple[str, ...] = ()
+    """One sentence for each loss that an operator has taken note of: points that need it are lost."""
+
+    @property
+    def is_newest_whole(self) -> bool:
+        """Whether everything that the replica held last can be restored."""
+        return bool(self.newest) and self.newest not in self.damaged_generations
 
 
 def verify_replica(
@@ -48,6 +58,7 @@ def verify_replica(
     listing = archive.listing()
     bad_packs = _read_packs(archive, list(listing.packs), executor, on_progress)
     damages: dict[str, str] = {}
+    noted: dict[str, str] = {}
     damaged_generations = []
     followed = []
     for done, generation in enumerate(listing.generations):
@@ -62,9 +73,11 @@ def verify_replica(
         missing = sorted(archive.unlisted(found.packs, listing))
         if found.failure:
             damages[generation.name] = found.failure
+        news = [pack for pack in missing if pack not in listing.removals.lost_packs]
         for pack in missing:
-            damages[pack] = f"{pack} is missing; generation {generation.name} needs it"
-        if found.failure or missing or found.packs & set(bad_packs):
+            known = damages if pack in news else noted
+            known[pack] = f"{pack} is missing; generation {generation.name} needs it"
+        if found.failure or news or found.packs & set(bad_packs):
             damaged_generations.append(generation.name)
     damages |= bad_packs
     if damages:  # a blob that retention has deleted since was not needed any more
@@ -87,7 +100,20 @@ def verify_replica(
         listing.size,
         tuple(damages.values()) if damaged_generations or damages else (),
         tuple(damaged_generations),
+        listing.generations[-1].name if listing.generations else "",
+        tuple(noted.values()),
     )
+
+
+def note_lost_packs(archive: Archive, executor: Executor) -> None:
+    """Record that an operator has taken note of the packs that the store lost."""
+    listing = archive.listing()
+    packs: set[str] = set()
+    for generation in listing.generations:
+        packs |= _follow(archive, generation, executor).packs
+    lost = archive.unlisted(packs, listing)
+    if lost:
+        archive.note_removals(Removals(lost_packs=frozenset(lost)))
 
 
 def _read_packs(

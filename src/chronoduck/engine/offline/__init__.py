@@ -4,7 +4,13 @@ Every use of such a file goes through here: start, recover, restore, verify, bac
 compaction. Nothing here knows of replicas, backups or settings. DuckDB runs in child processes.
 """
 
-from chronoduck.engine.offline.aside import free_name, free_suffix, rename_aside
+from chronoduck.engine.offline.aside import (
+    SetAside,
+    find_set_aside,
+    free_name,
+    free_suffix,
+    rename_aside,
+)
 from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt
 from chronoduck.engine.offline.files import (
     clone_database,
@@ -31,6 +37,7 @@ __all__ = [
     "OpeningMark",
     "Reading",
     "Run",
+    "SetAside",
     "SnapshotError",
     "Transactions",
     "UnopenableError",
@@ -40,6 +47,7 @@ __all__ = [
     "copy_database",
     "database_files",
     "files_bytes",
+    "find_set_aside",
     "finish_placing",
     "free_name",
     "free_suffix",
