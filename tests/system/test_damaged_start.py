@@ -124,7 +124,7 @@ def replicated(directory: Path, *, rows: int = 5) -> Server:
     return server
 
 
-@pytest.mark.parametrize("loss", ["file", "file and wal", "header", "wal"])
+@pytest.mark.parametrize("loss", ["file", "file and wal", "header", "magic", "empty", "wal"])
 def test_what_the_replica_has_whole_is_restored_by_itself(tmp_path: Path, loss: str) -> None:
     server = replicated(tmp_path)
     database = tmp_path / "test.db"
@@ -136,6 +136,11 @@ def test_what_the_replica_has_whole_is_restored_by_itself(tmp_path: Path, loss: 
         data = bytearray(database.read_bytes())
         data[100] ^= 1
         database.write_bytes(data)
+    if loss == "magic":
+        with database.open("r+b") as file:
+            file.write(bytes(4096))
+    if loss == "empty":
+        os.truncate(database, 0)
     if loss == "wal":
         wal = side_files(database)[0]
         data = bytearray(wal.read_bytes())
@@ -149,6 +154,71 @@ def test_what_the_replica_has_whole_is_restored_by_itself(tmp_path: Path, loss: 
         server.__exit__()
     kept = {path.read_bytes() for path in tmp_path.glob("test.db*.corrupt-*")}
     assert set(aside.values()) <= kept
+
+
+def test_a_file_that_was_never_this_replicas_database_is_not_replaced(tmp_path: Path) -> None:
+    server = replicated(tmp_path)
+    server.__exit__()
+    other = tmp_path / "notes.txt"
+    other.write_text("not a database, and the only copy")
+    other.chmod(0o640)
+    result = run_cli(
+        tmp_path,
+        "serve",
+        DUCKDB_DATABASE_PATH=other,
+        DUCKDB_PORT=free_port(),
+        DUCKDB_REPLICA_URL=tmp_path / "replica",
+        DUCKDB_AUTO_RECOVER="true",
+    )
+    said = " ".join(result.stderr.split())
+    assert result.returncode == 65, said
+    assert "Check DUCKDB_DATABASE_PATH" in said
+    assert other.read_text() == "not a database, and the only copy"
+    assert not list(tmp_path.glob("*corrupt*"))
+
+
+def test_a_damaged_file_that_has_seen_more_checkpoints_than_the_replica_is_not_replaced(
+    tmp_path: Path,
+) -> None:
+    server = replicated(tmp_path)
+    database = tmp_path / "test.db"
+    crash(database, ["INSERT INTO t VALUES (5)", "CHECKPOINT"])  # this was never shipped
+    with database.open("r+b") as file:
+        file.write(bytes(4096))
+    before = files(tmp_path)
+    result = run_cli(
+        tmp_path,
+        "serve",
+        DUCKDB_PORT=free_port(),
+        DUCKDB_REPLICA_URL=tmp_path / "replica",
+        DUCKDB_AUTO_RECOVER="true",
+    )
+    server.__exit__()
+    assert result.returncode == 74, result.stderr
+    assert "checkpoint" in result.stderr
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("has_replica", [True, False])
+def test_what_a_start_says_about_a_lost_file_brings_every_row_back(
+    tmp_path: Path, has_replica: bool
+) -> None:
+    server = replicated(tmp_path)
+    server.__exit__()
+    database = tmp_path / "test.db"
+    crash(database, [f"INSERT INTO t VALUES ({number})" for number in (5, 6)])  # not shipped
+    database.unlink()
+    before = files(tmp_path)
+    given = {"DUCKDB_REPLICA_URL": tmp_path / "replica"} if has_replica else {}
+    result = run_cli(tmp_path, "serve", DUCKDB_PORT=free_port(), **given)
+    said = " ".join(result.stderr.split())
+    assert result.returncode == 65, said
+    assert "leave the .wal where it is and run `chronoduck recover`" in said
+    assert "7 transactions" in said
+    assert files(tmp_path) == before
+    if has_replica:
+        assert run_cli(tmp_path, "recover", **given).returncode == 0
+        assert count_rows(database) == list(range(7))
 
 
 def test_a_database_whose_wal_holds_more_than_the_replica_is_not_replaced(tmp_path: Path) -> None:
