@@ -31,6 +31,7 @@ from chronoduck.replication.automatic import (
 )
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.replication.local_state import LocalState
+from chronoduck.replication.shipped import find_held_wal
 from chronoduck.settings import Settings
 
 __all__ = ["OnOpening", "open_instance"]
@@ -164,8 +165,13 @@ class _Start:
             if not self._path.exists() or not self._settings.quarantine_wal:
                 raise
             return error.operator_detail
-        if cut := cut_torn_end(self._path):
-            _log.warning("torn_transaction_cut_off", bytes=cut, reason="it was never acknowledged")
+        for torn in cut_torn_end(self._path):
+            _log.warning(
+                "torn_transaction_cut_off",
+                bytes=torn.stat().st_size,
+                file=str(torn),
+                reason="the WAL ends inside a transaction, as a crash leaves it or a file cut short",
+            )
         deaths = self._mark.deaths
         if deaths == 0 or not self._path.exists():
             return None
@@ -200,6 +206,7 @@ class _Start:
             newer_engine=self._settings.newer_engine,
             seconds=self._settings.deadline.opening,
             memory_limit=self._memory_limit,
+            held=find_held_wal(self._settings),
             before_placing=self._note_for_replica,
             run=self._run,
         )

@@ -32,7 +32,15 @@ from chronoduck.replication.restore_plan import time_text
 from chronoduck.replication.shipper import Generation, Shipper
 from chronoduck.storage import BlobNotFoundError
 
-__all__ = ["Comparison", "check_local_state", "note_losses", "resume"]
+__all__ = [
+    "Comparison",
+    "both_sides",
+    "check_local_state",
+    "mismatch",
+    "note_losses",
+    "read_newest",
+    "resume",
+]
 
 _PACK_NUMBERS = 1_000_000
 
@@ -86,7 +94,7 @@ def resume(
         return Comparison(listing)
     newest = listing.generations[-1]
     try:
-        base, table, last = _read_newest(archive, newest, executor)
+        base, table, last = read_newest(archive, newest, executor)
     except (ReplicaDamagedError, BlobNotFoundError) as error:
         _begin_after_damage(shipper, database, newest.name, replica_id, adopt, error, archive.url)
         return Comparison(listing, f"{error.detail}; a new generation holds everything again")
@@ -108,7 +116,7 @@ def resume(
         if file.headers() != base.headers or not (lost or side.has_root_of(file)):
             relation = relate(file, side, note)
             if relation is not Relation.DESCENDANT and not adopt:
-                raise _mismatch(relation, _both_sides(file, base, commits, point_us, archive.url))
+                raise mismatch(relation, both_sides(file, base, commits, point_us, archive.url))
             return Comparison(listing, _lost_notice(shipper, newest, archive.url))
     local = _compare_log(database, base, last)
     if local is None and not adopt:
@@ -166,8 +174,8 @@ def _lost_notice(shipper: Shipper, newest: GenerationListing, url: str) -> str:
     )
 
 
-def _both_sides(file: DatabaseFile, base: Base, commits: int, point_us: int, url: str) -> str:
-    """Say what the file and the replica hold, as far as their headers and WAL tell."""
+def both_sides(file: DatabaseFile, base: Base, commits: int, point_us: int, url: str) -> str:
+    """Return what the file and the replica hold, as far as their headers and WAL tell."""
     headers = file.headers()
     ours, theirs = read_header(headers).iteration, read_header(base.headers).iteration
     log = wal_path(file.path)
@@ -188,7 +196,8 @@ def _identity(headers: bytes) -> str:
     return f"database {identifier[:8]}, " if identifier else ""
 
 
-def _mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
+def mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
+    """Return the error for a file that is not what the replica knows."""
     if relation is Relation.FOREIGN:
         return ReplicaMismatchError(
             f"{facts} are not the same database, or this file was never seen with the replica",
@@ -205,9 +214,14 @@ def _mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
     )
 
 
-def _read_newest(
+def read_newest(
     archive: Archive, newest: GenerationListing, executor: Executor
 ) -> tuple[Base, BlockTable, Segment | None]:
+    """Return a generation's base, its blocks at its newest point, and the segment that this point is.
+
+    Raises:
+        ReplicaDamagedError: something of it is missing or damaged.
+    """
     base = archive.read_base(newest.name)
     table, last = base.blocks, None
     for segment, _ in archive.read_segments(newest.chain(), executor):
