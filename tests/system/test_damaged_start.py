@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chronoduck.engine.disk_format import transaction_ends
 from chronoduck.engine.offline import side_files
 from tests.damaged_wal import count_rows, crash, make_unreplayable, rename_in_wal
 from tests.server import Server, free_port, run_cli
@@ -197,6 +198,47 @@ def test_a_damaged_file_that_has_seen_more_checkpoints_than_the_replica_is_not_r
     assert result.returncode == 74, result.stderr
     assert "checkpoint" in result.stderr
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_quarantine_never_leaves_out_what_the_replica_holds(tmp_path: Path, is_there: bool) -> None:
+    server = replicated(tmp_path)
+    server.__exit__()
+    database, store = tmp_path / "test.db", tmp_path / "replica"
+    wal = side_files(database)[0]
+    ends = transaction_ends(wal.read_bytes())
+    data = bytearray(wal.read_bytes())
+    data[ends[2] + 30] ^= 1  # in the fourth of five transactions, all of them shipped
+    wal.write_bytes(data)
+    if not is_there:
+        store.rename(tmp_path / "away")
+    before = files(tmp_path)
+    given = {"DUCKDB_REPLICA_URL": store}
+    said = refused(tmp_path, DUCKDB_QUARANTINE_WAL="true", **given)
+    assert "first 3 of 5 transactions" in said
+    assert str(store) in said
+    assert "chronoduck recover`: it restores what the replica holds" in said
+    assert files(tmp_path) == before
+    if not is_there:
+        (tmp_path / "away").rename(store)
+    assert run_cli(tmp_path, "recover", **given).returncode == 0
+    assert count_rows(database) == list(range(5))
+
+
+def test_quarantine_leaves_out_what_was_never_shipped(tmp_path: Path) -> None:
+    server = replicated(tmp_path)
+    server.__exit__()
+    database = tmp_path / "test.db"
+    crash(database, [f"INSERT INTO t VALUES ({number})" for number in (5, 6, 7)])
+    wal = side_files(database)[0]
+    data = bytearray(wal.read_bytes())
+    data[transaction_ends(bytes(data))[5] + 30] ^= 1  # rows 6 and 7 are behind
+    wal.write_bytes(data)
+    given = {"DUCKDB_REPLICA_URL": tmp_path / "replica", "DUCKDB_QUARANTINE_WAL": "true"}
+    server = Server(tmp_path, **given).start(SECONDS)
+    assert server.query("SELECT a FROM t ORDER BY a") == [[number] for number in range(6)]
+    assert server.stop() == 0
+    server.__exit__()
 
 
 @pytest.mark.parametrize("has_replica", [True, False])
