@@ -127,7 +127,7 @@ def _refusal(
         "recover` puts it in place, keeps the old files beside it, and counts what is lost."
         + (
             " Or start once with DUCKDB_QUARANTINE_WAL=true, which keeps the local file with those "
-            f"{restorable:,} transactions."
+            f"{format_count(restorable, 'transaction')}."
             if restorable is not None
             else ""
         ),

@@ -38,7 +38,7 @@ from chronoduck.replication.restore_plan import (
 )
 from chronoduck.replication.salvage import find_newest_whole_point
 from chronoduck.storage import BlobNotFoundError
-from chronoduck.units import format_bytes
+from chronoduck.units import format_bytes, format_count
 
 __all__ = [
     "LocalTail",
@@ -180,9 +180,10 @@ def _not_restorable(error: UnopenableError, plan: RestorePlan) -> UnopenableErro
     )
     if error.kept is not None:
         hint = (
-            f"Restore an earlier point, of {plan.point.commits - error.lost:,} transactions or fewer "
+            "Restore an earlier point, of "
+            f"{format_count(plan.point.commits - error.lost, 'transaction')} or fewer "
             "(chronoduck restore --list), or a backup (chronoduck backup list); `chronoduck recover` "
-            f"restores this point without its last {error.lost:,} transactions."
+            f"restores this point without its last {format_count(error.lost, 'transaction')}."
         )
     return UnopenableError(error.database, error.refusals, error.kept, error.lost, hint)
 

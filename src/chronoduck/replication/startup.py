@@ -31,6 +31,7 @@ from chronoduck.replication.removals import NumberRanges, Removals
 from chronoduck.replication.restore_plan import time_text
 from chronoduck.replication.shipper import Generation, Shipper
 from chronoduck.storage import BlobNotFoundError
+from chronoduck.units import format_count
 
 __all__ = [
     "Comparison",
@@ -46,7 +47,7 @@ _PACK_NUMBERS = 1_000_000
 
 _RECOVER = (
     "Run `chronoduck recover`: it sets the files aside and restores what the replica holds, with the "
-    "transactions that only the local WAL holds. To continue with the files as they are: `chronoduck "
+    "transactions that only the local WAL holds. To continue without what the files lack: `chronoduck "
     "replication adopt`; the replica's points stay."
 )
 _UNDECIDED = (
@@ -108,7 +109,7 @@ def resume(
             return Comparison(listing)
         raise ReplicaMismatchError(
             f"{database} is not there, but the replica in {archive.url} holds its "
-            f"{commits:,} transactions up to {time_text(point_us)}",
+            f"{format_count(commits, 'transaction')} up to {time_text(point_us)}",
             hint=_RECOVER,
         )
     side = ReplicaSide(replica_id, newest.name, base.headers, table)
@@ -124,7 +125,8 @@ def resume(
     if lost:
         return Comparison(
             listing,
-            f"{len(lost)} packs in {archive.url} are missing or damaged, the first {lost[0]}; a new "
+            f"{format_count(len(lost), 'pack')} in {archive.url} missing or damaged: {lost[0]}"
+            f"{' and others' if len(lost) > 1 else ''}; a new "
             "generation holds their blocks again",
         )
     if local is not None and (last is not None or not is_of_another_engine(database)):
@@ -185,9 +187,10 @@ def both_sides(file: DatabaseFile, base: Base, commits: int, point_us: int, url:
     if log.exists():
         changed_us = max(changed_us, log.stat().st_mtime_ns // 1000)
     return (
-        f"{file.path} ({_identity(headers)}{ours:,} checkpoints, {waiting:,} transactions in its WAL, "
-        f"written last at {time_text(changed_us)}) and the replica in {url} ({_identity(base.headers)}"
-        f"{theirs:,} checkpoints, {commits:,} transactions up to {time_text(point_us)})"
+        f"{file.path} ({_identity(headers)}{format_count(ours, 'checkpoint')}, "
+        f"{format_count(waiting, 'transaction')} in its WAL, written last at {time_text(changed_us)}) "
+        f"and the replica in {url} ({_identity(base.headers)}{format_count(theirs, 'checkpoint')}, "
+        f"{format_count(commits, 'transaction')} up to {time_text(point_us)})"
     )
 
 
@@ -205,8 +208,8 @@ def mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
         )
     if relation is Relation.OLDER:
         return ReplicaMismatchError(
-            f"the file is older than the replica: {facts}. The replica holds transactions that the "
-            "file lacks",
+            f"the file is older than the replica: {facts}. The replica is newer: it holds transactions "
+            "that the file lacks",
             hint=_RECOVER,
         )
     return ReplicaMismatchError(
@@ -284,18 +287,22 @@ def _log_sentence(database: Path, last: Segment | None, url: str) -> str:
     log = wal_path(database)
     data = log.read_bytes() if log.exists() else b""
     ours = read_wal(data, WalCursor()).commits
-    if len(data) < last.end:
-        what = f"has {len(data):,} bytes, of which the replica holds {last.end:,}"
+    if not log.exists():
+        what = "is missing"
+    elif len(data) < last.end:
+        what = f"ends after {len(data):,} bytes, and its first {last.end:,} bytes were shipped"
     else:
         what = "is not the one that was shipped: bytes of it have changed"
     newer = (
-        f"The replica is newer: it holds {last.commits - ours:,} transactions that the file lacks"
+        f"The replica is newer: it holds {format_count(last.commits - ours, 'transaction')} that the "
+        "file lacks"
         if ours < last.commits
         else "Each side may hold transactions that the other lacks"
     )
     return (
-        f"the log {log} {what}; opening it could silently drop some of its {last.commits:,} "
-        f"transactions, which the replica in {url} holds up to {time_text(last.time_us)}. {newer}"
+        f"the WAL {log} {what}. A start could silently drop some of its "
+        f"{format_count(last.commits, 'transaction')}, which the replica in {url} holds up to "
+        f"{time_text(last.time_us)}. {newer}"
     )
 
 
@@ -338,7 +345,7 @@ def check_local_state(database: Path, url: str, reason: Exception) -> None:
     finally:
         log.close()
     raise ReplicaMismatchError(
-        f"the log {wal_path(database)} is not the one that was shipped to {url} up to "
+        f"the WAL {wal_path(database)} is not the one that was shipped to {url} up to "
         f"{time_text(state.time_us)}; opening it could silently drop transactions",
         hint=_RECOVER,
     )
