@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from chronoduck.engine.disk_format import transaction_ends
@@ -198,6 +200,29 @@ def test_a_damaged_file_that_has_seen_more_checkpoints_than_the_replica_is_not_r
     assert result.returncode == 74, result.stderr
     assert "checkpoint" in result.stderr
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("loss", ["file", "header"])
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 does not write whose WAL it is")
+def test_a_wal_of_which_nothing_was_shipped_yet_is_added_to_its_checkpoint(
+    tmp_path: Path, loss: str
+) -> None:
+    server = replicated(tmp_path, rows=0)
+    server.__exit__()
+    database = tmp_path / "test.db"
+    with database.with_name("test.db.replicator.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # its replicator ships the rest before it ends
+    crash(database, [f"INSERT INTO t VALUES ({number})" for number in range(3)])
+    if loss == "file":
+        database.unlink()
+    else:
+        with database.open("r+b") as file:
+            file.write(bytes(4096))
+    given = {"DUCKDB_REPLICA_URL": tmp_path / "replica"}
+    recovered = run_cli(tmp_path, "recover", "--json", **given)
+    assert recovered.returncode == 0, recovered.stderr
+    assert json.loads(recovered.stdout)["from_local_log"] == 3
+    assert count_rows(database) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -79,7 +79,7 @@ def _has_lost_its_file(settings: Settings) -> bool:
     if not settings.auto_recover or settings.replica.url is None:
         return False
     if not path.exists():
-        return side_files(path)[0].exists()
+        return any(wal.exists() for wal in side_files(path)[:2])
     return _is_no_database(path) and is_noted_database(settings)
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chronoduck.engine.disk_format import DatabaseFile
 from chronoduck.engine.offline import HeldWal
+from chronoduck.errors import DatabaseFormatError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.lineage import Relation, ReplicaSide, relate
@@ -26,7 +27,8 @@ _THREADS = 4
 def find_held_wal(settings: Settings) -> HeldWal | None:
     """Return which beginning of the local WAL the replica holds, None when it holds nothing of it.
 
-    A replica that cannot be asked is taken for what the note beside the database says of it.
+    A replica that cannot be asked is taken for what the note beside the database says of it, and so is
+    one that cannot be compared with the file, of which a crash in a checkpoint has torn a root header.
 
     Raises:
         ReplicaMismatchError: the file is older than the replica, or another database.
@@ -35,7 +37,7 @@ def find_held_wal(settings: Settings) -> HeldWal | None:
         return None
     try:
         return _ask(open_archive(settings, seconds=_CALL_SECONDS), settings)
-    except (StoreError, BlobNotFoundError, ReplicaDamagedError):
+    except (StoreError, BlobNotFoundError, ReplicaDamagedError, DatabaseFormatError):
         return _noted(settings)
 
 

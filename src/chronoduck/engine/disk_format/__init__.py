@@ -27,6 +27,7 @@ from chronoduck.engine.disk_format.wal_file import (
     torn_end,
     transaction_ends,
     version_end,
+    wal_owner,
 )
 
 __all__ = [
@@ -50,4 +51,5 @@ __all__ = [
     "torn_end",
     "transaction_ends",
     "version_end",
+    "wal_owner",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "torn_end",
     "transaction_ends",
     "version_end",
+    "wal_owner",
 ]
 
 _ENTRY = struct.Struct("<QQ")
@@ -140,27 +141,43 @@ def read_version(data: bytes | memoryview) -> tuple[int, int | None]:
 
     The record has no checksum. Formats before DuckDB 1.4 do not name the checkpoint.
     """
+    end, _, iteration = _read_version(data)
+    return end, iteration
+
+
+def wal_owner(data: bytes | memoryview) -> tuple[str, int] | None:
+    """Return which database and checkpoint the WAL follows, None when it does not say so.
+
+    As ``database_id`` and ``DatabaseHeader.iteration`` of the file's headers.
+    """
+    _, identifier, iteration = _read_version(data)
+    return None if iteration is None or not identifier else (identifier, iteration)
+
+
+def _read_version(data: bytes | memoryview) -> tuple[int, str, int | None]:
+    nothing = 0, "", None
     if bytes(data[: len(_VERSION)]) != _VERSION:
-        return 0, None
-    position, iteration = len(_VERSION), None
+        return nothing
+    position, identifier, iteration = len(_VERSION), "", None
     try:
         while True:
             field = int.from_bytes(data[position : position + 2], "little")
             position += 2
             if field == _END_FIELD:
-                return (position, iteration) if position <= len(data) else (0, None)
+                return (position, identifier, iteration) if position <= len(data) else nothing
             if field == 102:  # the database's identifier: a list of bytes, as numbers
                 count, position = _number(data, position)
                 for _ in range(count):
-                    _, position = _number(data, position)
+                    byte, position = _number(data, position)
+                    identifier += f"{byte:02x}"
             elif field == 101:  # version
                 _, position = _number(data, position)
             elif field == 103:
                 iteration, position = _number(data, position)
             else:
-                return 0, None
+                return nothing
     except IndexError:
-        return 0, None
+        return nothing
 
 
 def version_end(data: bytes | memoryview) -> int:
