@@ -27,6 +27,7 @@ from chronoduck.export import read_export_file
 from chronoduck.replication.automatic import replica_holds_database
 from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError
 from chronoduck.replication.link import refusal
+from chronoduck.replication.shipped import find_held_wal
 from chronoduck.replication.start_comparison import compare_without_writing
 from chronoduck.settings import Settings
 from chronoduck.sync import read_sync_file
@@ -135,8 +136,10 @@ def _try_ways(settings: Settings, copy: Path, first: str, memory_limit: str, run
             newer_engine=settings.newer_engine,
             seconds=settings.deadline.opening,
             memory_limit=memory_limit,
+            held=find_held_wal(settings),
             run=run,
         )
     except UnopenableError as error:
-        told = tuple(each.replace(str(copy), str(path)) for each in error.refusals)
-        raise UnopenableError(path, told, error.kept, error.lost) from None
+        error.detail = error.detail.replace(str(copy), str(path))
+        error.operator_detail = error.operator_detail.replace(str(copy), str(path))
+        raise

@@ -16,6 +16,7 @@ from chronoduck.replication.failures import ReplicaDamagedError, RestoreTargetEr
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.records import Base, Segment, SegmentName, generation_number
 from chronoduck.storage import BlobNotFoundError
+from chronoduck.units import format_count
 
 __all__ = [
     "PointName",
@@ -168,7 +169,7 @@ def _lost_sentence(name: str, url: str) -> str:
 def _headless_sentence(generation: GenerationListing, url: str) -> str:
     return (
         f"the base of generation {generation.name} in {url} is missing: its "
-        f"{len(generation.segments)} points in time cannot be restored"
+        f"{format_count(len(generation.segments), 'point')} in time cannot be restored"
     )
 
 
@@ -264,8 +265,8 @@ def plan_restore(
     missing = sorted(archive.unlisted(packs, listing))
     if missing:
         raise ReplicaDamagedError(
-            f"{len(missing)} packs of generation {generation.name} are missing in {archive.url}, "
-            f"the first of them {missing[0]}"
+            f"{format_count(len(missing), 'pack')} of generation {generation.name} not found in "
+            f"{archive.url}: {missing[0]}{' and others' if len(missing) > 1 else ''}"
         )
     return RestorePlan(
         point=point,
@@ -288,8 +289,11 @@ def _warnings(point: RestorePoint, *, is_by_time: bool, jumped: bool) -> tuple[s
             f"`chronoduck restore --list` and name the point, as in --to {point.name}"
         )
     if point.offset and point.proof != "proven":
-        tried = "was replayed" if point.proof else "was not replayed"
-        found.append(f"the WAL up to this point {tried} on a copy before, but not proven")
+        found.append(
+            "the WAL up to this point was replayed on a copy before, but not proven"
+            if point.proof
+            else "the WAL up to this point was never replayed on a copy: this restore is the first time"
+        )
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.records import generation_number
 from chronoduck.replication.removals import Removals
 from chronoduck.storage import BlobNotFoundError
+from chronoduck.units import format_count
 
 __all__ = ["ReplicaVerification", "check_pack", "note_lost_packs", "verify_replica"]
 
@@ -187,8 +188,8 @@ def _missing_generations(
     A loss that an operator has taken note of is no news.
     """
     missing = {
-        each.name: f"generation {each.name} has no base: its {len(each.segments)} points in time "
-        "cannot be restored"
+        each.name: f"generation {each.name} has no base: its "
+        f"{format_count(len(each.segments), 'point')} in time cannot be restored"
         for each in listing.headless()
     }
     for generation, found in pairs:
@@ -215,4 +216,7 @@ def _missing_end(
     )
     if found.failure or next_.failure or lost <= 0 or not follows:
         return ""
-    return f"the last segments of generation {generation.name} are missing, {lost:,} transactions"
+    return (
+        f"the last segments of generation {generation.name} are missing: "
+        f"{format_count(lost, 'transaction')}"
+    )

@@ -20,6 +20,7 @@ from chronoduck.engine.offline.files import (
     side_files,
     sync_directory,
 )
+from chronoduck.engine.offline.held import HeldWal
 from chronoduck.engine.offline.marker import OpeningMark
 from chronoduck.engine.offline.metadata_copy import MetadataCopy
 from chronoduck.engine.offline.placing import finish_placing, is_placing_unfinished, place_database
@@ -32,6 +33,7 @@ from chronoduck.engine.offline.ways import Opening, UnopenableError, Way, open_b
 __all__ = [
     "AttemptFailedError",
     "Budget",
+    "HeldWal",
     "MetadataCopy",
     "Opening",
     "OpeningMark",
