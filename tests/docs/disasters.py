@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -276,11 +277,31 @@ def _lose_the_replica(machine: Machine) -> None:
     machine.flip(machine.database, 0.001)
 
 
-def _put_an_older_file(machine: Machine) -> None:
+def _lose_the_wal(machine: Machine) -> None:
+    """The WAL's transactions are in the replica, and nowhere else."""
+    for _ in range(20):
+        machine.query(_SPARE)
+    machine.kill()
+    until(lambda: not _has_replicator(machine))
+    machine.database.with_name(machine.database.name + ".wal").unlink()
+    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+
+
+def _has_replicator(machine: Machine) -> bool:
+    lock = machine.database.with_name(machine.database.name + ".replicator.lock")
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def _put_another_file(machine: Machine) -> None:
     machine.run("systemctl stop chrono-scraper")
     for path in machine.data.glob("chrono_analytics.db*"):
         path.unlink()
-    sql = f"CREATE TABLE pages_analytics AS SELECT 1 AS a, 'x' AS tld FROM range({ROWS})"
+    sql = "CREATE TABLE pages_analytics AS SELECT 1 AS a, 'x' AS tld FROM range(7)"
     machine.cli("query", sql, DUCKDB_REPLICA_URL="")
     assert machine.attempt("systemctl start chrono-scraper").returncode != 0
 
@@ -350,7 +371,14 @@ DISASTERS: dict[str, list[Disaster]] = {
     ],
     "replica-lag": [Disaster(_unmount_the_replica, "! .*Mount it again", mounted_replica=True)],
     "replica-refused": [Disaster(_another_writer, "! .* is written by another service")],
-    "replica-mismatch": [Disaster(_put_an_older_file, "the replica")],
+    "replica-mismatch": [
+        Disaster(
+            _lose_the_wal,
+            "The replica is newer: it holds [0-9]+ transactions",
+            rows=(ROWS + 20, ROWS + 20),
+        ),
+        Disaster(_put_another_file, "are not the same database", rows=(7, 7), uses_otherwise=True),
+    ],
     "sync-failing": [Disaster(_let_a_sync_fail, "failed 3 times[\\s\\S]*what to do")],
     "backup-old": [Disaster(_lose_backups, "backups")],
     "database-corrupt": [

@@ -55,6 +55,13 @@ def test_every_runbook_has_its_sections_its_commands_and_its_disaster(name: str)
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
+def test_no_runbook_deletes_a_file(name: str) -> None:
+    """A file of a damaged database may hold the only copy of something: it is moved, never deleted."""
+    for block in map(commands, sections(name).values()):
+        assert not re.search(r"\brm\b|\bunlink\b|-delete\b|\btruncate\b", block), block
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
 def test_every_runbook_is_in_the_index_and_links_to_others_that_exist(name: str) -> None:
     assert f"]({name}.md)" in INDEX
     for target in re.findall(r"\]\(([^)]+)\)", PAGES[name]):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.damaged_wal import count_rows
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -125,11 +128,14 @@ def test_adopt_goes_on_with_files_that_the_replica_does_not_know(served: Path) -
     assert "chronoduck replication adopt" in refused.stderr
     adopted = run_cli(served, "replication", "adopt", **given)
     assert adopted.returncode == 0, adopted.stderr
+    assert "are not the same database" in " ".join(adopted.stderr.split())
+    assert f"chronoduck restore --to {before['point']} --output OTHER.db" in adopted.stdout
     with Server(served, **given) as server:
         assert server.query("SELECT a FROM other") == [[7]]
         server.query("INSERT INTO other VALUES (8)")
         assert server.stop() == 0
     points = json.loads(run_cli(served, "restore", "--list", "--json", **given).stdout)
+    assert before["point"] in [point["point"] for point in points]
     for point, table in ((before, "t"), (points[-1], "other")):
         output = str(served / f"{table}.db")
         restored = run_cli(
@@ -138,6 +144,33 @@ def test_adopt_goes_on_with_files_that_the_replica_does_not_know(served: Path) -
         assert restored.returncode == 0, restored.stderr
         rows = run_cli(served, "query", "-d", output, f"SELECT count(*) FROM {table}", "--json")
         assert rows.returncode == 0, rows.stderr
+
+
+def test_adopt_says_what_the_file_lacks_and_how_it_comes_back(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    with Server(tmp_path, **given) as server:
+        server.query("CREATE TABLE t (a BIGINT)")
+        server.query("CHECKPOINT")
+        for number in range(3):
+            server.query(f"INSERT INTO t VALUES ({number})")
+        server.kill()
+    with (tmp_path / "test.db.replicator.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # its replicator ships the rest before it ends
+    (tmp_path / "test.db.wal").unlink()
+    refused = run_cli(tmp_path, "serve", **given, DUCKDB_PORT="1")
+    assert refused.returncode == 65
+    assert "test.db.wal is missing" in " ".join(refused.stderr.split())
+    adopted = run_cli(tmp_path, "replication", "adopt", **given)
+    assert adopted.returncode == 0, adopted.stderr
+    said = " ".join(adopted.stderr.split())
+    assert "The replica is newer: it holds 3 transactions that the file lacks" in said
+    assert "holds" not in adopted.stdout
+    [point] = re.findall(r"restore --to (\S+) --output", adopted.stdout)
+    output = tmp_path / "other.db"
+    restored = run_cli(tmp_path, "restore", "--to", point, "--output", str(output), **given)
+    assert restored.returncode == 0, restored.stderr
+    assert count_rows(output) == [0, 1, 2]
+    assert count_rows(tmp_path / "test.db") == []
 
 
 def test_a_key_made_here_encrypts_and_another_does_not_open(tmp_path: Path) -> None:

@@ -52,3 +52,14 @@ def test_outcomes_of_declared_work_hold_nothing_that_a_terminal_obeys(
     text.encode()
     assert not set(text) & set("\x1b\x07\x9b\u202e\r")
     assert text.count("[bold]c[/bold]\\[d]") == 9
+
+
+def test_a_table_without_a_terminal_has_one_line_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(output, "console", Console(file=file, width=40, highlight=False))
+    output.print_table(["a", "b"], [["x" * 100, number] for number in range(3)])
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 5
+    assert all("x" * 100 in line for line in lines[2:])

@@ -6,7 +6,7 @@ import pytest
 
 from chronoduck.errors import SettingsError
 from chronoduck.principals import Limits, Role
-from chronoduck.settings import Settings, load_settings, reveal
+from chronoduck.settings import ReplicaSettings, Settings, load_settings, reveal
 
 GUIDE = {
     "DUCKDB_DATABASE_PATH": "/var/lib/duckdb/chrono_analytics.db",
@@ -119,3 +119,40 @@ def test_one_worker_and_half_the_connections_are_left_for_others() -> None:
     assert (settings.worker_share, settings.connection_share) == (3, 5)
     alone = load_settings(worker_threads=1, max_connections=1)
     assert (alone.worker_share, alone.connection_share) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DUCKDB_STORAGE_VERSION", "newest"),
+        ("DUCKDB_WORKER_THREADS", "many"),
+        ("DUCKDB_WORKER_THREADS", "0"),
+        ("DUCKDB_WORKER_THREADS", "1000000"),
+        ("DUCKDB_MAX_MEMORY_PERCENTAGE", "x"),
+        ("DUCKDB_MAX_MEMORY_PERCENTAGE", "200"),
+        ("DUCKDB_STANDBY", "perhaps"),
+        ("DUCKDB_LOG_LEVEL", "loud"),
+        ("DUCKDB_MEMORY_LIMIT", "-1"),
+        ("DUCKDB_REPLICA_SCRUB_RATE", "x"),
+        ("DUCKDB_CHECKPOINT_INTERVAL", "x"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_for_people(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.detail.startswith(f"{variable}: ")
+    for internal in ("String should", "Input should", "pattern", "parse string", "unable to"):
+        assert internal not in caught.value.detail
+
+
+@pytest.mark.parametrize("place", ["data", ".", "/", "file"])
+def test_a_replica_around_its_database_is_refused(tmp_path: Path, place: str) -> None:
+    data = tmp_path / "data"
+    url = f"file://{data}" if place == "file" else str(tmp_path / place)
+    with pytest.raises(SettingsError, match="DUCKDB_REPLICA_URL"):
+        load_settings(database_path=data / "test.db", replica=ReplicaSettings(url=url))
+    for other in (tmp_path / "replica", data / "replica", "s3://data/x"):
+        load_settings(database_path=data / "test.db", replica=ReplicaSettings(url=str(other)))

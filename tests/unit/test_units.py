@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronoduck.units import format_bytes, format_seconds, parse_bytes, parse_seconds
+from chronoduck.units import format_bytes, format_count, format_seconds, parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,10 @@ def test_a_formatted_size_is_within_rounding_of_the_size(count: int) -> None:
 )
 def test_durations_are_written_for_people(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 points"), (1, "1 point"), (2, "2 points"), (2000, "2,000 points")]
+)
+def test_a_count_of_one_is_singular(count: int, text: str) -> None:
+    assert format_count(count, "point") == text

@@ -20,12 +20,18 @@ from chronoduck.engine.offline import (
     open_by_ways,
     side_files,
 )
+from chronoduck.engine.paths import is_database_file
 from chronoduck.engine.quarantine import DamagedLogError, check_headers, check_log, cut_torn_end
 from chronoduck.errors import DatabaseFailedError, DatabaseFormatError
 from chronoduck.logs import get_logger
-from chronoduck.replication.automatic import recover_automatically, replica_holds_database
+from chronoduck.replication.automatic import (
+    is_noted_database,
+    recover_automatically,
+    replica_holds_database,
+)
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.replication.local_state import LocalState
+from chronoduck.replication.shipped import find_held_wal
 from chronoduck.settings import Settings
 
 __all__ = ["OnOpening", "open_instance"]
@@ -53,8 +59,8 @@ async def open_instance(
     Raises:
         DuckDBConnectionError: one of its subclasses; the hint names a way that can work.
     """
-    if _has_lost_its_file(instance.settings):
-        await asyncio.to_thread(_recover_missing, instance)
+    if await asyncio.to_thread(_has_lost_its_file, instance.settings):
+        await asyncio.to_thread(_recover_lost, instance)
     await asyncio.to_thread(instance.take)
     try:
         return await _Start(instance, on_opening, run).open()
@@ -64,17 +70,36 @@ async def open_instance(
 
 
 def _has_lost_its_file(settings: Settings) -> bool:
-    """Whether there is a WAL without its database, which may be restored."""
+    """Whether there is a WAL without its database, or a file that was one, which may be restored.
+
+    A file that is in the database's place is replaced only when the note beside it says that it was the
+    database of this replica. A wrong ``DUCKDB_DATABASE_PATH`` must not cost anybody a file.
+    """
     path = settings.database_path
-    is_missing = not path.exists() and side_files(path)[0].exists()
-    return is_missing and settings.auto_recover and settings.replica.url is not None
+    if not settings.auto_recover or settings.replica.url is None:
+        return False
+    if not path.exists():
+        return any(wal.exists() for wal in side_files(path)[:2])
+    return _is_no_database(path) and is_noted_database(settings)
 
 
-def _recover_missing(instance: DuckDBInstance) -> None:
+def _is_no_database(path: Path) -> bool:
+    try:
+        return path.is_file() and not is_database_file(path)
+    except OSError:
+        return False  # that is said elsewhere
+
+
+def _recover_lost(instance: DuckDBInstance) -> None:
+    path = instance.settings.database_path
     instance.ownership.acquire()
     try:
-        finish_placing(instance.settings.database_path)
-        recover_automatically(instance.settings, None)
+        finish_placing(path)
+        if not path.exists():
+            recover_automatically(instance.settings, None)
+        elif _is_no_database(path):
+            damage = DatabaseFormatError(f"{path} does not begin like a DuckDB database")
+            recover_automatically(instance.settings, damage)
     finally:
         instance.ownership.release()
 
@@ -140,8 +165,13 @@ class _Start:
             if not self._path.exists() or not self._settings.quarantine_wal:
                 raise
             return error.operator_detail
-        if cut := cut_torn_end(self._path):
-            _log.warning("torn_transaction_cut_off", bytes=cut, reason="it was never acknowledged")
+        for torn in cut_torn_end(self._path):
+            _log.warning(
+                "torn_transaction_cut_off",
+                bytes=torn.stat().st_size,
+                file=str(torn),
+                reason="the WAL ends inside a transaction, as a crash leaves it or a file cut short",
+            )
         deaths = self._mark.deaths
         if deaths == 0 or not self._path.exists():
             return None
@@ -176,6 +206,7 @@ class _Start:
             newer_engine=self._settings.newer_engine,
             seconds=self._settings.deadline.opening,
             memory_limit=self._memory_limit,
+            held=find_held_wal(self._settings),
             before_placing=self._note_for_replica,
             run=self._run,
         )

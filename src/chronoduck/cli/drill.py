@@ -7,7 +7,7 @@ from chronoduck.cli.output import console, print_json
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, find_target
 from chronoduck.tasks.work import TASKS
-from chronoduck.units import format_bytes, format_seconds
+from chronoduck.units import format_bytes, format_count, format_seconds
 
 __all__ = ["drill"]
 
@@ -30,5 +30,5 @@ def drill(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     )
     console.print(
         f"  verified: {facts['rows']:,} rows in {facts['tables']} tables, "
-        f"{facts['transactions']:,} transactions"
+        f"{format_count(facts['transactions'], 'transaction')}"
     )

@@ -18,7 +18,7 @@ from chronoduck.engine.inspection import ENGINE_VERSION
 from chronoduck.engine.known_bugs import durability_bugs
 from chronoduck.engine.paths import check_database_file
 from chronoduck.engine.storage_version import check_storage_version
-from chronoduck.errors import DuckDBException
+from chronoduck.errors import DatabaseFailedError, DuckDBException
 from chronoduck.settings import Settings
 
 __all__ = ["check_downgrade", "check_engine"]
@@ -65,6 +65,14 @@ def check_downgrade(settings: Settings) -> Iterator[Check]:
             )
             return
         found = newer_entries(_catalog_texts(settings))
+    except DatabaseFailedError as error:  # its hint is for who uses a service
+        yield Check(
+            "downgrade",
+            Severity.WARNING,
+            f"not checked: {error.detail}",
+            "`chronoduck verify` reads all of the database and says what is damaged",
+        )
+        return
     except DuckDBException as error:
         yield Check("downgrade", Severity.WARNING, f"not checked: {error.detail}", error.hint)
         return

@@ -24,3 +24,5 @@ class Check:
     severity: Severity
     finding: str
     fix: str = ""
+    exit_code: int = 78
+    """Of an error: with which one a start would end."""

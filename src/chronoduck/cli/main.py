@@ -10,6 +10,7 @@ import typer
 
 from chronoduck import __version__
 from chronoduck.cli.output import print_error
+from chronoduck.cli.suggestions import SuggestingGroup
 from chronoduck.errors import DuckDBException
 
 __all__ = ["build_app", "run"]
@@ -69,6 +70,7 @@ def build_app(name: str = "") -> typer.Typer:
     """
     app = typer.Typer(
         name="chronoduck",
+        cls=SuggestingGroup,
         help="Run a DuckDB file as a service, and use it.",
         epilog=_EPILOG,
         no_args_is_help=True,

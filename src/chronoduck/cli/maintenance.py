@@ -17,6 +17,7 @@ from chronoduck.cli.capacity import forecast
 from chronoduck.cli.findings import Check, Severity
 from chronoduck.cli.output import console, plain, print_json
 from chronoduck.cli.remote import RemoteService
+from chronoduck.cli.set_aside_check import check_set_aside
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
@@ -48,7 +49,14 @@ def daily(
     """Health, disk, spill files, replica; packs logs that are older than a week."""
     settings, service = _both(database, url, token_file)
     report(
-        [*_health(service), *_spill(settings), *_replica(service), *_old_logs(settings)], as_json
+        [
+            *_health(service),
+            *_spill(settings),
+            *_replica(service),
+            *check_set_aside(settings.database_path),
+            *_old_logs(settings),
+        ],
+        as_json,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from chronoduck.errors import DuckDBException
@@ -18,6 +19,8 @@ __all__ = ["console", "errors", "plain", "print_error", "print_json", "print_tab
 
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that turn the direction of text, and bytes of names that are no UTF-8."""
+_WIDEST = 1000
+"""Columns are filled with spaces to their widest cell: a longer one is folded after all."""
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -40,7 +43,16 @@ def print_table(
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*("[dim]NULL[/dim]" if cell is None else plain(cell) for cell in row))
-    console.print(table)
+    _wide(table).print(table)
+
+
+def _wide(table: Table) -> Console:
+    """Return a console that folds no row, where no terminal sets the width: ``tail`` counts lines."""
+    if console.is_terminal:
+        return console
+    wide = Console(highlight=False, width=_WIDEST, file=console.file)
+    needed = Measurement.get(wide, wide.options, table).maximum
+    return wide if needed < _WIDEST else console
 
 
 def plain(value: Any) -> str:

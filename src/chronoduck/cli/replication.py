@@ -21,11 +21,12 @@ from chronoduck.cli.target import (
 )
 from chronoduck.engine.quarantine import check_log
 from chronoduck.errors import DuckDBConnectionError, SettingsError
+from chronoduck.replication.adoption import foresee_adoption
 from chronoduck.replication.envelope import new_key
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.replication.messages import ReplicaState
 from chronoduck.settings import Settings
-from chronoduck.units import format_bytes, format_seconds
+from chronoduck.units import format_bytes, format_count, format_seconds
 
 __all__ = ["app"]
 
@@ -60,14 +61,27 @@ def adopt(database: DatabaseOption = None) -> None:
         raise SettingsError("there is no replica", hint="Set DUCKDB_REPLICA_URL.")
     if not path.exists():
         raise SettingsError(f"{path} is not there", hint="chronoduck restore brings it back.")
-    with owned(path), progress_bar() as show:
+    with owned(path):
         check_log(path)
-        transactions = asyncio.run(_ship_all(settings, show))
-    console.print(f"the replica goes on from {plain(path)}; it holds {transactions:,} transactions")
+        found = foresee_adoption(settings)
+        if found.lacking:
+            errors.print(f"[yellow]warning:[/] {plain(found.lacking)}", soft_wrap=True)
+        with progress_bar() as show:
+            asyncio.run(_ship_all(settings, show))
+    console.print(
+        f"The replica continues with {plain(path)} as it is now. Its points until now stay.",
+        soft_wrap=True,
+    )
+    if found.newest:
+        console.print(
+            f"The newest of them is {found.newest} ({found.newest_facts}): chronoduck restore --to "
+            f"{found.newest} --output OTHER.db",
+            soft_wrap=True,
+        )
 
 
-async def _ship_all(settings: Settings, show: Callable[[str, int, int], None]) -> int:
-    """Ship the files as they are, whole; return the replica's transactions."""
+async def _ship_all(settings: Settings, show: Callable[[str, int, int], None]) -> None:
+    """Ship the files as they are, whole."""
     link = ReplicatorLink(settings)
     await link.prepare(adopt=True, is_patient=True)
     link.begin()
@@ -79,7 +93,6 @@ async def _ship_all(settings: Settings, show: Callable[[str, int, int], None]) -
             await asyncio.sleep(_LOOK_SECONDS)
     finally:
         await link.stop(0.0)
-    return link.status.commits
 
 
 @app.command("key")
@@ -98,8 +111,8 @@ def _print(report: dict[str, Any]) -> None:
             f"in it; last point {report['last_restore_point']}"
         )
         console.print(
-            f"  holds        {report['transactions']:,} transactions in {report['generations']} "
-            f"generations, {format_bytes(store['bytes'])}"
+            f"  holds        {format_count(report['transactions'], 'transaction')} in "
+            f"{format_count(report['generations'], 'generation')}, {format_bytes(store['bytes'])}"
         )
         console.print(
             f"  store        {store['requests']:,} requests, {store['failures']:,} failed, "
@@ -130,7 +143,8 @@ def _print(report: dict[str, Any]) -> None:
             console.print(f"  [red]! {plain(report['notice'])}[/]", soft_wrap=True)
         if report["error"]:
             console.print(
-                f"  [red]! {plain(report['error'])}[/] {plain(report['hint'])}", soft_wrap=True
+                f"  [red]! {plain(report['error'].rstrip('.'))}.[/] {plain(report['hint'])}",
+                soft_wrap=True,
             )
     _print_shadow(report["shadow"])
     points = report["checkpoints"]

@@ -18,6 +18,7 @@ from chronoduck.cli.target import DatabaseOption, JsonOption, Target, owned, set
 from chronoduck.engine.replacing import refuse_existing
 from chronoduck.errors import InvalidRequestError
 from chronoduck.replication.archive import Archive
+from chronoduck.replication.failures import RestoreTargetError
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import RestoreReport, recover_database, restore_database
@@ -194,10 +195,18 @@ def _time_us(text: str) -> int | None:
 
 
 def _print_points(archive: Archive, as_json: bool) -> None:
+    listing = archive.listing()
+    if not listing.blobs or (not listing.generations and archive.identity() is None):
+        raise RestoreTargetError(
+            f"there is no replica in {archive.url}",
+            hint="Mount it, or check DUCKDB_REPLICA_URL and --from.",
+        )
+    if not listing.generations:
+        errors.print(f"the replica in {plain(archive.url)} has no points yet", soft_wrap=True)
     with ThreadPoolExecutor(_THREADS) as executor:
         points = list_points(
             archive,
-            archive.listing(),
+            listing,
             executor,
             lambda sentence: errors.print(f"not listed: {plain(sentence)}", soft_wrap=True),
         )
@@ -210,7 +219,7 @@ def _print_points(archive: Archive, as_json: bool) -> None:
             time_text(point.time_us),
             point.commits,
             str(point.name),
-            point.proof,
+            f"lost: {point.lost} is not there" if point.lost else point.proof,
             time_text(point.clock_us) if point.clock_us else "",
         )
         for point in points
@@ -225,7 +234,8 @@ def _point_facts(point: RestorePoint) -> dict[str, Any]:
         "transactions": point.commits,
         "generation": point.generation,
         "point": str(point.name),
-        "proof": point.proof or None,
+        "proof": (not point.lost and point.proof) or None,
+        "lost": point.lost or None,
         "clock": time_text(point.clock_us) if point.clock_us else None,
     }
 

@@ -11,7 +11,7 @@ import typer
 
 from chronoduck.backup.verification import verify_backup
 from chronoduck.cli.jobs import follow_job
-from chronoduck.cli.output import console, print_json
+from chronoduck.cli.output import console, plain, print_json
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_target, owned
 from chronoduck.engine.inspection import refuse_damaged_indexes
@@ -21,7 +21,7 @@ from chronoduck.engine.quarantine import check_headers, check_log
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.records import REPLICA_NAME
-from chronoduck.replication.verification import verify_replica
+from chronoduck.replication.verification import ReplicaVerification, verify_replica
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
@@ -57,10 +57,13 @@ def verify(
         print_json({"subject": str(subject or path), **facts})
     elif "packs" in facts:
         console.print(
-            f"{subject} is whole: {facts['generations']} generations, {facts['packs']} packs, "
+            f"{subject} is whole{' but for what is noted as lost' if facts['noted'] else ''}: "
+            f"{facts['generations']} generations, {facts['packs']} packs, "
             f"{format_bytes(facts['bytes'])}",
             soft_wrap=True,
         )
+        for sentence in facts["noted"]:
+            console.print(f"  lost: {plain(sentence)}", soft_wrap=True)
     else:
         console.print(
             f"{path} is whole: {facts['rows']:,} rows in {facts['tables']} tables", soft_wrap=True
@@ -95,7 +98,24 @@ def _verify_replica(settings: Settings, url: str) -> dict[str, Any]:
         raise ReplicaDamagedError(
             f"{len(found.damages)} things in {archive.url} are not what was shipped, the first: "
             f"{found.damages[0]}; generations that cannot be restored to their end: {generations}",
-            hint="Other points can be restored: chronoduck restore --list. To have a whole replica "
-            "again, name a new DUCKDB_REPLICA_URL and restart the service.",
+            hint=_hint(found),
         )
-    return {"generations": found.generations, "packs": found.packs, "bytes": found.bytes}
+    return {
+        "generations": found.generations,
+        "packs": found.packs,
+        "bytes": found.bytes,
+        "noted": list(found.noted),
+    }
+
+
+def _hint(found: ReplicaVerification) -> str:
+    if found.is_newest_whole:
+        return (
+            f"Look at chronoduck restore --list: it marks the points that are lost. The newest "
+            f"generation, {found.newest}, is whole, so that nothing need be shipped again. To take note "
+            "of the loss, stop the service and run `chronoduck replication adopt`."
+        )
+    return (
+        "Restart the service: it looks for what the newest point lacks, and ships it again. Other points "
+        "can be restored: chronoduck restore --list."
+    )

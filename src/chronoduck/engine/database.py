@@ -142,8 +142,7 @@ class DuckDBInstance:
                 or the engine does not know ``DUCKDB_STORAGE_VERSION``.
         """
         path = self.settings.database_path
-        check_storage_version(self.settings.storage_version)
-        self._check_allowed_directories(path)
+        self.check_settings()
         prepare_directory(path.parent, mode=0o750, setting="DUCKDB_DATABASE_PATH")
         self.ownership.acquire()
         try:
@@ -157,6 +156,15 @@ class DuckDBInstance:
         except BaseException:
             self.ownership.release()
             raise
+
+    def check_settings(self) -> None:
+        """Check what the settings say of the file, before it is looked at.
+
+        Raises:
+            SettingsError: see ``take``.
+        """
+        check_storage_version(self.settings.storage_version)
+        self._check_allowed_directories(self.settings.database_path)
 
     def open(self) -> None:
         """Open the file; take it first if that was not done. After a failure it is still taken.

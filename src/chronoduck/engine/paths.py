@@ -9,7 +9,9 @@ import pwd
 import stat
 from pathlib import Path
 
+from chronoduck.engine.disk_format import transaction_ends
 from chronoduck.errors import DatabaseFormatError, DatabasePermissionError
+from chronoduck.units import format_count
 
 __all__ = [
     "check_database_file",
@@ -24,6 +26,14 @@ __all__ = [
 _MAGIC = b"DUCK"
 _MAGIC_OFFSET = 8
 _OTHERS = stat.S_IRWXO
+_WALS = (".wal", ".wal.checkpoint")
+_NOTES = (".replica", ".engine")
+"""Files that the service writes beside a database that it has opened."""
+_RECOVER = (
+    "run `chronoduck recover`: it restores the replica's newest point and adds the transactions that "
+    "only the WAL has. Without a replica: `chronoduck recover --from BACKUP`. Both keep what is here as "
+    "….corrupt-TIME."
+)
 
 
 def describe_path(path: Path) -> str:
@@ -126,13 +136,8 @@ def check_database_file(path: Path) -> None:
         DatabasePermissionError: not readable and writable by this process, or open to others.
         DatabaseFormatError: not a DuckDB file, or a write-ahead log lies there without its database.
     """
-    wal = path.with_name(path.name + ".wal")
     if not path.exists():
-        if wal.exists() and wal.stat().st_size > 0:
-            raise DatabaseFormatError(
-                f"{wal} is there but {path} is not: a new database would replay a foreign log",
-                hint="Restore the database file, or move the .wal file away.",
-            )
+        _check_no_wal(path)
         return
     if not path.is_file():
         raise DatabaseFormatError(
@@ -148,14 +153,51 @@ def check_database_file(path: Path) -> None:
             f"{describe_path(path)} is not readable and writable by user {_user()}",
             hint=f"Run: sudo chown {_user()} {path} && chmod 640 {path}",
         )
-    with path.open("rb") as file:
-        head = file.read(_MAGIC_OFFSET + len(_MAGIC))
-    if head[_MAGIC_OFFSET:] != _MAGIC:
-        what = "is empty" if not head else "is not a DuckDB database"
+    if not is_database_file(path):
+        raise _no_database(path)
+
+
+def _check_no_wal(path: Path) -> None:
+    """Refuse to begin a new database where a WAL holds what is left of the old one.
+
+    The hints must not lead anybody to move the WAL away: it may be the only copy of its transactions.
+    """
+    for wal in _wals(path):
+        held = _transactions_in(wal)
         raise DatabaseFormatError(
-            f"{path} {what}",
-            hint="Move it away to start with a new database, or restore it from a backup.",
+            f"{path} is not there, but {wal} is, with {held}: a new database would not have them",
+            hint="Put the database file back beside the .wal. Or leave the .wal where it is and "
+            f"{_RECOVER}",
         )
+
+
+def _no_database(path: Path) -> DatabaseFormatError:
+    """Return the error for a file that does not begin like a database: damaged, or never one."""
+    what = "is empty" if path.stat().st_size == 0 else "is not a DuckDB database"
+    wals = _wals(path)
+    if wals:
+        what += f", and {wals[0]} beside it holds {_transactions_in(wals[0])}"
+    notes = (path.with_name(path.name + suffix) for suffix in _NOTES)
+    if wals or any(note.exists() for note in notes):
+        hint = f"Leave its files where they are: it was a database, and is damaged. Then {_RECOVER}"
+    else:
+        hint = (
+            "Check DUCKDB_DATABASE_PATH: nothing beside the file says that it was this service's "
+            f"database. If it was, {_RECOVER}"
+        )
+    return DatabaseFormatError(f"{path} {what}", hint=hint)
+
+
+def _wals(path: Path) -> list[Path]:
+    wals = (path.with_name(path.name + suffix) for suffix in _WALS)
+    return [wal for wal in wals if wal.exists() and wal.stat().st_size > 0]
+
+
+def _transactions_in(wal: Path) -> str:
+    try:
+        return format_count(len(transaction_ends(wal.read_bytes())), "transaction")
+    except OSError:
+        return "transactions"
 
 
 def is_database_file(path: Path) -> bool:

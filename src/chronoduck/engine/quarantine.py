@@ -16,6 +16,7 @@ from chronoduck.engine.disk_format import (
 )
 from chronoduck.engine.offline import free_name, sync_directory
 from chronoduck.errors import DatabaseFailedError, DatabaseFormatError
+from chronoduck.units import format_count
 
 __all__ = ["DamagedLogError", "check_headers", "check_log", "cut_torn_end"]
 
@@ -51,18 +52,21 @@ def _check(log: Path, database: Path) -> None:
     if damage is not None:
         raise DamagedLogError(
             f"{log} is damaged at byte {damage.offset:,}: opening the database would silently drop "
-            f"at least {damage.lost_commits:,} transactions behind it",
-            hint="Run `chronoduck recover` if there is a replica: it holds them, up to the last ship. "
-            "Without a replica start once with DUCKDB_QUARANTINE_WAL=true: it keeps the "
-            f"{damage.good.commits:,} transactions before the damage, and the rest in a file.",
+            f"at least {format_count(damage.lost_commits, 'transaction')} behind it",
+            hint="Run `chronoduck recover` if there is a replica: it restores all that was shipped, and "
+            "counts the transactions that neither the replica nor a readable part of the WAL has. "
+            "Without a replica start once with DUCKDB_QUARANTINE_WAL=true: it keeps "
+            f"{format_count(damage.good.commits, 'transaction')} before the damage, and puts the rest "
+            "into a file.",
         )
 
 
-def cut_torn_end(database: Path) -> int:
-    """Cut off what a power cut left of a transaction in the WAL; return the bytes.
+def cut_torn_end(database: Path) -> tuple[Path, ...]:
+    """Cut off the incomplete transaction at the end of the WAL; return the files that keep its bytes.
 
-    Call it after ``check_log``. The transaction was not synced, so that nobody was told of it. Its bytes
-    are kept in ``NAME.db.wal.torn-TIME``.
+    Call it after ``check_log``. A crash leaves such an end of a transaction that was not synced, so that
+    nobody was told of it. A WAL that was cut short looks the same: so the bytes are kept, in
+    ``NAME.db.wal.torn-TIME``.
 
     Raises:
         OSError: The files cannot be written.
@@ -71,15 +75,16 @@ def cut_torn_end(database: Path) -> int:
         with database.open("rb") as file:
             root = read_header(file.read(HEADER_BYTES)).meta_block
     except (FileNotFoundError, DatabaseFormatError):
-        return 0  # new, or damaged: that is said elsewhere
-    total = 0
+        return ()  # new, or damaged: that is said elsewhere
+    kept: list[Path] = []
     for suffix in (".wal", ".wal.checkpoint"):
         log = database.with_name(database.name + suffix)
         data = log.read_bytes() if log.exists() else b""
         end = torn_end(data, root)
         if end is None:
             continue
-        with free_name(log, "torn").open("xb") as file:
+        torn = free_name(log, "torn")
+        with torn.open("xb") as file:
             file.write(data[end:])
             file.flush()
             os.fsync(file.fileno())
@@ -87,8 +92,8 @@ def cut_torn_end(database: Path) -> int:
         with log.open("r+b") as file:
             file.truncate(end)
             os.fsync(file.fileno())
-        total += len(data) - end
-    return total
+        kept.append(torn)
+    return tuple(kept)
 
 
 def check_headers(database: Path) -> None:

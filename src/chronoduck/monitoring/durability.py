@@ -88,6 +88,13 @@ def replica_finding(status: dict[str, Any]) -> Finding:
             "The replica is not written any more: another service writes it, or files disagree",
             "Run `chronoduck replication status`, which tells why.",
         )
+    if status["is_gone"]:
+        return Finding(
+            "replica",
+            Status.UNHEALTHY if lag is not None and lag > _LAG_BAD_SECONDS else Status.DEGRADED,
+            "The replica is not in its place: a lost disk loses everything since the last backup",
+            "Mount it again, or begin a new one: `chronoduck replication status` tells how.",
+        )
     if status["state"] == "failing" or lag is None or lag > _LAG_WARN_SECONDS:
         if status["state"] == "syncing" or (lag is None and status["state"] == "starting"):
             return Finding("replica", Status.HEALTHY)
@@ -196,9 +203,14 @@ def _lag(status: dict[str, Any]) -> float | None:
 
 
 def _sentence(status: dict[str, Any], drills: dict[str, Any]) -> str:
+    if status["is_gone"]:
+        return (
+            "The replica is not in its place: if the disk died now you would lose everything since the "
+            "last backup."
+        )
     lag = _lag(status)
     if lag is None:
-        return "The first copy is being made: a lost disk would lose everything before its end."
+        return _before_first_round(status)
     sentence = f"If the disk died now you would lose at most the last {lag:.1f} s"
     last = drills.get("last")
     if last is None:
@@ -206,6 +218,19 @@ def _sentence(status: dict[str, Any], drills: dict[str, Any]) -> str:
     if not last["succeeded"]:
         return f"{sentence}, but the restore drill of {last['at']} failed ({last['error']})."
     return f"{sentence}; the last restore drill took {last['seconds']:.1f} s."
+
+
+def _before_first_round(status: dict[str, Any]) -> str:
+    """Say what a lost disk would lose before everything was in the replica once since the start."""
+    if status["state"] in ("failing", "refused"):
+        return (
+            "Nothing was shipped since the start, and the replica cannot be asked what it holds: a "
+            "lost disk would lose everything that is not in it."
+        )
+    known = _time(status["last_point_us"])
+    if known:
+        return f"The replica is being compared: a lost disk would lose what came after {known}."
+    return "The first copy is being made: a lost disk would lose everything before its end."
 
 
 def _time(time_us: int) -> str | None:

@@ -25,6 +25,7 @@ from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.restarts import restart_finding
+from chronoduck.monitoring.set_aside import set_aside_finding
 from chronoduck.monitoring.shadow import shadow_finding, shadow_report
 from chronoduck.monitoring.statements import query_log_finding
 from chronoduck.monitoring.syncs import sync_finding
@@ -241,6 +242,7 @@ class Reports:
             self._extensions_finding(),
             replica_finding(self._view.replica_status()),
             scrub_finding(self._view.replica_status()),
+            set_aside_finding(self._view.database_path),
             checkpoint_finding(self._view.checkpoint_status()),
             shadow_finding(self._view.shadow_status()),
             backup_finding(self._view.backup_status()),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from chronoduck.engine.disk_format import HEADER_BYTES, read_header
+from chronoduck.engine.disk_format import HEADER_BYTES, newest_iteration
 from chronoduck.engine.offline import Transactions, UnopenableError
-from chronoduck.errors import DatabaseFormatError, DuckDBConnectionError, DuckDBException
+from chronoduck.errors import DuckDBConnectionError, DuckDBException
 from chronoduck.logs import get_logger
+from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import LocalTail, restore_database
 from chronoduck.replication.restore_plan import RestorePlan, time_text
 from chronoduck.settings import Settings
+from chronoduck.units import format_count
 
-__all__ = ["RecoveryRefusedError", "recover_automatically", "replica_holds_database"]
+__all__ = [
+    "RecoveryRefusedError",
+    "is_noted_database",
+    "recover_automatically",
+    "replica_holds_database",
+]
 
 _log = get_logger("service")
 
@@ -32,6 +39,19 @@ def replica_holds_database(settings: Settings) -> bool:
         StoreError: the store cannot be asked.
     """
     return bool(open_archive(settings).listing().generations)
+
+
+def is_noted_database(settings: Settings) -> bool:
+    """Whether the note beside the file says that it was the database of this very replica.
+
+    Raises:
+        StoreError: the store cannot be asked.
+    """
+    note = LocalState.read(settings.database_path)
+    if note is None or not note.replica_id:
+        return False
+    archive = open_archive(settings)
+    return archive.identity() == note.replica_id and bool(archive.listing().generations)
 
 
 def recover_automatically(settings: Settings, damage: DuckDBException | None) -> None:
@@ -87,7 +107,7 @@ def _refusal(
     if not local.lost and not is_unknown and not has_more_checkpoints:
         return None
     restorable = damage.kept if isinstance(damage, UnopenableError) else None
-    parts = [f"the local WAL holds {waiting.count:,} transactions"]
+    parts = [f"the local WAL holds {format_count(waiting.count, 'transaction')}"]
     if restorable is not None:
         parts.append(f"the file opens with the first {restorable:,} of them")
     if local.lost:
@@ -95,16 +115,19 @@ def _refusal(
     elif is_unknown:
         parts.append("they do not follow what the replica holds")
     if has_more_checkpoints:
-        parts.append(f"the file has seen {ours:,} checkpoints, the replica {theirs:,}")
+        parts.append(
+            f"the file has seen {format_count(ours or 0, 'checkpoint')}, the replica {theirs:,}"
+        )
     return RecoveryRefusedError(
         f"{settings.database_path} cannot be opened, and is not replaced by the replica in "
-        f"{settings.replica.url}, which holds {plan.point.commits:,} transactions up to "
-        f"{time_text(plan.point.time_us)}: {', '.join(parts)}",
+        f"{settings.replica.url}, which holds "
+        f"{format_count(plan.point.commits, 'transaction')} up to {time_text(plan.point.time_us)}: "
+        f"{', '.join(parts)}",
         hint="Look at the replica's state first: chronoduck restore --output OTHER.db. `chronoduck "
         "recover` puts it in place, keeps the old files beside it, and counts what is lost."
         + (
             " Or start once with DUCKDB_QUARANTINE_WAL=true, which keeps the local file with those "
-            f"{restorable:,} transactions."
+            f"{format_count(restorable, 'transaction')}."
             if restorable is not None
             else ""
         ),
@@ -118,11 +141,4 @@ def _checkpoints(settings: Settings, plan: RestorePlan) -> tuple[int | None, int
             local = file.read(HEADER_BYTES)
     except OSError:
         return None, None
-    return _iteration(local), _iteration(plan.headers)
-
-
-def _iteration(headers: bytes) -> int | None:
-    try:
-        return read_header(headers).iteration
-    except DatabaseFormatError:
-        return None
+    return newest_iteration(local), newest_iteration(plan.headers)

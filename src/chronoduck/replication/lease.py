@@ -84,6 +84,18 @@ class Lease:
             LeaseHeldError: another service holds it; call again to watch whether it lives.
             StoreError: the store failed.
         """
+        version = self.look()
+        self._watched = None
+        self._write(version)
+        self._is_held = True
+
+    def look(self) -> str | None:
+        """Return the version of the lease that may be taken now; nothing is written.
+
+        Raises:
+            LeaseHeldError: another service holds it; call again to watch whether it lives.
+            StoreError: the store failed.
+        """
         current, version = self._read()
         is_ours = current is None or current.is_released or current.holder == self._me.holder
         if not is_ours and version is not None:
@@ -91,12 +103,12 @@ class Lease:
                 self._watched = version, self._monotonic()
             if self._monotonic() - self._watched[1] < LEASE_SECONDS:
                 raise _held(current, self._store.url)
-        self._watched = None
-        self._write(version)
-        self._is_held = True
+        return version
 
-    def wait(self, sleep: Callable[[float], None] = time.sleep) -> None:
+    def wait(self, sleep: Callable[[float], None] = time.sleep, *, only_look: bool = False) -> None:
         """Take the lease; wait for a holder that gives no sign of life, for no other.
+
+        ``only_look``: wait in the same way, but leave the lease where it is.
 
         Raises:
             LeaseHeldError: another service holds it and gave a sign of life.
@@ -105,12 +117,17 @@ class Lease:
         seen: str | None = None
         while True:
             try:
-                return self.acquire()
+                if only_look:
+                    self.look()
+                else:
+                    self.acquire()
             except LeaseHeldError:
                 version = self._watched and self._watched[0]  # none: two took it at one moment
                 if version is not None and seen not in (None, version):
                     raise
                 seen = version
+            else:
+                return
             sleep(_WATCH_SECONDS)
 
     def renew(self) -> None:

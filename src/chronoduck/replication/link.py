@@ -16,7 +16,7 @@ from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError
 from chronoduck.replication.messages import ReplicaState, ReplicaStatus, to_line
 from chronoduck.settings import Settings, reveal
 
-__all__ = ["ReplicatorLink"]
+__all__ = ["ReplicatorLink", "refusal"]
 
 _START_SECONDS = 120.0
 """A start that takes over from a dead holder of the lease waits 30 s for it."""
@@ -25,6 +25,11 @@ _RESTART_SECONDS = (0.1, 1.0, 5.0, 15.0)
 _REFUSALS: dict[str, type[DuckDBException]] = {
     error.code: error for error in (LeaseHeldError, ReplicaMismatchError)
 }
+
+
+def refusal(code: str, detail: str, hint: str) -> DuckDBException:
+    """Return the error with which a start ends that the replicator refuses."""
+    return _REFUSALS.get(code, DuckDBConnectionError)(detail, hint=hint)
 
 
 class ReplicatorLink:
@@ -88,8 +93,7 @@ class ReplicatorLink:
             )
         if message["kind"] == "refused":
             await self._process.wait()
-            refusal = _REFUSALS.get(message["code"], DuckDBConnectionError)
-            raise refusal(message["detail"], hint=message["hint"])
+            raise refusal(message["code"], message["detail"], message["hint"])
         self.status = ReplicaStatus(**message["status"])
 
     async def begin_anew(self) -> None:

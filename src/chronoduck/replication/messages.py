@@ -73,6 +73,8 @@ class ReplicaStatus:
     """When the last round over the whole file ended; 0 before the first."""
     scrub_share: float = 0.0
     """How far the round under way is, 0..1."""
+    is_gone: bool = False
+    """Whether nothing is in the store where the replica was."""
     damaged_blocks: int = 0
     """Blocks of the local file that the scrub found damaged."""
 

@@ -6,13 +6,17 @@ from chronoduck.errors import SettingsError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
 from chronoduck.settings import Settings
-from chronoduck.storage import open_store
+from chronoduck.storage import TimedBlobStore, open_store
 
 __all__ = ["open_archive"]
 
 
-def open_archive(settings: Settings, url: str | None = None) -> Archive:
+def open_archive(
+    settings: Settings, url: str | None = None, *, seconds: float | None = None
+) -> Archive:
     """Return the replica at ``url``, or the one of the settings; nothing is read yet.
+
+    ``seconds``: how long to wait for each answer of the store; without it as long as it takes.
 
     Raises:
         SettingsError: there is none, or the address or key is wrong.
@@ -27,4 +31,5 @@ def open_archive(settings: Settings, url: str | None = None) -> Archive:
     envelope = Envelope(
         key.get_secret_value() if key else None, level=settings.replica.compression_level
     )
-    return Archive(open_store(url, settings), envelope)
+    store = open_store(url, settings)
+    return Archive(store if seconds is None else TimedBlobStore(store, seconds), envelope)

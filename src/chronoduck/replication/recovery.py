@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -11,7 +12,14 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replace_field
 from pathlib import Path
 
-from chronoduck.engine.disk_format import WalCursor, find_damage, read_wal
+from chronoduck.engine.disk_format import (
+    WalCursor,
+    database_id,
+    find_damage,
+    newest_iteration,
+    read_wal,
+    wal_owner,
+)
 from chronoduck.engine.inspection import Inspection
 from chronoduck.engine.offline import (
     Opening,
@@ -38,7 +46,7 @@ from chronoduck.replication.restore_plan import (
 )
 from chronoduck.replication.salvage import find_newest_whole_point
 from chronoduck.storage import BlobNotFoundError
-from chronoduck.units import format_bytes
+from chronoduck.units import format_bytes, format_count
 
 __all__ = [
     "LocalTail",
@@ -190,9 +198,10 @@ def _not_restorable(error: UnopenableError, plan: RestorePlan, output: Path) -> 
     hint = "Restore another point (chronoduck restore --list), or a backup: chronoduck backup list."
     if error.kept is not None:
         hint = (
-            f"Restore an earlier point, of {plan.point.commits - error.lost:,} transactions or fewer "
+            "Restore an earlier point, of "
+            f"{format_count(plan.point.commits - error.lost, 'transaction')} or fewer "
             "(chronoduck restore --list), or a backup (chronoduck backup list); `chronoduck recover` "
-            f"restores this point without its last {error.lost:,} transactions."
+            f"restores this point without its last {format_count(error.lost, 'transaction')}."
         )
     refusals = tuple(each.replace(str(error.database), str(output)) for each in error.refusals)
     return UnopenableError(output, refusals, error.kept, error.lost, hint)
@@ -262,7 +271,7 @@ def _graft(plan: RestorePlan, database: Path, restored: Path) -> LocalTail:
     """Add the local WAL's transactions that follow what was shipped.
 
     Only when what is whole of the local WAL begins as what was shipped (or, when nothing of it was,
-    when the local file's headers are those of the restored one), and the transactions do not refer to
+    when the local file or its WAL follows the restored checkpoint), and the transactions do not refer to
     blocks of the local file, which is the one that cannot be trusted.
     """
     end = plan.point.offset
@@ -299,7 +308,7 @@ def _belonging_log(plan: RestorePlan, database: Path, shipped: bytes) -> bytes |
     main = wal.read_bytes() if wal.exists() else b""
     later = checkpoint.read_bytes() if checkpoint.exists() else None
     if plan.log_sha256 is None:
-        is_ours = _has_headers(database, plan)
+        is_ours = _has_headers(database, plan) or _follows(main, database, plan)
         return _joined(main, later, read_root(database)) if is_ours else None
     for log in (_joined(main, later, None), later or b""):
         # Damage in bytes that were shipped does no harm: whole transactions before it tell the WAL.
@@ -320,6 +329,20 @@ def _has_headers(database: Path, plan: RestorePlan) -> bool:
             return file.read(len(plan.headers)) == plan.headers
     except OSError:
         return False
+
+
+def _follows(wal: bytes, database: Path, plan: RestorePlan) -> bool:
+    """Whether the WAL names the checkpoint that is restored, when the file itself is lost or damaged.
+
+    Two copies of a database have the same identifier, and may count to the same checkpoint. So the note
+    must say, too, that this very checkpoint is the one that was shipped from here.
+    """
+    note = LocalState.read(database)
+    return (
+        note is not None
+        and note.headers_sha256 == hashlib.sha256(plan.headers).hexdigest()
+        and wal_owner(wal) == (database_id(plan.headers), newest_iteration(plan.headers))
+    )
 
 
 def _name(archive: Archive, plan: RestorePlan, temporary: Path, output: Path) -> None:

@@ -58,6 +58,9 @@ class Removals:
     lost: NumberRanges = NumberRanges()
     """Lost by the store; an operator has taken note. Their points cannot be restored."""
 
+    lost_packs: frozenset[str] = frozenset()
+    """Packs that the store lost; an operator has taken note. Points that need them are lost, too."""
+
     def explains(self, number: int) -> bool:
         """Whether the absence of a generation is known."""
         return number in self.retention or number in self.lost
@@ -65,12 +68,19 @@ class Removals:
     def union(self, other: Removals) -> Removals:
         """Return what both know."""
         return Removals(
-            self.retention.union(other.retention.ranges), self.lost.union(other.lost.ranges)
+            self.retention.union(other.retention.ranges),
+            self.lost.union(other.lost.ranges),
+            self.lost_packs | other.lost_packs,
         )
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON that is stored."""
-        return {"kind": "removed", "retention": self.retention.ranges, "lost": self.lost.ranges}
+        return {
+            "kind": "removed",
+            "retention": self.retention.ranges,
+            "lost": self.lost.ranges,
+            "lost_packs": sorted(self.lost_packs),
+        }
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Removals:
@@ -78,4 +88,5 @@ class Removals:
         return cls(
             NumberRanges().union((first, last) for first, last in facts["retention"]),
             NumberRanges().union((first, last) for first, last in facts["lost"]),
+            frozenset(facts.get("lost_packs", ())),
         )

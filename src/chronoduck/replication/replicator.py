@@ -25,8 +25,10 @@ from chronoduck.replication.pruning import Pruner, PruningResult
 from chronoduck.replication.retention import finish_plan
 from chronoduck.replication.scrub import Scrubber
 from chronoduck.replication.shipper import Shipper, Step
+from chronoduck.replication.start_comparison import START_CALL_SECONDS, START_SECONDS
 from chronoduck.replication.startup import check_local_state, note_losses, resume
-from chronoduck.replication.state_keeper import StateKeeper
+from chronoduck.replication.state_keeper import ReplicaGoneError, StateKeeper, replica_gone
+from chronoduck.replication.verification import note_lost_packs
 from chronoduck.replication.watch import StoreScrubber, StoreWatch
 from chronoduck.settings import Settings
 from chronoduck.storage import StoreError, TimedBlobStore, open_store
@@ -37,9 +39,6 @@ _BUSY_SECONDS = 0.02
 _MAX_BACKOFF_SECONDS = 30.0
 _REFUSED_SECONDS = 3.0
 """How often a lease that another service holds is checked."""
-_START_CALL_SECONDS = 4.0
-_START_SECONDS = 8.0
-"""How long a start waits for the store: for one answer, and altogether."""
 
 
 class Replicator:
@@ -111,7 +110,7 @@ class Replicator:
             LeaseHeldError: another service writes to the replica.
             ReplicaMismatchError: the local files lack commits that the replica holds.
         """
-        limits = (None, None) if is_patient else (_START_CALL_SECONDS, _START_SECONDS)
+        limits = (None, None) if is_patient else (START_CALL_SECONDS, START_SECONDS)
         try:
             with self._timed.limited(limits[0]):
                 self._find_replica(may_create=is_patient and adopt)
@@ -135,7 +134,7 @@ class Replicator:
         """Give the lease back, if it is held."""
         with (
             contextlib.suppress(StoreError, LeaseHeldError),  # it is free again 30 s from now
-            self._timed.limited(_START_CALL_SECONDS),
+            self._timed.limited(START_CALL_SECONDS),
         ):
             self._lease.release()
 
@@ -147,8 +146,8 @@ class Replicator:
         """
         if self._replica_id:
             self._check_place()
-        elif not may_create and self._keeper.had_replica() and self._archive.identity() is None:
-            raise self._gone()
+        elif not may_create and self._keeper.had_replica():
+            self._keeper.find(self._archive)
 
     def _resume(self, adopt: bool, *, is_thorough: bool = False) -> None:
         self._find_replica(may_create=adopt and is_thorough)
@@ -157,6 +156,7 @@ class Replicator:
         finish_plan(self._archive)
         if adopt and is_thorough:
             note_losses(self._archive)
+            note_lost_packs(self._archive, self._executor)
         if LocalState.read(self._database) is None and self._archive.is_empty():
             self._keeper.begin(self._replica_id)
         found = resume(
@@ -168,7 +168,7 @@ class Replicator:
             adopt=adopt,
             is_thorough=is_thorough,
         )
-        self._is_resumed = True
+        self._is_resumed, self.status.is_gone = True, False
         listing = found.listing
         self.status.notice = found.notice or self.status.notice
         self._note_listing(listing.size)
@@ -239,14 +239,7 @@ class Replicator:
             self._renewal.is_gone = False
             return
         self._forget()
-        raise self._gone()
-
-    def _gone(self) -> StoreError:
-        return StoreError(
-            f"the replica is not in {self._archive.url} any more",
-            hint="Mount it again; it then catches up. If it was removed on purpose, stop the service and "
-            "run `chronoduck replication adopt`, which begins a new one.",
-        )
+        raise replica_gone(self._archive.url)
 
     def _forget(self) -> None:
         """Have the files compared with the replica again before anything is shipped."""
@@ -342,6 +335,14 @@ class Replicator:
                 )
             self._emit(status)
 
+    def _note_gone(self) -> None:
+        """Tell that there is nothing to restore, until the replica is in its place again."""
+        status = self.status
+        status.is_gone = True
+        status.generations = status.commits = status.last_point_us = 0
+        status.proven_us = status.replayed_us = 0
+        self._bytes_before = -status.shipped_bytes
+
     def _note_listing(self, size: int) -> None:
         """Take in how much the store holds; what is shipped from now on comes on top."""
         self._bytes_before = size - self.status.shipped_bytes
@@ -368,6 +369,8 @@ class Replicator:
     def _note(self, state: ReplicaState, error: DuckDBException) -> None:
         self.status.state, self.status.error = state, error.detail
         self.status.hint = error.hint
+        if isinstance(error, ReplicaGoneError):
+            self._note_gone()
         self.status.unshipped_bytes = self._shipper.unshipped_bytes
         self._note_counters()
         self._emit(self.status)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from chronoduck.engine.disk_format import BLOCK_BYTES, HEADER_BYTES
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
-from chronoduck.replication.block_table import BlockChange
+from chronoduck.replication.block_table import BlockChange, BlockTable
 from chronoduck.replication.failures import ReplicaDamagedError, RestoreTargetError
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.records import Base, Segment, SegmentName, generation_number
 from chronoduck.storage import BlobNotFoundError
+from chronoduck.units import format_count
 
 __all__ = [
     "PointName",
@@ -67,6 +68,8 @@ class RestorePoint:
     """What the clock said when it was shipped, where that is far from ``time_us``."""
     proof: str = ""
     """``proven`` or ``replayed``, when that was tried on a copy; else empty."""
+    lost: str = ""
+    """A pack that it needs and that the store does not have any more; empty when all are listed."""
 
     @property
     def name(self) -> PointName:
@@ -120,15 +123,43 @@ def list_points(
             lost = archive.missing_before(listing, generation.name, base.previous)
             if lost:
                 on_damage(_lost_sentence(lost, archive.url))
-            points.append(_base_point(generation, base))
+            needed = _NeededPacks(archive, listing, base.blocks)
+            points.append(needed.marked(_base_point(generation, base)))
             for segment, _ in archive.read_segments(generation.chain(), executor):
-                points.append(_segment_point(generation, base, segment))
+                needed.apply(segment)
+                points.append(needed.marked(_segment_point(generation, base, segment)))
             _check_gap(archive, generation)
         except (ReplicaDamagedError, BlobNotFoundError) as error:
             on_damage(error.detail)
     for each in listing.headless():
         on_damage(_headless_sentence(each, archive.url))
     return points
+
+
+class _NeededPacks:
+    """What the points of one generation need: it is looked at only when the store lacks some of it."""
+
+    def __init__(self, archive: Archive, listing: Listing, table: BlockTable) -> None:
+        self._archive, self._listing = archive, listing
+        self._table = table
+        self._missing: set[str] = set()
+        self._look(set(table.blocks_by_pack()))
+
+    def _look(self, packs: set[str]) -> None:
+        self._missing |= self._archive.unlisted(packs - self._missing, self._listing).keys()
+
+    def apply(self, segment: Segment) -> None:
+        """Go on to the next point."""
+        self._table.apply(segment.changes)
+        self._table.resize(max(len(self._table), segment.block_count))
+        self._look({change.pack for change in segment.changes})
+
+    def marked(self, point: RestorePoint) -> RestorePoint:
+        """Return the point with the first pack that it lacks."""
+        if not self._missing:
+            return point
+        lost = sorted(self._missing & set(self._table.blocks_by_pack()))
+        return replace(point, lost=lost[0]) if lost else point
 
 
 def _lost_sentence(name: str, url: str) -> str:
@@ -138,7 +169,7 @@ def _lost_sentence(name: str, url: str) -> str:
 def _headless_sentence(generation: GenerationListing, url: str) -> str:
     return (
         f"the base of generation {generation.name} in {url} is missing: its "
-        f"{len(generation.segments)} points in time cannot be restored"
+        f"{format_count(len(generation.segments), 'point')} in time cannot be restored"
     )
 
 
@@ -234,8 +265,8 @@ def plan_restore(
     missing = sorted(archive.unlisted(packs, listing))
     if missing:
         raise ReplicaDamagedError(
-            f"{len(missing)} packs of generation {generation.name} are missing in {archive.url}, "
-            f"the first of them {missing[0]}"
+            f"{format_count(len(missing), 'pack')} of generation {generation.name} not found in "
+            f"{archive.url}: {missing[0]}{' and others' if len(missing) > 1 else ''}"
         )
     return RestorePlan(
         point=point,
@@ -261,7 +292,7 @@ def _warnings(point: RestorePoint, *, is_by_time: bool, jumped: bool) -> tuple[s
         found.append(
             "the WAL up to this point was replayed on a copy, but not proven by a checkpoint"
             if point.proof
-            else "the WAL up to this point was never replayed on a copy: whether it can be shows now"
+            else "the WAL up to this point was never replayed on a copy: this restore is the first time"
         )
     return tuple(found)
 

@@ -31,14 +31,23 @@ from chronoduck.replication.removals import NumberRanges, Removals
 from chronoduck.replication.restore_plan import time_text
 from chronoduck.replication.shipper import Generation, Shipper
 from chronoduck.storage import BlobNotFoundError
+from chronoduck.units import format_count
 
-__all__ = ["Comparison", "check_local_state", "note_losses", "resume"]
+__all__ = [
+    "Comparison",
+    "both_sides",
+    "check_local_state",
+    "mismatch",
+    "note_losses",
+    "read_newest",
+    "resume",
+]
 
 _PACK_NUMBERS = 1_000_000
 
 _RECOVER = (
     "Run `chronoduck recover`: it sets the files aside and restores what the replica holds, with the "
-    "transactions that only the local WAL holds. To continue with the files as they are: `chronoduck "
+    "transactions that only the local WAL holds. To continue without what the files lack: `chronoduck "
     "replication adopt`; the replica's points stay."
 )
 _UNDECIDED = (
@@ -86,7 +95,7 @@ def resume(
         return Comparison(listing)
     newest = listing.generations[-1]
     try:
-        base, table, last = _read_newest(archive, newest, executor)
+        base, table, last = read_newest(archive, newest, executor)
     except (ReplicaDamagedError, BlobNotFoundError) as error:
         _begin_after_damage(shipper, database, newest.name, replica_id, adopt, error, archive.url)
         return Comparison(listing, f"{error.detail}; a new generation holds everything again")
@@ -100,7 +109,7 @@ def resume(
             return Comparison(listing)
         raise ReplicaMismatchError(
             f"{database} is not there, but the replica in {archive.url} holds its "
-            f"{commits:,} transactions up to {time_text(point_us)}",
+            f"{format_count(commits, 'transaction')} up to {time_text(point_us)}",
             hint=_RECOVER,
         )
     side = ReplicaSide(replica_id, newest.name, base.headers, table)
@@ -108,7 +117,7 @@ def resume(
         if file.headers() != base.headers or not (lost or side.has_root_of(file)):
             relation = relate(file, side, note)
             if relation is not Relation.DESCENDANT and not adopt:
-                raise _mismatch(relation, _both_sides(file, base, commits, point_us, archive.url))
+                raise mismatch(relation, both_sides(file, base, commits, point_us, archive.url))
             return Comparison(listing, _lost_notice(shipper, newest, archive.url))
     local = _compare_log(database, base, last)
     if local is None and not adopt:
@@ -116,7 +125,8 @@ def resume(
     if lost:
         return Comparison(
             listing,
-            f"{len(lost)} packs in {archive.url} are missing or damaged, the first {lost[0]}; a new "
+            f"{format_count(len(lost), 'pack')} in {archive.url} missing or damaged: {lost[0]}"
+            f"{' and others' if len(lost) > 1 else ''}; a new "
             "generation holds their blocks again",
         )
     if local is not None and (last is not None or not is_of_another_engine(database)):
@@ -166,8 +176,8 @@ def _lost_notice(shipper: Shipper, newest: GenerationListing, url: str) -> str:
     )
 
 
-def _both_sides(file: DatabaseFile, base: Base, commits: int, point_us: int, url: str) -> str:
-    """Say what the file and the replica hold, as far as their headers and WAL tell."""
+def both_sides(file: DatabaseFile, base: Base, commits: int, point_us: int, url: str) -> str:
+    """Return what the file and the replica hold, as far as their headers and WAL tell."""
     headers = file.headers()
     ours, theirs = read_header(headers).iteration, read_header(base.headers).iteration
     log = wal_path(file.path)
@@ -177,9 +187,10 @@ def _both_sides(file: DatabaseFile, base: Base, commits: int, point_us: int, url
     if log.exists():
         changed_us = max(changed_us, log.stat().st_mtime_ns // 1000)
     return (
-        f"{file.path} ({_identity(headers)}{ours:,} checkpoints, {waiting:,} transactions in its WAL, "
-        f"written last at {time_text(changed_us)}) and the replica in {url} ({_identity(base.headers)}"
-        f"{theirs:,} checkpoints, {commits:,} transactions up to {time_text(point_us)})"
+        f"{file.path} ({_identity(headers)}{format_count(ours, 'checkpoint')}, "
+        f"{format_count(waiting, 'transaction')} in its WAL, written last at {time_text(changed_us)}) "
+        f"and the replica in {url} ({_identity(base.headers)}{format_count(theirs, 'checkpoint')}, "
+        f"{format_count(commits, 'transaction')} up to {time_text(point_us)})"
     )
 
 
@@ -188,7 +199,8 @@ def _identity(headers: bytes) -> str:
     return f"database {identifier[:8]}, " if identifier else ""
 
 
-def _mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
+def mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
+    """Return the error for a file that is not what the replica knows."""
     if relation is Relation.FOREIGN:
         return ReplicaMismatchError(
             f"{facts} are not the same database, or this file was never seen with the replica",
@@ -196,8 +208,8 @@ def _mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
         )
     if relation is Relation.OLDER:
         return ReplicaMismatchError(
-            f"the file is older than the replica: {facts}. The replica holds transactions that the "
-            "file lacks",
+            f"the file is older than the replica: {facts}. The replica is newer: it holds transactions "
+            "that the file lacks",
             hint=_RECOVER,
         )
     return ReplicaMismatchError(
@@ -205,9 +217,14 @@ def _mismatch(relation: Relation, facts: str) -> ReplicaMismatchError:
     )
 
 
-def _read_newest(
+def read_newest(
     archive: Archive, newest: GenerationListing, executor: Executor
 ) -> tuple[Base, BlockTable, Segment | None]:
+    """Return a generation's base, its blocks at its newest point, and the segment that this point is.
+
+    Raises:
+        ReplicaDamagedError: something of it is missing or damaged.
+    """
     base = archive.read_base(newest.name)
     table, last = base.blocks, None
     for segment, _ in archive.read_segments(newest.chain(), executor):
@@ -270,18 +287,22 @@ def _log_sentence(database: Path, last: Segment | None, url: str) -> str:
     log = wal_path(database)
     data = log.read_bytes() if log.exists() else b""
     ours = read_wal(data, WalCursor()).commits
-    if len(data) < last.end:
-        what = f"has {len(data):,} bytes, of which the replica holds {last.end:,}"
+    if not log.exists():
+        what = "is missing"
+    elif len(data) < last.end:
+        what = f"ends after {len(data):,} bytes, and its first {last.end:,} bytes were shipped"
     else:
         what = "is not the one that was shipped: bytes of it have changed"
     newer = (
-        f"The replica is newer: it holds {last.commits - ours:,} transactions that the file lacks"
+        f"The replica is newer: it holds {format_count(last.commits - ours, 'transaction')} that the "
+        "file lacks"
         if ours < last.commits
         else "Each side may hold transactions that the other lacks"
     )
     return (
-        f"the log {log} {what}; opening it could silently drop some of its {last.commits:,} "
-        f"transactions, which the replica in {url} holds up to {time_text(last.time_us)}. {newer}"
+        f"the WAL {log} {what}. A start could silently drop some of its "
+        f"{format_count(last.commits, 'transaction')}, which the replica in {url} holds up to "
+        f"{time_text(last.time_us)}. {newer}"
     )
 
 
@@ -324,7 +345,7 @@ def check_local_state(database: Path, url: str, reason: Exception) -> None:
     finally:
         log.close()
     raise ReplicaMismatchError(
-        f"the log {wal_path(database)} is not the one that was shipped to {url} up to "
+        f"the WAL {wal_path(database)} is not the one that was shipped to {url} up to "
         f"{time_text(state.time_us)}; opening it could silently drop transactions",
         hint=_RECOVER,
     )

@@ -8,10 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from chronoduck.engine.disk_format import DatabaseFile, database_id, read_roots
+from chronoduck.replication.archive import Archive
 from chronoduck.replication.local_state import LocalState, root_mark
 from chronoduck.replication.shipper import Generation
+from chronoduck.storage import StoreError
 
-__all__ = ["StateKeeper"]
+__all__ = ["ReplicaGoneError", "StateKeeper", "replica_gone"]
+
+
+class ReplicaGoneError(StoreError):
+    """Nothing is where a replica was: it may be a mount point without its disk."""
+
+
+def replica_gone(url: str) -> ReplicaGoneError:
+    """Return the error for a place where a replica was."""
+    return ReplicaGoneError(
+        f"the replica is not in {url} any more",
+        hint="Mount it again; it then catches up. If it was removed on purpose, stop the service and "
+        "run `chronoduck replication adopt`, which begins a new one.",
+    )
 
 
 class StateKeeper:
@@ -30,6 +45,17 @@ class StateKeeper:
         """Whether this database was shipped to the address before."""
         note = self._written or LocalState.read(self._database)
         return note is not None and note.knows_place(self._url)
+
+    def find(self, archive: Archive) -> str | None:
+        """Return the id of the replica that is in the store, None when none was there before, either.
+
+        Raises:
+            ReplicaGoneError: this database was shipped there before, and nothing is there now.
+        """
+        identity = archive.identity()
+        if identity is None and self.had_replica():
+            raise replica_gone(self._url)
+        return identity
 
     def note_shipped(
         self, replica_id: str, generation: Generation, commits: int, time_us: int

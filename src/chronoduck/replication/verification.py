@@ -12,9 +12,11 @@ from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.records import generation_number
+from chronoduck.replication.removals import Removals
 from chronoduck.storage import BlobNotFoundError
+from chronoduck.units import format_count
 
-__all__ = ["ReplicaVerification", "check_pack", "verify_replica"]
+__all__ = ["ReplicaVerification", "check_pack", "note_lost_packs", "verify_replica"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -30,6 +32,15 @@ class ReplicaVerification:
     """One sentence for each damaged or missing blob."""
     damaged_generations: tuple[str, ...]
     """Points in time of these cannot be restored, or not to their end."""
+    newest: str = ""
+    """The newest generation."""
+    noted: tuple[str, ...] = ()
+    """One sentence for each loss that an operator has taken note of: points that need it are lost."""
+
+    @property
+    def is_newest_whole(self) -> bool:
+        """Whether everything that the replica held last can be restored."""
+        return bool(self.newest) and self.newest not in self.damaged_generations
 
 
 def verify_replica(
@@ -48,6 +59,7 @@ def verify_replica(
     listing = archive.listing()
     bad_packs = _read_packs(archive, list(listing.packs), executor, on_progress)
     damages: dict[str, str] = {}
+    noted: dict[str, str] = {}
     damaged_generations = []
     followed = []
     for done, generation in enumerate(listing.generations):
@@ -62,9 +74,11 @@ def verify_replica(
         missing = sorted(archive.unlisted(found.packs, listing))
         if found.failure:
             damages[generation.name] = found.failure
+        news = [pack for pack in missing if pack not in listing.removals.lost_packs]
         for pack in missing:
-            damages[pack] = f"{pack} is missing; generation {generation.name} needs it"
-        if found.failure or missing or found.packs & set(bad_packs):
+            known = damages if pack in news else noted
+            known[pack] = f"{pack} is missing; generation {generation.name} needs it"
+        if found.failure or news or found.packs & set(bad_packs):
             damaged_generations.append(generation.name)
     damages |= bad_packs
     if damages:  # a blob that retention has deleted since was not needed any more
@@ -87,7 +101,20 @@ def verify_replica(
         listing.size,
         tuple(damages.values()) if damaged_generations or damages else (),
         tuple(damaged_generations),
+        listing.generations[-1].name if listing.generations else "",
+        tuple(noted.values()),
     )
+
+
+def note_lost_packs(archive: Archive, executor: Executor) -> None:
+    """Record that an operator has taken note of the packs that the store lost."""
+    listing = archive.listing()
+    packs: set[str] = set()
+    for generation in listing.generations:
+        packs |= _follow(archive, generation, executor).packs
+    lost = archive.unlisted(packs, listing)
+    if lost:
+        archive.note_removals(Removals(lost_packs=frozenset(lost)))
 
 
 def _read_packs(
@@ -161,8 +188,8 @@ def _missing_generations(
     A loss that an operator has taken note of is no news.
     """
     missing = {
-        each.name: f"generation {each.name} has no base: its {len(each.segments)} points in time "
-        "cannot be restored"
+        each.name: f"generation {each.name} has no base: its "
+        f"{format_count(len(each.segments), 'point')} in time cannot be restored"
         for each in listing.headless()
     }
     for generation, found in pairs:
@@ -189,4 +216,7 @@ def _missing_end(
     )
     if found.failure or next_.failure or lost <= 0 or not follows:
         return ""
-    return f"the last segments of generation {generation.name} are missing, {lost:,} transactions"
+    return (
+        f"the last segments of generation {generation.name} are missing: "
+        f"{format_count(lost, 'transaction')}"
+    )

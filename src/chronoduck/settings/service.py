@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -35,6 +36,7 @@ from chronoduck.settings.groups import (
     ShadowSettings,
 )
 from chronoduck.settings.ingest import IngestSettings
+from chronoduck.settings.mistakes import describe_mistake
 from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
@@ -238,7 +240,20 @@ class Settings(BaseSettings):
                 f"statement_timeout ({self.statement_timeout:g} s) is above max_statement_timeout "
                 f"({self.max_statement_timeout:g} s)"
             )
+        self._check_replica_place()
         return self
+
+    def _check_replica_place(self) -> None:
+        """Refuse a replica around the database: retention deletes there, and a lost disk takes both."""
+        url = urlsplit(self.replica.url or "")
+        if not url.path or url.scheme not in ("", "file"):
+            return
+        place = Path(url.path if url.scheme else str(self.replica.url)).expanduser().absolute()
+        if self.database_path.is_relative_to(place):
+            raise ValueError(
+                f"DUCKDB_REPLICA_URL: {place} holds the database itself ({self.database_path}); name a "
+                "directory of its own on another disk, or s3://bucket/prefix"
+            )
 
     @property
     def pool_size(self) -> int:
@@ -370,7 +385,7 @@ def _as_settings_error(error: ValidationError, names: Mapping[str, str]) -> Sett
     parts = []
     for item in error.errors(include_url=False, include_input=False):
         field = str(item["loc"][0]) if item["loc"] else ""
-        message = item["msg"].removeprefix("Value error, ")
+        message = describe_mistake(item)
         variable = names.get(field, field)
         parts.append(f"{variable}: {message}" if variable else message)
     return SettingsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 
+_VERSION = re.compile(r"v\d{1,3}(\.\d{1,3}){2}", re.ASCII)
+
+
 def to_bytes(value: Any) -> Any:
     """Return the bytes that a text such as ``4GB`` means, other values as they are."""
     return parse_bytes(value) if isinstance(value, str) else value
@@ -51,6 +55,12 @@ def _crontab(value: str) -> str:
             CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         raise ValueError(f"{value!r} is not a crontab's schedule: {error}") from None
+    return value
+
+
+def _storage_version(value: str) -> str:
+    if not _VERSION.fullmatch(value):
+        raise ValueError("must be a version of DuckDB such as v1.5.0")
     return value
 
 
@@ -80,5 +90,5 @@ Unset = BeforeValidator(_unset_if_empty)
 OptionalText = Annotated[str | None, Unset]
 OptionalPath = Annotated[Path | None, Unset]
 AbsolutePath = Annotated[Path | None, Unset, AfterValidator(_absolute)]
-StorageVersion = Annotated[str, Field(pattern=r"^v\d{1,3}(\.\d{1,3}){2}$")]
+StorageVersion = Annotated[str, AfterValidator(_storage_version)]
 PathList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_path_list)]

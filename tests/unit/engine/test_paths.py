@@ -68,10 +68,29 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(
     assert path.read_bytes() == content
 
 
-def test_a_log_without_its_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.db.wal").write_bytes(b"x")
-    with pytest.raises(DatabaseFormatError, match="foreign log"):
+@pytest.mark.parametrize("name", ["a.db.wal", "a.db.wal.checkpoint"])
+def test_a_log_without_its_database_is_refused_and_stays(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DatabaseFormatError, match="with 0 transactions: a new database") as caught:
         check_database_file(tmp_path / "a.db")
+    assert "chronoduck recover" in caught.value.hint
+    assert "move" not in caught.value.hint  # then the next start would begin an empty database
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage" * 1000])
+@pytest.mark.parametrize("name", ["a.db.wal", "a.db.replica", "a.db.engine"])
+def test_a_file_that_was_a_database_is_to_be_recovered_and_not_moved(
+    tmp_path: Path, name: str, damage: bytes
+) -> None:
+    path = tmp_path / "a.db"
+    path.write_bytes(damage)
+    path.chmod(0o640)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DatabaseFormatError) as caught:
+        check_database_file(path)
+    assert caught.value.hint.startswith("Leave its files where they are")
+    assert "chronoduck recover`" in caught.value.hint
+    assert ("a.db.wal beside it" in caught.value.detail) == (name == "a.db.wal")
 
 
 def test_the_mode_of_database_and_log_is_restricted(tmp_path: Path) -> None:

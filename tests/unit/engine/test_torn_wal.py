@@ -9,8 +9,16 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from chronoduck.engine.disk_format import HEADER_BYTES, find_damage, read_header, torn_end
+from chronoduck.engine.disk_format import (
+    HEADER_BYTES,
+    find_damage,
+    read_header,
+    torn_end,
+    transaction_ends,
+    version_end,
+)
 from chronoduck.engine.quarantine import DamagedLogError, check_log, cut_torn_end
+from tests.damaged_wal import count_rows, crash, crash_in_checkpoint
 
 _TEXT = "SELECT 'a text that fills a sector of the WAL and more than one ' || range FROM range(40)"
 
@@ -55,9 +63,9 @@ def test_a_lost_sector_of_the_last_transaction_is_cut_off(
     assert find_damage(content) is None
     assert torn_end(content, 0) == begin
     check_log(database)
-    assert cut_torn_end(database) == len(content) - begin
+    [kept] = cut_torn_end(database)
     assert rows(database) == before
-    [kept] = database.parent.glob("*.wal.torn-*")
+    assert list(database.parent.glob("*.wal.torn-*")) == [kept]
     assert kept.read_bytes() == content[begin:]
 
 
@@ -99,11 +107,73 @@ def test_a_torn_checkpoint_entry_is_cut_off_unless_the_checkpoint_is_in_the_file
     assert len(content) > end
     assert torn_end(bytes(content), root) is None
     before.with_name("before.db.wal").write_bytes(content)
-    assert cut_torn_end(before) == len(content) - end
+    assert [kept.stat().st_size for kept in cut_torn_end(before)] == [len(content) - end]
     assert rows(before) == 1
 
 
 def test_a_whole_wal_stays_as_it_is(torn: tuple[Path, int, int]) -> None:
     database, _, before = torn
-    assert cut_torn_end(database) == 0
+    assert cut_torn_end(database) == ()
     assert rows(database) == before + 40
+
+
+def test_a_wal_cut_at_any_byte_ends_with_a_transaction_or_its_rest_is_kept(tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    crash(
+        database,
+        ["CREATE TABLE t(a INTEGER)", "CHECKPOINT"]
+        + [f"INSERT INTO t VALUES ({number})" for number in range(3)],
+    )
+    wal = database.with_name("a.db.wal")
+    whole = wal.read_bytes()
+    ends = transaction_ends(whole)
+    empty = version_end(whole)
+    for size in range(len(whole) + 1):
+        wal.write_bytes(whole[:size])
+        check_log(database)
+        kept = b"".join(file.read_bytes() for file in cut_torn_end(database))
+        assert wal.read_bytes() + kept == whole[:size]
+        assert len(wal.read_bytes()) in (0, empty, *ends)
+        assert bool(kept) == (size not in (0, empty, *ends)), size
+        for file in tmp_path.glob("*.torn-*"):
+            file.unlink()
+        if size == len(whole) or size in ends or size + 1 in ends:
+            assert count_rows(database) == list(range(sum(end <= size for end in ends)))
+
+
+def test_the_end_of_a_wal_that_a_checkpoint_wrote_stays_wherever_it_is_cut(tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    crash_in_checkpoint(
+        database,
+        ["CREATE TABLE t(a INTEGER)", "CHECKPOINT", "INSERT INTO t VALUES (1)"],
+        "before_header",
+    )
+    wal = database.with_name("a.db.wal")
+    whole = wal.read_bytes()
+    [end] = transaction_ends(whole)
+    assert len(whole) > end
+    for size in range(end, len(whole) + 1):
+        wal.write_bytes(whole[:size])
+        kept = b"".join(file.read_bytes() for file in cut_torn_end(database))
+        assert wal.read_bytes() + kept == whole[:size]
+        for file in tmp_path.glob("*.torn-*"):
+            file.unlink()
+        assert count_rows(database) == [1], size
+
+
+@pytest.mark.parametrize("place", range(21))
+def test_damage_counts_the_transaction_that_it_is_in(tmp_path: Path, place: int) -> None:
+    database = tmp_path / "a.db"
+    crash(
+        database,
+        ["CREATE TABLE t(a INTEGER)", "CHECKPOINT"]
+        + [f"INSERT INTO t VALUES ({number})" for number in range(5)],
+    )
+    whole = database.with_name("a.db.wal").read_bytes()
+    ends = transaction_ends(whole)
+    for begin in (ends[0], ends[1] - 21):  # the first entry of the second transaction, and its last
+        content = bytearray(whole)
+        content[begin + place] ^= 0xFF
+        damage = find_damage(bytes(content))
+        assert damage is not None
+        assert (damage.good.commits, damage.lost_commits) == (1, 4), begin

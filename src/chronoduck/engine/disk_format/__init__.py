@@ -14,6 +14,7 @@ from chronoduck.engine.disk_format.database_file import (
     database_id,
     headers_sha256,
     is_block_intact,
+    newest_iteration,
     read_header,
     read_roots,
     root_block,
@@ -26,6 +27,7 @@ from chronoduck.engine.disk_format.wal_file import (
     torn_end,
     transaction_ends,
     version_end,
+    wal_owner,
 )
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "find_damage",
     "headers_sha256",
     "is_block_intact",
+    "newest_iteration",
     "read_header",
     "read_roots",
     "read_wal",
@@ -48,4 +51,5 @@ __all__ = [
     "torn_end",
     "transaction_ends",
     "version_end",
+    "wal_owner",
 ]

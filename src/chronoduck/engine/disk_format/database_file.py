@@ -23,6 +23,7 @@ __all__ = [
     "database_id",
     "headers_sha256",
     "is_block_intact",
+    "newest_iteration",
     "read_header",
     "read_roots",
     "root_block",
@@ -87,6 +88,16 @@ def read_header(data: bytes) -> DatabaseHeader:
             f"the database has blocks of {newest.block_bytes} bytes; only {BLOCK_BYTES} are supported"
         )
     return newest
+
+
+def newest_iteration(headers: bytes) -> int | None:
+    """Return how many checkpoints the intact root headers have seen, None when neither is intact.
+
+    The main header before them may be damaged: it says nothing about checkpoints.
+    """
+    roots = (headers[start : start + 4096] for start in (4096, 8192))
+    intact = [root for root in roots if len(root) == 4096 and _is_header_intact(root)]
+    return max((int.from_bytes(root[8:16], "little") for root in intact), default=None)
 
 
 def database_id(headers: bytes) -> str:

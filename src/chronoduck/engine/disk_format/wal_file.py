@@ -20,6 +20,7 @@ __all__ = [
     "torn_end",
     "transaction_ends",
     "version_end",
+    "wal_owner",
 ]
 
 _ENTRY = struct.Struct("<QQ")
@@ -30,6 +31,8 @@ _CHECKPOINT = b"\x64\x00\x63"
 _FLUSH_ENTRY = _ENTRY.pack(len(_FLUSH), checksum(_FLUSH)) + _FLUSH
 _END_FIELD = 0xFFFF
 _SECTOR_BYTES = 512
+_MOST_VERSION_BYTES = 64
+"""More than any version record has, and less than a transaction behind one needs."""
 
 
 @dataclass(frozen=True)
@@ -138,27 +141,43 @@ def read_version(data: bytes | memoryview) -> tuple[int, int | None]:
 
     The record has no checksum. Formats before DuckDB 1.4 do not name the checkpoint.
     """
+    end, _, iteration = _read_version(data)
+    return end, iteration
+
+
+def wal_owner(data: bytes | memoryview) -> tuple[str, int] | None:
+    """Return which database and checkpoint the WAL follows, None when it does not say so.
+
+    As ``database_id`` and ``DatabaseHeader.iteration`` of the file's headers.
+    """
+    _, identifier, iteration = _read_version(data)
+    return None if iteration is None or not identifier else (identifier, iteration)
+
+
+def _read_version(data: bytes | memoryview) -> tuple[int, str, int | None]:
+    nothing = 0, "", None
     if bytes(data[: len(_VERSION)]) != _VERSION:
-        return 0, None
-    position, iteration = len(_VERSION), None
+        return nothing
+    position, identifier, iteration = len(_VERSION), "", None
     try:
         while True:
             field = int.from_bytes(data[position : position + 2], "little")
             position += 2
             if field == _END_FIELD:
-                return (position, iteration) if position <= len(data) else (0, None)
+                return (position, identifier, iteration) if position <= len(data) else nothing
             if field == 102:  # the database's identifier: a list of bytes, as numbers
                 count, position = _number(data, position)
                 for _ in range(count):
-                    _, position = _number(data, position)
+                    byte, position = _number(data, position)
+                    identifier += f"{byte:02x}"
             elif field == 101:  # version
                 _, position = _number(data, position)
             elif field == 103:
                 iteration, position = _number(data, position)
             else:
-                return 0, None
+                return nothing
     except IndexError:
-        return 0, None
+        return nothing
 
 
 def version_end(data: bytes | memoryview) -> int:
@@ -198,29 +217,51 @@ def find_damage(data: bytes) -> WalDamage | None:
     lost = data.count(_FLUSH_ENTRY, position)
     if not lost or _is_torn(data, good.offset, lost):
         return None
-    return WalDamage(position, good, lost)
+    return WalDamage(position, good, lost + _is_damaged_flush(data, position))
+
+
+def _is_damaged_flush(data: bytes, position: int) -> bool:
+    """Whether the entry is a flush entry but for some bytes: its transaction is lost, too.
+
+    Any other damaged entry belongs to a transaction whose flush entry is counted.
+    """
+    entry = data[position : position + len(_FLUSH_ENTRY)]
+    differing = sum(one != other for one, other in zip(entry, _FLUSH_ENTRY, strict=False))
+    return len(entry) == len(_FLUSH_ENTRY) and differing < len(_FLUSH_ENTRY) // 2
 
 
 def torn_end(data: bytes, root: int) -> int | None:
-    """Return where to cut off a torn transaction that DuckDB would refuse, None when there is none.
+    """Return where the WAL's last complete transaction ends, None when nothing stands behind it.
 
     ``root`` is the header's: a WAL that the last checkpoint has taken into the file is never cut. Without
-    its checkpoint entry it would be replayed twice.
+    its checkpoint entry it would be replayed twice. Ask ``find_damage`` first.
 
-    DuckDB passes over an entry that goes beyond the end of the log. It refuses one that is all there
-    and has another checksum, as a power cut leaves it. Ask ``find_damage`` first.
+    DuckDB refuses an entry that is all there and has another checksum, as a power cut leaves it. It
+    passes in silence over one that goes beyond the end of the WAL. That is what a kill leaves, and also
+    a file that was cut short: its transaction may have been acknowledged.
     """
     good = read_wal(data, WalCursor())
     position = good.offset
     if position == 0:
-        is_empty = not any(data[:_SECTOR_BYTES])
-        return 0 if data and is_empty else None
+        is_new = len(data) <= _MOST_VERSION_BYTES or not any(data[:_SECTOR_BYTES])
+        return 0 if data and is_new else None
+    has_checkpoint = False
     while (following := _entry_end(data, position)) is not None:
+        content = position + _ENTRY.size
+        has_checkpoint |= data[content : content + len(_CHECKPOINT)] == _CHECKPOINT
         position = following
-    if position + _ENTRY.size > len(data) or good.checkpoint == root:
+    if good.offset == len(data) or good.checkpoint == root:
         return None
+    # DuckDB joins a second WAL to one that ends with a checkpoint entry, so that this entry stays.
+    return None if has_checkpoint and _goes_beyond(data, position) else good.offset
+
+
+def _goes_beyond(data: bytes, position: int) -> bool:
+    """Whether the data ends before the entry does, or where it would begin."""
+    if position + _ENTRY.size > len(data):
+        return True
     size, _ = _ENTRY.unpack_from(data, position)
-    return None if position + _ENTRY.size + size > len(data) else good.offset
+    return bool(position + _ENTRY.size + size > len(data))
 
 
 def _is_torn(data: bytes, start: int, lost: int) -> bool:

@@ -4,7 +4,13 @@ Every use of such a file goes through here: start, recover, restore, verify, bac
 compaction. Nothing here knows of replicas, backups or settings. DuckDB runs in child processes.
 """
 
-from chronoduck.engine.offline.aside import free_name, free_suffix, rename_aside
+from chronoduck.engine.offline.aside import (
+    SetAside,
+    find_set_aside,
+    free_name,
+    free_suffix,
+    rename_aside,
+)
 from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt
 from chronoduck.engine.offline.files import (
     clone_database,
@@ -14,9 +20,10 @@ from chronoduck.engine.offline.files import (
     side_files,
     sync_directory,
 )
+from chronoduck.engine.offline.held import HeldWal
 from chronoduck.engine.offline.marker import OpeningMark
 from chronoduck.engine.offline.metadata_copy import MetadataCopy
-from chronoduck.engine.offline.placing import finish_placing, place_database
+from chronoduck.engine.offline.placing import finish_placing, is_placing_unfinished, place_database
 from chronoduck.engine.offline.prefix import Transactions
 from chronoduck.engine.offline.reading import Reading, read_database
 from chronoduck.engine.offline.replayed_wal import join_wal, read_root, replayed_wal
@@ -26,11 +33,13 @@ from chronoduck.engine.offline.ways import Opening, UnopenableError, Way, open_b
 __all__ = [
     "AttemptFailedError",
     "Budget",
+    "HeldWal",
     "MetadataCopy",
     "Opening",
     "OpeningMark",
     "Reading",
     "Run",
+    "SetAside",
     "SnapshotError",
     "Transactions",
     "UnopenableError",
@@ -40,9 +49,11 @@ __all__ = [
     "copy_database",
     "database_files",
     "files_bytes",
+    "find_set_aside",
     "finish_placing",
     "free_name",
     "free_suffix",
+    "is_placing_unfinished",
     "join_wal",
     "open_by_ways",
     "place_database",

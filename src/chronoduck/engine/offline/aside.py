@@ -8,12 +8,50 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from chronoduck.engine.disk_format import WalCursor, read_wal
 from chronoduck.engine.offline.files import side_files
 
-__all__ = ["free_name", "free_suffix", "rename_aside"]
+__all__ = ["SetAside", "find_set_aside", "free_name", "free_suffix", "rename_aside"]
+
+_WORDS = re.compile(r"(\.wal(?:\.checkpoint|\.recovery)?)?\.(corrupt|rest)-\d{8}T\d{6}Z(?:-\d+)*")
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A file that a recovery took out of the way, or the end of a WAL that a start left out."""
+
+    path: Path
+    size: int
+    is_rest: bool
+    """Whether no database has what it holds: a start left it out, because DuckDB cannot replay it."""
+    is_wal: bool
+
+    def count_transactions(self) -> int:
+        """Return how many whole transactions a WAL holds; those behind damage are not counted."""
+        data = self.path.read_bytes()
+        # The end of a WAL has no version record, unless it is all of it.
+        return max(read_wal(data, WalCursor(1)).commits, read_wal(data, WalCursor()).commits)
+
+
+def find_set_aside(database: Path) -> list[SetAside]:
+    """Return the files beside a database that were set aside and that nobody has removed yet."""
+    found = []
+    try:
+        with os.scandir(database.parent) as entries:
+            for entry in entries:
+                name = entry.name.removeprefix(database.name)
+                match = _WORDS.fullmatch(name) if name != entry.name else None
+                if match is not None and entry.is_file(follow_symlinks=False):
+                    size, is_rest = entry.stat().st_size, match[2] == "rest"
+                    found.append(SetAside(Path(entry.path), size, is_rest, match[1] is not None))
+    except OSError:
+        return []  # the directory is looked at elsewhere
+    return sorted((each for each in found if each.size), key=lambda each: each.path.name)
 
 
 def free_suffix(database: Path, word: str) -> str:

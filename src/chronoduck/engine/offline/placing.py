@@ -18,7 +18,7 @@ from chronoduck.engine.offline.files import (
     sync_directory,
 )
 
-__all__ = ["finish_placing", "place_database", "second_path", "work_path"]
+__all__ = ["finish_placing", "is_placing_unfinished", "place_database", "second_path", "work_path"]
 
 
 def work_path(database: Path) -> Path:
@@ -53,6 +53,11 @@ def place_database(new: Path, database: Path, suffix: str) -> tuple[Path, ...]:
     sync_directory(database.parent)
     _finish_plan(database)
     return aside
+
+
+def is_placing_unfinished(database: Path) -> bool:
+    """Whether a killed process left what the next owner of the database carries out or undoes."""
+    return _plan_path(database).exists()
 
 
 def finish_placing(database: Path) -> None:

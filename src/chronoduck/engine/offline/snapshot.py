@@ -21,7 +21,7 @@ from chronoduck.engine.offline.files import copy_bytes, remove_database, side_fi
 from chronoduck.engine.offline.replayed_wal import join_wal
 from chronoduck.engine.quarantine import DamagedLogError
 from chronoduck.errors import DatabaseFormatError, DiskFullError, DuckDBConnectionError
-from chronoduck.units import format_bytes
+from chronoduck.units import format_bytes, format_count
 
 __all__ = ["SnapshotError", "copy_database"]
 
@@ -96,7 +96,7 @@ def _committed_log(source: Path, headers: bytes) -> bytes | None:
             continue
         raise DamagedLogError(
             f"the WAL of {source} is damaged at byte {damage.offset:,}: a copy would lack at least "
-            f"{damage.lost_commits:,} transactions behind it",
+            f"{format_count(damage.lost_commits, 'transaction')} behind it",
             hint="Run CHECKPOINT: it writes what the service holds into the file, and begins a WAL.",
         )
     return None

@@ -32,6 +32,7 @@ from chronoduck.engine.offline.files import (
     side_files,
     sync_directory,
 )
+from chronoduck.engine.offline.held import HeldWal
 from chronoduck.engine.offline.placing import (
     finish_placing,
     place_database,
@@ -40,10 +41,15 @@ from chronoduck.engine.offline.placing import (
 )
 from chronoduck.engine.offline.prefix import Transactions, find_longest, write_wal
 from chronoduck.errors import DatabaseFailedError
+from chronoduck.units import format_count
 
 __all__ = ["Opening", "UnopenableError", "Way", "open_by_ways"]
 
 _AGAIN = 2
+_RECOVER = (
+    "Run `chronoduck recover`: it restores what the replica holds and adds what follows it in this "
+    "WAL. The files as they are stay beside it as ….corrupt-TIME."
+)
 _REPORT_SECONDS = 60.0
 """How long the search for a beginning may take that is only reported."""
 
@@ -84,7 +90,13 @@ class UnopenableError(DatabaseFailedError):
     retryable = False
 
     def __init__(
-        self, database: Path, refusals: tuple[str, ...], kept: int | None, lost: int, hint: str = ""
+        self,
+        database: Path,
+        refusals: tuple[str, ...],
+        kept: int | None,
+        lost: int,
+        hint: str = "",
+        held: HeldWal | None = None,
     ) -> None:
         self.refusals = refusals
         self.kept, self.lost = kept, lost
@@ -95,8 +107,11 @@ class UnopenableError(DatabaseFailedError):
         what = (
             "the file itself cannot be opened, whatever the WAL holds"
             if kept is None
-            else f"it opens with the first {kept:,} of {kept + lost:,} transactions of its WAL"
+            else f"it opens with the first {kept:,} of {format_count(kept + lost, 'transaction')} of "
+            "its WAL"
         )
+        if held is not None:  # a replica has what would be left out
+            what, hint = f"{what}, and {held.sentence}", _RECOVER
         super().__init__(
             f"{first}{tried}; {what}",
             hint=hint or _hint(kept, lost),
@@ -112,9 +127,9 @@ def _hint(kept: int | None, lost: int) -> str:
             "(chronoduck recover --from BACKUP)."
         )
     return (
-        f"Start once with DUCKDB_QUARANTINE_WAL=true: it keeps {kept:,} transactions of the WAL and "
-        f"puts {lost:,} into a file. Or restore a backup, or an earlier point: chronoduck restore "
-        "--list."
+        "Start once with DUCKDB_QUARANTINE_WAL=true: it keeps "
+        f"{format_count(kept, 'transaction')} of the WAL and puts {lost:,} into a file. Or restore a "
+        "backup, or an earlier point: chronoduck restore --list."
     )
 
 
@@ -129,6 +144,7 @@ def open_by_ways(
     newer_engine: Path | None = None,
     seconds: float = 120.0,
     memory_limit: str = "1GB",
+    held: HeldWal | None = None,
     before_placing: Callable[[Path], None] = lambda new: None,
     run: Run = attempt,
 ) -> Opening:
@@ -138,6 +154,7 @@ def open_by_ways(
     caller does that itself (``Way.AGAIN``: up to three times). ``is_original``: the old files are set
     aside instead of deleted. ``skip_again``: a plain open has killed this caller twice.
     ``newer_engine``: the Python of an environment with chronoduck and a newer DuckDB.
+    ``held``: what a replica holds of the WAL; a file without all of it never takes the database's name.
     ``before_placing`` gets the finished file before it takes the database's name.
 
     Raises:
@@ -147,7 +164,7 @@ def open_by_ways(
     finish_placing(database)
     rescue = _Rescue(database, checkpoint, seconds, memory_limit, newer_engine, run, [first])
     try:
-        return _rescue(rescue, may_shorten, is_original, skip_again, before_placing)
+        return _rescue(rescue, may_shorten, is_original, skip_again, held, before_placing)
     finally:
         remove_database(rescue.work)
         remove_database(rescue.second)
@@ -158,6 +175,7 @@ def _rescue(
     may_shorten: bool,
     is_original: bool,
     skip_again: bool,
+    held: HeldWal | None,
     before_placing: Callable[[Path], None],
 ) -> Opening:
     clone_database(rescue.database, rescue.work)
@@ -170,9 +188,13 @@ def _rescue(
         until = None if may_shorten else time.monotonic() + _REPORT_SECONDS
         longest = rescue.longest(transactions, until, checkpoint=may_shorten)
         lost = transactions.count - (longest or 0)
-        if longest is None or not may_shorten:
-            raise UnopenableError(rescue.database, refusals, longest, lost)
+        lacking = held and (None if held.is_in(transactions.prefix(longest or 0)) else held)
+        if longest is None or not may_shorten or lacking:
+            raise UnopenableError(rescue.database, refusals, longest, lost, held=lacking)
         way, kept = Way.SHORTENED, longest
+    elif held and not held.is_in(transactions.log):
+        count = transactions.count
+        raise UnopenableError(rescue.database, refusals, count, 0, held=held)
     lost = transactions.count - kept if way is Way.SHORTENED else 0
     rest = None
     if lost:

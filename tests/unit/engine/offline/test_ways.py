@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import sys
 import time
 from pathlib import Path
@@ -13,9 +14,12 @@ import pytest
 
 from chronoduck.assembly.opening import open_instance
 from chronoduck.engine.database import DuckDBInstance
+from chronoduck.engine.disk_format import transaction_ends
 from chronoduck.engine.offline import (
     AttemptFailedError,
     Budget,
+    HeldWal,
+    Opening,
     Run,
     UnopenableError,
     Way,
@@ -62,6 +66,50 @@ def test_exactly_what_cannot_be_replayed_is_left_out_and_kept_in_a_file(
     assert [path.read_bytes() for path in opening.set_aside] == list(before.values())
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"a.db", opening.rest.name, *(path.name for path in opening.set_aside)}
+
+
+@pytest.mark.parametrize("may_shorten", [True, False])
+@pytest.mark.parametrize("shipped", [2, 3, 4, 5])
+def test_what_a_replica_holds_is_never_left_out(
+    tmp_path: Path, shipped: int, may_shorten: bool
+) -> None:
+    database = tmp_path / "a.db"
+    make_unreplayable(database, 3, 2)
+    before = contents(tmp_path)
+    log = side_files(database)[0].read_bytes()
+    size = transaction_ends(log)[shipped - 1]
+    held = HeldWal(size, hashlib.sha256(log[:size]).hexdigest(), "/replica", shipped)
+
+    def open_it() -> Opening:
+        return open_by_ways(
+            database,
+            "it failed",
+            checkpoint=False,
+            may_shorten=may_shorten,
+            is_original=True,
+            held=held,
+        )
+
+    if shipped <= 3 and may_shorten:
+        assert open_it().kept == 3
+        return
+    with pytest.raises(UnopenableError) as raised:
+        open_it()
+    assert (raised.value.kept, raised.value.lost) == (3, 2)
+    is_in_replica = f"the replica in /replica holds its first {shipped} transactions"
+    assert (is_in_replica in raised.value.detail) == (shipped > 3)
+    assert raised.value.hint.startswith("Run `chronoduck recover`") == (shipped > 3)
+    assert contents(tmp_path) == before
+
+
+def test_a_wal_that_is_not_what_was_shipped_takes_no_place(tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    crash(database, ["CREATE TABLE t(a INTEGER)", "CHECKPOINT", "INSERT INTO t VALUES (1)"])
+    before = contents(tmp_path)
+    held = HeldWal(20, hashlib.sha256(b"another WAL").hexdigest(), "/replica")
+    with pytest.raises(UnopenableError, match="the replica in /replica holds its first 20 B"):
+        open_by_ways(database, "it failed", checkpoint=True, is_original=True, held=held)
+    assert contents(tmp_path) == before
 
 
 def test_without_leave_to_leave_anything_out_nothing_is_changed_and_the_cost_is_told(
