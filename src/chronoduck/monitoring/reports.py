@@ -15,10 +15,11 @@ from chronoduck.monitoring.clock import ClockProbe
 from chronoduck.monitoring.durability import (
     backup_finding,
     checkpoint_finding,
+    damaged_blocks,
     drill_finding,
+    file_finding,
     replica_finding,
     replica_report,
-    scrub_finding,
 )
 from chronoduck.monitoring.exports import export_finding
 from chronoduck.monitoring.health import Finding, Status, overall_status
@@ -72,6 +73,7 @@ class ServiceView(Protocol):
     def restart_status(self) -> dict[str, Any]: ...
     def replica_status(self) -> dict[str, Any]: ...
     def checkpoint_status(self) -> dict[str, Any]: ...
+    def file_status(self) -> dict[str, Any]: ...
     def shadow_status(self) -> dict[str, Any]: ...
     def backup_status(self) -> dict[str, Any]: ...
     def drill_status(self) -> dict[str, Any]: ...
@@ -173,10 +175,13 @@ class Reports:
     def replication(self) -> dict[str, Any]:
         """Return the report behind ``GET replication``."""
         view = self._view
-        report = replica_report(
-            view.replica_status(), view.checkpoint_status(), view.drill_status()
-        )
-        return {**report, "shadow": shadow_report(view.shadow_status())}
+        replica, shadow = view.replica_status(), view.shadow_status()
+        report = replica_report(replica, view.checkpoint_status(), view.drill_status())
+        return {
+            **report,
+            "damaged_blocks": damaged_blocks(replica, view.file_status(), shadow),
+            "shadow": shadow_report(shadow),
+        }
 
     def backups(self) -> dict[str, Any]:
         """Return how the backups are; empty while the database is closed."""
@@ -232,6 +237,8 @@ class Reports:
                     "POST initialize, or see the log for why the start failed.",
                 )
             ]
+        replica, shadow = self._view.replica_status(), self._view.shadow_status()
+        damaged = damaged_blocks(replica, self._view.file_status(), shadow)
         return [
             self._engine_finding(answer, silent_seconds),
             self._breaker_finding(),
@@ -239,10 +246,10 @@ class Reports:
             self._disk_finding(),
             self._memory_finding(),
             self._extensions_finding(),
-            replica_finding(self._view.replica_status()),
-            scrub_finding(self._view.replica_status()),
-            checkpoint_finding(self._view.checkpoint_status()),
-            shadow_finding(self._view.shadow_status()),
+            replica_finding(replica),
+            file_finding(replica, damaged),
+            checkpoint_finding(self._view.checkpoint_status(), damaged),
+            shadow_finding(shadow),
             backup_finding(self._view.backup_status()),
             restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from chronoduck.monitoring.durability import DAMAGED_HINT
 from chronoduck.monitoring.health import Finding, Status
 
 __all__ = ["shadow_finding", "shadow_report"]
@@ -43,6 +44,13 @@ def shadow_finding(status: dict[str, Any]) -> Finding:
         return Finding("shadow", Status.HEALTHY, reason)
     if status["refuted"] is not None:
         return Finding("shadow", Status.UNHEALTHY, _refuted(status["saving"]), _DO_NOT_RESTART)
+    if status["file_damage"]:
+        return Finding(
+            "shadow",
+            Status.DEGRADED,
+            "Whether the WAL can be replayed is not judged: the file itself is damaged",
+            DAMAGED_HINT,
+        )
     if status["state"] == "no_space":
         return Finding(
             "shadow",

@@ -22,6 +22,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from chronoduck.engine.disk_format import DatabaseFile
+from chronoduck.engine.file_damage import Damage, confirm
 from chronoduck.engine.offline.aside import free_name, free_suffix
 from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt, child_of
 from chronoduck.engine.offline.files import (
@@ -84,9 +86,17 @@ class UnopenableError(DatabaseFailedError):
     retryable = False
 
     def __init__(
-        self, database: Path, refusals: tuple[str, ...], kept: int | None, lost: int, hint: str = ""
+        self,
+        database: Path,
+        refusals: tuple[str, ...],
+        kept: int | None,
+        lost: int,
+        hint: str = "",
+        damage: Damage = Damage(),  # noqa: B008 - a frozen value
     ) -> None:
         self.refusals = refusals
+        self.damage = damage
+        """What the file shows to be wrong with itself, where the refusals point."""
         self.kept, self.lost = kept, lost
         """Transactions of the WAL with which it opens (None: not even the file alone does), and
         those it would be without."""
@@ -96,20 +106,29 @@ class UnopenableError(DatabaseFailedError):
             "the file itself cannot be opened, whatever the WAL holds"
             if kept is None
             else f"it opens with the first {kept:,} of {kept + lost:,} transactions of its WAL"
+            if lost
+            else f"it opens with all {kept:,} transactions of its WAL, and cannot be checkpointed"
         )
         super().__init__(
             f"{first}{tried}; {what}",
-            hint=hint or _hint(kept, lost),
+            hint=hint or _hint(kept, lost, damage),
             operator_detail=f"{'; '.join(refusals)}; {what}",
         )
         self.database = database
 
 
-def _hint(kept: int | None, lost: int) -> str:
+def _hint(kept: int | None, lost: int, damage: Damage) -> str:
     if kept is None:
         return (
             "Keep the files as they are. Restore the newest point (chronoduck recover) or a backup "
             "(chronoduck recover --from BACKUP)."
+        )
+    if damage or not lost:  # the WAL is not at fault: leaving transactions out would only lose them
+        what = damage or "all transactions of the WAL can be read"
+        return (
+            f"Keep the files as they are: the file itself is damaged ({what}). Run `chronoduck "
+            "recover`: it takes the newest point of the replica and adds what only this WAL has; "
+            "`--from BACKUP` takes a backup in its place."
         )
     return (
         f"Start once with DUCKDB_QUARANTINE_WAL=true: it keeps {kept:,} transactions of the WAL and "
@@ -171,7 +190,7 @@ def _rescue(
         longest = rescue.longest(transactions, until, checkpoint=may_shorten)
         lost = transactions.count - (longest or 0)
         if longest is None or not may_shorten:
-            raise UnopenableError(rescue.database, refusals, longest, lost)
+            raise UnopenableError(rescue.database, refusals, longest, lost, damage=rescue.damage())
         way, kept = Way.SHORTENED, longest
     lost = transactions.count - kept if way is Way.SHORTENED else 0
     rest = None
@@ -212,6 +231,11 @@ class _Rescue:
     def second(self) -> Path:
         """The file that tables are copied into."""
         return second_path(self.database)
+
+    def damage(self) -> Damage:
+        """Return what the refusals point at, if the database file shows it."""
+        with DatabaseFile(self.database) as file:
+            return confirm("; ".join(self.refusals), file)
 
     def without_loss(self, skip_again: bool) -> Way | None:
         """Return the first way that loses nothing and works, None when there is none."""
