@@ -210,9 +210,11 @@ class Checkpointer:
         try:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._prepare)
             yield
-        except BaseException:
+        except BaseException as error:
             self._commits += commits
             self._first_commit_at = first
+            if isinstance(error, DamagedFileError):
+                self._note_failure(error)
             raise
         else:
             self._forget_failures()
