@@ -132,8 +132,11 @@ def damaged_blocks(status: dict[str, Any], file: dict[str, Any], shadow: dict[st
     )
 
 
-def file_finding(status: dict[str, Any], damaged: int) -> Finding:
-    """Judge whether the database file has the bytes that were written."""
+def file_finding(status: dict[str, Any], damaged: int, first: str = "") -> Finding:
+    """Judge whether the database file has the bytes that were written.
+
+    ``first``: what has to be done before anything else, because a start would fail.
+    """
     if not damaged:
         last = _time(status["scrubbed_us"]) if status else None
         return Finding(
@@ -144,7 +147,7 @@ def file_finding(status: dict[str, Any], damaged: int) -> Finding:
         Status.UNHEALTHY,
         f"{damaged:,} block{'' if damaged == 1 else 's'} of the database file "
         f"{'is' if damaged == 1 else 'are'} damaged or missing",
-        DAMAGED_HINT,
+        first or DAMAGED_HINT,
     )
 
 

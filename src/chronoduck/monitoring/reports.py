@@ -26,7 +26,7 @@ from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.restarts import restart_finding
-from chronoduck.monitoring.shadow import shadow_finding, shadow_report
+from chronoduck.monitoring.shadow import do_first, shadow_finding, shadow_report
 from chronoduck.monitoring.statements import query_log_finding
 from chronoduck.monitoring.syncs import sync_finding
 from chronoduck.units import format_bytes
@@ -247,7 +247,7 @@ class Reports:
             self._memory_finding(),
             self._extensions_finding(),
             replica_finding(replica),
-            file_finding(replica, damaged),
+            file_finding(replica, damaged, do_first(shadow)),
             checkpoint_finding(self._view.checkpoint_status(), damaged),
             shadow_finding(shadow),
             backup_finding(self._view.backup_status()),

@@ -8,7 +8,7 @@ from typing import Any
 from chronoduck.monitoring.durability import DAMAGED_HINT
 from chronoduck.monitoring.health import Finding, Status
 
-__all__ = ["shadow_finding", "shadow_report"]
+__all__ = ["do_first", "shadow_finding", "shadow_report"]
 
 _DO_NOT_RESTART = "Do not restart the service. Run `chronoduck runbook wal-not-replayable`."
 
@@ -33,6 +33,12 @@ def shadow_report(status: dict[str, Any]) -> dict[str, Any]:
         "restarts": status["restarts"],
         "acknowledging": dict(status["acknowledging"]),
     }
+
+
+def do_first(status: dict[str, Any]) -> str:
+    """Return what comes before everything else while only the running process has all data."""
+    must_save = status and (status["saving"]["refusing"] or status["refuted"] is not None)
+    return _DO_NOT_RESTART if must_save else ""
 
 
 def shadow_finding(status: dict[str, Any]) -> Finding:

@@ -17,6 +17,7 @@ from chronoduck.monitoring.durability import (
     file_finding,
 )
 from chronoduck.monitoring.health import Status
+from chronoduck.monitoring.shadow import do_first
 from chronoduck.settings import BackupSettings, Settings
 
 DAY = 86_400.0
@@ -67,6 +68,14 @@ def test_damage_counts_whoever_found_it(finder: int) -> None:
     found[finder] = dict.fromkeys(found[finder], 2)
     assert damaged_blocks(*found) == 2
     assert file_finding({}, 2).hint == DAMAGED_HINT
+
+
+def test_while_only_the_process_has_all_data_nothing_says_to_stop_it() -> None:
+    for saving, refuted in (({"refusing": "x"}, None), ({"refusing": ""}, {"offset": 1})):
+        first = do_first({"saving": saving, "refuted": refuted})
+        assert "Do not restart" in first
+        assert file_finding({}, 2, first).hint == first
+    assert do_first({}) == do_first({"saving": {"refusing": ""}, "refuted": None}) == ""
 
 
 async def test_a_schedule_that_is_not_followed_is_seen(
