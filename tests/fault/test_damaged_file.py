@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import httpx2
 import pytest
 
@@ -18,7 +17,12 @@ from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.engine.disk_format import BLOCK_BYTES, HEADER_BYTES
 from chronoduck.engine.failures import DamagedFileError
 from chronoduck.engine.offline import UnopenableError, clone_database, read_database
-from chronoduck.errors import DatabaseCorruptError, DuckDBException, DuckDBQueryError
+from chronoduck.errors import (
+    DatabaseCorruptError,
+    DuckDBException,
+    DuckDBQueryError,
+    TransactionConflictError,
+)
 from chronoduck.settings import CheckpointSettings, Settings
 from chronoduck.settings.groups import ShadowSettings
 from chronoduck.shadow.messages import Mark, ShadowStatus
@@ -27,7 +31,6 @@ from tests.damaged_wal import crash
 
 RUNBOOK = "Run `chronoduck runbook database-corrupt`."
 READ_BIG = "SELECT max(v) FROM big"
-ON_2 = duckdb.__version__ >= "2"
 
 
 @pytest.fixture
@@ -202,6 +205,23 @@ async def test_the_saving_checkpoint_backs_off_and_the_wal_does_not_grow(
         assert wal.stat().st_size <= size + 5 * 400
         assert refuted.last_error
         parts.shadow.status = ShadowStatus()
+
+
+async def test_attempts_at_a_checkpoint_do_not_make_the_wal_longer(settings: Settings) -> None:
+    wal = settings.database_path.with_name("test.db.wal")
+    async with DuckDBService(settings) as service:
+        await service.execute_query("CREATE TABLE t AS SELECT range AS a FROM range(10)")
+        checkpointer = (await service.parts()).checkpointer
+        sizes = set()
+        async with service.transaction() as blocking:
+            await blocking.execute("UPDATE t SET a = 1")
+            for _ in range(4):
+                with pytest.raises(TransactionConflictError):
+                    await checkpointer.checkpoint_something()
+                sizes.add(wal.stat().st_size)
+        assert len(sizes) == 1
+        await checkpointer.checkpoint_something()
+        assert not wal.exists() or not wal.stat().st_size
 
 
 # --- the shadow -------------------------------------------------------------------------------
