@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.errors import DuckDBException, SettingsError
 from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
 from chronoduck.settings import Settings
-from chronoduck.tasks.process import run_task
+from chronoduck.tasks.process import TaskFailedError, run_task
 
 __all__ = ["Backups"]
 
@@ -26,7 +26,15 @@ __all__ = ["Backups"]
 class Backups:
     """Lives on the event loop while the database is open."""
 
-    def __init__(self, settings: Settings, checkpointer: Checkpointer, jobs: JobRegistry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        checkpointer: Checkpointer,
+        jobs: JobRegistry,
+        on_failure: Callable[[str], object] = lambda sentence: None,
+    ) -> None:
+        """``on_failure`` is called in a thread with why a copy of the database could not be read."""
+        self._on_failure = on_failure
         self._settings = settings
         self._checkpointer = checkpointer
         self._jobs = jobs
@@ -111,7 +119,11 @@ class Backups:
                     await hold.aclose()
                 show(step, done, total)
 
-            return await run_task(self._settings, task, relay, **arguments)
+            try:
+                return await run_task(self._settings, task, relay, **arguments)
+            except TaskFailedError as error:
+                await asyncio.to_thread(self._on_failure, error.detail)
+                raise
 
     def list(self) -> list[Backup]:
         """Return the backups, oldest first; reads the directory.

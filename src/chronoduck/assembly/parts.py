@@ -213,7 +213,7 @@ class Parts:
         encoded = EncodedQueries(runner, instance.spool_directory)
         store = JobStore(settings.jobs_path, settings.job.result_ttl, settings.job.space)
         jobs = JobRegistry(store)
-        backups = Backups(settings, checkpointer, jobs)
+        backups = Backups(settings, checkpointer, jobs, instance.damage.look)
         drills = Drills(settings, jobs)
         syncs = Syncs(
             settings, declared, SyncTransactions(runner, queries), jobs, instance.spool_directory

@@ -14,6 +14,7 @@ from typing import Any
 
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import DuckDBInstance
+from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.offline import free_name, remove_database, rename_aside
 from chronoduck.engine.rescue_copy import RescueCopy, copy_living_database
 from chronoduck.errors import (
@@ -36,6 +37,10 @@ _TRY_SECONDS = 15.0
 _SLACK_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
+_FAILED_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+"""Waits after one failure behind the other."""
+_HARMLESS = 4
+"""The waits up to here are for failures that leave the instance alive; others stop all statements."""
 
 
 class RefutedWal:
@@ -67,6 +72,7 @@ class RefutedWal:
         self._task: asyncio.Task[None] | None = None
         self._log = get_logger("engine")
         self._put_off = ""
+        self._failures = 0
         self.refusing = ""
         """Why writes are refused; empty while they are not."""
         self.rescue_file: Path | None = None
@@ -149,6 +155,7 @@ class RefutedWal:
 
     async def _save(self, reason: str) -> None:
         self._log.error("wal_refuted", reason=reason, action="checkpoint")
+        self._failures = 0
         while self._is_refuted:
             running = asyncio.get_running_loop().create_task(self._checkpoint())
             try:
@@ -168,8 +175,15 @@ class RefutedWal:
             await self._rescue()
             if not running.done():
                 await running  # the end of this process, or of a checkpoint that was only slow
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(max(_AGAIN_SECONDS, self._wait_after_failure))
         self._go_on()
+
+    @property
+    def _wait_after_failure(self) -> float:
+        """Seconds until the next checkpoint, after one that did not meet another transaction."""
+        if not self._failures:
+            return _LOOK_SECONDS
+        return _FAILED_SECONDS[min(self._failures, len(_FAILED_SECONDS)) - 1]
 
     async def _checkpoint(self) -> bool:
         """Run a checkpoint; return whether it went well within the time."""
@@ -185,14 +199,19 @@ class RefutedWal:
                     if count:
                         self._log.warning("readers_interrupted", count=count)
                 self.last_error = error.operator_detail
+                self._failures = 0
             except DuckDBException as error:
                 self.last_error = error.operator_detail
+                self._failures += 1
+                if not isinstance(error, EngineFailure):
+                    self._failures = min(self._failures, _HARMLESS)
             else:
                 self.last_error = ""
                 return True
-            if time.monotonic() - started > min(_TRY_SECONDS, self._settings.checkpoint.timeout):
+            end = started + min(_TRY_SECONDS, self._settings.checkpoint.timeout)
+            if time.monotonic() + self._wait_after_failure > end:
                 return False
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(self._wait_after_failure)
 
     async def _wait_for_end(self) -> None:
         """Watch a checkpoint that hangs: it ends after all, or this process is replaced, or neither."""

@@ -117,6 +117,11 @@ class StateView:
         state = self._current()
         return {} if state is None else state.checkpointer.get_status()
 
+    def file_status(self) -> dict[str, Any]:
+        """Return what statements and checkpoints found damaged; empty while the database is closed."""
+        state = self._current()
+        return {} if state is None else state.access.instance.damage.get_status()
+
     def shadow_status(self) -> dict[str, Any]:
         """Return what the shadow found out; empty while the database is closed."""
         state = self._current()

@@ -18,7 +18,7 @@ from chronoduck.backup.shelf import Shelf
 from chronoduck.backup.streams import sha256_of, write_stored
 from chronoduck.backup.verification import check_stored
 from chronoduck.engine.inspection import ENGINE_VERSION, Inspection
-from chronoduck.engine.offline import copy_database, read_database
+from chronoduck.engine.offline import copy_database, read_database, speaking_of
 from chronoduck.engine.table_export import export_tables, import_tables
 from chronoduck.errors import SettingsError
 from chronoduck.settings import Settings
@@ -86,20 +86,22 @@ def _take(
     on_progress("verifying", 0, 0)
     if tables:
         name = shelf.new_name("parquet", "")
-        finished, read = _export(settings, tables, copy, work, name, on_progress)
+        with speaking_of(settings.database_path, copy):
+            finished, read = _export(settings, tables, copy, work, name, on_progress)
         _check_export(finished, work / "restored.db", read, on_progress)
         files = {path.name: sha256_of(path) for path in sorted(finished.iterdir())}
         hashes = ("", "")
     else:
         name = shelf.new_name(f"db.{settings.backup.format}", cipher)
-        read = read_database(
-            copy,
-            full=True,
-            checkpoint=True,
-            newer_engine=settings.newer_engine,
-            seconds=settings.deadline.opening,
-            on_progress=lambda done, total: on_progress("verifying", done, total),
-        ).inspection
+        with speaking_of(settings.database_path, copy):
+            read = read_database(
+                copy,
+                full=True,
+                checkpoint=True,
+                newer_engine=settings.newer_engine,
+                seconds=settings.deadline.opening,
+                on_progress=lambda done, total: on_progress("verifying", done, total),
+            ).inspection
         finished, files = work / name.file_name, {}
         hashes = _store(settings, copy, finished, name, on_progress)
     manifest = Manifest(

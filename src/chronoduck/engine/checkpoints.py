@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 from chronoduck.engine.database import DuckDBInstance
-from chronoduck.engine.failures import EngineFailure, translate
+from chronoduck.engine.failures import DamagedFileError, EngineFailure, translate
 from chronoduck.engine.healing import Healer
 from chronoduck.errors import DuckDBException, StatementTimeoutError, TransactionConflictError
 from chronoduck.logs import get_logger
@@ -33,6 +33,10 @@ _LOOK_SECONDS = 0.2
 _OVERDUE = 8.0
 """A checkpoint that waits for the replica is run all the same from so many times the limits on."""
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0)
+_DAMAGED_SECONDS = (15.0, 60.0, 300.0)
+"""How long no checkpoint is tried after one that damage in the file has ended: it ends the instance."""
+_SAY_SECONDS = 5.0
+"""The same failure is logged so often at most."""
 _REMEMBERED = 1000
 _PATIENCE_SECONDS, _LONG_PATIENCE = 0.15, 2.0
 """How long writers wait for those before them to end, so that a checkpoint can be run."""
@@ -117,6 +121,11 @@ class Checkpointer:
         self._commits = 0
         self._first_commit_at: float | None = None
         self._failures = 0
+        self._not_before = 0.0
+        """No checkpoint before this time, as long as the file is damaged."""
+        self._said: tuple[str, float] = ("", 0.0)
+        self._nothing_for: tuple[int, int] | None = None
+        """The instance's generation and the checkpoints before it when ``_NOTHING`` was committed."""
         self._pauses: deque[float] = deque(maxlen=_REMEMBERED)
         self.count = 0
         self.last_at: float | None = None
@@ -166,13 +175,12 @@ class Checkpointer:
             if not state.size:
                 self._forget_failures()  # reopening the file has checkpointed it
             need = urgency(state, self._limits)
-            is_open = not self._healer.is_healing
-            if is_open and (need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())):
+            is_ready = not self._healer.is_healing and not self._waits_for_repair
+            if is_ready and (need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())):
                 try:
                     await self.checkpoint()
-                except DuckDBException as error:
+                except DuckDBException:
                     wait = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS)) - 1]
-                    self._log.warning("checkpoint_failed", error=error.operator_detail, retry=wait)
             await asyncio.sleep(wait)
 
     @asynccontextmanager
@@ -202,9 +210,11 @@ class Checkpointer:
         try:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._prepare)
             yield
-        except BaseException:
+        except BaseException as error:
             self._commits += commits
             self._first_commit_at = first
+            if isinstance(error, DamagedFileError):
+                self._note_failure(error)
             raise
         else:
             self._forget_failures()
@@ -241,8 +251,12 @@ class Checkpointer:
         Raises:
             DuckDBException: As ``checkpoint`` does.
         """
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, self._ask, _NOTHING)
+        self._refuse_damaged()
+        now = (self._instance.generation, self.count)
+        if now != self._nothing_for:  # else each attempt would make the WAL longer
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._executor, self._ask, _NOTHING)
+            self._nothing_for = now
         await self.checkpoint()
 
     def _ask(self, sql: str) -> int:
@@ -261,7 +275,7 @@ class Checkpointer:
         Raises:
             EngineFailure: the instance failed; it is being reopened.
         """
-        if not self._may_run() or self._lock.locked():
+        if not self._may_run() or self._lock.locked() or self._waits_for_repair:
             return False
         try:
             await self.checkpoint(waits=False)
@@ -278,6 +292,7 @@ class Checkpointer:
             EngineFailure: the instance failed; it is being reopened, and nothing is lost.
             DuckDBException: DuckDB refused; the WAL stays as it is.
         """
+        self._refuse_damaged()
         await self._lock.acquire()
         # DuckDB continues when the caller is cancelled: the lock is held to the end in any case.
         running = asyncio.get_running_loop().create_task(self._run_locked(waits=waits))
@@ -302,8 +317,7 @@ class Checkpointer:
             self._first_commit_at = first
             if not waits and isinstance(error, TransactionConflictError):
                 raise
-            self._failures += 1
-            self.last_error = error.detail
+            self._note_failure(error)
             if isinstance(error, EngineFailure) and error.is_fatal:
                 self._healer.start(generation, error.operator_detail)
             raise
@@ -313,6 +327,35 @@ class Checkpointer:
         self.last_at = time.time()
         self._log.debug("checkpoint", seconds=round(seconds, 4), commits=commits)
         return seconds
+
+    def _note_failure(self, error: DuckDBException) -> None:
+        self._failures += 1
+        self.last_error = error.detail
+        now = time.monotonic()
+        if isinstance(error, DamagedFileError):
+            wait = _DAMAGED_SECONDS[min(self._failures, len(_DAMAGED_SECONDS)) - 1]
+            self._not_before = now + wait
+        said, at = self._said
+        if error.operator_detail != said or now - at > _SAY_SECONDS:
+            self._said = (error.operator_detail, now)
+            self._log.warning(
+                "checkpoint_failed", error=error.operator_detail, failures=self._failures
+            )
+
+    @property
+    def _waits_for_repair(self) -> bool:
+        """Whether a checkpoint would only meet the damage again, and end the instance."""
+        return bool(self._instance.damage.found) and time.monotonic() < self._not_before
+
+    def _refuse_damaged(self) -> None:
+        if self._waits_for_repair:
+            damage = self._instance.damage.found
+            left = self._not_before - time.monotonic()
+            raise DamagedFileError(
+                f"no checkpoint is run on a damaged file; the next one is tried in {left:.0f} s",
+                operator_detail=f"no checkpoint for {left:.0f} s, because {damage}",
+                is_fatal=False,
+            )
 
     async def _run_between_writers(self) -> float:
         """Run it; DuckDB refuses as long as a writing transaction is open, so have none for a moment.
@@ -359,9 +402,12 @@ class Checkpointer:
             self._instance.prepare_checkpoint(connection)
             connection.execute("CHECKPOINT")
         except duckdb.Error as error:
-            raise translate(error) from error
+            failure = translate(error)
+            failure.__cause__ = error
+            raise self._instance.damage.judge(failure) from error
         finally:
             connection.close()
+        self._instance.damage.recheck()
         return time.perf_counter() - started
 
     def get_status(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
+from chronoduck.engine.damage_watch import DamageWatch
 from chronoduck.engine.extensions import load_extensions
 from chronoduck.engine.failures import (
     EngineFailure,
@@ -118,6 +119,7 @@ class DuckDBInstance:
         """Counts the openings; a connection belongs to one of them."""
         self.ownership = DatabaseOwnership(settings.database_path)
         self._metadata = MetadataCopy(settings.database_path)
+        self.damage = DamageWatch(settings.database_path)
         self._root: Connection | None = None
         self._lock = threading.Lock()
 
@@ -348,6 +350,7 @@ class DuckDBInstance:
             )
         between()
         self._connect()
+        self.damage.recheck()
         return time.perf_counter() - started
 
     def prepare_checkpoint(self, connection: Connection) -> None:

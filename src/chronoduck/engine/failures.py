@@ -15,6 +15,7 @@ import duckdb
 import orjson
 
 from chronoduck.errors import (
+    DatabaseCorruptError,
     DatabaseFailedError,
     DiskFullError,
     DuckDBException,
@@ -26,7 +27,14 @@ from chronoduck.errors import (
     WriteOutcomeUnknownError,
 )
 
-__all__ = ["EngineFailure", "WriteLostError", "first_sentence", "parse_message", "translate"]
+__all__ = [
+    "DamagedFileError",
+    "EngineFailure",
+    "WriteLostError",
+    "first_sentence",
+    "parse_message",
+    "translate",
+]
 
 _NO_SPACE = re.compile(
     r"No space left|File too large|Disk quota exceeded|max_temp_directory_size", re.IGNORECASE
@@ -61,6 +69,14 @@ class EngineFailure(DatabaseFailedError):
 
 class WriteLostError(WriteOutcomeUnknownError, EngineFailure):
     """The instance failed while, or after, a write was committed."""
+
+    def __init__(self, detail: str, *, operator_detail: str, is_fatal: bool) -> None:
+        super().__init__(detail, operator_detail=operator_detail, is_fatal=is_fatal)
+        self.retry_after_seconds = None
+
+
+class DamagedFileError(DatabaseCorruptError, EngineFailure):
+    """A statement, or a checkpoint, met damage in the file. ``is_fatal``: it has ended the instance."""
 
     def __init__(self, detail: str, *, operator_detail: str, is_fatal: bool) -> None:
         super().__init__(detail, operator_detail=operator_detail, is_fatal=is_fatal)

@@ -10,12 +10,13 @@ from chronoduck.engine.disk_format import (
     DamagedHeaderError,
     WalCursor,
     find_damage,
+    missing_blocks,
     read_header,
     read_wal,
     torn_end,
 )
 from chronoduck.engine.offline import free_name, sync_directory
-from chronoduck.errors import DatabaseFailedError, DatabaseFormatError
+from chronoduck.errors import DatabaseCorruptError, DatabaseFailedError, DatabaseFormatError
 from chronoduck.units import format_count
 
 __all__ = ["DamagedLogError", "check_headers", "check_log", "cut_torn_end"]
@@ -101,27 +102,42 @@ def check_headers(database: Path) -> None:
 
     DuckDB opens a file with one damaged root by the other one, which is a checkpoint older. That is
     right after a crash in a checkpoint, whose entry then stands in the WAL. Else it would drop a whole
-    checkpoint in silence.
+    checkpoint in silence. It also opens a file whose end is cut off, and fails when it reads there.
 
     Raises:
-        DatabaseFailedError: they are damaged.
+        DatabaseCorruptError: they are damaged, or the file lacks blocks that they count as used.
     """
     if not database.exists():
         return
     with database.open("rb") as file:
         headers = file.read(HEADER_BYTES)
-    try:
-        read_header(headers)
-    except DamagedHeaderError as error:
-        if _was_in_checkpoint(database):
-            return
-        raise DatabaseFailedError(
-            f"{database} cannot be opened: {error.detail}",
-            hint="Keep the files as they are. Restore the newest point (chronoduck recover) or a "
-            "backup (chronoduck recover --from BACKUP).",
-        ) from error
-    except DatabaseFormatError:
-        return  # of another kind, which DuckDB may know and we do not
+        try:
+            header = read_header(headers)
+        except DamagedHeaderError as error:
+            if _was_in_checkpoint(database):
+                return
+            raise _corrupt(database, error.detail) from error
+        except DatabaseFormatError:
+            return  # of another kind, which DuckDB may know and we do not
+        missing = missing_blocks(
+            header,
+            os.fstat(file.fileno()).st_size,
+            lambda offset, count: os.pread(file.fileno(), count, offset),
+        )
+    if missing:
+        raise _corrupt(
+            database,
+            f"its end is cut off: {len(missing):,} of the {header.block_count:,} blocks that its "
+            "header counts are in use and not there",
+        )
+
+
+def _corrupt(database: Path, what: str) -> DatabaseCorruptError:
+    return DatabaseCorruptError(
+        f"{database} cannot be opened: {what}",
+        hint="Keep the files as they are. Restore the newest point (chronoduck recover) or a "
+        "backup (chronoduck recover --from BACKUP).",
+    )
 
 
 def _was_in_checkpoint(database: Path) -> bool:

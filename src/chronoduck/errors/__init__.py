@@ -8,6 +8,7 @@
     │   ├── DatabaseFormatError         not a DuckDB file, or written by a newer DuckDB
     │   ├── DatabasePermissionError     a path may not be read or written, or is open to others
     │   ├── DatabaseFailedError         I/O error, corruption, FATAL: the service heals itself
+    │   │   └── DatabaseCorruptError    the file is damaged: only a person can help
     │   ├── ServiceUnavailableError     not initialised, shutting down
     │   ├── EngineRestartedError        the engine process was replaced; nothing was answered yet
     │   └── WriteOutcomeUnknownError    it was replaced while a write ran, which may be applied or not
@@ -46,6 +47,7 @@ another user's data: such facts go into ``operator_detail``, which only logs and
 
 from chronoduck.errors.engine import (
     CircuitBreakerOpenException,
+    DatabaseCorruptError,
     DatabaseFailedError,
     DatabaseFormatError,
     DatabaseLockedError,
@@ -90,6 +92,7 @@ __all__ = [
     "AuthenticationError",
     "BatchError",
     "CircuitBreakerOpenException",
+    "DatabaseCorruptError",
     "DatabaseFailedError",
     "DatabaseFormatError",
     "DatabaseLockedError",

@@ -6,6 +6,7 @@ from chronoduck.errors.exception import DuckDBException
 
 __all__ = [
     "CircuitBreakerOpenException",
+    "DatabaseCorruptError",
     "DatabaseFailedError",
     "DatabaseFormatError",
     "DatabaseLockedError",
@@ -69,6 +70,18 @@ class DatabaseFailedError(DuckDBConnectionError):
     exit_code = 74
     default_hint = (
         "The service reopens the database by itself; retry in a moment, or see GET health."
+    )
+
+
+class DatabaseCorruptError(DatabaseFailedError):
+    """The database file has bytes that DuckDB did not write, or lacks some; a person is needed."""
+
+    code = "database_corrupt"
+    title = "The database file is damaged"
+    retryable = False
+    default_hint = (
+        "Operators: run `chronoduck runbook database-corrupt`. What lies elsewhere in the file is still "
+        "answered."
     )
 
 

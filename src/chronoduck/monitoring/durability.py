@@ -9,14 +9,18 @@ from chronoduck.monitoring.health import Finding, Status
 from chronoduck.units import format_bytes
 
 __all__ = [
+    "DAMAGED_HINT",
     "backup_finding",
     "checkpoint_finding",
+    "damaged_blocks",
     "drill_finding",
+    "file_finding",
     "replica_finding",
     "replica_report",
-    "scrub_finding",
 ]
 
+DAMAGED_HINT = "Run `chronoduck runbook database-corrupt`."
+"""All findings about a damaged file say this, so that none sends anybody elsewhere."""
 _LAG_WARN_SECONDS = 60.0
 _LAG_BAD_SECONDS = 3600.0
 """The platform's recovery point objective."""
@@ -123,9 +127,23 @@ def replica_finding(status: dict[str, Any]) -> Finding:
     return Finding("replica", Status.HEALTHY, f"Proven to open until {proven}" if proven else "")
 
 
-def scrub_finding(status: dict[str, Any]) -> Finding:
-    """Judge what the background check of the file's blocks found."""
-    damaged = status["damaged_blocks"] if status else 0
+def damaged_blocks(status: dict[str, Any], file: dict[str, Any], shadow: dict[str, Any]) -> int:
+    """Return how many blocks of the file are known to be damaged, whoever found them.
+
+    The scrub reads all blocks, statements and checkpoints those that they need, the shadow its copy's.
+    """
+    return max(
+        status["damaged_blocks"] if status else 0,
+        file["blocks"] if file else 0,
+        shadow["damaged_blocks"] if shadow else 0,
+    )
+
+
+def file_finding(status: dict[str, Any], damaged: int, first: str = "") -> Finding:
+    """Judge whether the database file has the bytes that were written.
+
+    ``first``: what has to be done before anything else, because a start would fail.
+    """
     if not damaged:
         last = _time(status["scrubbed_us"]) if status else None
         return Finding(
@@ -134,13 +152,14 @@ def scrub_finding(status: dict[str, Any]) -> Finding:
     return Finding(
         "file",
         Status.UNHEALTHY,
-        f"{damaged} blocks of the database file are damaged on the disk",
-        "Stop the service, run `chronoduck recover`, and replace the disk.",
+        f"{damaged:,} block{'' if damaged == 1 else 's'} of the database file "
+        f"{'is' if damaged == 1 else 'are'} damaged or missing",
+        first or DAMAGED_HINT,
     )
 
 
-def checkpoint_finding(checkpoints: dict[str, Any]) -> Finding:
-    """Judge whether the log is folded into the file as it should."""
+def checkpoint_finding(checkpoints: dict[str, Any], damaged: int = 0) -> Finding:
+    """Judge whether the WAL is taken into the file as it should; ``damaged``: blocks of the file."""
     if checkpoints and checkpoints["hanging_seconds"] is not None:
         return Finding(
             "checkpoint",
@@ -153,8 +172,10 @@ def checkpoint_finding(checkpoints: dict[str, Any]) -> Finding:
     return Finding(
         "checkpoint",
         Status.DEGRADED,
-        f"The log of {format_bytes(checkpoints['log_bytes'])} cannot be folded into the file",
-        "Nothing is lost. It is tried again; look for checkpoint_failed in the log.",
+        f"The WAL of {format_bytes(checkpoints['log_bytes'])} cannot be taken into the file",
+        DAMAGED_HINT
+        if damaged
+        else "Nothing is lost. It is tried again; the service's log says why: checkpoint_failed.",
     )
 
 

@@ -15,10 +15,11 @@ from chronoduck.monitoring.clock import ClockProbe
 from chronoduck.monitoring.durability import (
     backup_finding,
     checkpoint_finding,
+    damaged_blocks,
     drill_finding,
+    file_finding,
     replica_finding,
     replica_report,
-    scrub_finding,
 )
 from chronoduck.monitoring.exports import export_finding
 from chronoduck.monitoring.health import Finding, Status, overall_status
@@ -26,7 +27,7 @@ from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
 from chronoduck.monitoring.restarts import restart_finding
 from chronoduck.monitoring.set_aside import set_aside_finding
-from chronoduck.monitoring.shadow import shadow_finding, shadow_report
+from chronoduck.monitoring.shadow import do_first, shadow_finding, shadow_report
 from chronoduck.monitoring.statements import query_log_finding
 from chronoduck.monitoring.syncs import sync_finding
 from chronoduck.units import format_bytes
@@ -73,6 +74,7 @@ class ServiceView(Protocol):
     def restart_status(self) -> dict[str, Any]: ...
     def replica_status(self) -> dict[str, Any]: ...
     def checkpoint_status(self) -> dict[str, Any]: ...
+    def file_status(self) -> dict[str, Any]: ...
     def shadow_status(self) -> dict[str, Any]: ...
     def backup_status(self) -> dict[str, Any]: ...
     def drill_status(self) -> dict[str, Any]: ...
@@ -174,10 +176,13 @@ class Reports:
     def replication(self) -> dict[str, Any]:
         """Return the report behind ``GET replication``."""
         view = self._view
-        report = replica_report(
-            view.replica_status(), view.checkpoint_status(), view.drill_status()
-        )
-        return {**report, "shadow": shadow_report(view.shadow_status())}
+        replica, shadow = view.replica_status(), view.shadow_status()
+        report = replica_report(replica, view.checkpoint_status(), view.drill_status())
+        return {
+            **report,
+            "damaged_blocks": damaged_blocks(replica, view.file_status(), shadow),
+            "shadow": shadow_report(shadow),
+        }
 
     def backups(self) -> dict[str, Any]:
         """Return how the backups are; empty while the database is closed."""
@@ -233,6 +238,8 @@ class Reports:
                     "POST initialize, or see the log for why the start failed.",
                 )
             ]
+        replica, shadow = self._view.replica_status(), self._view.shadow_status()
+        damaged = damaged_blocks(replica, self._view.file_status(), shadow)
         return [
             self._engine_finding(answer, silent_seconds),
             self._breaker_finding(),
@@ -240,11 +247,11 @@ class Reports:
             self._disk_finding(),
             self._memory_finding(),
             self._extensions_finding(),
-            replica_finding(self._view.replica_status()),
-            scrub_finding(self._view.replica_status()),
+            replica_finding(replica),
+            file_finding(replica, damaged, do_first(shadow)),
             set_aside_finding(self._view.database_path),
-            checkpoint_finding(self._view.checkpoint_status()),
-            shadow_finding(self._view.shadow_status()),
+            checkpoint_finding(self._view.checkpoint_status(), damaged),
+            shadow_finding(shadow),
             backup_finding(self._view.backup_status()),
             restart_finding(self._view.restart_status()),
             drill_finding(self._view.drill_status()),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from chronoduck.monitoring.durability import DAMAGED_HINT
 from chronoduck.monitoring.health import Finding, Status
 
-__all__ = ["shadow_finding", "shadow_report"]
+__all__ = ["do_first", "shadow_finding", "shadow_report"]
 
 _DO_NOT_RESTART = "Do not restart the service. Run `chronoduck runbook wal-not-replayable`."
 
@@ -34,6 +35,12 @@ def shadow_report(status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def do_first(status: dict[str, Any]) -> str:
+    """Return what comes before everything else while only the running process has all data."""
+    must_save = status and (status["saving"]["refusing"] or status["refuted"] is not None)
+    return _DO_NOT_RESTART if must_save else ""
+
+
 def shadow_finding(status: dict[str, Any]) -> Finding:
     """Judge whether a start would survive; what is not known is no fault of the data."""
     if status and status["saving"]["refusing"] and status["refuted"] is None:
@@ -43,6 +50,13 @@ def shadow_finding(status: dict[str, Any]) -> Finding:
         return Finding("shadow", Status.HEALTHY, reason)
     if status["refuted"] is not None:
         return Finding("shadow", Status.UNHEALTHY, _refuted(status["saving"]), _DO_NOT_RESTART)
+    if status["file_damage"]:
+        return Finding(
+            "shadow",
+            Status.DEGRADED,
+            "Whether the WAL can be replayed is not judged: the file itself is damaged",
+            DAMAGED_HINT,
+        )
     if status["state"] == "no_space":
         return Finding(
             "shadow",

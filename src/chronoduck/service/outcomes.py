@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.failures import DamagedFileError, EngineFailure
 from chronoduck.errors import (
     BatchError,
     CircuitBreakerOpenException,
@@ -33,6 +33,8 @@ def is_infrastructure_failure(error: BaseException | None) -> bool:
     """Whether the error is the engine's, not the caller's."""
     # A full disk stops writes alone, which are refused before they reach the engine; and one lost
     # instance is one failure, not one per caller.
+    if isinstance(error, DamagedFileError) and not error.is_fatal:
+        return False  # the other tables answer
     return isinstance(error, EngineFailure) and not error.had_no_effect
 
 

@@ -311,6 +311,8 @@ class Session:
                 error = self._judge(bug)
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
                 error = raised
+            if isinstance(error, DuckDBException):
+                error = self._access.instance.damage.judge(error)
             self._acknowledgement.look()
             seconds = time.perf_counter() - began
             loop.call_soon_threadsafe(self._finish_step, outcome, result, error, seconds)
@@ -332,11 +334,13 @@ class Session:
         """Tell an internal error that killed the instance from one that did not."""
         if self._access.instance.is_valid():
             return bug
-        return EngineFailure(
+        failure = EngineFailure(
             "the database engine stopped after an internal error",
             operator_detail=bug.operator_detail,
             is_fatal=True,
         )
+        failure.__cause__ = bug.__cause__
+        return failure
 
     def _finish_step(
         self,

@@ -72,6 +72,9 @@ class ShadowStatus:
     """Attempts that did not end well, whatever the reason."""
     unproven_tails: int = 0
     """Generations whose last transactions could not be proven before the next checkpoint."""
+    file_damage: str = ""
+    """What is wrong with the database file itself; empty once a proof went well."""
+    damaged_blocks: int = 0
     copy_bytes: int = 0
     proof_seconds: float = 0.0
     """How long the last proof took, with bringing the copy up to date."""

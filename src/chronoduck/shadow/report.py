@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from chronoduck.engine.file_damage import Damage
 from chronoduck.shadow.attempt import Attempt, Outcome
 from chronoduck.shadow.commands import Commands
 from chronoduck.shadow.messages import Mark, Request, ShadowState, ShadowStatus
@@ -46,6 +47,7 @@ class Report:
         self._emit("level", level="replayed", iteration=mark.iteration, offset=mark.offset)
         if is_proof:
             status.proven, status.refuted = mark, None
+            status.file_damage, status.damaged_blocks = "", 0
             self._emit("level", level="proven", iteration=mark.iteration, offset=mark.offset)
         if status.refuted is None:
             self._note(ShadowState.FOLLOWING, "proven", "")
@@ -60,6 +62,18 @@ class Report:
             self._note(ShadowState.FOLLOWING, "refuted", reason)
         elif status.refuted is None:
             self._note(ShadowState.FOLLOWING, "not_judged", reason)
+
+    def note_damage(self, damage: Damage) -> None:
+        """Report that the database file is damaged; nothing is judged until a proof goes well.
+
+        That refutes no WAL. A checkpoint would not help: it meets the same damage, and ends the instance.
+        """
+        status = self.status
+        status.failures += 1
+        status.refuted = None
+        status.file_damage = str(damage)
+        status.damaged_blocks = len(damage.blocks | damage.missing)
+        self.give_up(ShadowState.FOLLOWING, f"the file itself is damaged: {damage}")
 
     def answer_settled(self, iteration: int, *, is_refutation_recent: bool) -> None:
         """Answer the requests whose verdict is known already; ``iteration``: the live checkpoint."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chronoduck.engine.disk_format import WalDamage
+from chronoduck.engine.file_damage import Damage, confirm
 from chronoduck.engine.replay_check import FAILURES, Case, judge
 from chronoduck.errors import DatabaseFormatError
 from chronoduck.shadow.attempt import Attempt, Limits, Outcome, run_attempt
@@ -63,6 +64,8 @@ class Shadow:
         """No attempt without a request before this time, after one that did not pass."""
         self._proof_cpu = 0.0
         self._proved_at = -_LATEST_PROOF_SECONDS
+        self._whole: tuple[bytes, int] = (b"", 0)
+        """Headers and size of the file when it was seen to have all its blocks."""
         self._read_us = 0
         """When the WAL was read last."""
         self._report = Report(commands, emit, self._cpu_share)
@@ -103,6 +106,9 @@ class Shadow:
         generation = self._current()
         if generation is None:
             return _BUSY_SECONDS
+        if damage := self._missing(generation):
+            self._report.note_damage(damage)
+            return _NO_SPACE_SECONDS
         is_recent = self._not_before > time.monotonic()
         self._report.answer_settled(generation.iteration, is_refutation_recent=is_recent)
         if self._commands.requests:
@@ -116,6 +122,7 @@ class Shadow:
         self._copy.forget()
         status = self.status
         status.replayed = status.proven = status.refuted = None
+        status.file_damage, status.damaged_blocks = "", 0
         self._must_prove, self._not_before = True, 0.0
 
     def _current(self) -> Generation | None:
@@ -156,6 +163,18 @@ class Shadow:
             self._copy.drop()
         self._report.give_up(state, reason)
 
+    def _missing(self, generation: Generation) -> Damage:
+        """Return the damage of a file that ends before its last block in use."""
+        file = self._live.file
+        assert file is not None  # noqa: S101 - the caller looked
+        seen = (generation.headers, file.size())
+        if seen == self._whole:
+            return Damage()
+        damage = confirm("", file)
+        if not damage:
+            self._whole = seen
+        return damage
+
     # --- what is tried ------------------------------------------------------------------------
 
     def _work_by_itself(self, generation: Generation) -> float:
@@ -195,12 +214,24 @@ class Shadow:
             if found is None:
                 return
             attempt, mark = found
+        if attempt.outcome is Outcome.FAILED and self._blames_file(attempt):
+            return
         if is_proof and attempt.outcome is Outcome.PASSED:
             self._sync(generation, is_background=is_background)  # ready for the next
             self._proof_cpu = _cpu_seconds() - cpu
             self._proved_at = time.monotonic()
             self.status.proof_seconds = round(time.monotonic() - started, 3)
         self._conclude(attempt, mark, is_proof=is_proof)
+
+    def _blames_file(self, attempt: Attempt) -> bool:
+        """Whether the attempt failed because the database file itself is damaged, which is reported."""
+        file = self._live.file
+        damage = Damage() if file is None else confirm(attempt.reason, file)
+        if damage:
+            self._not_before = time.monotonic() + _AGAIN_SECONDS
+            self._must_prove = True
+            self._report.note_damage(damage)
+        return bool(damage)
 
     def _try(
         self, generation: Generation, *, is_proof: bool, is_background: bool

@@ -16,7 +16,12 @@ from chronoduck.backup.verification import verify_backup
 from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.disk_format import headers_sha256
 from chronoduck.engine.inspection import refuse_damaged_indexes
-from chronoduck.engine.offline import copy_database, read_database, remove_database
+from chronoduck.engine.offline import (
+    copy_database,
+    read_database,
+    remove_database,
+    speaking_of,
+)
 from chronoduck.replication.drill import run_drill
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import Settings
@@ -65,14 +70,15 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
     with scratch_directory(settings, "verify-database") as scratch:
         copy = scratch / "database.db"
         copy_database(settings.database_path, copy, lambda done, total: show(COPYING, done, total))
-        found = read_database(
-            copy,
-            full=True,
-            checkpoint=True,
-            newer_engine=settings.newer_engine,
-            seconds=settings.deadline.opening,
-            on_progress=lambda done, total: show("verifying", done, total),
-        ).inspection
+        with speaking_of(settings.database_path, copy):
+            found = read_database(
+                copy,
+                full=True,
+                checkpoint=True,
+                newer_engine=settings.newer_engine,
+                seconds=settings.deadline.opening,
+                on_progress=lambda done, total: show("verifying", done, total),
+            ).inspection
         refuse_damaged_indexes(settings.database_path, found)
     return {"tables": len(found.tables), "rows": found.rows}
 
@@ -89,12 +95,13 @@ def _compact(
     try:
         copy_database(database, copy, lambda done, total: show(COPYING, done, total))
         headers = headers_sha256(copy)
-        rows = compact_file(
-            copy,
-            new,
-            lambda done, total: show("compacting", done, total),
-            storage_version=storage_version,
-        )
+        with speaking_of(database, copy):
+            rows = compact_file(
+                copy,
+                new,
+                lambda done, total: show("compacting", done, total),
+                storage_version=storage_version,
+            )
     except BaseException:
         remove_database(new)
         raise

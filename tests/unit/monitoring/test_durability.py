@@ -10,8 +10,14 @@ from typing import Any
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.monitoring.durability import backup_finding, scrub_finding
+from chronoduck.monitoring.durability import (
+    DAMAGED_HINT,
+    backup_finding,
+    damaged_blocks,
+    file_finding,
+)
 from chronoduck.monitoring.health import Status
+from chronoduck.monitoring.shadow import do_first
 from chronoduck.settings import BackupSettings, Settings
 
 DAY = 86_400.0
@@ -46,13 +52,30 @@ def test_backups(backups: dict[str, Any], expected: Status, reason: str) -> None
 
 
 def test_a_scrub_tells_when_all_blocks_were_read() -> None:
-    assert scrub_finding({}).reason == ""
-    well = scrub_finding({"damaged_blocks": 0, "scrubbed_us": 1_893_456_000_000_000})
+    assert file_finding({}, 0).reason == ""
+    well = file_finding({"damaged_blocks": 0, "scrubbed_us": 1_893_456_000_000_000}, 0)
     assert (well.status, well.reason) == (
         Status.HEALTHY,
         "All blocks were read last at 2030-01-01T00:00:00.000+00:00",
     )
-    assert scrub_finding({"damaged_blocks": 1, "scrubbed_us": 0}).status is Status.UNHEALTHY
+    assert file_finding({"damaged_blocks": 1, "scrubbed_us": 0}, 1).status is Status.UNHEALTHY
+
+
+@pytest.mark.parametrize("finder", range(3))
+def test_damage_counts_whoever_found_it(finder: int) -> None:
+    found = [{"damaged_blocks": 0}, {"blocks": 0}, {"damaged_blocks": 0}]
+    assert damaged_blocks(*found) == 0
+    found[finder] = dict.fromkeys(found[finder], 2)
+    assert damaged_blocks(*found) == 2
+    assert file_finding({}, 2).hint == DAMAGED_HINT
+
+
+def test_while_only_the_process_has_all_data_nothing_says_to_stop_it() -> None:
+    for saving, refuted in (({"refusing": "x"}, None), ({"refusing": ""}, {"offset": 1})):
+        first = do_first({"saving": saving, "refuted": refuted})
+        assert "Do not restart" in first
+        assert file_finding({}, 2, first).hint == first
+    assert do_first({}) == do_first({"saving": {"refusing": ""}, "refuted": None}) == ""
 
 
 async def test_a_schedule_that_is_not_followed_is_seen(

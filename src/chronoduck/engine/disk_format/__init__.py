@@ -19,6 +19,7 @@ from chronoduck.engine.disk_format.database_file import (
     read_roots,
     root_block,
 )
+from chronoduck.engine.disk_format.free_list import ReadAt, free_blocks, missing_blocks
 from chronoduck.engine.disk_format.wal_file import (
     WalCursor,
     WalDamage,
@@ -36,13 +37,16 @@ __all__ = [
     "DamagedHeaderError",
     "DatabaseFile",
     "DatabaseHeader",
+    "ReadAt",
     "WalCursor",
     "WalDamage",
     "checksum",
     "database_id",
     "find_damage",
+    "free_blocks",
     "headers_sha256",
     "is_block_intact",
+    "missing_blocks",
     "newest_iteration",
     "read_header",
     "read_roots",

@@ -164,6 +164,10 @@ class DatabaseFile:
         """Return size and times; of the open file, whatever has its name now."""
         return os.fstat(self._descriptor)
 
+    def size(self) -> int:
+        """Return the bytes of the open file."""
+        return self.stat().st_size
+
     def is_current(self) -> bool:
         """Whether the path still names the open file."""
         try:
@@ -176,6 +180,10 @@ class DatabaseFile:
     def block_count(self) -> int:
         """Whole blocks in the file; it grows while transactions run."""
         return max(0, self.stat().st_size - HEADER_BYTES) // BLOCK_BYTES
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return so many bytes, fewer at the end of the file."""
+        return os.pread(self._descriptor, count, offset)
 
     def headers(self) -> bytes:
         """Return the 12 KiB of headers."""

@@ -23,6 +23,7 @@ from chronoduck.engine.offline.files import (
 from chronoduck.engine.offline.held import HeldWal
 from chronoduck.engine.offline.marker import OpeningMark
 from chronoduck.engine.offline.metadata_copy import MetadataCopy
+from chronoduck.engine.offline.naming import speaking_of
 from chronoduck.engine.offline.placing import finish_placing, is_placing_unfinished, place_database
 from chronoduck.engine.offline.prefix import Transactions
 from chronoduck.engine.offline.reading import Reading, read_database
@@ -63,5 +64,6 @@ __all__ = [
     "rename_aside",
     "replayed_wal",
     "side_files",
+    "speaking_of",
     "sync_directory",
 ]

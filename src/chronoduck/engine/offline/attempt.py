@@ -38,13 +38,18 @@ _HINT = (
     "Keep the file as it is. Start the service, which tries other ways on a copy; or restore the newest "
     "point (chronoduck recover), an earlier one (chronoduck restore --list) or a backup."
 )
+_UNREADABLE_HINT = (
+    "Keep the file as it is. Restore the newest point (chronoduck recover), an earlier one "
+    "(chronoduck restore --list) or a backup."
+)
+"""It was opened, so that no other way of opening it helps."""
 
 
 class AttemptFailedError(DatabaseFailedError):
     """An attempt failed: DuckDB refused, or its process died or was ended at its deadline."""
 
     def __init__(self, detail: str, *, stage: str, is_timeout: bool = False, is_dead: bool = False):
-        super().__init__(detail, hint=_HINT)
+        super().__init__(detail, hint=_UNREADABLE_HINT if stage.startswith("read") else _HINT)
         self.stage = stage
         """What was done then: ``opened``, ``checkpointed``, ``opened again``, ``read ...``."""
         self.is_timeout = is_timeout

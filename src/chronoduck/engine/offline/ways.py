@@ -22,6 +22,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from chronoduck.engine.disk_format import DatabaseFile
+from chronoduck.engine.file_damage import Damage, confirm
 from chronoduck.engine.offline.aside import free_name, free_suffix
 from chronoduck.engine.offline.attempt import AttemptFailedError, Budget, Run, attempt, child_of
 from chronoduck.engine.offline.files import (
@@ -97,8 +99,11 @@ class UnopenableError(DatabaseFailedError):
         lost: int,
         hint: str = "",
         held: HeldWal | None = None,
+        damage: Damage = Damage(),  # noqa: B008 - a frozen value
     ) -> None:
         self.refusals = refusals
+        self.damage = damage
+        """What the file shows to be wrong with itself, where the refusals point."""
         self.kept, self.lost = kept, lost
         """Transactions of the WAL with which it opens (None: not even the file alone does), and
         those it would be without."""
@@ -109,22 +114,32 @@ class UnopenableError(DatabaseFailedError):
             if kept is None
             else f"it opens with the first {kept:,} of {format_count(kept + lost, 'transaction')} of "
             "its WAL"
+            if lost
+            else f"it opens with all {format_count(kept, 'transaction')} of its WAL, and cannot be "
+            "checkpointed"
         )
         if held is not None:  # a replica has what would be left out
             what, hint = f"{what}, and {held.sentence}", _RECOVER
         super().__init__(
             f"{first}{tried}; {what}",
-            hint=hint or _hint(kept, lost),
+            hint=hint or _hint(kept, lost, damage),
             operator_detail=f"{'; '.join(refusals)}; {what}",
         )
         self.database = database
 
 
-def _hint(kept: int | None, lost: int) -> str:
+def _hint(kept: int | None, lost: int, damage: Damage) -> str:
     if kept is None:
         return (
             "Keep the files as they are. Restore the newest point (chronoduck recover) or a backup "
             "(chronoduck recover --from BACKUP)."
+        )
+    if damage or not lost:  # the WAL is not at fault: leaving transactions out would only lose them
+        what = damage or "all transactions of the WAL can be read"
+        return (
+            f"Keep the files as they are: the file itself is damaged ({what}). Run `chronoduck "
+            "recover`: it takes the newest point of the replica and adds what only this WAL has; "
+            "`--from BACKUP` takes a backup in its place."
         )
     return (
         "Start once with DUCKDB_QUARANTINE_WAL=true: it keeps "
@@ -190,7 +205,9 @@ def _rescue(
         lost = transactions.count - (longest or 0)
         lacking = held and (None if held.is_in(transactions.prefix(longest or 0)) else held)
         if longest is None or not may_shorten or lacking:
-            raise UnopenableError(rescue.database, refusals, longest, lost, held=lacking)
+            raise UnopenableError(
+                *(rescue.database, refusals, longest, lost), held=lacking, damage=rescue.damage()
+            )
         way, kept = Way.SHORTENED, longest
     elif held and not held.is_in(transactions.log):
         count = transactions.count
@@ -234,6 +251,11 @@ class _Rescue:
     def second(self) -> Path:
         """The file that tables are copied into."""
         return second_path(self.database)
+
+    def damage(self) -> Damage:
+        """Return what the refusals point at, if the database file shows it."""
+        with DatabaseFile(self.database) as file:
+            return confirm("; ".join(self.refusals), file)
 
     def without_loss(self, skip_again: bool) -> Way | None:
         """Return the first way that loses nothing and works, None when there is none."""

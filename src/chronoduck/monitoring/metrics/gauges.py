@@ -186,6 +186,11 @@ def durability_families(
             _unix(backups["last_success_at"]),
         )
     yield _gauge(
+        "duckdb_scrub_damaged_blocks",
+        "Blocks of the database file that are damaged or missing, whoever found them.",
+        replication["damaged_blocks"],
+    )
+    yield _gauge(
         "duckdb_replica_enabled", "1 when there is a replica.", float(replication["enabled"])
     )
     if replication["enabled"]:
@@ -294,11 +299,6 @@ def _replica_families(replication: Mapping[str, Any]) -> Iterator[Metric]:
         "duckdb_replica_request_failures", "Calls that failed.", value=store["failures"]
     )
     scrub = replication["scrub"]
-    yield _gauge(
-        "duckdb_scrub_damaged_blocks",
-        "Blocks of the database file that are damaged.",
-        scrub["damaged_blocks"],
-    )
     if scrub["last_round"]:
         yield _gauge(
             "duckdb_scrub_last_round_timestamp_seconds",
