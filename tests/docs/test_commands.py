@@ -80,7 +80,10 @@ def test_python_examples_run(
         monkeypatch.chdir(directory)
         examples = [example.replace(":8000", f":{port}") for example in examples]
     else:
-        run_cli(tmp_path, "load", str(REPOSITORY / "examples" / "data" / "twitter-labels.cdx"))
+        loaded = run_cli(
+            tmp_path, "load", str(REPOSITORY / "examples" / "data" / "twitter-labels.cdx")
+        )
+        assert loaded.returncode == 0, loaded.stdout + loaded.stderr
         monkeypatch.chdir(REPOSITORY)
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
