@@ -350,6 +350,8 @@ class Disk:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(0o700)
         self._write(target, self._top, names, cut, luck)
+        for note in target.rglob("*.boot"):  # a machine that lost its power boots again
+            note.write_text("another boot\n")
 
     def _lucky(self, chance: Chance, luck: random.Random) -> Iterator[NameChange]:
         """Return the changes of names that are on the disk, in their order."""

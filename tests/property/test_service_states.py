@@ -23,6 +23,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.client.job_facts import JobFacts
 from chronoduck.client.problems import check
 from chronoduck.client.retrying import Repeat, Retries
+from chronoduck.engine.failures import EngineFailure
 from chronoduck.errors import BatchError, DuckDBException
 from chronoduck.service.batch import run_batch
 from chronoduck.service.records import Caller
@@ -46,7 +47,7 @@ KINDS = sorted(
     key=lambda kind: (kind.__module__, kind.__name__),
 )
 STATES = [kind for kind in KINDS if kind.http_status in (429, 503, 507) or kind.retryable]
-ENGINE = [kind for kind in STATES if kind.__name__ != "EngineFailure"]  # is never wrapped
+ENGINE = [kind for kind in STATES if not issubclass(kind, EngineFailure)]  # is never wrapped
 
 
 def made(kind: type[DuckDBException]) -> DuckDBException:

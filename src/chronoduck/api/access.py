@@ -18,6 +18,7 @@ from chronoduck.auth.authentication import Authenticator
 from chronoduck.errors import (
     AuthenticationError,
     DuckDBException,
+    IdempotencyKeyUnsupportedError,
     InvalidRequestError,
     PermissionDeniedError,
     ServiceUnavailableError,
@@ -249,7 +250,15 @@ async def read_body(request: Request, model: type[M]) -> M:
         UnsupportedEncodingError: it is compressed.
         RequestTimeoutError: it did not come to its end in time.
         BodyMemoryError: the bodies of others fill the memory there is for them.
+        IdempotencyKeyUnsupportedError: whoever sends a key may send the request again, and nothing of
+            what has such a body knows keys.
     """
+    if "idempotency-key" in request.headers:
+        raise IdempotencyKeyUnsupportedError(
+            f"{request.method} {request.url.path} does not know an Idempotency-Key: sent again, it "
+            "would be done again",
+            hint="Send rows to POST tables/{name}/rows, which knows it; or leave the header out.",
+        )
     try:
         access = _access_of(request)
         limits = access.service.settings.transport

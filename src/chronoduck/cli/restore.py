@@ -32,7 +32,7 @@ from chronoduck.replication.restore_plan import (
 )
 from chronoduck.settings import Settings
 from chronoduck.storage import StoreError
-from chronoduck.units import format_bytes, format_seconds
+from chronoduck.units import format_bytes, format_count, format_seconds
 
 __all__ = ["recover", "restore"]
 
@@ -283,6 +283,7 @@ def _print_replica(report: RestoreReport, as_json: bool, *, is_recovery: bool = 
         "proof": report.plan.point.proof or None,
         "warnings": list(report.plan.warnings),
         "from_local_log": report.local.grafted,
+        "not_continuing": report.local.unrelated,
         "lost_transactions": _lost_transactions(report) if is_recovery else None,
         "lost": _loss(report) if is_recovery else "",
         "replica_damage": report.damage,
@@ -312,6 +313,12 @@ def _loss(report: RestoreReport) -> str:
         )
     if lost == 0 and report.damage:
         return f"what was committed after {report.time}, but for what the local log held"
+    if lost is None and report.local.unrelated:
+        count = format_count(report.local.unrelated, "transaction")
+        return (
+            f"what was committed after {report.time}; the local WAL, which is set aside, holds {count} "
+            "that do not continue this point"
+        )
     if lost is None:
         return f"what was committed after {report.time}: there is no log of it"
     if lost:

@@ -37,7 +37,7 @@ from chronoduck.engine.paths import (
 )
 from chronoduck.engine.profiling import METRIC_SETTINGS
 from chronoduck.engine.storage_version import check_storage_version, new_file_config
-from chronoduck.engine.version_note import check_version_note, write_version_note
+from chronoduck.engine.version_note import check_version_note, write_notes
 from chronoduck.errors import (
     DatabaseFailedError,
     DatabaseFormatError,
@@ -216,7 +216,7 @@ class DuckDBInstance:
             root.close()
             raise translate(error) from error
         restrict_mode(path)
-        write_version_note(path)
+        write_notes(path)
         if is_new:
             sync_directory(path.parent)  # DuckDB does not
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from chronoduck.engine.boot_note import may_have_lost_power
 from chronoduck.engine.disk_format import (
     HEADER_BYTES,
     DamagedHeaderError,
@@ -49,7 +50,7 @@ def _check(log: Path, database: Path) -> None:
             hint="Put the database file back; or run `chronoduck recover`, which restores the "
             "replica's newest point and adds what follows it in this WAL.",
         )
-    damage = find_damage(log.read_bytes())
+    damage = find_damage(log.read_bytes(), may_be_torn=may_have_lost_power(database))
     if damage is not None:
         raise DamagedLogError(
             f"{log} is damaged at byte {damage.offset:,}: opening the database would silently drop "

@@ -10,11 +10,12 @@ import contextlib
 import os
 from pathlib import Path
 
+from chronoduck.engine.boot_note import boot_id, boot_path, may_have_lost_power
 from chronoduck.engine.inspection import ENGINE_VERSION
 from chronoduck.engine.offline.files import sync_directory
 from chronoduck.errors import DatabaseFormatError
 
-__all__ = ["check_version_note", "is_of_another_engine", "write_version_note"]
+__all__ = ["check_version_note", "is_of_another_engine", "write_notes"]
 
 
 def _note_path(database: Path) -> Path:
@@ -59,15 +60,19 @@ def check_version_note(database: Path) -> None:
             )
 
 
-def write_version_note(database: Path) -> None:
-    """Note this engine, once it has opened the file and before anything is written."""
-    if _read(database) == ENGINE_VERSION:
-        return
-    path = _note_path(database)
+def write_notes(database: Path) -> None:
+    """Note this engine and this boot, once it has opened the file and before anything is written."""
+    if _read(database) != ENGINE_VERSION:
+        _replace(_note_path(database), f"{ENGINE_VERSION}\n".encode())
+    if (boot := boot_id()) and may_have_lost_power(database):
+        _replace(boot_path(database), boot)
+
+
+def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".new")
-    with temporary.open("w") as file:
+    with temporary.open("wb") as file:
         os.fchmod(file.fileno(), 0o640)
-        file.write(ENGINE_VERSION + "\n")
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -68,6 +68,7 @@ from chronoduck.errors.engine import (
 from chronoduck.errors.exception import DuckDBException
 from chronoduck.errors.request import (
     AuthenticationError,
+    IdempotencyKeyUnsupportedError,
     InvalidRequestError,
     LoadError,
     NotFoundError,
@@ -104,6 +105,7 @@ __all__ = [
     "DuckDBResourceError",
     "EngineBugError",
     "EngineRestartedError",
+    "IdempotencyKeyUnsupportedError",
     "InvalidRequestError",
     "LimitExceededError",
     "LoadError",

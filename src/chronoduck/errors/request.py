@@ -61,6 +61,13 @@ class InvalidRequestError(DuckDBException):
     exit_code = 64
 
 
+class IdempotencyKeyUnsupportedError(InvalidRequestError):
+    """The request carries an ``Idempotency-Key`` where the service would not look at it."""
+
+    code = "idempotency_key_unsupported"
+    title = "Idempotency-Key is not known here"
+
+
 class AuthenticationError(DuckDBException):
     """No valid credential came with the request."""
 

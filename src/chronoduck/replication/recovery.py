@@ -71,6 +71,8 @@ class LocalTail:
     """Taken over."""
     lost: int | None = 0
     """Not taken over, at least; None: there is no log that could tell."""
+    unrelated: int = 0
+    """Transactions in a local WAL that does not continue what was restored; it is set aside."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +284,9 @@ def _graft(plan: RestorePlan, database: Path, restored: Path) -> LocalTail:
     shipped = restored.read_bytes() if restored.exists() else b""
     log = _belonging_log(plan, database, shipped)
     if log is None:
-        return LocalTail(0, None)
+        wal = side_files(database)[0]
+        other = read_wal(wal.read_bytes(), WalCursor()).commits if wal.exists() else 0
+        return LocalTail(0, None, other)
     tail = read_wal(log[end:], WalCursor(end))
     damage = find_damage(log)
     lost = damage.lost_commits if damage else 0

@@ -121,7 +121,10 @@ def resume(
             return Comparison(listing, _lost_notice(shipper, newest, archive.url))
     local = _compare_log(database, base, last)
     if local is None and not adopt:
-        raise ReplicaMismatchError(_log_sentence(database, last, archive.url), hint=_RECOVER)
+        assert last is not None  # noqa: S101 - without a segment there is nothing to disagree about
+        pieces = archive.read_segments(newest.chain(), executor)
+        shipped = b"".join(content for _, content in pieces)
+        raise _wal_mismatch(database, last, shipped, archive.url)
     if lost:
         return Comparison(
             listing,
@@ -282,27 +285,31 @@ def _compare_log(database: Path, base: Base, last: Segment | None) -> Generation
     )
 
 
-def _log_sentence(database: Path, last: Segment | None, url: str) -> str:
-    assert last is not None  # noqa: S101 - without a segment there is nothing to disagree about
+def _wal_mismatch(database: Path, last: Segment, shipped: bytes, url: str) -> ReplicaMismatchError:
     log = wal_path(database)
     data = log.read_bytes() if log.exists() else b""
-    ours = read_wal(data, WalCursor()).commits
+    read = read_wal(data, WalCursor())
+    ours = read.commits
     if not log.exists():
         what = "is missing"
     elif len(data) < last.end:
         what = f"ends after {len(data):,} bytes, and its first {last.end:,} bytes were shipped"
     else:
         what = "is not the one that was shipped: bytes of it have changed"
+    # A WAL that is whole and another one holds other transactions, as that of a cloned machine does.
+    is_whole = bool(ours) and read.offset == len(data)
+    is_newer = ours < last.commits and not (is_whole and not shipped.startswith(data))
     newer = (
         f"The replica is newer: it holds {format_count(last.commits - ours, 'transaction')} that the "
         "file lacks"
-        if ours < last.commits
+        if is_newer
         else "Each side may hold transactions that the other lacks"
     )
-    return (
+    return ReplicaMismatchError(
         f"the WAL {log} {what}. A start could silently drop some of its "
         f"{format_count(last.commits, 'transaction')}, which the replica in {url} holds up to "
-        f"{time_text(last.time_us)}. {newer}"
+        f"{time_text(last.time_us)}. {newer}",
+        hint=_RECOVER if is_newer else _UNDECIDED,
     )
 
 

@@ -228,6 +228,12 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
+    @field_validator("database_path")
+    @classmethod
+    def _without_link(cls, value: Path) -> Path:
+        """Follow a link to the file: DuckDB puts the WAL beside the file, not beside the link."""
+        return value.resolve() if value.is_symlink() else value
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.max_connections is not None and self.max_connections < self.worker_threads:

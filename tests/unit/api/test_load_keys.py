@@ -263,3 +263,20 @@ async def test_two_commits_of_one_key_are_impossible(
     request = RequestKey("p", "k", "f")
     with pytest.raises(DuckDBException):
         await keys._transact(lambda session: keys.keep(session, [(request, "twice")]))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/query", {"query": "INSERT INTO t VALUES (1)"}),
+        ("/batch", {"statements": [{"query": "INSERT INTO t VALUES (1)"}]}),
+        ("/jobs", {"query": "INSERT INTO t VALUES (1)"}),
+    ],
+)
+async def test_a_key_that_would_not_be_looked_at_is_refused(
+    admin: httpx2.AsyncClient, app_service: DuckDBService, path: str, body: dict[str, Any]
+) -> None:
+    """Whoever sends one may send the request again."""
+    answer = await admin.post(path, json=body, headers={"Idempotency-Key": "once"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_unsupported")
+    assert (await app_service.execute_query("SELECT count(*) FROM t")).data == [(0,)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from chronoduck.assembly import DuckDBService
 from chronoduck.engine.disk_format import (
     HEADER_BYTES,
     find_damage,
@@ -18,6 +20,8 @@ from chronoduck.engine.disk_format import (
     version_end,
 )
 from chronoduck.engine.quarantine import DamagedLogError, check_log, cut_torn_end
+from chronoduck.errors import DuckDBConnectionError
+from chronoduck.settings import Settings
 from tests.damaged_wal import count_rows, crash, crash_in_checkpoint
 
 _TEXT = "SELECT 'a text that fills a sector of the WAL and more than one ' || range FROM range(40)"
@@ -177,3 +181,80 @@ def test_damage_counts_the_transaction_that_it_is_in(tmp_path: Path, place: int)
         damage = find_damage(bytes(content))
         assert damage is not None
         assert (damage.good.commits, damage.lost_commits) == (1, 4), begin
+
+
+@pytest.fixture
+def zeros(tmp_path: Path) -> tuple[bytes, int]:
+    """A WAL whose last transaction has sectors of zeros in it, as columns of zeros have; its begin."""
+    path = tmp_path / "a.db"
+    with duckdb.connect(str(path), config={"wal_autocheckpoint": "1TB"}) as connection:
+        connection.execute("CREATE TABLE t (a BIGINT)")
+        connection.execute("CHECKPOINT")
+        connection.execute("INSERT INTO t VALUES (1)")
+        wal = path.with_name("a.db.wal")
+        begin = wal.stat().st_size
+        connection.execute("INSERT INTO t SELECT 0 FROM range(1000)")
+        return wal.read_bytes(), begin
+
+
+def test_without_a_power_cut_no_changed_bit_of_a_whole_transaction_passes(
+    zeros: tuple[bytes, int],
+) -> None:
+    """It was acknowledged. With a power cut the same bytes may be what is left of one that was not."""
+    content, begin = zeros
+    assert find_damage(content, may_be_torn=False) is None
+    passed = []
+    for place in range(begin, len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << (place % 8)
+        if find_damage(bytes(changed), may_be_torn=False) is None:
+            passed.append(place)
+    assert passed == []
+    changed = bytearray(content)
+    changed[begin + 1] ^= 1  # of the first entry's length
+    assert find_damage(bytes(changed)) is None
+
+
+_FLUSH_ENTRY = bytes.fromhex("0500000000000000e7fe7d722fed3d5e640064ffff")
+
+
+@pytest.mark.parametrize("may_be_torn", [False, True])
+def test_a_killed_write_of_values_that_look_like_a_wal_is_no_damage(
+    tmp_path: Path, may_be_torn: bool
+) -> None:
+    path = tmp_path / "a.db"
+    with duckdb.connect(str(path), config={"wal_autocheckpoint": "1TB"}) as connection:
+        connection.execute("CREATE TABLE t (a BLOB)")
+        connection.execute("CHECKPOINT")
+        connection.execute("INSERT INTO t VALUES ('x')")
+        wal = path.with_name("a.db.wal")
+        begin = wal.stat().st_size
+        connection.execute("INSERT INTO t VALUES (?)", [_FLUSH_ENTRY * 500])
+        content = wal.read_bytes()
+    assert content.count(_FLUSH_ENTRY, begin) > 500
+    for end in range(begin, len(content), 7):
+        cut = content[:end]
+        assert find_damage(cut, may_be_torn=may_be_torn) is None, end
+        assert torn_end(cut, 0) == (None if end == begin else begin)
+
+
+async def test_a_start_in_the_same_boot_believes_in_no_power_cut(
+    make_settings: Callable[..., Settings],
+) -> None:
+    made = make_settings()
+    async with DuckDBService(made) as service:
+        await service.execute_query("CREATE TABLE t (a BIGINT)")
+    database = made.database_path
+    crash(database, ["INSERT INTO t SELECT 0 FROM range(1000)"])
+    wal = database.with_name(f"{database.name}.wal")
+    content = bytearray(wal.read_bytes())
+    content[len(content) // 2] ^= 1
+    wal.write_bytes(content)
+    with pytest.raises(DuckDBConnectionError, match="silently drop"):
+        async with DuckDBService(made):
+            raise AssertionError("it was opened")
+    assert wal.read_bytes() == content
+    database.with_name(f"{database.name}.boot").write_text("another boot")
+    async with DuckDBService(made) as service:
+        assert (await service.execute_query("SELECT count(*) FROM t")).data == [(0,)]
+    assert len(list(database.parent.glob("*.wal.torn-*"))) == 1

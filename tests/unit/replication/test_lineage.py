@@ -22,6 +22,7 @@ from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import Comparison, resume
 from chronoduck.replication.state_keeper import StateKeeper
 from chronoduck.storage import DirectoryBlobStore
+from tests.damaged_wal import crash
 
 
 class Home:
@@ -297,3 +298,36 @@ def test_a_recovery_says_what_the_replica_held_once(home: Home) -> None:
     home.database.unlink()
     report = recover_database(Archive(DirectoryBlobStore(home.store), Envelope()), home.database)
     assert "this machine had shipped" in report.damage
+
+
+def test_a_clone_that_went_its_own_way_is_refused_without_an_order_to_recover(home: Home) -> None:
+    """Both hold acknowledged transactions behind the same beginning of a WAL."""
+    crash(home.database, ["INSERT INTO t VALUES (-1, 'both')"])
+    home.ship()
+    clone = home.keep("clone")
+    wal = home.database.with_name("test.db.wal")
+    shutil.copy2(wal, clone)
+    for number in range(3):
+        crash(home.database, [f"INSERT INTO t VALUES ({number}, 'original')"])
+    home.ship()
+    home.put_back(clone)
+    for _ in range(2):
+        crash(home.database, ["INSERT INTO t VALUES (-2, 'the clone')"])
+    refused = home.refusal()
+    assert "Each side may hold transactions" in refused.detail
+    assert not refused.hint.startswith("Run `chronoduck recover`")
+    report = recover_database(Archive(DirectoryBlobStore(home.store), Envelope()), home.database)
+    assert (report.local.grafted, report.local.lost, report.local.unrelated) == (0, None, 3)
+
+
+def test_a_wal_that_is_shorter_than_what_was_shipped_is_older(home: Home) -> None:
+    crash(home.database, ["INSERT INTO t VALUES (-1, 'a')"])
+    wal = home.database.with_name("test.db.wal")
+    kept = wal.read_bytes()
+    home.ship()
+    crash(home.database, ["INSERT INTO t VALUES (-2, 'b')"])
+    home.ship()
+    wal.write_bytes(kept)
+    refused = home.refusal()
+    assert "holds 1 transaction that the file lacks" in refused.detail
+    assert refused.hint.startswith("Run `chronoduck recover`")

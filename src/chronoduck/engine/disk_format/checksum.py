@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["checksum"]
+__all__ = ["checksum", "is_of_a_beginning"]
 
 _MASK = (1 << 64) - 1
 _START = 5381
@@ -39,3 +40,29 @@ def _tail_checksum(tail: bytes | memoryview) -> int:
     result ^= result >> 47
     result = result * _TAIL_FACTOR & _MASK
     return result ^ (result >> 47)
+
+
+def is_of_a_beginning(data: bytes | memoryview, wanted: int) -> bool:
+    """Whether a checksum fits the first n bytes of the data, for any n; about 20 ns a byte."""
+    words = np.frombuffer(data, dtype="<u8", count=len(data) // 8) * _NUMPY_FACTOR
+    before = np.empty(len(words) + 1, np.uint64)  # of the whole words before each place
+    before[0] = _START
+    np.bitwise_xor.accumulate(words, out=before[1:])
+    before[1:] ^= np.uint64(_START)
+    if (before == np.uint64(wanted)).any():
+        return True
+    padded = np.frombuffer(bytes(data) + bytes(8), dtype="<u8", count=len(data) // 8 + 1)
+    for count in range(1, 8):
+        tails = _tail_checksums(padded & np.uint64((1 << 8 * count) - 1), count)
+        whole = (len(data) - count) // 8 + 1 if len(data) >= count else 0
+        if ((before ^ tails)[:whole] == np.uint64(wanted)).any():
+            return True
+    return False
+
+
+def _tail_checksums(tails: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.uint64]:
+    """As ``_tail_checksum``, of many tails of ``count`` bytes."""
+    factor, shift = np.uint64(_TAIL_FACTOR), np.uint64(47)
+    result = (tails ^ np.uint64(_TAIL_SEED ^ (count * _TAIL_FACTOR & _MASK))) * factor
+    result = (result ^ (result >> shift)) * factor
+    return result ^ (result >> shift)

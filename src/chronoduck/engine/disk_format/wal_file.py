@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from chronoduck.engine.disk_format.checksum import checksum
+from chronoduck.engine.disk_format.checksum import checksum, is_of_a_beginning
 
 __all__ = [
     "WalCursor",
@@ -31,6 +31,8 @@ _CHECKPOINT = b"\x64\x00\x63"
 _FLUSH_ENTRY = _ENTRY.pack(len(_FLUSH), checksum(_FLUSH)) + _FLUSH
 _END_FIELD = 0xFFFF
 _SECTOR_BYTES = 512
+_MOST_ENTRY_BYTES = 1 << 32
+"""A length beyond it is not one that DuckDB wrote."""
 _MOST_VERSION_BYTES = 64
 """More than any version record has, and less than a transaction behind one needs."""
 
@@ -197,12 +199,12 @@ def _number(data: bytes | memoryview, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def find_damage(data: bytes) -> WalDamage | None:
+def find_damage(data: bytes, *, may_be_torn: bool = True) -> WalDamage | None:
     """Return what is wrong with a log at rest, None when a replay gives all that was committed.
 
-    What a crash leaves is fine: one transaction at the end that is not whole, also after a power cut
-    that lost sectors in the middle of it. Complete transactions behind an entry that makes no sense are
-    not what a crash leaves.
+    What a crash leaves is fine: one transaction at the end that is not whole. With ``may_be_torn`` that
+    is also what a power cut leaves, which may have lost sectors in the middle of it. Complete
+    transactions behind an entry that makes no sense are not what a crash leaves.
     """
     good = read_wal(data, WalCursor())
     position = good.offset
@@ -210,14 +212,31 @@ def find_damage(data: bytes) -> WalDamage | None:
         return None
     if position == 0:  # without a commit behind it, it is what a crash leaves of a new log
         lost = data.count(_FLUSH_ENTRY)
-        return WalDamage(0, good, lost) if lost and not _is_torn(data, 0, lost) else None
+        is_crash = not lost or (may_be_torn and _is_torn(data, 0, lost))
+        return None if is_crash else WalDamage(0, good, lost)
     while (following := _entry_end(data, position)) is not None:
         position = following
-    # A flush entry has neither data nor a place of its own: finding one behind is proof enough.
+    # A flush entry has neither data nor a place of its own: finding one behind is proof enough, unless
+    # a value looks like one.
     lost = data.count(_FLUSH_ENTRY, position)
-    if not lost or _is_torn(data, good.offset, lost):
+    if may_be_torn and (not lost or _is_torn(data, good.offset, lost)):
         return None
-    return WalDamage(position, good, lost + _is_damaged_flush(data, position))
+    lost += _is_damaged_flush(data, position)
+    return WalDamage(position, good, lost) if lost and not _is_unfinished(data, position) else None
+
+
+def _is_unfinished(data: bytes, position: int) -> bool:
+    """Whether the data ends inside of the entry, as when a process was killed while it wrote.
+
+    An entry whose length was changed looks the same. Its checksum then fits a part of what follows.
+    """
+    content = position + _ENTRY.size
+    if content > len(data):
+        return True
+    size, expected = _ENTRY.unpack_from(data, position)
+    if content + size <= len(data) or size > _MOST_ENTRY_BYTES:
+        return False
+    return not is_of_a_beginning(memoryview(data)[content:], expected)
 
 
 def _is_damaged_flush(data: bytes, position: int) -> bool:
