@@ -210,9 +210,13 @@ class Replicator:
             if not self._is_resumed:
                 self._resume(adopt=False)
             began_us = _now_us()
+            # Before the writes: another database's replica may be mounted there now. After them: what was
+            # written to a place that is not the replica does not count.
+            is_directory = "://" not in self._archive.url
+            if is_directory:
+                self._check_place()
             step = self._last_step = self._shipper.step()
-            # After the writes: what was written to a place that is not the replica does not count.
-            if self._renewal.is_gone or "://" not in self._archive.url:
+            if self._renewal.is_gone or is_directory:
                 self._check_place()
             self._repair()
             self._note_proofs()
