@@ -382,7 +382,7 @@ DISASTERS: dict[str, list[Disaster]] = {
     "sync-failing": [Disaster(_let_a_sync_fail, "failed 3 times[\\s\\S]*what to do")],
     "backup-old": [Disaster(_lose_backups, "backups")],
     "database-corrupt": [
-        Disaster(_damage_a_block, "1 blocks of the database file are damaged"),
+        Disaster(_damage_a_block, "1 block of the database file is damaged"),
         Disaster(_damage_the_header, "recover"),
     ],
     "scrub-overdue": [Disaster(seen="scrub +0 %", settings={"DUCKDB_REPLICA_SCRUB_RATE": "0"})],
