@@ -4,7 +4,7 @@ PORT ?= 8000
 VENV := .venv
 # Half of a test's time is waiting: for a server to start, to stop, to be killed. Tests that share a
 # fixture stay together, and long ones come first (tests/conftest.py).
-PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
