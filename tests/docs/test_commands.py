@@ -87,6 +87,8 @@ def test_python_examples_run(
         monkeypatch.chdir(REPOSITORY)
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
+    # The process's one service has the settings of whichever test asked for it first.
+    monkeypatch.setattr("chronoduck.assembly.accessors._service", None)
 
     async def run() -> None:
         names: dict[str, object] = {}
