@@ -236,7 +236,27 @@ def _is_unfinished(data: bytes, position: int) -> bool:
     size, expected = _ENTRY.unpack_from(data, position)
     if content + size <= len(data) or size > _MOST_ENTRY_BYTES:
         return False
-    return not is_of_a_beginning(memoryview(data)[content:], expected)
+    if is_of_a_beginning(memoryview(data)[content:], expected):
+        return False
+    return not _has_transactions_behind(data, content)
+
+
+def _has_transactions_behind(data: bytes, start: int) -> bool:
+    """Whether flush entries there end transactions, instead of being part of a value that looks so.
+
+    Behind a transaction stands the next one, or the end of the WAL. Whoever can be wrong about that is
+    refused a start: the other mistake would drop what was acknowledged.
+    """
+    if data.endswith(_FLUSH_ENTRY):
+        return True
+    found = data.find(_FLUSH_ENTRY, start)
+    while found >= 0:
+        following = found + len(_FLUSH_ENTRY)
+        is_flush = data.startswith(_FLUSH_ENTRY, following)
+        if not is_flush and _entry_end(data, following) is not None:
+            return True
+        found = data.find(_FLUSH_ENTRY, following)
+    return False
 
 
 def _is_damaged_flush(data: bytes, position: int) -> bool:
