@@ -65,7 +65,9 @@ def write_notes(database: Path) -> None:
     if _read(database) != ENGINE_VERSION:
         _replace(_note_path(database), f"{ENGINE_VERSION}\n".encode())
     if (boot := boot_id()) and may_have_lost_power(database):
-        _replace(boot_path(database), boot)
+        # On a full disk the service starts all the same; the old note then claims nothing of this boot.
+        with contextlib.suppress(OSError):
+            _replace(boot_path(database), boot)
 
 
 def _replace(path: Path, content: bytes) -> None:

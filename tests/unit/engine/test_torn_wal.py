@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.engine.boot_note import may_have_lost_power
 from chronoduck.engine.disk_format import (
     HEADER_BYTES,
     find_damage,
@@ -287,3 +288,18 @@ async def test_a_start_in_the_same_boot_believes_in_no_power_cut(
     async with DuckDBService(made) as service:
         assert (await service.execute_query("SELECT count(*) FROM t")).data == [(0,)]
     assert len(list(database.parent.glob("*.wal.torn-*"))) == 1
+
+
+async def test_a_boot_that_cannot_be_noted_keeps_nobody_from_starting(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """As on a full disk after the machine booted. Then a power cut is believed, as without a note."""
+    made = make_settings()
+    async with DuckDBService(made) as service:
+        await service.execute_query("CREATE TABLE t (a BIGINT)")
+    note = made.database_path.with_name(f"{made.database_path.name}.boot")
+    note.write_text("another boot")
+    note.with_name(f"{note.name}.new").mkdir()  # root may write everywhere, but not there
+    async with DuckDBService(made) as service:
+        assert (await service.execute_query("SELECT count(*) FROM t")).data == [(0,)]
+    assert may_have_lost_power(made.database_path)
