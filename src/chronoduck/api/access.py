@@ -250,8 +250,8 @@ async def read_body(request: Request, model: type[M]) -> M:
         UnsupportedEncodingError: it is compressed.
         RequestTimeoutError: it did not come to its end in time.
         BodyMemoryError: the bodies of others fill the memory there is for them.
-        IdempotencyKeyUnsupportedError: whoever sends a key may send the request again, and nothing of
-            what has such a body knows keys.
+        IdempotencyKeyUnsupportedError: a client that sends a key may send the request again, and no
+            route with a JSON body looks at keys.
     """
     if "idempotency-key" in request.headers:
         raise IdempotencyKeyUnsupportedError(

@@ -15,7 +15,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def may_have_lost_power(database: Path) -> bool:
-    """Whether the machine may have gone down since the database was open; True if nobody knows."""
+    """Whether the machine may have gone down since the database was open; True if it is not known."""
     boot = boot_id()
     try:
         return not boot or boot_path(database).read_bytes() != boot

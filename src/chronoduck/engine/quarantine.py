@@ -66,8 +66,8 @@ def _check(log: Path, database: Path) -> None:
 def cut_torn_end(database: Path) -> tuple[Path, ...]:
     """Cut off the incomplete transaction at the end of the WAL; return the files that keep its bytes.
 
-    Call it after ``check_log``. A crash leaves such an end of a transaction that was not synced, so that
-    nobody was told of it. A WAL that was cut short looks the same: so the bytes are kept, in
+    Call it after ``check_log``. A crash leaves such an end of a transaction that was not synced and so
+    not acknowledged. A WAL that was cut short looks the same: so the bytes are kept, in
     ``NAME.db.wal.torn-TIME``.
 
     Raises:

@@ -244,8 +244,8 @@ def _is_unfinished(data: bytes, position: int) -> bool:
 def _has_transactions_behind(data: bytes, start: int) -> bool:
     """Whether flush entries there end transactions, instead of being part of a value that looks so.
 
-    Behind a transaction stands the next one, or the end of the WAL. Whoever can be wrong about that is
-    refused a start: the other mistake would drop what was acknowledged.
+    Behind a transaction stands the next one, or the end of the WAL. In doubt this is True, and the start
+    is refused: the other mistake would drop what was acknowledged.
     """
     if data.endswith(_FLUSH_ENTRY):
         return True

@@ -39,7 +39,7 @@ class SetAside:
 
 
 def find_set_aside(database: Path) -> list[SetAside]:
-    """Return the files beside a database that were set aside and that nobody has removed yet."""
+    """Return the files beside a database that were set aside and are still there."""
     found = []
     try:
         with os.scandir(database.parent) as entries:
