@@ -122,8 +122,8 @@ def _is_intact(file: ReadableFile, number: int) -> bool:
 def _is_newer_damage(file: ReadableFile, number: int, stored: int) -> bool:
     """Whether a block is damaged that may be newer than the last checkpoint.
 
-    Only the checksum that DuckDB has read there can point at it. Zeros are no evidence: a user who knows of
-    a hole in the file could name it.
+    Only the checksum that DuckDB has read there can point at it. Zeros are no evidence: a user who knows
+    of a hole in the file could name it.
     """
     block = file.read(HEADER_BYTES + number * BLOCK_BYTES, BLOCK_BYTES)
     return (
