@@ -12,10 +12,18 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.disk_format import checksum
+from chronoduck.engine.disk_format import checksum, transaction_ends
 from chronoduck.engine.offline import side_files
 
-__all__ = ["count_rows", "crash", "crash_in_checkpoint", "make_unreplayable", "rename_in_wal"]
+__all__ = [
+    "checkpoint_entry",
+    "count_rows",
+    "crash",
+    "crash_in_checkpoint",
+    "leave_failed_checkpoint",
+    "make_unreplayable",
+    "rename_in_wal",
+]
 
 _ENTRY = struct.Struct("<QQ")
 _CRASH = """
@@ -99,3 +107,24 @@ def count_rows(path: Path, table: str = "t") -> list[int]:
         connection.close()
         for target in (copy, *side_files(copy)):
             target.unlink(missing_ok=True)
+
+
+def checkpoint_entry(directory: Path) -> bytes:
+    """Return a checkpoint's entry with the flush entry behind it, as DuckDB writes them."""
+    database = directory / "of-an-entry.db"
+    statements = ["CREATE TABLE t(a INTEGER)", "CHECKPOINT", "INSERT INTO t VALUES (1)"]
+    crash_in_checkpoint(database, statements, "before_header")
+    data = side_files(database)[0].read_bytes()
+    return data[transaction_ends(data)[-1] :]
+
+
+def leave_failed_checkpoint(database: Path, entry: bytes, torn: int = 0, behind: int = 1) -> bytes:
+    """Put what a failed checkpoint leaves before the last transactions; return the WAL as it was.
+
+    ``torn``: bytes of the entry that the disk took at the first attempt.
+    """
+    wal = side_files(database)[0]
+    data = wal.read_bytes()
+    place = transaction_ends(data)[-1 - behind]
+    wal.write_bytes(data[:place] + entry[:torn] + entry + data[place:])
+    return data

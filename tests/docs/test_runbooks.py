@@ -58,6 +58,7 @@ def test_every_runbook_has_its_sections_its_commands_and_its_disaster(name: str)
 def test_no_runbook_deletes_a_file(name: str) -> None:
     """A file of a damaged database may hold the only copy of something: it is moved, never deleted."""
     for block in map(commands, sections(name).values()):
+        block = re.sub(r'(?<=chronoduck query )"[^"]*"', "STATEMENT", block)
         assert not re.search(r"\brm\b|\bunlink\b|-delete\b|\btruncate\b", block), block
 
 

@@ -47,11 +47,12 @@ class ChildProver:
         self._database = settings.database_path
         self._directory = directory
         self.asked: list[WalPosition] = []
-        self.delay = 0.0
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
 
     async def prove(self, until: WalPosition, timeout: float) -> Proof:
         self.asked.append(until)
-        await asyncio.sleep(self.delay)
+        await self.may_begin.wait()
         copy = self._directory / f"{len(self.asked)}.db"
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", REPLAY, str(self._database), str(copy), str(until.offset))
@@ -289,7 +290,8 @@ async def test_the_gate_is_closed_until_the_proof_and_those_inside_share_it(
 ) -> None:
     barrier = await barrier_of(ready)
     prover = barrier.prover = ChildProver(settings, tmp_path)
-    prover.delay = 1.5  # enough for the other two to commit meanwhile
+    prover.may_begin.clear()
+    barrier.timeout = 60
     runner = (await ready.parts()).runner
 
     async def ddl(number: int, begun: asyncio.Barrier) -> None:
@@ -306,6 +308,9 @@ async def test_the_gate_is_closed_until_the_proof_and_those_inside_share_it(
         await asyncio.sleep(0.1)
         states = [each.state for each in runner.list_running() if each.kind == "insert"]
         assert states == ["waiting"]
+        while barrier.waiting < len(inside):
+            await asyncio.sleep(0.01)
+        prover.may_begin.set()
         await asyncio.gather(*inside)
         await newcomer
     assert 1 <= len(prover.asked) <= 2

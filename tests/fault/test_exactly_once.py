@@ -26,6 +26,8 @@ from tests.fault.test_engine_failures import fill_the_log, full_disk, wal_size
 
 Break = Callable[[], bool]
 ROUNDS = int(os.environ.get("CHRONODUCK_FATAL_ROUNDS", "1"))
+TORN_BYTES = (0, 0, 16, 30, 45, 59)
+"""How much of a checkpoint's entry the full disk still takes."""
 
 
 def invalidate(instance: DuckDBInstance, settings: Settings) -> bool:
@@ -276,7 +278,7 @@ async def test_writers_beside_fatal_checkpoints(
             size = wal_size(settings)
         except FileNotFoundError:
             continue  # the checkpoint of a writer's DDL has just taken it
-        with full_disk(size):
+        with full_disk(size + chance.choice(TORN_BYTES)):
             try:
                 await broken.execute_query("CHECKPOINT")
             except DuckDBException as error:

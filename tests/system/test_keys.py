@@ -243,7 +243,7 @@ def test_a_damaged_or_open_key_file_stops_the_start_with_the_fix(tmp_path: Path)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "test.db").exists()
     doctor = run_cli(tmp_path, "doctor", "--json")
-    assert doctor.returncode == 78
+    assert doctor.returncode == done.returncode
     found = {check["id"]: check for check in json.loads(doctor.stdout)}
     assert found["keys"]["severity"] == "error"
     assert "chmod 600" in found["keys"]["fix"]

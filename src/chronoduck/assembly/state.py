@@ -105,7 +105,7 @@ class StateView:
         state = self._current()
         if state is not None:
             return state.access.healer.get_status()
-        return {"is_healing": False, "count": 0, "last_heal": None}
+        return {"is_healing": False, "failure": "", "count": 0, "last_heal": None}
 
     def replica_status(self) -> dict[str, Any]:
         """Return the replicator's status; empty when there is none."""

@@ -24,7 +24,12 @@ from chronoduck.engine.failures import (
     translate,
 )
 from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
-from chronoduck.engine.offline import MetadataCopy, finish_placing, sync_directory
+from chronoduck.engine.offline import (
+    MetadataCopy,
+    drop_failed_checkpoints,
+    finish_placing,
+    sync_directory,
+)
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.ownership import DatabaseOwnership
 from chronoduck.engine.paths import (
@@ -36,6 +41,7 @@ from chronoduck.engine.paths import (
     restrict_mode,
 )
 from chronoduck.engine.profiling import METRIC_SETTINGS
+from chronoduck.engine.quarantine import check_log
 from chronoduck.engine.storage_version import check_storage_version, new_file_config
 from chronoduck.engine.version_note import check_version_note, write_notes
 from chronoduck.errors import (
@@ -152,6 +158,7 @@ class DuckDBInstance:
             check_database_file(path)
             if blocks := self._metadata.put_back():
                 _log.warning("torn_blocks_put_back", blocks=blocks, file=str(self._metadata.path))
+            self._mend_wal()
             check_version_note(path)
             self.temp_directory = private_temp_directory(self.settings.temp_directory, path)
             self.spool_directory.mkdir(mode=0o700, exist_ok=True)
@@ -349,9 +356,29 @@ class DuckDBInstance:
                 hint="It is closed when its statement ends; else restart the service.",
             )
         between()
+        self._mend_wal()
+        check_log(self.settings.database_path)
         self._connect()
         self.damage.recheck()
         return time.perf_counter() - started
+
+    def _mend_wal(self) -> None:
+        path = self.settings.database_path
+        try:
+            dropped = drop_failed_checkpoints(path)
+        except OSError as error:
+            kind = (
+                DiskFullError
+                if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                else DatabaseFailedError
+            )
+            raise kind(
+                f"the WAL of {path} holds the entry of a failed checkpoint, and a WAL without it cannot "
+                f"be written: {error.strerror}",
+                hint="Make space, or the directory writable. The WAL keeps what was committed.",
+            ) from error
+        if dropped:
+            _log.warning("failed_checkpoint_dropped", bytes=dropped)
 
     def prepare_checkpoint(self, connection: Connection) -> None:
         """Copy what a checkpoint overwrites, so that a power cut in it can be undone.

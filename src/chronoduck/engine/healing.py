@@ -12,7 +12,7 @@ from typing import Any
 
 from chronoduck.engine.database import Connection, DuckDBInstance, InstanceHeldError
 from chronoduck.engine.pool import ConnectionPool
-from chronoduck.errors import DuckDBException
+from chronoduck.errors import DatabaseFailedError, DuckDBException
 from chronoduck.logs import get_logger
 
 __all__ = ["HealRecord", "Healer"]
@@ -22,6 +22,8 @@ _DRAIN_SECONDS = 3.0
 _LOOK_SECONDS = 0.02
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Waits between attempts to open the file; the last one repeats until it opens."""
+_HOPELESS_SECONDS = 30.0
+"""After so long this process is not the one that opens it. A full volume may take that long."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Healer:
         self._task: asyncio.Task[None] | None = None
         self._log = get_logger("engine")
         self.count = 0
+        self.failure = ""
+        """Why the last attempt failed, while it is not open."""
         self.last_heal: HealRecord | None = None
 
     @property
@@ -124,21 +128,28 @@ class Healer:
                 break
             except DuckDBException as error:
                 self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)
-                if (
-                    isinstance(error, InstanceHeldError)
-                    and time.monotonic() - started > self._instance.settings.stuck_seconds
-                ):
-                    self._on_stuck(
-                        "the failed database is held by a statement and cannot be closed"
-                    )
+                self.failure = error.detail
+                self._look_for_way_out(error, time.monotonic() - started)
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
         seconds = time.monotonic() - started
+        self.failure = ""
         self.count += 1
         self.last_heal = HealRecord(
             datetime.now(UTC).isoformat(timespec="milliseconds"), reason, round(seconds, 3), attempt
         )
         self._log.warning("instance_healed", seconds=round(seconds, 3), attempts=attempt)
         self._open.set()
+
+    def _look_for_way_out(self, error: DuckDBException, seconds: float) -> None:
+        """Ask for another process where this one will not open the file again.
+
+        Its start tries every way that loses nothing, and refuses with what can be done.
+        """
+        if isinstance(error, InstanceHeldError):
+            if seconds > self._instance.settings.stuck_seconds:
+                self._on_stuck("the failed database is held by a statement and cannot be closed")
+        elif isinstance(error, DatabaseFailedError) and seconds > _HOPELESS_SECONDS:
+            self._on_stuck(f"the database cannot be opened again: {error.detail}")
 
     async def stop(self) -> None:
         """Give up healing, for a shutdown."""
@@ -147,9 +158,10 @@ class Healer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def get_status(self) -> dict[str, Any]:
-        """Return ``count``, ``last_heal`` and ``is_healing``, for health."""
+        """Return ``is_healing``, ``failure``, ``count`` and ``last_heal``, for health."""
         return {
             "is_healing": self.is_healing,
+            "failure": self.failure,
             "count": self.count,
             "last_heal": None if self.last_heal is None else asdict(self.last_heal),
         }

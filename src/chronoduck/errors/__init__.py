@@ -33,6 +33,7 @@
     │   └── TemplateNotFoundError       no template of that name
     ├── NotFoundError                   no such table, running query, ...
     ├── InvalidRequestError             a request that cannot be understood; nothing was changed
+    │   └── IdempotencyKeyUnsupportedError  it carries a key that would not be looked at
     ├── AuthenticationError             no valid credential
     ├── PermissionDeniedError           a valid credential that does not allow this
     ├── QuotaExceededError              the principal used what it may use in this time

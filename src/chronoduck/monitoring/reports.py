@@ -263,12 +263,14 @@ class Reports:
         ]
 
     def _engine_finding(self, answer: EngineAnswer | None, silent_seconds: float) -> Finding:
-        if self._view.healing_status()["is_healing"]:
+        healing = self._view.healing_status()
+        if healing["is_healing"]:
+            failure = f", and that failed: {healing['failure']}" if healing["failure"] else ""
             return Finding(
                 "engine",
                 Status.UNHEALTHY,
-                "The database is being reopened after a failure",
-                "Statements wait; if this lasts, look for reopen_failed in the log.",
+                f"The database is being reopened after a failure{failure}",
+                "Statements wait. If this lasts, the process is replaced; its start tries other ways.",
             )
         if silent_seconds > _SILENT_SECONDS:
             return Finding(

@@ -19,6 +19,7 @@ from chronoduck.engine.disk_format import (
     newest_iteration,
     read_wal,
     wal_owner,
+    without_failed_checkpoints,
 )
 from chronoduck.engine.inspection import Inspection
 from chronoduck.engine.offline import (
@@ -309,7 +310,7 @@ def _belonging_log(plan: RestorePlan, database: Path, shipped: bytes) -> bytes |
     it; and, for a checkpoint that had written its header, the new base's.
     """
     wal, checkpoint, _ = side_files(database)
-    main = wal.read_bytes() if wal.exists() else b""
+    main = without_failed_checkpoints(wal.read_bytes()) if wal.exists() else b""
     later = checkpoint.read_bytes() if checkpoint.exists() else None
     if plan.log_sha256 is None:
         is_ours = _has_headers(database, plan) or _follows(main, database, plan)

@@ -19,6 +19,7 @@ from chronoduck.engine.disk_format.database_file import (
     read_roots,
     root_block,
 )
+from chronoduck.engine.disk_format.failed_checkpoint import without_failed_checkpoints
 from chronoduck.engine.disk_format.free_list import ReadAt, free_blocks, missing_blocks
 from chronoduck.engine.disk_format.wal_file import (
     WalCursor,
@@ -56,4 +57,5 @@ __all__ = [
     "transaction_ends",
     "version_end",
     "wal_owner",
+    "without_failed_checkpoints",
 ]

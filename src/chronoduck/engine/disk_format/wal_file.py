@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from chronoduck.engine.disk_format.checksum import checksum, is_of_a_beginning
 
 __all__ = [
+    "CHECKPOINT",
+    "ENTRY",
+    "FLUSH_ENTRY",
     "WalCursor",
     "WalDamage",
+    "entry_end",
     "find_damage",
     "read_version",
     "read_wal",
@@ -23,12 +27,12 @@ __all__ = [
     "wal_owner",
 ]
 
-_ENTRY = struct.Struct("<QQ")
+ENTRY = struct.Struct("<QQ")
 _VERSION = b"\x64\x00\x62"
 _FLUSH = b"\x64\x00\x64\xff\xff"
 _ROW_GROUP = b"\x64\x00\x1d"
-_CHECKPOINT = b"\x64\x00\x63"
-_FLUSH_ENTRY = _ENTRY.pack(len(_FLUSH), checksum(_FLUSH)) + _FLUSH
+CHECKPOINT = b"\x64\x00\x63"
+FLUSH_ENTRY = ENTRY.pack(len(_FLUSH), checksum(_FLUSH)) + _FLUSH
 _END_FIELD = 0xFFFF
 _SECTOR_BYTES = 512
 _MOST_ENTRY_BYTES = 1 << 32
@@ -48,8 +52,8 @@ class WalCursor:
     needs_blocks: bool = False
     """Whether one of them since the reading began put its rows into the database file itself."""
     checkpoint: int | None = None
-    """The root (``DatabaseHeader.meta_block``) that the last checkpoint entry names: the log of a
-    checkpoint that succeeded ends with it, until DuckDB deletes the log."""
+    """The root (``DatabaseHeader.meta_block``) that the checkpoint entry names: the log of a checkpoint
+    that succeeded ends with it, until DuckDB deletes the log."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,11 @@ def read_wal(data: bytes | memoryview, start: WalCursor) -> WalCursor:
     """Read the log on from ``start``, of which ``data`` is the continuation; return how far it goes.
 
     Stops at the first entry that is incomplete or whose checksum is wrong: the rest is still being
-    written, torn, or damaged.
+    written, torn, or damaged. Stops at a checkpoint entry, too: see ``failed_checkpoint``.
     """
     position, commits = 0, start.commits
     end = position
-    needs_blocks = pending_blocks = is_checkpoint = False
+    needs_blocks = pending_blocks = False
     checkpoint = None
     if start.offset == 0:
         position, _ = read_version(data)
@@ -80,58 +84,52 @@ def read_wal(data: bytes | memoryview, start: WalCursor) -> WalCursor:
             return start
         end = position
     while True:
-        following = _entry_end(data, position)
+        following = entry_end(data, position)
         if following is None:
             break
-        content = position + _ENTRY.size
+        content = position + ENTRY.size
         if data[content : content + len(_ROW_GROUP)] == _ROW_GROUP:
             pending_blocks = True
-        elif data[content : content + len(_CHECKPOINT)] == _CHECKPOINT:
-            checkpoint, is_checkpoint = _checkpoint_root(data, content), True
+        elif data[content : content + len(CHECKPOINT)] == CHECKPOINT:
+            checkpoint = _checkpoint_root(data, content)
+            break
         elif data[content : content + len(_FLUSH)] == _FLUSH:
-            if not is_checkpoint:
-                end, commits, needs_blocks = following, commits + 1, needs_blocks or pending_blocks
-            is_checkpoint = False
+            end, commits, needs_blocks = following, commits + 1, needs_blocks or pending_blocks
         position = following
     return WalCursor(start.offset + end, commits, needs_blocks, checkpoint)
 
 
 def transaction_ends(data: bytes | memoryview) -> list[int]:
-    """Return the end of each complete transaction, in order; a checkpoint entry is none.
+    """Return the end of each complete transaction before a checkpoint entry, in order.
 
     ``read_wal(data, WalCursor()).commits`` is their number, and its ``offset`` the last of them.
     """
     ends: list[int] = []
     position = version_end(data)
-    if position == 0:
-        return ends
-    is_checkpoint = False
-    while (following := _entry_end(data, position)) is not None:
-        content = position + _ENTRY.size
-        if data[content : content + len(_CHECKPOINT)] == _CHECKPOINT:
-            is_checkpoint = True
-        elif data[content : content + len(_FLUSH)] == _FLUSH:
-            if not is_checkpoint:
-                ends.append(following)
-            is_checkpoint = False
+    while position and (following := entry_end(data, position)) is not None:
+        content = position + ENTRY.size
+        if data[content : content + len(CHECKPOINT)] == CHECKPOINT:
+            break
+        if data[content : content + len(_FLUSH)] == _FLUSH:
+            ends.append(following)
         position = following
     return ends
 
 
 def _checkpoint_root(data: bytes | memoryview, content: int) -> int:
     """Return the root that a checkpoint entry names; a root of 0 is not written out."""
-    field = content + len(_CHECKPOINT) + 2
+    field = content + len(CHECKPOINT) + 2
     if data[field : field + 2] != b"\x64\x00":
         return 0
     return _number(data, field + 2)[0]
 
 
-def _entry_end(data: bytes | memoryview, position: int) -> int | None:
+def entry_end(data: bytes | memoryview, position: int) -> int | None:
     """Return the end of the entry, None when it is not whole and right."""
-    content = position + _ENTRY.size
+    content = position + ENTRY.size
     if content > len(data):
         return None
-    size, expected = _ENTRY.unpack_from(data, position)
+    size, expected = ENTRY.unpack_from(data, position)
     end = content + size
     if size == 0 or end > len(data) or checksum(data[content:end]) != expected:
         return None
@@ -211,14 +209,14 @@ def find_damage(data: bytes, *, may_be_torn: bool = True) -> WalDamage | None:
     if not data:
         return None
     if position == 0:  # without a commit behind it, it is what a crash leaves of a new log
-        lost = data.count(_FLUSH_ENTRY)
+        lost = data.count(FLUSH_ENTRY)
         is_crash = not lost or (may_be_torn and _is_torn(data, 0, lost))
         return None if is_crash else WalDamage(0, good, lost)
-    while (following := _entry_end(data, position)) is not None:
+    while (following := entry_end(data, position)) is not None:
         position = following
     # A flush entry has neither data nor a place of its own: finding one behind is proof enough, unless
     # a value looks like one.
-    lost = data.count(_FLUSH_ENTRY, position)
+    lost = data.count(FLUSH_ENTRY, position)
     if may_be_torn and (not lost or _is_torn(data, good.offset, lost)):
         return None
     lost += _is_damaged_flush(data, position)
@@ -230,10 +228,10 @@ def _is_unfinished(data: bytes, position: int) -> bool:
 
     An entry whose length was changed looks the same. Its checksum then fits a part of what follows.
     """
-    content = position + _ENTRY.size
+    content = position + ENTRY.size
     if content > len(data):
         return True
-    size, expected = _ENTRY.unpack_from(data, position)
+    size, expected = ENTRY.unpack_from(data, position)
     if content + size <= len(data) or size > _MOST_ENTRY_BYTES:
         return False
     if is_of_a_beginning(memoryview(data)[content:], expected):
@@ -247,15 +245,15 @@ def _has_transactions_behind(data: bytes, start: int) -> bool:
     Behind a transaction stands the next one, or the end of the WAL. In doubt this is True, and the start
     is refused: the other mistake would drop what was acknowledged.
     """
-    if data.endswith(_FLUSH_ENTRY):
+    if data.endswith(FLUSH_ENTRY):
         return True
-    found = data.find(_FLUSH_ENTRY, start)
+    found = data.find(FLUSH_ENTRY, start)
     while found >= 0:
-        following = found + len(_FLUSH_ENTRY)
-        is_flush = data.startswith(_FLUSH_ENTRY, following)
-        if not is_flush and _entry_end(data, following) is not None:
+        following = found + len(FLUSH_ENTRY)
+        is_flush = data.startswith(FLUSH_ENTRY, following)
+        if not is_flush and entry_end(data, following) is not None:
             return True
-        found = data.find(_FLUSH_ENTRY, following)
+        found = data.find(FLUSH_ENTRY, following)
     return False
 
 
@@ -264,9 +262,9 @@ def _is_damaged_flush(data: bytes, position: int) -> bool:
 
     Any other damaged entry belongs to a transaction whose flush entry is counted.
     """
-    entry = data[position : position + len(_FLUSH_ENTRY)]
-    differing = sum(one != other for one, other in zip(entry, _FLUSH_ENTRY, strict=False))
-    return len(entry) == len(_FLUSH_ENTRY) and differing < len(_FLUSH_ENTRY) // 2
+    entry = data[position : position + len(FLUSH_ENTRY)]
+    differing = sum(one != other for one, other in zip(entry, FLUSH_ENTRY, strict=False))
+    return len(entry) == len(FLUSH_ENTRY) and differing < len(FLUSH_ENTRY) // 2
 
 
 def torn_end(data: bytes, root: int) -> int | None:
@@ -285,9 +283,9 @@ def torn_end(data: bytes, root: int) -> int | None:
         is_new = len(data) <= _MOST_VERSION_BYTES or not any(data[:_SECTOR_BYTES])
         return 0 if data and is_new else None
     has_checkpoint = False
-    while (following := _entry_end(data, position)) is not None:
-        content = position + _ENTRY.size
-        has_checkpoint |= data[content : content + len(_CHECKPOINT)] == _CHECKPOINT
+    while (following := entry_end(data, position)) is not None:
+        content = position + ENTRY.size
+        has_checkpoint |= data[content : content + len(CHECKPOINT)] == CHECKPOINT
         position = following
     if good.offset == len(data) or good.checkpoint == root:
         return None
@@ -297,10 +295,10 @@ def torn_end(data: bytes, root: int) -> int | None:
 
 def _goes_beyond(data: bytes, position: int) -> bool:
     """Whether the data ends before the entry does, or where it would begin."""
-    if position + _ENTRY.size > len(data):
+    if position + ENTRY.size > len(data):
         return True
-    size, _ = _ENTRY.unpack_from(data, position)
-    return bool(position + _ENTRY.size + size > len(data))
+    size, _ = ENTRY.unpack_from(data, position)
+    return bool(position + ENTRY.size + size > len(data))
 
 
 def _is_torn(data: bytes, start: int, lost: int) -> bool:
@@ -310,7 +308,7 @@ def _is_torn(data: bytes, start: int, lost: int) -> bool:
     was lost is empty from where the transaction begins, or from its own beginning: a flipped bit, or a
     piece of another file, is not.
     """
-    if lost > 1 or not data.endswith(_FLUSH_ENTRY):
+    if lost > 1 or not data.endswith(FLUSH_ENTRY):
         return False
     while start < len(data):
         end = min((start // _SECTOR_BYTES + 1) * _SECTOR_BYTES, len(data))

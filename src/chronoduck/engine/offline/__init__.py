@@ -22,6 +22,7 @@ from chronoduck.engine.offline.files import (
 )
 from chronoduck.engine.offline.held import HeldWal
 from chronoduck.engine.offline.marker import OpeningMark
+from chronoduck.engine.offline.mending import drop_failed_checkpoints
 from chronoduck.engine.offline.metadata_copy import MetadataCopy
 from chronoduck.engine.offline.naming import speaking_of
 from chronoduck.engine.offline.placing import finish_placing, is_placing_unfinished, place_database
@@ -49,6 +50,7 @@ __all__ = [
     "clone_database",
     "copy_database",
     "database_files",
+    "drop_failed_checkpoints",
     "files_bytes",
     "find_set_aside",
     "finish_placing",

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chronoduck.engine.disk_format import find_damage, transaction_ends
+from chronoduck.engine.disk_format import (
+    find_damage,
+    transaction_ends,
+    without_failed_checkpoints,
+)
 from chronoduck.engine.offline.attempt import AttemptFailedError
 from chronoduck.engine.offline.files import side_files
 from chronoduck.engine.offline.replayed_wal import replayed_wal
@@ -31,7 +35,9 @@ class Transactions:
         """Read them; no process has the database open."""
         log = replayed_wal(database)
         damages = [
-            find_damage(path.read_bytes()) for path in side_files(database)[:2] if path.exists()
+            find_damage(without_failed_checkpoints(path.read_bytes()))
+            for path in side_files(database)[:2]
+            if path.exists()
         ]
         hidden = sum(damage.lost_commits for damage in damages if damage is not None)
         return cls(log, tuple(transaction_ends(log)), hidden)

@@ -15,6 +15,7 @@ from chronoduck.engine.disk_format import (
     read_header,
     read_wal,
     version_end,
+    without_failed_checkpoints,
 )
 from chronoduck.engine.offline.files import side_files
 from chronoduck.errors import DatabaseFormatError
@@ -28,6 +29,7 @@ def join_wal(main: bytes, checkpoint: bytes | None, root: int | None) -> bytes:
     ``main`` and ``checkpoint`` are the contents of ``.wal`` and ``.wal.checkpoint`` (None: there is
     none), ``root`` is what the newer header names (None: unknown, and no checkpoint counts as done).
     """
+    main = without_failed_checkpoints(main)
     cursor = read_wal(main, WalCursor())
     kept = main[: cursor.offset]
     if cursor.checkpoint is None:

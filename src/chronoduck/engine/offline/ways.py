@@ -35,6 +35,7 @@ from chronoduck.engine.offline.files import (
     sync_directory,
 )
 from chronoduck.engine.offline.held import HeldWal
+from chronoduck.engine.offline.mending import drop_failed_checkpoints
 from chronoduck.engine.offline.placing import (
     finish_placing,
     place_database,
@@ -193,7 +194,7 @@ def _rescue(
     held: HeldWal | None,
     before_placing: Callable[[Path], None],
 ) -> Opening:
-    clone_database(rescue.database, rescue.work)
+    rescue.clone()
     transactions = Transactions.of(rescue.database)
     way = None if transactions.hidden else rescue.without_loss(skip_again)
     kept, refusals = 0, tuple(rescue.refusals)
@@ -251,6 +252,11 @@ class _Rescue:
     def second(self) -> Path:
         """The file that tables are copied into."""
         return second_path(self.database)
+
+    def clone(self) -> None:
+        """Make the copy."""
+        clone_database(self.database, self.work)
+        drop_failed_checkpoints(self.work)
 
     def damage(self) -> Damage:
         """Return what the refusals point at, if the database file shows it."""
@@ -315,13 +321,14 @@ class _Rescue:
         """Bring the copy back to what the database is, after attempts that may have changed it."""
         if self._clean is None or self._clean != _identity(self.work):
             remove_database(self.work)
-            clone_database(self.database, self.work)
+            self.clone()
         else:
             for path in side_files(self.work):
                 path.unlink(missing_ok=True)
             for source in database_files(self.database)[1:]:
                 name = self.work.name + source.name[len(self.database.name) :]
                 clone_file(source, self.work.with_name(name))
+            drop_failed_checkpoints(self.work)
         self._clean = _identity(self.work)
 
     def longest(
