@@ -246,6 +246,28 @@ async def test_a_shadow_that_is_killed_is_started_again_and_answers_who_waited(
         assert link.restarts == 3
 
 
+@pytest.mark.slow
+async def test_a_shadow_that_is_stopped_or_hangs_is_replaced(
+    live: LiveDatabase, settings: Settings
+) -> None:
+    link = ShadowLink(settings, silent_seconds=8)
+    link.begin()
+    try:
+        await until(lambda: link.status.proven is not None)
+        stopped = link.pid
+        assert stopped is not None
+        os.kill(stopped, signal.SIGSTOP)
+        live.run("CREATE OR REPLACE TABLE again (a INTEGER)")
+        assert (await link.prove(live.position, SECONDS)).verdict is Verdict.PROVEN
+        assert link.pid != stopped
+        assert link.restarts == 1
+        # It tells that it lives although there is nothing to do.
+        await asyncio.sleep(12)
+        assert link.restarts == 1
+    finally:
+        await link.stop()
+
+
 async def test_without_space_the_copy_goes_and_nothing_is_judged(
     live: LiveDatabase, make_settings: Callable[..., Settings]
 ) -> None:

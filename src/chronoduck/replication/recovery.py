@@ -34,6 +34,7 @@ from chronoduck.engine.offline import (
     side_files,
 )
 from chronoduck.engine.replacing import place_file, refuse_existing, set_aside, wal_path
+from chronoduck.engine.version_note import check_version_note
 from chronoduck.errors import DiskFullError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import ReplicaDamagedError
@@ -233,7 +234,9 @@ def recover_database(
 
     Raises:
         What ``restore_database`` raises; ReplicaDamagedError only when no point is whole.
+        DatabaseFormatError: a newer engine wrote the local WAL.
     """
+    check_version_note(output)
 
     def restore(to_us: int | None) -> RestoreReport:
         return restore_database(

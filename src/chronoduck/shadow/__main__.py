@@ -25,6 +25,9 @@ __all__ = ["main"]
 
 _NICE = 5
 _OOM_SCORE = "1000"
+_ALIVE_SECONDS = 5.0
+"""How often it tells that it lives, whatever it does. A timer does it: children are forked, which a
+second thread would forbid."""
 
 
 def main(judge: Judge = judge) -> int:
@@ -41,6 +44,8 @@ def main(judge: Judge = judge) -> int:
         with contextlib.suppress(OSError):  # the service is dead: standard input ends, too
             os.write(out, to_line(kind, **fields))
 
+    signal.signal(signal.SIGALRM, lambda number, frame: emit("alive"))
+    signal.setitimer(signal.ITIMER_REAL, _ALIVE_SECONDS, _ALIVE_SECONDS)
     commands = Commands(0)
     try:
         orders = Orders(**commands.read_first())

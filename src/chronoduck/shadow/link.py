@@ -28,11 +28,17 @@ _LIVED_SECONDS = 120.0
 """A process that lived so long is started again at once when it dies."""
 _STOP_SECONDS = 5.0
 _LINE_BYTES = 1_000_000
+_SILENT_SECONDS = 60.0
+"""A process that tells nothing for so long is stopped or hangs, and is replaced."""
 
 _STOPS = "the service stops"
 
 OnLevel = Callable[[str, WalPosition], None]
 OnRefuted = Callable[[str], None]
+
+
+class ShadowSilentError(Exception):
+    """The process is there and tells nothing."""
 
 
 @dataclass
@@ -55,6 +61,7 @@ class ShadowLink:
         on_level: OnLevel = lambda level, until: None,
         on_refuted: OnRefuted = lambda reason: None,
         command: Sequence[str] = _COMMAND,
+        silent_seconds: float = _SILENT_SECONDS,
     ) -> None:
         """``on_level`` is called for each level reached, ``on_refuted`` for each state that was refuted.
 
@@ -64,6 +71,7 @@ class ShadowLink:
         self._on_level = on_level
         self._on_refuted = on_refuted
         self._command = tuple(command)
+        self._silent_seconds = silent_seconds
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
@@ -170,8 +178,15 @@ class ShadowLink:
         process.stdin.write(orjson.dumps(asdict(orders)) + b"\n")
         for number, question in self._questions.items():
             self._ask(number, question.until)
-        while (line := await process.stdout.readline()).endswith(b"\n"):
+        while (line := await self._read_line(process.stdout)).endswith(b"\n"):
             self._hear(orjson.loads(line))
+
+    async def _read_line(self, output: asyncio.StreamReader) -> bytes:
+        try:
+            async with asyncio.timeout(self._silent_seconds):
+                return await output.readline()
+        except TimeoutError:
+            raise ShadowSilentError(f"it has told nothing for {self._silent_seconds:g} s") from None
 
     # --- proofs -------------------------------------------------------------------------------
 
@@ -218,6 +233,8 @@ class ShadowLink:
     # --- messages of the shadow ---------------------------------------------------------------
 
     def _hear(self, message: dict[str, Any]) -> None:
+        if message["kind"] == "alive":
+            return
         if message["kind"] == "status":
             self.status = ShadowStatus.of(message["status"])
             self._log_change()

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.errors import DuckDBConnectionError
+from chronoduck.errors import DatabaseFormatError, DuckDBConnectionError
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.local_state import state_path
 from chronoduck.replication.opening import open_archive
@@ -242,3 +242,15 @@ async def test_a_replica_that_was_unmounted_is_compared_anew(
     assert before <= {path.name for path in blobs(settings, "generations/*")}
     restore_database(open_archive(settings), tmp_path / "out.db", verify="full")
     assert count(tmp_path / "out.db") == 100_000 + 2 * INSERTS + 3
+
+
+def test_a_wal_of_a_newer_engine_is_not_replayed_by_this_one(settings: Settings) -> None:
+    path = settings.database_path
+    path.with_name(f"{path.name}.engine").write_text("99.0.0\n")
+    wal = path.with_name(f"{path.name}.wal")
+    wal.write_bytes(b"something")
+    with pytest.raises(DatabaseFormatError, match=r"99\.0\.0"):
+        recover_database(open_archive(settings), path)
+    assert wal.read_bytes() == b"something"
+    wal.unlink()
+    recover_database(open_archive(settings), path)
