@@ -140,6 +140,7 @@ class Parts:
             lambda: link is None or link.may_checkpoint,
             lambda: refuted.note_hanging(),
             watch.estimate,
+            lambda: watch.holds_ddl,
         )
         refuted = RefutedWal(
             instance,

@@ -12,27 +12,26 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
 from typing import Any
 
 import duckdb
 
+from chronoduck.engine.checkpoint_urgency import LogState, Urgency, urgency
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.failures import DamagedFileError, EngineFailure, translate
 from chronoduck.engine.healing import Healer
 from chronoduck.errors import DuckDBException, StatementTimeoutError, TransactionConflictError
 from chronoduck.logs import get_logger
 from chronoduck.resilience.write_gate import WriteGate
-from chronoduck.settings import CheckpointSettings
 
-__all__ = ["Checkpointer", "LogState", "Urgency", "urgency"]
+__all__ = ["Checkpointer"]
 
 _LOOK_SECONDS = 0.2
-_OVERDUE = 8.0
-"""A checkpoint that waits for the replica is run all the same from so many times the limits on."""
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0)
+_DDL_SECONDS = 1.0
+"""How often one is tried of a WAL with DDL that an older reader blocks."""
+_DDL_FAILED_SECONDS = 60.0
 _DAMAGED_SECONDS = (15.0, 60.0, 300.0)
 """How long no checkpoint is tried after one that damage in the file has ended: it ends the instance."""
 _SAY_SECONDS = 5.0
@@ -44,43 +43,6 @@ _REOPEN_SECONDS = 60.0
 _FREE_BLOCKS = "SELECT free_blocks FROM pragma_database_size()"
 _NOTHING = "BEGIN; CREATE SCHEMA chronoduck_nothing; DROP SCHEMA chronoduck_nothing; COMMIT"
 """A transaction that is written and leaves nothing."""
-
-
-class Urgency(IntEnum):
-    """Whether a checkpoint should be run."""
-
-    NONE = 0
-    DUE = 1
-    """If the replica is ready for it."""
-    OVERDUE = 2
-    """In any case: replay at the next start would take too long."""
-
-
-@dataclass(frozen=True)
-class LogState:
-    """How much a start would have to replay."""
-
-    size: int
-    """Bytes."""
-    commits: int
-    age_seconds: float
-    """Of its oldest transaction."""
-    replay_seconds: float = 0.0
-    """How long a start would need, as estimated."""
-
-
-def urgency(log: LogState, limits: CheckpointSettings) -> Urgency:
-    """Return whether a checkpoint is due."""
-    if not log.size:
-        return Urgency.NONE
-    share = max(
-        log.size / limits.log_size,
-        log.commits / limits.commits,
-        log.replay_seconds / limits.replay,
-        # Age alone makes nothing worse: it is never overdue.
-        min(1.0, log.age_seconds / limits.interval),
-    )
-    return Urgency.OVERDUE if share >= _OVERDUE else Urgency(share >= 1.0)
 
 
 class Checkpointer:
@@ -95,15 +57,21 @@ class Checkpointer:
         may_run: Callable[[], bool] = lambda: True,
         on_hang: Callable[[], None] = lambda: None,
         replay_seconds: Callable[[], float] = lambda: 0.0,
+        holds_ddl: Callable[[], bool] = lambda: False,
     ) -> None:
         """``gate`` is what writers pass; ``may_run`` returns whether a checkpoint may run now.
 
         ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``;
-        ``replay_seconds`` estimates how long a start would replay the WAL as it is.
+        ``replay_seconds`` estimates how long a start would replay the WAL as it is, and ``holds_ddl``
+        returns whether it has more than plain changes of rows: most bugs of a replay need both, so that
+        such a WAL is checkpointed as soon as no older reader is in the way.
         """
         self._on_hang = on_hang
         self._hanging_since: float | None = None
         self._replay_seconds = replay_seconds
+        self._holds_ddl = holds_ddl
+        self._ddl_after = 0.0
+        """When a WAL with DDL is tried again."""
         self._instance = instance
         self._healer = healer
         self._executor = executor
@@ -181,7 +149,20 @@ class Checkpointer:
                     await self.checkpoint()
                 except DuckDBException:
                     wait = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS)) - 1]
+            elif is_ready and state.size:
+                await self._take_in_ddl()
             await asyncio.sleep(wait)
+
+    async def _take_in_ddl(self) -> None:
+        now = time.monotonic()
+        if now < self._ddl_after or not self._holds_ddl():
+            return
+        try:
+            await self.checkpoint_if_free()
+        except DuckDBException:  # it ended the instance, perhaps: that is not repeated at once
+            self._ddl_after = now + _DDL_FAILED_SECONDS
+        else:
+            self._ddl_after = now + _DDL_SECONDS
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:

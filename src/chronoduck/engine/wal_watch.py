@@ -229,6 +229,11 @@ class WalWatch:
         """About how long a start would replay what was seen last."""
         return sum(wal.work.replay_seconds for wal in list(self._held.values()))
 
+    @property
+    def holds_ddl(self) -> bool:
+        """Whether what was seen last has more than plain changes of rows."""
+        return any(wal.work.catalog_end for wal in list(self._held.values()))
+
     def close(self) -> None:
         """Let go of the WAL, once DuckDB has closed it."""
         with self._lock:

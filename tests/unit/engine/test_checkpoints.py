@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.engine.checkpoints import LogState, Urgency, urgency
+from chronoduck.engine.checkpoint_urgency import LogState, Urgency, urgency
 from chronoduck.engine.wal_watch import Suspect
 from chronoduck.errors import StatementTimeoutError, TransactionConflictError
 from chronoduck.settings import CheckpointSettings, Settings
@@ -196,3 +196,27 @@ async def test_a_wal_that_cannot_be_read_for_a_moment_does_not_end_checkpoints(
     finally:
         writer.cancel()
         await asyncio.gather(writer, return_exceptions=True)
+
+
+async def test_ddl_that_an_older_reader_kept_in_the_wal_is_taken_in_when_it_has_ended(
+    make_settings: Callable[..., Settings],
+) -> None:
+    never = CheckpointSettings(log_size="1GB", commits=1_000_000, interval=3600, replay=3600)
+    async with DuckDBService(make_settings(checkpoint=never)) as service:
+        await service.execute_query("CREATE TABLE t AS SELECT 1 AS a")
+        await service.execute_query("CHECKPOINT")
+        await service.execute_query("INSERT INTO t VALUES (2)")
+        before = await checkpoints(service)
+        async with service.transaction() as reader:
+            await reader.execute("SELECT * FROM t")
+            await service.execute_query("CREATE TABLE u (a INTEGER)")
+            await asyncio.sleep(1.5)
+            assert await checkpoints(service) == before
+        async with asyncio.timeout(30):
+            while await checkpoints(service) == before:
+                await asyncio.sleep(0.05)
+        # Rows alone wait for their limits.
+        await service.execute_query("INSERT INTO t VALUES (3)")
+        before = await checkpoints(service)
+        await asyncio.sleep(1.5)
+        assert await checkpoints(service) == before
