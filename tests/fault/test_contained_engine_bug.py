@@ -19,22 +19,28 @@ import pytest
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
+KEYED = (
+    "CREATE TABLE k (id BIGINT, n BIGINT, UNIQUE (id, n))",
+    "INSERT INTO k VALUES (1, 1), (2, 2)",
+)
+KEY_AND_ROW = ("ALTER TABLE k ADD PRIMARY KEY (id)", "UPDATE k SET n = n + 1 WHERE id = 1")
+ROW = "UPDATE k SET n = n + 1 WHERE id = 1"
 BASE = "CREATE TABLE t (id INTEGER, made TIMESTAMP DEFAULT now(), s STRUCT(a INTEGER, b VARCHAR))"
 ALTER = "ALTER TABLE t DROP COLUMN s.a"
 _SLOW = """
-SELECT count(*) FROM ledger
-RIGHT JOIN (FROM range(100000000) a, range(100000000) b) q ON true WHERE hash(q) % 3 = 7
+SELECT (SELECT count(*) FROM ledger), count(*) FROM range(100000000) a, range(1000000) b
+WHERE hash(a.range + b.range) = 7
 """
 
 
-def is_refused(directory: Path) -> bool:
+def is_refused(directory: Path, *statements: str) -> bool:
     """Whether DuckDB alone cannot open what the statements leave."""
     path = directory / "alone.db"
     script = (
         "import duckdb, os, sys; c = duckdb.connect(sys.argv[1], config={'wal_autocheckpoint': '1TB'}); "
         "[c.execute(text) for text in sys.argv[2:]]; os._exit(0)"
     )
-    command = [sys.executable, "-c", script, str(path), BASE, "CHECKPOINT", ALTER]
+    command = [sys.executable, "-c", script, str(path), *statements]
     subprocess.run(command, check=True, timeout=60)
     try:
         duckdb.connect(str(path), read_only=True).close()
@@ -47,7 +53,7 @@ def is_refused(directory: Path) -> bool:
 def test_what_was_acknowledged_is_there_after_a_kill(
     tmp_path: Path, has_reader: bool, shadow: str
 ) -> None:
-    assert is_refused(tmp_path)
+    assert is_refused(tmp_path, BASE, "CHECKPOINT", ALTER)
     server = Server(
         tmp_path / "service", DUCKDB_SHADOW_ENABLED=shadow, DUCKDB_REPLICA_URL=tmp_path / "replica"
     )
@@ -57,7 +63,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(
         reader = threading.Thread(target=_read, args=(server,), daemon=True)
         if has_reader:
             reader.start()
-            time.sleep(1.0)
+            _until_it_runs(client)
         altered = client.post("/query", json={"query": ALTER, "timeout_seconds": 60})
         acknowledged = []
         for number in range(30):
@@ -80,12 +86,49 @@ def test_what_was_acknowledged_is_there_after_a_kill(
         assert run_cli(tmp_path / "service", "verify").returncode == 0
 
 
+@pytest.mark.parametrize("has_reader", [True, False])
+def test_rows_behind_ddl_are_there_after_a_kill(tmp_path: Path, has_reader: bool) -> None:
+    """Without the shadow: the DDL is in the file before the rows come, or as soon as a reader ends."""
+    assert is_refused(tmp_path, *KEYED, "BEGIN", *KEY_AND_ROW, "COMMIT", ROW)
+    server = Server(tmp_path / "service", DUCKDB_SHADOW_ENABLED="false")
+    with server, server.client() as client:
+        for statement in (*KEYED, "CREATE TABLE ledger (i INTEGER)"):
+            server.query(statement)
+        reader = threading.Thread(target=_read, args=(server,), daemon=True)
+        if has_reader:
+            reader.start()
+            _until_it_runs(client)
+        done = client.post("/batch", json={"queries": list(KEY_AND_ROW), "use_transaction": True})
+        assert done.status_code == 200, done.text
+        if has_reader:
+            before = _checkpoints(client)
+            for running in client.get("/queries").json():
+                client.delete(f"/queries/{running['id']}")
+            end = time.monotonic() + 60
+            while _checkpoints(client) == before:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        server.query(ROW)
+        server.kill()
+        server.start()
+        assert server.query("SELECT id, n FROM k ORDER BY id") == [[1, 3], [2, 2]]
+
+
+def _checkpoints(client: httpx2.Client) -> int:
+    return int(client.get("/replication").json()["checkpoints"]["count"])
+
+
 def _read(server: Server) -> None:
     with server.client() as client:
         try:
             client.post("/query", json={"query": _SLOW, "timeout_seconds": 100})
         except httpx2.HTTPError:
             return  # the server was killed
+
+
+def _until_it_runs(client: httpx2.Client) -> None:
+    while not client.get("/queries").json():
+        time.sleep(0.05)
 
 
 def _until_checkpointed(client: httpx2.Client) -> None:
