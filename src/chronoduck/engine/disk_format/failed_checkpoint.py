@@ -26,7 +26,8 @@ _MOST_BYTES = 96
 def without_failed_checkpoints(data: bytes) -> bytes:
     """Return the WAL without such entries; the same object when it has none.
 
-    The entry of a checkpoint that may have run is the last one of its WAL, and stays.
+    The entry of a checkpoint that may have run is the last one of its WAL, and stays: from then on
+    DuckDB commits into a second WAL.
     """
     if CHECKPOINT + _ROOT_FIELD not in data:
         return data
@@ -46,9 +47,9 @@ def without_failed_checkpoints(data: bytes) -> bytes:
 def _failed_end(data: bytes, position: int) -> int | None:
     """Return where the entry of a failed checkpoint ends that begins there, None when none does."""
     end = _checkpoint_end(data, position)
-    if end is None and not _is_plain(data, position):
-        end = _repeated_end(data, position)
-    return end if end is not None and _has_transaction(data, end) else None
+    if end is not None:
+        return end if end < len(data) else None
+    return None if _is_plain(data, position) else _repeated_end(data, position)
 
 
 def _repeated_end(data: bytes, position: int) -> int | None:
@@ -76,12 +77,3 @@ def _is_checkpoint(data: bytes, position: int) -> bool:
 
 def _is_plain(data: bytes, position: int) -> bool:
     return not _is_checkpoint(data, position) and entry_end(data, position) is not None
-
-
-def _has_transaction(data: bytes, position: int) -> bool:
-    """Whether a whole transaction begins there."""
-    while (following := entry_end(data, position)) is not None:
-        if data.startswith(FLUSH_ENTRY, position):
-            return True
-        position = following
-    return False
