@@ -231,8 +231,8 @@ def _probe(connection: duckdb.DuckDBPyConnection, index: _Index) -> str:
         return f"it does not know {unknown} rows of the table" if unknown else ""
     except duckdb.ConstraintException:
         return "it does not know a row that another index knows"
-    except duckdb.BinderException:
-        return ""  # a generated column cannot be inserted
+    except (duckdb.BinderException, duckdb.CatalogException):
+        return ""  # nothing can be inserted: a generated column, a default whose sequence is gone
     except _UNRELATED:
         raise
     except duckdb.Error as error:
