@@ -65,7 +65,9 @@ class Lane:
         process.start()
         with fifo.open() as pipe:  # its end tells that the service is dead
             first = pipe.readline()
-            assert first, "the service did not start"
+            if not first:
+                process.join(30)
+            assert first, f"the service did not start: its exit code is {process.exitcode}"
             hello = json.loads(first)
             self.compare(hello["old"], hello["new"])
             what = self.random.choice(["service", "service", "replicator", "both"])
