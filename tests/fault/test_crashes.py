@@ -47,7 +47,7 @@ def test_acknowledged_inserts_survive_a_kill(tmp_path: Path) -> None:
             timer.join()
     with Server(tmp_path) as server:
         found = {row[0] for row in server.query("SELECT a FROM t LIMIT 10000")}
-        assert len(acknowledged) > 50
+        assert len(acknowledged) > ROUNDS
         assert set(acknowledged) <= found
         # The one statement under way at each kill may be there or not; no other is.
         assert len(found - set(acknowledged)) <= ROUNDS

@@ -17,7 +17,7 @@ from chronoduck.replication.block_table import BlockTable
 from chronoduck.replication.local_state import KnownReplica, LocalState, root_mark
 from chronoduck.replication.records import generation_number
 
-__all__ = ["Relation", "ReplicaSide", "relate"]
+__all__ = ["Relation", "ReplicaSide", "is_state_of", "relate"]
 
 
 class Relation(StrEnum):
@@ -52,6 +52,24 @@ class ReplicaSide:
         """Whether any block of the file is here at the same place."""
         checksums = enumerate(file.checksums(min(file.block_count, len(self.blocks))))
         return any(self.blocks.holds(block, stored) for block, stored in checksums)
+
+
+def is_state_of(file: DatabaseFile, replica: ReplicaSide, note: LocalState | None) -> bool:
+    """Whether a file with the replica's newest headers is that state, and no other file's of the kind.
+
+    A checkpoint that was killed before its header may have written into the catalog's first block,
+    beside the catalog: then the piece that this machine noted of it decides.
+    """
+    if replica.has_root_of(file):
+        return True
+    headers = file.headers()
+    return (
+        note is not None
+        and note.replica_id == replica.replica_id
+        and bool(note.root_mark)
+        and note.headers_sha256 == hashlib.sha256(headers).hexdigest()
+        and note.root_mark == root_mark(file, read_roots(headers)[0])
+    )
 
 
 def relate(file: DatabaseFile, replica: ReplicaSide, note: LocalState | None) -> Relation:

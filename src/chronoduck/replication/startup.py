@@ -23,7 +23,7 @@ from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_table import BlockTable
 from chronoduck.replication.failures import ReplicaDamagedError, ReplicaMismatchError
 from chronoduck.replication.history import GenerationListing, Listing
-from chronoduck.replication.lineage import Relation, ReplicaSide, relate
+from chronoduck.replication.lineage import Relation, ReplicaSide, is_state_of, relate
 from chronoduck.replication.local_state import LocalState
 from chronoduck.replication.log_reader import LogReader
 from chronoduck.replication.records import Base, Segment, generation_number
@@ -114,7 +114,7 @@ def resume(
         )
     side = ReplicaSide(replica_id, newest.name, base.headers, table)
     with DatabaseFile(database) as file:
-        if file.headers() != base.headers or not (lost or side.has_root_of(file)):
+        if file.headers() != base.headers or not (lost or is_state_of(file, side, note)):
             relation = relate(file, side, note)
             if relation is not Relation.DESCENDANT and not adopt:
                 raise mismatch(relation, both_sides(file, base, commits, point_us, archive.url))

@@ -11,7 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from chronoduck.engine.disk_format import BLOCK_BYTES, DatabaseFile, read_roots
+from chronoduck.engine.disk_format import (
+    BLOCK_BYTES,
+    HEADER_BYTES,
+    DatabaseFile,
+    checksum,
+    read_roots,
+    root_block,
+)
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
 from chronoduck.replication.failures import ReplicaMismatchError
@@ -331,3 +338,28 @@ def test_a_wal_that_is_shorter_than_what_was_shipped_is_older(home: Home) -> Non
     refused = home.refusal()
     assert "holds 1 transaction that the file lacks" in refused.detail
     assert refused.hint.startswith("Run `chronoduck recover`")
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_a_file_whose_checkpoint_was_killed_is_the_one_that_was_shipped(
+    home: Home, is_beside: bool
+) -> None:
+    """It wrote beside the catalog into the same block, and no header. A changed catalog is another."""
+    home.ship()
+    with DatabaseFile(home.database) as file:
+        root = read_roots(file.headers())[0]
+        number = root_block(root)
+        assert number is not None
+        block = bytearray(file.block(number))
+    pieces = (BLOCK_BYTES - 8) // 64
+    catalog = int.from_bytes(root[16:24], "little") >> 56
+    piece = (catalog + 1) % 64 if is_beside else catalog
+    block[8 + piece * (pieces // 8 * 8) + 100] ^= 1
+    block[:8] = checksum(bytes(block[8:])).to_bytes(8, "little")
+    with home.database.open("r+b") as written:
+        written.seek(HEADER_BYTES + number * BLOCK_BYTES)
+        written.write(block)
+    if is_beside:
+        assert home.ship().notice == ""
+    else:
+        assert "older" in home.refusal().detail
