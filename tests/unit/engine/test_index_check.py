@@ -121,6 +121,7 @@ def test_a_table_that_cannot_be_read_is_an_error_not_a_damaged_index(tmp_path: P
     assert scans > 0
 
 
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 cannot replay this WAL")
 def test_a_table_that_takes_no_rows_has_no_broken_index(tmp_path: Path) -> None:
     """A replay may forget that a default needs a sequence, which can be dropped then."""
     path = tmp_path / "a.db"
@@ -134,10 +135,7 @@ def test_a_table_that_takes_no_rows_has_no_broken_index(tmp_path: Path) -> None:
         ],
     )
     with duckdb.connect(str(path)) as connection:
-        try:
-            connection.execute("DROP SEQUENCE q")
-        except duckdb.DependencyException:
-            pytest.skip("this engine remembers it")
+        connection.execute("DROP SEQUENCE q")
         with pytest.raises(duckdb.CatalogException):
             connection.execute("INSERT INTO t (id, n) VALUES (2, 2)")
         assert check_indexes(connection, probe_constraints=True) == []
