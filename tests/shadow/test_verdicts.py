@@ -250,7 +250,7 @@ async def test_a_shadow_that_is_killed_is_started_again_and_answers_who_waited(
 async def test_a_shadow_that_is_stopped_or_hangs_is_replaced(
     live: LiveDatabase, settings: Settings
 ) -> None:
-    link = ShadowLink(settings, silent_seconds=8)
+    link = ShadowLink(settings, silent_seconds=12)
     link.begin()
     try:
         await until(lambda: link.status.proven is not None)
@@ -262,7 +262,7 @@ async def test_a_shadow_that_is_stopped_or_hangs_is_replaced(
         assert link.pid != stopped
         assert link.restarts == 1
         # It tells that it lives although there is nothing to do.
-        await asyncio.sleep(12)
+        await asyncio.sleep(15)
         assert link.restarts == 1
     finally:
         await link.stop()
