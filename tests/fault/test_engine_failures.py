@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.engine import healing
+from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.errors import (
     DatabaseFailedError,
@@ -256,3 +258,37 @@ async def test_a_checkpoint_by_hand_ends_the_report_of_one_that_failed(
         await service.execute_query("CHECKPOINT")
         await service.execute_query("INSERT INTO t VALUES (1)")
         assert await last_error(service) == ""
+
+
+async def test_a_database_that_stays_closed_asks_for_another_process_and_drops_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = settings.database_path.with_name(settings.database_path.name + ".wal")
+    whole: list[bytes] = []
+    close = DuckDBInstance._close_root
+
+    def close_and_damage(self: DuckDBInstance) -> None:
+        close(self)
+        if not whole:
+            whole.append(wal.read_bytes())
+            damaged = bytearray(whole[0])
+            damaged[len(damaged) // 2] ^= 1
+            wal.write_bytes(damaged)
+
+    reasons: list[str] = []
+    monkeypatch.setattr(healing, "_HOPELESS_SECONDS", 0.0)
+    async with DuckDBService(settings, on_stuck=reasons.append) as service:
+        await fill_the_log(service)
+        await service.execute_query("INSERT INTO t VALUES (-1)")
+        monkeypatch.setattr(DuckDBInstance, "_close_root", close_and_damage)
+        await strike(service, settings)
+        async with asyncio.timeout(60):
+            while not reasons:
+                await asyncio.sleep(0.01)
+        assert reasons[0] == "the database cannot be opened again (log_damaged)"
+        health = await service.health_check()
+        assert health["healing"]["failure"] == "log_damaged"
+        assert str(settings.database_path.parent) not in str(health["healing"]["failure"])
+        wal.write_bytes(whole[0])
+        found = await service.execute_query("SELECT count(*) FROM t")
+        assert found.data == [(101_001,)]

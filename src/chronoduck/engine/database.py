@@ -158,7 +158,7 @@ class DuckDBInstance:
             check_database_file(path)
             if blocks := self._metadata.put_back():
                 _log.warning("torn_blocks_put_back", blocks=blocks, file=str(self._metadata.path))
-            self._mend_wal()
+            self._repair_wal()
             check_version_note(path)
             self.temp_directory = private_temp_directory(self.settings.temp_directory, path)
             self.spool_directory.mkdir(mode=0o700, exist_ok=True)
@@ -356,28 +356,14 @@ class DuckDBInstance:
                 hint="It is closed when its statement ends; else restart the service.",
             )
         between()
-        self._mend_wal()
+        self._repair_wal()
         check_log(self.settings.database_path)
         self._connect()
         self.damage.recheck()
         return time.perf_counter() - started
 
-    def _mend_wal(self) -> None:
-        path = self.settings.database_path
-        try:
-            dropped = drop_failed_checkpoints(path)
-        except OSError as error:
-            kind = (
-                DiskFullError
-                if error.errno in (errno.ENOSPC, errno.EDQUOT)
-                else DatabaseFailedError
-            )
-            raise kind(
-                f"the WAL of {path} holds the entry of a failed checkpoint, and a WAL without it cannot "
-                f"be written: {error.strerror}",
-                hint="Make space, or the directory writable. The WAL keeps what was committed.",
-            ) from error
-        if dropped:
+    def _repair_wal(self) -> None:
+        if dropped := drop_failed_checkpoints(self.settings.database_path):
             _log.warning("failed_checkpoint_dropped", bytes=dropped)
 
     def prepare_checkpoint(self, connection: Connection) -> None:

@@ -62,7 +62,7 @@ class Healer:
         self._log = get_logger("engine")
         self.count = 0
         self.failure = ""
-        """Why the last attempt failed, while it is not open."""
+        """The error code of the last attempt to open it, while it is not open."""
         self.last_heal: HealRecord | None = None
 
     @property
@@ -128,7 +128,9 @@ class Healer:
                 break
             except DuckDBException as error:
                 self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)
-                self.failure = error.detail
+                self.failure = (
+                    error.code
+                )  # the log has the words: health is read without a credential
                 self._look_for_way_out(error, time.monotonic() - started)
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
         seconds = time.monotonic() - started
@@ -149,7 +151,7 @@ class Healer:
             if seconds > self._instance.settings.stuck_seconds:
                 self._on_stuck("the failed database is held by a statement and cannot be closed")
         elif isinstance(error, DatabaseFailedError) and seconds > _HOPELESS_SECONDS:
-            self._on_stuck(f"the database cannot be opened again: {error.detail}")
+            self._on_stuck(f"the database cannot be opened again ({error.code})")
 
     async def stop(self) -> None:
         """Give up healing, for a shutdown."""

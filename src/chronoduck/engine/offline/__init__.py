@@ -22,7 +22,6 @@ from chronoduck.engine.offline.files import (
 )
 from chronoduck.engine.offline.held import HeldWal
 from chronoduck.engine.offline.marker import OpeningMark
-from chronoduck.engine.offline.mending import drop_failed_checkpoints
 from chronoduck.engine.offline.metadata_copy import MetadataCopy
 from chronoduck.engine.offline.naming import speaking_of
 from chronoduck.engine.offline.placing import finish_placing, is_placing_unfinished, place_database
@@ -30,6 +29,7 @@ from chronoduck.engine.offline.prefix import Transactions
 from chronoduck.engine.offline.reading import Reading, read_database
 from chronoduck.engine.offline.replayed_wal import join_wal, read_root, replayed_wal
 from chronoduck.engine.offline.snapshot import SnapshotError, copy_database
+from chronoduck.engine.offline.wal_repair import drop_failed_checkpoints
 from chronoduck.engine.offline.ways import Opening, UnopenableError, Way, open_by_ways
 
 __all__ = [

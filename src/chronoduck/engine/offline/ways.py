@@ -35,7 +35,6 @@ from chronoduck.engine.offline.files import (
     sync_directory,
 )
 from chronoduck.engine.offline.held import HeldWal
-from chronoduck.engine.offline.mending import drop_failed_checkpoints
 from chronoduck.engine.offline.placing import (
     finish_placing,
     place_database,
@@ -43,6 +42,7 @@ from chronoduck.engine.offline.placing import (
     work_path,
 )
 from chronoduck.engine.offline.prefix import Transactions, find_longest, write_wal
+from chronoduck.engine.offline.wal_repair import drop_failed_checkpoints
 from chronoduck.errors import DatabaseFailedError
 from chronoduck.units import format_count
 

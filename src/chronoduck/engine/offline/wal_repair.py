@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from chronoduck.engine.disk_format import without_failed_checkpoints
 from chronoduck.engine.offline.files import side_files, sync_directory
+from chronoduck.errors import DatabaseFailedError, DiskFullError
 
 __all__ = ["drop_failed_checkpoints"]
 
@@ -18,21 +20,34 @@ def drop_failed_checkpoints(database: Path) -> int:
     ``without_failed_checkpoints``. The new WAL takes the old one's name whole, or not at all.
 
     Raises:
-        OSError: The WAL cannot be read, or the new one cannot be written.
+        DiskFullError: There is no space for the new WAL; the old one is as it was.
+        DatabaseFailedError: The WAL cannot be read, or the new one cannot be written.
     """
+    try:
+        return _drop_failed_checkpoints(database)
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (DiskFullError if is_full else DatabaseFailedError)(
+            f"the WAL of {database} cannot be rewritten without the entry of a failed checkpoint: "
+            f"{error.strerror}",
+            hint="Free space, or make the directory writable. The WAL keeps what was committed.",
+        ) from error
+
+
+def _drop_failed_checkpoints(database: Path) -> int:
     wal = side_files(database)[0]
     try:
         data = wal.read_bytes()
     except FileNotFoundError:
         return 0
-    mended = without_failed_checkpoints(data)
-    if mended is data:
+    repaired = without_failed_checkpoints(data)
+    if repaired is data:
         return 0
-    new = wal.with_name(f".{wal.name}.mended")
+    new = wal.with_name(f".{wal.name}.repaired")
     try:
         with new.open("wb") as file:
             os.fchmod(file.fileno(), wal.stat().st_mode & 0o777)
-            file.write(mended)
+            file.write(repaired)
             file.flush()
             os.fsync(file.fileno())
         new.rename(wal)
@@ -40,4 +55,4 @@ def drop_failed_checkpoints(database: Path) -> int:
         new.unlink(missing_ok=True)
         raise
     sync_directory(wal.parent)
-    return len(data) - len(mended)
+    return len(data) - len(repaired)
