@@ -15,7 +15,6 @@ from chronoduck.engine.disk_format import (
     read_header,
     read_wal,
     torn_end,
-    without_failed_checkpoints,
 )
 from chronoduck.engine.offline import free_name, sync_directory
 from chronoduck.errors import DatabaseCorruptError, DatabaseFailedError, DatabaseFormatError
@@ -51,8 +50,7 @@ def _check(log: Path, database: Path) -> None:
             hint="Put the database file back; or run `chronoduck recover`, which restores the "
             "replica's newest point and adds what follows it in this WAL.",
         )
-    data = without_failed_checkpoints(log.read_bytes())
-    damage = find_damage(data, may_be_torn=may_have_lost_power(database))
+    damage = find_damage(log.read_bytes(), may_be_torn=may_have_lost_power(database))
     if damage is not None:
         raise DamagedLogError(
             f"{log} is damaged at byte {damage.offset:,}: opening the database would silently drop "

@@ -30,6 +30,7 @@ from chronoduck.engine.offline import (
 )
 from chronoduck.engine.quarantine import check_log
 from chronoduck.settings import Settings
+from chronoduck.shadow.held_wal import HeldWal
 from tests.damaged_wal import checkpoint_entry, count_rows, crash, leave_failed_checkpoint
 from tests.fault.test_engine_failures import provoke_fatal_error
 
@@ -117,6 +118,10 @@ def test_every_reader_of_the_files_sees_each_transaction(
     before = leave_failed_checkpoint(database, entry, torn)
     everything = [0, *range(1, len(TRANSACTIONS) + 1)]
     check_log(database)
+    held = HeldWal(wal)
+    assert held.advance() + before[held.cursor.offset :] == before
+    assert held.damage() is None
+    held.close()
     assert replayed_wal(database) == before
     found = Transactions.of(database)
     assert (len(found.ends), found.hidden) == (len(TRANSACTIONS), 0)

@@ -21,12 +21,10 @@ from chronoduck.engine.disk_format.database_file import (
 )
 from chronoduck.engine.disk_format.failed_checkpoint import without_failed_checkpoints
 from chronoduck.engine.disk_format.free_list import ReadAt, free_blocks, missing_blocks
+from chronoduck.engine.disk_format.wal_damage import WalDamage, find_damage, torn_end
 from chronoduck.engine.disk_format.wal_file import (
     WalCursor,
-    WalDamage,
-    find_damage,
     read_wal,
-    torn_end,
     transaction_ends,
     version_end,
     wal_owner,

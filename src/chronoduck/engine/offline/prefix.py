@@ -11,7 +11,6 @@ from pathlib import Path
 from chronoduck.engine.disk_format import (
     find_damage,
     transaction_ends,
-    without_failed_checkpoints,
 )
 from chronoduck.engine.offline.attempt import AttemptFailedError
 from chronoduck.engine.offline.files import side_files
@@ -35,9 +34,7 @@ class Transactions:
         """Read them; no process has the database open."""
         log = replayed_wal(database)
         damages = [
-            find_damage(without_failed_checkpoints(path.read_bytes()))
-            for path in side_files(database)[:2]
-            if path.exists()
+            find_damage(path.read_bytes()) for path in side_files(database)[:2] if path.exists()
         ]
         hidden = sum(damage.lost_commits for damage in damages if damage is not None)
         return cls(log, tuple(transaction_ends(log)), hidden)

@@ -20,7 +20,6 @@ from chronoduck.engine.disk_format import (
     HEADER_BYTES,
     find_damage,
     read_header,
-    without_failed_checkpoints,
 )
 from chronoduck.engine.offline.files import copy_bytes, remove_database, side_files
 from chronoduck.engine.offline.replayed_wal import join_wal
@@ -93,9 +92,7 @@ def _committed_log(source: Path, headers: bytes) -> bytes | None:
         if not is_settled:
             time.sleep(_RETRY_SECONDS)
             continue
-        damage = find_damage(without_failed_checkpoints(main)) or (
-            find_damage(later) if later else None
-        )
+        damage = find_damage(main) or (find_damage(later) if later else None)
         if damage is None:
             return join_wal(main, later, _root(headers))
         if attempt < 2:  # it may have been read while it was written
