@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
@@ -18,6 +22,7 @@ from chronoduck.engine.proving import Absence, Verdict, WalPosition
 from chronoduck.settings import Settings
 from chronoduck.settings.groups import ShadowSettings
 from chronoduck.shadow.link import ShadowLink
+from chronoduck.shadow.messages import Orders
 from tests.broken_index import broken_index_database
 from tests.fault.volumes import small_volume
 from tests.shadow.live import LiveDatabase, append_rejected_entry
@@ -261,11 +266,28 @@ async def test_a_shadow_that_is_stopped_or_hangs_is_replaced(
         assert (await link.prove(live.position, SECONDS)).verdict is Verdict.PROVEN
         assert link.pid != stopped
         assert link.restarts == 1
-        # It tells that it lives although there is nothing to do.
-        await asyncio.sleep(15)
-        assert link.restarts == 1
     finally:
         await link.stop()
+
+
+@pytest.mark.slow
+def test_a_shadow_tells_that_it_lives_although_there_is_nothing_to_do(tmp_path: Path) -> None:
+    orders = Orders(str(tmp_path / "none.db"), str(tmp_path / "shadow"), 10**8, 0.05, 0)
+    with subprocess.Popen(
+        [sys.executable, "-m", "chronoduck.shadow"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
+        process.stdin.flush()
+        end = threading.Timer(SECONDS, process.kill)
+        end.start()
+        told = [json.loads(process.stdout.readline()) for _ in range(2)]
+        end.cancel()
+        process.stdin.write(b'{"kind": "stop"}\n')
+        process.stdin.flush()
+    assert told == [{"kind": "alive"}] * 2
+    assert process.returncode == 0
 
 
 async def test_without_space_the_copy_goes_and_nothing_is_judged(

@@ -10,6 +10,7 @@ import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.checkpoint_urgency import LogState, Urgency, urgency
+from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.wal_watch import Suspect
 from chronoduck.errors import StatementTimeoutError, TransactionConflictError
 from chronoduck.settings import CheckpointSettings, Settings
@@ -199,10 +200,23 @@ async def test_a_wal_that_cannot_be_read_for_a_moment_does_not_end_checkpoints(
 
 
 async def test_ddl_that_an_older_reader_kept_in_the_wal_is_taken_in_when_it_has_ended(
-    make_settings: Callable[..., Settings],
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     never = CheckpointSettings(log_size="1GB", commits=1_000_000, interval=3600, replay=3600)
-    async with DuckDBService(make_settings(checkpoint=never)) as service:
+    tried, looks = [], []
+    try_one, look = Checkpointer.checkpoint_if_free, Checkpointer.log_state
+
+    async def note_try(self: Checkpointer) -> bool:
+        tried.append(await try_one(self))
+        return tried[-1]
+
+    def note_look(self: Checkpointer) -> LogState:
+        looks.append(look(self))
+        return looks[-1]
+
+    monkeypatch.setattr(Checkpointer, "checkpoint_if_free", note_try)
+    monkeypatch.setattr(Checkpointer, "log_state", note_look)
+    async with DuckDBService(make_settings(checkpoint=never)) as service, asyncio.timeout(60):
         await service.execute_query("CREATE TABLE t AS SELECT 1 AS a")
         await service.execute_query("CHECKPOINT")
         await service.execute_query("INSERT INTO t VALUES (2)")
@@ -210,13 +224,17 @@ async def test_ddl_that_an_older_reader_kept_in_the_wal_is_taken_in_when_it_has_
         async with service.transaction() as reader:
             await reader.execute("SELECT * FROM t")
             await service.execute_query("CREATE TABLE u (a INTEGER)")
-            await asyncio.sleep(1.5)
+            tried.clear()
+            while not tried:
+                await asyncio.sleep(0.01)
+            assert not any(tried)
             assert await checkpoints(service) == before
-        async with asyncio.timeout(30):
-            while await checkpoints(service) == before:
-                await asyncio.sleep(0.05)
-        # Rows alone wait for their limits.
+        while await checkpoints(service) == before:
+            await asyncio.sleep(0.01)
+        # Rows alone wait for their limits: they are seen, and nothing is tried.
         await service.execute_query("INSERT INTO t VALUES (3)")
-        before = await checkpoints(service)
-        await asyncio.sleep(1.5)
-        assert await checkpoints(service) == before
+        tried.clear()
+        looks.clear()
+        while sum(state.size > 0 for state in looks) < 5:
+            await asyncio.sleep(0.01)
+        assert tried == []
