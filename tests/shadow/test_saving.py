@@ -136,7 +136,9 @@ async def test_an_older_reader_is_ended_for_the_checkpoint_with_an_error_that_ca
     parts = await opened.parts()
     long = "SELECT count(*) FROM t x, t y, t z, t w WHERE x.v || y.v <> z.v || w.v"
     reader = asyncio.create_task(opened.execute_query(long, timeout=120.0))
-    await asyncio.sleep(0.5)
+    await until(parts.runner.list_running)
+    [session] = parts.runner._sessions.values()
+    await until(lambda: session.progress is not None)  # its transaction is older than the ALTER
     await opened.execute_query("ALTER TABLE t ADD COLUMN n INTEGER DEFAULT 3")
     refute(opened, tmp_path)
     await until(lambda: parts.shadow.status.refuted)

@@ -31,7 +31,7 @@ from chronoduck.storage.durable_write import fsync_directory
 __all__ = ["RefutedWal"]
 
 _READERS_SECONDS = 2.0
-"""How long older readers may keep the saving checkpoint from running."""
+"""How long older readers may keep the saving checkpoint from running; at most half of its time."""
 _TRY_SECONDS = 15.0
 """How long the checkpoint is tried before writes are refused and the copy is made."""
 _SLACK_SECONDS = 1.0
@@ -188,14 +188,16 @@ class RefutedWal:
     async def _checkpoint(self) -> bool:
         """Run a checkpoint; return whether it went well within the time."""
         started = time.monotonic()
+        limit = min(_TRY_SECONDS, self._settings.checkpoint.timeout)
+        patience = min(_READERS_SECONDS, limit / 2)
         while True:
             try:
                 # A CHECKPOINT without a commit before it leaves the WAL as it is.
                 await self._checkpointer.checkpoint_something()
             except (TransactionConflictError, WritersBusyError) as error:
                 # DuckDB refuses after DDL while any older transaction is open, readers included.
-                if time.monotonic() - started > _READERS_SECONDS:
-                    count = self._interrupt_readers(_READERS_SECONDS)
+                if time.monotonic() - started > patience:
+                    count = self._interrupt_readers(patience)
                     if count:
                         self._log.warning("readers_interrupted", count=count)
                 self.last_error = error.operator_detail
@@ -208,8 +210,7 @@ class RefutedWal:
             else:
                 self.last_error = ""
                 return True
-            end = started + min(_TRY_SECONDS, self._settings.checkpoint.timeout)
-            if time.monotonic() + self._wait_after_failure > end:
+            if time.monotonic() + self._wait_after_failure > started + limit:
                 return False
             await asyncio.sleep(self._wait_after_failure)
 

@@ -78,10 +78,17 @@ class JobRegistry:
         owner: str,
         keep_seconds: float | None = None,
     ) -> Job:
-        """Begin one of many jobs of a principal; returns it once a restart would know of it."""
+        """Begin one of many jobs of a principal; returns it once a restart would know of it.
+
+        A caller that leaves before that has not learned the job's id: the job is cancelled.
+        """
         job = Job(f"{getrandbits(64):016x}", kind, owner, keep_seconds=keep_seconds)
         self._start(job, lambda show: work(job, show))
-        await self._unsaved[job.id]
+        try:
+            await asyncio.shield(self._unsaved[job.id])
+        except asyncio.CancelledError:
+            await asyncio.shield(self.cancel(job.id))
+            raise
         return job
 
     def _start(self, job: Job, work: Work) -> Job:

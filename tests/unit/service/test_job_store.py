@@ -125,3 +125,28 @@ async def test_a_job_is_forgotten_while_its_end_is_being_written(
     await asyncio.sleep(0.2)
     assert list(store.directory.iterdir()) == []
     await registry.close()
+
+
+async def test_a_job_whose_caller_left_before_its_id_was_known_does_not_go_on(
+    store: JobStore,
+) -> None:
+    """Nobody could cancel it, or read its result."""
+    registry = JobRegistry(store)
+    await registry.open()
+    began = asyncio.Event()
+
+    async def work(job: Job, show: object) -> dict[str, object]:
+        began.set()
+        await asyncio.sleep(3600)
+        return {}
+
+    caller = asyncio.create_task(registry.begin("statement", work, "key:1"))
+    while not registry.list():
+        await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    [job] = registry.list()
+    assert job.state is JobState.CANCELLED
+    assert not began.is_set()
+    await registry.close()
