@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from chronoduck.engine.disk_format import DatabaseFile, WalCursor, read_header, read_wal
+from chronoduck.engine.disk_format import (
+    DatabaseFile,
+    WalCursor,
+    newest_iteration,
+    read_header,
+    read_wal,
+    wal_owner,
+)
 from chronoduck.engine.replacing import wal_path
 from chronoduck.errors import DatabaseFormatError
 from chronoduck.replication.archive import Archive
@@ -25,6 +32,8 @@ __all__ = ["Generation", "Shipper", "Step"]
 
 _READ_BYTES = 32_000_000
 _STALLED_STEPS = 10
+_VERSION_BYTES = 256
+"""More than the version record at the beginning of a log has."""
 
 
 class Step(StrEnum):
@@ -191,6 +200,14 @@ class Shipper:
             return Step.BUSY
         return self._ship_log(file, generation)
 
+    def _log_follows(self, headers: bytes) -> bool:
+        """Whether the held log belongs to the checkpoint of these headers, as far as it says so.
+
+        A log of another one must not get into a generation: no start would replay it on that base.
+        """
+        owner = wal_owner(self._log.read(0, _VERSION_BYTES))
+        return owner is None or owner[1] == newest_iteration(headers)
+
     def _settle(self) -> None:
         """Write again what the store may hold or not: nothing else may take its name or number."""
         if self._unsure_base is not None:
@@ -247,9 +264,10 @@ class Shipper:
             if headers != file.headers():
                 return Step.BUSY  # it was being written
             raise
+        self._log.close()  # what is held may be the log of a checkpoint before
         if self._log.open() and self._log.size:
             log = read_wal(self._log.read(0, self._log.size), WalCursor())
-            if log.checkpoint == root:
+            if log.checkpoint == root or not self._log_follows(headers):
                 self._log.close()
                 return Step.BUSY  # the checkpoint has yet to delete its log
         name = new_generation(self.number + 1 + self._spare_numbers)
@@ -307,7 +325,7 @@ class Shipper:
 
     def _finish(self, generation: Generation) -> None:
         """Ship what a deleted log still holds, if it needs no blocks: those may be gone."""
-        if not self._log.is_open:
+        if not self._log.is_open or not self._log_follows(generation.headers):
             return
         data = self._log.read(generation.cursor.offset, self._log.size)
         cursor = read_wal(data, generation.cursor)
@@ -322,6 +340,8 @@ class Shipper:
         if size < start:
             self._start_over()  # a commit that failed was taken back after it was shipped
             return Step.BUSY
+        if not generation.cursor.commits and not self._log_follows(generation.headers):
+            return Step.BUSY  # the checkpoint has yet to delete the log
         data, cursor = self._read_commits(generation, size)
         self.blocks.ship_changes(file)
         if file.headers() != generation.headers:

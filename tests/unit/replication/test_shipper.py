@@ -13,10 +13,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from chronoduck.engine.disk_format import DatabaseFile
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
 from chronoduck.replication.failures import ReplicaMismatchError
-from chronoduck.replication.restore_plan import plan_restore
+from chronoduck.replication.recovery import restore_database
+from chronoduck.replication.restore_plan import list_points, plan_restore
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.verification import verify_replica
 from chronoduck.storage import MemoryBlobStore, StoreError
@@ -112,3 +114,45 @@ def test_a_write_that_may_have_happened_is_repeated_to_the_byte(seed: int, tmp_p
         assert plan_restore(archive, listing, executor).point.commits == shipper.total_commits
         shipper.close()
     connection.close()
+
+
+@pytest.mark.parametrize("checkpoints", [1, 2, 3])
+def test_a_log_never_gets_into_the_generation_of_a_later_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: int
+) -> None:
+    """Several checkpoints within one step of a busy machine: every point can still be restored."""
+    database = tmp_path / "test.db"
+    connection = duckdb.connect(str(database), config={"wal_autocheckpoint": "1TB"})
+    connection.execute("CREATE TABLE t (a INTEGER)")
+    numbers, ticks = itertools.count(1), itertools.count(1)
+
+    def commit() -> None:
+        connection.execute(f"INSERT INTO t VALUES ({next(numbers)})")
+
+    with ThreadPoolExecutor(2) as executor:
+        archive = Archive(MemoryBlobStore(), Envelope())
+        shipper = Shipper(database, archive, executor, now_us=lambda: next(ticks) * 1000)
+        commit()
+        ship_changes = shipper.blocks.ship_changes
+
+        def ship_slowly(file: DatabaseFile) -> None:
+            ship_changes(file)
+            for _ in range(checkpoints):
+                connection.execute("CHECKPOINT")
+                commit()
+
+        monkeypatch.setattr(shipper.blocks, "ship_changes", ship_slowly)
+        assert shipper.step() is Step.BUSY
+        monkeypatch.undo()
+        connection.execute("CHECKPOINT")
+        shipper.step()
+        commit()
+        connection.execute("CHECKPOINT")
+        ship_all(shipper)
+        points = list_points(archive, archive.listing(), executor)
+        shipper.close()
+    connection.close()
+    assert points
+    for point in points:
+        output = tmp_path / f"{point.time_us}.db"
+        restore_database(archive, output, to_us=point.time_us, verify="full")
