@@ -24,6 +24,7 @@ _BY_CHANCE = {
     "last",
     "first_value",
     "last_value",
+    "mode",  # of values that are equally frequent, the one that a thread met first
     "now",
     "today",
     "get_current_time",
