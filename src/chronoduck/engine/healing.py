@@ -128,9 +128,7 @@ class Healer:
                 break
             except DuckDBException as error:
                 self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)
-                self.failure = (
-                    error.code
-                )  # the log has the words: health is read without a credential
+                self.failure = error.code  # health is public; the log has the engine's message
                 self._look_for_way_out(error, time.monotonic() - started)
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
         seconds = time.monotonic() - started
