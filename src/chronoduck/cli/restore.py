@@ -211,6 +211,16 @@ def _print_points(archive: Archive, as_json: bool) -> None:
             lambda sentence: errors.print(f"not listed: {plain(sentence)}", soft_wrap=True),
         )
     points.sort(key=lambda point: point.order)
+    _show_points(points, as_json)
+    if listing.generations and all(point.lost for point in points):
+        raise RestoreTargetError(
+            f"no point in {archive.url} can be restored",
+            hint="Mount the store, or check DUCKDB_REPLICA_URL and --from; `chronoduck verify` names "
+            "what is missing.",
+        )
+
+
+def _show_points(points: list[RestorePoint], as_json: bool) -> None:
     if as_json:
         print_json([_point_facts(point) for point in points])
         return

@@ -6,7 +6,10 @@ import hashlib
 import os
 from pathlib import Path
 
-__all__ = ["LogReader"]
+from chronoduck.engine.disk_format import LAST_ENTRIES_BYTES, ends_in_checkpoint
+from chronoduck.engine.offline import replayed_wal, side_files
+
+__all__ = ["LogReader", "ReplayedLog", "second_wal"]
 
 _CHUNK = 8_000_000
 
@@ -63,3 +66,50 @@ class LogReader:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class ReplayedLog(LogReader):
+    """The one WAL that DuckDB will replay, where a death within a checkpoint has left two.
+
+    Only for files that no process has open. Where there is one WAL, and no checkpoint was under way,
+    that is held: it may be large.
+    """
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(side_files(database)[0])
+        self._database = database
+        self._joined: bytes | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._joined is not None or super().is_open
+
+    def open(self) -> bool:
+        if not self.is_open and super().open() and self._is_checkpointed():
+            super().close()
+            self._joined = replayed_wal(self._database)
+        return self.is_open
+
+    def _is_checkpointed(self) -> bool:
+        """Whether the WAL ends with the entry of a checkpoint: from then on the second one counts."""
+        size = super().size
+        return ends_in_checkpoint(super().read(max(0, size - LAST_ENTRIES_BYTES), size))
+
+    def is_current(self) -> bool:
+        return self._joined is not None or super().is_current()
+
+    @property
+    def size(self) -> int:
+        return super().size if self._joined is None else len(self._joined)
+
+    def read(self, offset: int, end: int) -> bytes:
+        return super().read(offset, end) if self._joined is None else self._joined[offset:end]
+
+    def close(self) -> None:
+        self._joined = None
+        super().close()
+
+
+def second_wal(database: Path) -> Path:
+    """Return the name of the WAL that takes what commits while a checkpoint runs."""
+    return side_files(database)[1]

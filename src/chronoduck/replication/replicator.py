@@ -221,7 +221,7 @@ class Replicator:
             self._repair()
             self._note_proofs()
         except StoreError as error:
-            return self._note_failure(error)
+            return self._note_failure(self._find_cause(error))
         except (LeaseHeldError, ReplicaMismatchError) as error:
             self._note(ReplicaState.REFUSED, error)
             return _REFUSED_SECONDS
@@ -229,7 +229,7 @@ class Replicator:
             return self._note_failure(error)
         self._note_step(step, began_us)
         self._pruner.run_when_due(self._shipper, self._note_pruning)
-        if step is Step.IDLE:
+        if step in (Step.IDLE, Step.WAITING):
             return self._settings.replica.interval
         return _BUSY_SECONDS if step is Step.BUSY else 0.0
 
@@ -244,6 +244,15 @@ class Replicator:
             return
         self._forget()
         raise replica_gone(self._archive.url)
+
+    def _find_cause(self, error: StoreError) -> StoreError:
+        """Return that the replica is gone, when that is why a call to the store failed."""
+        if self._is_resumed and "://" not in self._archive.url:
+            try:
+                self._check_place()
+            except StoreError as gone:
+                return gone
+        return error
 
     def _forget(self) -> None:
         """Have the files compared with the replica again before anything is shipped."""
@@ -289,7 +298,7 @@ class Replicator:
 
     def _ship_rest(self, seconds: float, *, insists: bool) -> None:
         """Ship what is left. ``insists``: a store that fails is tried again until the time is over."""
-        self._shipper.may_start_over = False  # the database is closed, or its service is dead
+        self._shipper.take_as_final()
         end = time.monotonic() + seconds
         with self._timed.limited(total_seconds=seconds):
             while time.monotonic() < end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -16,6 +17,7 @@ from chronoduck.engine.disk_format import (
     newest_iteration,
     read_header,
     read_wal,
+    version_end,
     wal_owner,
 )
 from chronoduck.engine.replacing import wal_path
@@ -25,7 +27,7 @@ from chronoduck.replication.block_shipper import BlockShipper
 from chronoduck.replication.block_table import BlockChange, BlockTable
 from chronoduck.replication.clock_watch import ClockWatch
 from chronoduck.replication.failures import ReplicaMismatchError
-from chronoduck.replication.log_reader import LogReader
+from chronoduck.replication.log_reader import LogReader, ReplayedLog, second_wal
 from chronoduck.replication.records import Base, Segment, generation_number, new_generation
 
 __all__ = ["Generation", "Shipper", "Step"]
@@ -44,7 +46,9 @@ class Step(StrEnum):
     SHIPPED = "shipped"
     """Something was shipped; there may be more."""
     BUSY = "busy"
-    """A checkpoint is under way; ask again in a moment."""
+    """A checkpoint is about to end; ask again in a moment."""
+    WAITING = "waiting"
+    """A checkpoint is under way. What commits meanwhile is shipped when it has ended."""
 
 
 @dataclass
@@ -92,6 +96,8 @@ class Shipper:
         self._now_us = now_us
         self._clock = ClockWatch(now_us, monotonic)
         self._log = LogReader(wal_path(database))
+        self._second_bytes = 0
+        """Of the second WAL, while a checkpoint is under way."""
         self._file: DatabaseFile | None = None
         self.number = 0
         """Of the newest generation that is complete."""
@@ -101,8 +107,7 @@ class Shipper:
         """Numbers to skip before the next generation: the store may hold one that its listing lacks."""
         self._unsure_base: Base | None = None
         self._stalled = 0
-        self.may_start_over = True
-        """Whether the log may lose what was shipped: DuckDB takes a commit back whose sync failed."""
+        self._is_final = False
         self.blocks = BlockShipper(archive, executor, on_progress)
         self.generation: Generation | None = None
         self.last_point_us = 0
@@ -156,6 +161,16 @@ class Shipper:
             self._file.close()
             self._file = None
 
+    def take_as_final(self) -> None:
+        """Ship what is left of files that nobody has open: the service has closed them, or is dead.
+
+        The log may not lose any more what was shipped of it, as it does while DuckDB takes a commit back
+        whose sync failed. A death within a checkpoint has left two WALs, which are shipped as one.
+        """
+        self._is_final = True
+        self._log.close()
+        self._log = ReplayedLog(self._database)
+
     def reset(self) -> None:
         """Forget what the replica holds: it is to be compared anew."""
         self.close()
@@ -179,9 +194,10 @@ class Shipper:
 
         Raises:
             StoreError: the store failed; call again, nothing is lost and nothing shipped twice.
-            ReplicaMismatchError: the log was changed, and ``may_start_over`` is off.
+            ReplicaMismatchError: the log was changed although nobody had it open.
             DatabaseFormatError: the file's headers are damaged.
         """
+        self._second_bytes = 0
         file = self._current_file()
         if file is None:
             return Step.BUSY
@@ -199,14 +215,6 @@ class Shipper:
         if not self._log.is_current() and not self._hold_log(generation):
             return Step.BUSY
         return self._ship_log(file, generation)
-
-    def _log_follows(self, headers: bytes) -> bool:
-        """Whether the held log belongs to the checkpoint of these headers, as far as it says so.
-
-        A log of another one must not get into a generation: no start would replay it on that base.
-        """
-        owner = wal_owner(self._log.read(0, _VERSION_BYTES))
-        return owner is None or owner[1] == newest_iteration(headers)
 
     def _settle(self) -> None:
         """Write again what the store may hold or not: nothing else may take its name or number."""
@@ -248,7 +256,7 @@ class Shipper:
         Raises:
             ReplicaMismatchError: nobody has the database open who could have changed it.
         """
-        if not self.may_start_over:
+        if self._is_final:
             raise ReplicaMismatchError(
                 f"{wal_path(self._database)} was changed after the service died; it is not shipped",
                 hint="Run `chronoduck recover`, which restores what was shipped before.",
@@ -267,7 +275,7 @@ class Shipper:
         self._log.close()  # what is held may be the log of a checkpoint before
         if self._log.open() and self._log.size:
             log = read_wal(self._log.read(0, self._log.size), WalCursor())
-            if log.checkpoint == root or not self._log_follows(headers):
+            if log.checkpoint == root:
                 self._log.close()
                 return Step.BUSY  # the checkpoint has yet to delete its log
         name = new_generation(self.number + 1 + self._spare_numbers)
@@ -325,11 +333,10 @@ class Shipper:
 
     def _finish(self, generation: Generation) -> None:
         """Ship what a deleted log still holds, if it needs no blocks: those may be gone."""
-        if not self._log.is_open or not self._log_follows(generation.headers):
-            return
-        data = self._log.read(generation.cursor.offset, self._log.size)
-        cursor = read_wal(data, generation.cursor)
-        if cursor.commits > generation.cursor.commits and not cursor.needs_blocks:
+        while (found := self._read_commits(generation, self._log.size)) is not None:
+            data, cursor = found
+            if cursor.commits == generation.cursor.commits or cursor.needs_blocks:
+                return
             self._write_segment(generation, data, cursor, self._now_us(), ())
 
     # --- the tail of the log ------------------------------------------------------------------
@@ -340,29 +347,49 @@ class Shipper:
         if size < start:
             self._start_over()  # a commit that failed was taken back after it was shipped
             return Step.BUSY
-        if not generation.cursor.commits and not self._log_follows(generation.headers):
+        found = self._read_commits(generation, size)
+        if found is None:
             return Step.BUSY  # the checkpoint has yet to delete the log
-        data, cursor = self._read_commits(generation, size)
+        data, cursor = found
         self.blocks.ship_changes(file)
         if file.headers() != generation.headers:
             return Step.BUSY
         if cursor.commits == generation.cursor.commits:
+            if cursor.checkpoint is not None:
+                return self._wait()
             return self._check_stall(generation, size)
         self._stalled = 0
         changes = tuple(self.blocks.pending.values())
         self._write_segment(generation, data, cursor, observed_us, changes)
         return Step.SHIPPED if cursor.offset < size else Step.IDLE
 
-    def _read_commits(self, generation: Generation, size: int) -> tuple[bytes, WalCursor]:
-        """Return the next piece of the log that ends with a transaction's end."""
+    def _read_commits(self, generation: Generation, size: int) -> tuple[bytes, WalCursor] | None:
+        """Return the next piece of the log that ends with a transaction's end.
+
+        None when the log says that it belongs to another checkpoint: it must not get into this
+        generation, because no start would replay it on that base.
+        """
         start = generation.cursor.offset
         length = _READ_BYTES
         while True:
             data = self._log.read(start, min(size, start + length))
+            owner = None if start else wal_owner(data)
+            if owner is not None and owner[1] != newest_iteration(generation.headers):
+                return None
             cursor = read_wal(data, generation.cursor)
             if cursor.offset > start or start + length >= size:
                 return data, cursor
             length *= 2
+
+    def _wait(self) -> Step:
+        """Look whether anything committed since the checkpoint began that is under way."""
+        try:
+            with second_wal(self._database).open("rb") as file:
+                empty = version_end(file.read(_VERSION_BYTES))
+                self._second_bytes = max(0, os.fstat(file.fileno()).st_size - empty)
+        except FileNotFoundError:
+            self._second_bytes = 0
+        return Step.WAITING if self._second_bytes else Step.IDLE
 
     def _check_stall(self, generation: Generation, size: int) -> Step:
         """Tell a transaction under way from a log that is not the one that was shipped."""
@@ -416,6 +443,6 @@ class Shipper:
 
     @property
     def unshipped_bytes(self) -> int:
-        """Bytes of the local log that are not in the replica."""
+        """Bytes of the local WALs that are not in the replica."""
         done = self.generation.cursor.offset if self.generation is not None else 0
-        return max(0, self._log.size - done)
+        return max(0, self._log.size - done) + self._second_bytes

@@ -25,7 +25,7 @@ from chronoduck.replication.failures import ReplicaDamagedError, ReplicaMismatch
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.lineage import Relation, ReplicaSide, is_state_of, relate
 from chronoduck.replication.local_state import LocalState
-from chronoduck.replication.log_reader import LogReader
+from chronoduck.replication.log_reader import LogReader, ReplayedLog
 from chronoduck.replication.records import Base, Segment, generation_number
 from chronoduck.replication.removals import NumberRanges, Removals
 from chronoduck.replication.restore_plan import time_text
@@ -271,18 +271,27 @@ def _compare_log(database: Path, base: Base, last: Segment | None) -> Generation
         return Generation(
             base.generation, base.headers, base.commits, WalCursor(), hashlib.sha256()
         )
-    log = LogReader(wal_path(database))
-    try:
-        if not log.open() or log.size < last.end:
-            return None
-        digest = log.sha256(last.end)
-    finally:
-        log.close()
-    if digest.hexdigest() != last.log_sha256:
+    digest = _shipped_log(database, last.end, last.log_sha256)
+    if digest is None:
         return None
     return Generation(
         base.generation, base.headers, base.commits, WalCursor(last.end, last.commits), digest
     )
+
+
+def _shipped_log(database: Path, size: int, sha256: str) -> hashlib._Hash | None:
+    """Return the hash of what was shipped of the local log, None when it does not begin with that.
+
+    A death within a checkpoint leaves two WALs, and both are shipped, as the one that DuckDB replays.
+    """
+    for log in (LogReader(wal_path(database)), ReplayedLog(database)):
+        try:
+            digest = log.sha256(size) if log.open() and log.size >= size else None
+        finally:
+            log.close()
+        if digest is not None and digest.hexdigest() == sha256:
+            return digest
+    return None
 
 
 def _wal_mismatch(database: Path, last: Segment, shipped: bytes, url: str) -> ReplicaMismatchError:
@@ -344,13 +353,8 @@ def check_local_state(database: Path, url: str, reason: Exception) -> None:
         headers = file.headers()
     if hashlib.sha256(headers).hexdigest() != state.headers_sha256:
         return
-    log = LogReader(wal_path(database))
-    try:
-        is_whole = log.open() and log.size >= state.log_bytes
-        if is_whole and log.sha256(state.log_bytes).hexdigest() == state.log_sha256:
-            return
-    finally:
-        log.close()
+    if _shipped_log(database, state.log_bytes, state.log_sha256) is not None:
+        return
     raise ReplicaMismatchError(
         f"the WAL {wal_path(database)} is not the one that was shipped to {url} up to "
         f"{time_text(state.time_us)}; opening it could silently drop transactions",

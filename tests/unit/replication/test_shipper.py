@@ -58,12 +58,24 @@ def test_a_log_that_is_changed_after_the_service_died_is_not_shipped(tmp_path: P
         whole = log.read_bytes()
         with log.open("r+b") as file:
             file.truncate(len(whole) // 2)
-        shipper.may_start_over = False
+        shipper.take_as_final()
         with pytest.raises(ReplicaMismatchError, match="after the service died"):
             shipper.step()
         assert plan_restore(archive, archive.listing(), executor).point.commits == COMMITS
-        # A commit that DuckDB took back is another thing: it goes on from there.
-        shipper.may_start_over = True
+        shipper.close()
+
+
+def test_a_commit_that_duckdb_took_back_is_not_the_end_of_shipping(tmp_path: Path) -> None:
+    database = tmp_path / "test.db"
+    make_database_with_log(database)
+    log = tmp_path / "test.db.wal"
+    ticks = itertools.count(1)
+    with ThreadPoolExecutor(2) as executor:
+        archive = Archive(MemoryBlobStore(), Envelope())
+        shipper = Shipper(database, archive, executor, now_us=lambda: next(ticks))
+        ship_all(shipper)
+        with log.open("r+b") as file:
+            file.truncate(log.stat().st_size // 2)
         ship_all(shipper)
         assert len(archive.listing().generations) == 2
         shipper.close()

@@ -23,7 +23,9 @@ from chronoduck.engine.disk_format.failed_checkpoint import without_failed_check
 from chronoduck.engine.disk_format.free_list import ReadAt, free_blocks, missing_blocks
 from chronoduck.engine.disk_format.wal_damage import WalDamage, find_damage, torn_end
 from chronoduck.engine.disk_format.wal_file import (
+    LAST_ENTRIES_BYTES,
     WalCursor,
+    ends_in_checkpoint,
     read_wal,
     transaction_ends,
     version_end,
@@ -33,6 +35,7 @@ from chronoduck.engine.disk_format.wal_file import (
 __all__ = [
     "BLOCK_BYTES",
     "HEADER_BYTES",
+    "LAST_ENTRIES_BYTES",
     "DamagedHeaderError",
     "DatabaseFile",
     "DatabaseHeader",
@@ -41,6 +44,7 @@ __all__ = [
     "WalDamage",
     "checksum",
     "database_id",
+    "ends_in_checkpoint",
     "find_damage",
     "free_blocks",
     "headers_sha256",
