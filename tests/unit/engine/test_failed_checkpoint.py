@@ -31,7 +31,13 @@ from chronoduck.engine.offline import (
 from chronoduck.engine.quarantine import check_log
 from chronoduck.settings import Settings
 from chronoduck.shadow.held_wal import HeldWal
-from tests.damaged_wal import checkpoint_entry, count_rows, crash, leave_failed_checkpoint
+from tests.damaged_wal import (
+    checkpoint_entry,
+    count_rows,
+    crash,
+    crash_in_checkpoint,
+    leave_failed_checkpoint,
+)
 from tests.fault.test_engine_failures import provoke_fatal_error
 
 BASE = ["CREATE TABLE t(a INTEGER)", "INSERT INTO t VALUES (0)", "CHECKPOINT"]
@@ -93,6 +99,19 @@ async def test_a_kill_while_the_transaction_behind_it_was_written_keeps_no_start
     async with DuckDBService(make_settings(database_path=database)) as service:
         found = await service.execute_query("SELECT a FROM t ORDER BY a")
     assert [row[0] for row in found.data] == list(range(len(TRANSACTIONS)))
+
+
+async def test_what_commits_after_a_checkpoint_that_did_not_happen_can_be_read(
+    make_settings: Callable[..., Settings], database: Path
+) -> None:
+    """DuckDB 1.5 keeps the entry of a checkpoint that was killed, and goes on behind it."""
+    crash_in_checkpoint(database, [], "before_header")
+    wal = side_files(database)[0]
+    assert read_wal(wal.read_bytes(), WalCursor()).checkpoint is not None
+    async with DuckDBService(make_settings(database_path=database)) as service:
+        await service.execute_query("INSERT INTO t VALUES (-1)")
+        data = wal.read_bytes()
+        assert read_wal(data, WalCursor()) == WalCursor(len(data), len(TRANSACTIONS) + 1)
 
 
 def test_a_value_that_looks_like_one_is_a_value(tmp_path: Path, entry: bytes) -> None:

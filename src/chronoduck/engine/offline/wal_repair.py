@@ -6,8 +6,15 @@ import errno
 import os
 from pathlib import Path
 
-from chronoduck.engine.disk_format import without_failed_checkpoints
+from chronoduck.engine.disk_format import (
+    LAST_ENTRIES_BYTES,
+    WalCursor,
+    ends_in_checkpoint,
+    read_wal,
+    without_failed_checkpoints,
+)
 from chronoduck.engine.offline.files import side_files, sync_directory
+from chronoduck.engine.offline.replayed_wal import read_root
 from chronoduck.errors import DatabaseFailedError, DiskFullError
 
 __all__ = ["drop_failed_checkpoints"]
@@ -17,7 +24,9 @@ def drop_failed_checkpoints(database: Path) -> int:
     """Take the entries of failed checkpoints out of the WAL; return how many bytes they were.
 
     No process has the database open. What is taken out is no transaction's; see
-    ``without_failed_checkpoints``. The new WAL takes the old one's name whole, or not at all.
+    ``without_failed_checkpoints``. A checkpoint whose root is not in the header has failed, too: DuckDB
+    1.5 would go on behind its entry, where readers of the WAL stop. The new WAL takes the old one's name
+    whole, or not at all.
 
     Raises:
         DiskFullError: There is no space for the new WAL; the old one is as it was.
@@ -41,6 +50,8 @@ def _drop_failed_checkpoints(database: Path) -> int:
     except FileNotFoundError:
         return 0
     repaired = without_failed_checkpoints(data)
+    if _ends_in_vain(repaired, database):
+        repaired = repaired[: read_wal(repaired, WalCursor()).offset]
     if repaired is data:
         return 0
     new = wal.with_name(f".{wal.name}.repaired")
@@ -56,3 +67,12 @@ def _drop_failed_checkpoints(database: Path) -> int:
         raise
     sync_directory(wal.parent)
     return len(data) - len(repaired)
+
+
+def _ends_in_vain(data: bytes, database: Path) -> bool:
+    """Whether the WAL ends with a checkpoint that did not happen, and nothing committed during it."""
+    if not ends_in_checkpoint(data[-LAST_ENTRIES_BYTES:]):
+        return False  # a large WAL is not read for nothing
+    root = read_root(database)
+    named = read_wal(data, WalCursor()).checkpoint
+    return None not in (root, named) and root != named and not side_files(database)[1].exists()
