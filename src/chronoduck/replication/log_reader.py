@@ -6,7 +6,6 @@ import hashlib
 import os
 from pathlib import Path
 
-from chronoduck.engine.disk_format import LAST_ENTRIES_BYTES, ends_in_checkpoint
 from chronoduck.engine.offline import replayed_wal, side_files
 
 __all__ = ["LogReader", "ReplayedLog", "second_wal"]
@@ -71,8 +70,7 @@ class LogReader:
 class ReplayedLog(LogReader):
     """The one WAL that DuckDB will replay, where a death within a checkpoint has left two.
 
-    Only for files that no process has open. Where there is one WAL, and no checkpoint was under way,
-    that is held: it may be large.
+    Only for files that no process has open. It is held in memory.
     """
 
     def __init__(self, database: Path) -> None:
@@ -82,32 +80,25 @@ class ReplayedLog(LogReader):
 
     @property
     def is_open(self) -> bool:
-        return self._joined is not None or super().is_open
+        return self._joined is not None
 
     def open(self) -> bool:
-        if not self.is_open and super().open() and self._is_checkpointed():
-            super().close()
+        if self._joined is None:
             self._joined = replayed_wal(self._database)
-        return self.is_open
-
-    def _is_checkpointed(self) -> bool:
-        """Whether the WAL ends with the entry of a checkpoint: from then on the second one counts."""
-        size = super().size
-        return ends_in_checkpoint(super().read(max(0, size - LAST_ENTRIES_BYTES), size))
+        return True
 
     def is_current(self) -> bool:
-        return self._joined is not None or super().is_current()
+        return self._joined is not None
 
     @property
     def size(self) -> int:
-        return super().size if self._joined is None else len(self._joined)
+        return len(self._joined or b"")
 
     def read(self, offset: int, end: int) -> bytes:
-        return super().read(offset, end) if self._joined is None else self._joined[offset:end]
+        return (self._joined or b"")[offset:end]
 
     def close(self) -> None:
         self._joined = None
-        super().close()
 
 
 def second_wal(database: Path) -> Path:

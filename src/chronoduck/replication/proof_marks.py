@@ -8,8 +8,8 @@ from collections import deque
 from chronoduck.engine.disk_format import read_header
 from chronoduck.engine.proving import WalPosition
 from chronoduck.replication.archive import Archive
+from chronoduck.replication.generation import Generation
 from chronoduck.replication.records import ProofName
-from chronoduck.replication.shipper import Generation
 
 __all__ = ["LEVELS", "ProofMarks"]
 

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -27,10 +26,11 @@ from chronoduck.replication.block_shipper import BlockShipper
 from chronoduck.replication.block_table import BlockChange, BlockTable
 from chronoduck.replication.clock_watch import ClockWatch
 from chronoduck.replication.failures import ReplicaMismatchError
+from chronoduck.replication.generation import Generation, Unsure
 from chronoduck.replication.log_reader import LogReader, ReplayedLog, second_wal
 from chronoduck.replication.records import Base, Segment, generation_number, new_generation
 
-__all__ = ["Generation", "Shipper", "Step"]
+__all__ = ["Shipper", "Step"]
 
 _READ_BYTES = 32_000_000
 _STALLED_STEPS = 10
@@ -49,28 +49,6 @@ class Step(StrEnum):
     """A checkpoint is about to end; ask again in a moment."""
     WAITING = "waiting"
     """A checkpoint is under way. What commits meanwhile is shipped when it has ended."""
-
-
-@dataclass
-class Generation:
-    """How far a generation is in the replica."""
-
-    name: str
-    headers: bytes
-    commits_before: int
-    cursor: WalCursor
-    digest: hashlib._Hash
-    """Of the log up to the cursor."""
-    unsure: _Unsure | None = None
-    """A segment that the store may hold already: it is written again, byte for byte the same."""
-
-
-@dataclass(frozen=True)
-class _Unsure:
-    segment: Segment
-    piece: bytes
-    cursor: WalCursor
-    digest: hashlib._Hash
 
 
 class Shipper:
@@ -168,8 +146,6 @@ class Shipper:
         whose sync failed. A death within a checkpoint has left two WALs, which are shipped as one.
         """
         self._is_final = True
-        self._log.close()
-        self._log = ReplayedLog(self._database)
 
     def reset(self) -> None:
         """Forget what the replica holds: it is to be compared anew."""
@@ -206,13 +182,13 @@ class Shipper:
         generation = self.generation
         if generation is not None and generation.headers != headers:
             self._finish(generation)
-            if self._log.is_open and self._log.is_current():
+            if not self._is_final and self._log.is_open and self._log.is_current():
                 return Step.BUSY  # the checkpoint has yet to delete the log
             self._log.close()
             self.generation = generation = None
         if generation is None:
             return self._begin(file, headers)
-        if not self._log.is_current() and not self._hold_log(generation):
+        if not self._log.is_current() and not self._hold_log(file, generation):
             return Step.BUSY
         return self._ship_log(file, generation)
 
@@ -238,10 +214,12 @@ class Shipper:
                 return None
         return self._file
 
-    def _hold_log(self, generation: Generation) -> bool:
+    def _hold_log(self, file: DatabaseFile, generation: Generation) -> bool:
         """Hold the log that appeared; False when the one that was held went away instead."""
         if self._log.is_open and generation.cursor.commits == 0:
             self._log.close()  # DuckDB deletes a log without transactions when it opens the file
+        if self._log.is_open and self._is_rewritten(file, generation):
+            self._log.close()
         if self._log.is_open:
             # The log was deleted and the headers are as before: they were read a moment too early.
             self._stalled += 1
@@ -249,6 +227,19 @@ class Shipper:
                 self._start_over()
             return False
         return self._log.open()
+
+    def _is_rewritten(self, file: DatabaseFile, generation: Generation) -> bool:
+        """Whether what was shipped has the name in another file, as when DuckDB has joined two WALs."""
+        end, log = generation.cursor.offset, LogReader(wal_path(self._database))
+        try:
+            return (
+                log.open()
+                and log.size >= end
+                and log.sha256(end).digest() == generation.digest.digest()
+                and file.headers() == generation.headers
+            )
+        finally:
+            log.close()
 
     def _start_over(self) -> None:
         """Give this generation up: the local log is not the one that it holds.
@@ -276,8 +267,10 @@ class Shipper:
         if self._log.open() and self._log.size:
             log = read_wal(self._log.read(0, self._log.size), WalCursor())
             if log.checkpoint == root:
-                self._log.close()
-                return Step.BUSY  # the checkpoint has yet to delete its log
+                if not self._is_final:
+                    self._log.close()
+                    return Step.BUSY  # the checkpoint has yet to delete its log
+                self._join_logs()
         name = new_generation(self.number + 1 + self._spare_numbers)
         self.blocks.name_packs(name, 0)
         written_us = file.stat().st_mtime_ns // 1000
@@ -356,7 +349,7 @@ class Shipper:
             return Step.BUSY
         if cursor.commits == generation.cursor.commits:
             if cursor.checkpoint is not None:
-                return self._wait()
+                return self._pass_checkpoint(file, generation)
             return self._check_stall(generation, size)
         self._stalled = 0
         changes = tuple(self.blocks.pending.values())
@@ -381,15 +374,24 @@ class Shipper:
                 return data, cursor
             length *= 2
 
-    def _wait(self) -> Step:
-        """Look whether anything committed since the checkpoint began that is under way."""
+    def _pass_checkpoint(self, file: DatabaseFile, generation: Generation) -> Step:
+        """Go on where the first WAL ends with a checkpoint that is, or was, under way."""
+        if self._is_final:
+            self._join_logs()
+            return Step.BUSY
         try:
-            with second_wal(self._database).open("rb") as file:
-                empty = version_end(file.read(_VERSION_BYTES))
-                self._second_bytes = max(0, os.fstat(file.fileno()).st_size - empty)
+            with second_wal(self._database).open("rb") as second:
+                empty = version_end(second.read(_VERSION_BYTES))
+                self._second_bytes = max(0, os.fstat(second.fileno()).st_size - empty)
         except FileNotFoundError:
-            self._second_bytes = 0
+            if file.headers() != generation.headers:
+                return Step.BUSY  # it ended, and the second WAL has become the first
         return Step.WAITING if self._second_bytes else Step.IDLE
+
+    def _join_logs(self) -> None:
+        self._log.close()
+        self._log = ReplayedLog(self._database)
+        self._log.open()
 
     def _check_stall(self, generation: Generation, size: int) -> Step:
         """Tell a transaction under way from a log that is not the one that was shipped."""
@@ -429,11 +431,11 @@ class Shipper:
             observed_us if observed_us != time_us else 0,
             self._clock.take_step_us(),
         )
-        generation.unsure = _Unsure(segment, piece, cursor, digest)
+        generation.unsure = Unsure(segment, piece, cursor, digest)
         self.blocks.forget_pending(changes)
         self._write_unsure(generation, generation.unsure)
 
-    def _write_unsure(self, generation: Generation, unsure: _Unsure) -> None:
+    def _write_unsure(self, generation: Generation, unsure: Unsure) -> None:
         segment = unsure.segment
         self.shipped_bytes += self._archive.write_segment(segment, unsure.piece)
         generation.unsure = None

@@ -22,6 +22,7 @@ from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.block_table import BlockTable
 from chronoduck.replication.failures import ReplicaDamagedError, ReplicaMismatchError
+from chronoduck.replication.generation import Generation
 from chronoduck.replication.history import GenerationListing, Listing
 from chronoduck.replication.lineage import Relation, ReplicaSide, is_state_of, relate
 from chronoduck.replication.local_state import LocalState
@@ -29,7 +30,7 @@ from chronoduck.replication.log_reader import LogReader, ReplayedLog
 from chronoduck.replication.records import Base, Segment, generation_number
 from chronoduck.replication.removals import NumberRanges, Removals
 from chronoduck.replication.restore_plan import time_text
-from chronoduck.replication.shipper import Generation, Shipper
+from chronoduck.replication.shipper import Shipper
 from chronoduck.storage import BlobNotFoundError
 from chronoduck.units import format_count
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from chronoduck.engine.disk_format import DatabaseFile, database_id, read_roots
 from chronoduck.replication.archive import Archive
+from chronoduck.replication.generation import Generation
 from chronoduck.replication.local_state import LocalState, root_mark
-from chronoduck.replication.shipper import Generation
 from chronoduck.storage import StoreError
 
 __all__ = ["ReplicaGoneError", "StateKeeper", "replica_gone"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.archive import Archive
-from chronoduck.replication.shipper import Generation
+from chronoduck.replication.generation import Generation
 
 __all__ = ["StoreScrubber", "StoreWatch"]
 

@@ -14,10 +14,11 @@ import pytest
 from chronoduck.engine.offline import drop_failed_checkpoints, side_files
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
+from chronoduck.replication.records import Base
 from chronoduck.replication.recovery import restore_database
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.startup import resume
-from chronoduck.storage import MemoryBlobStore
+from chronoduck.storage import MemoryBlobStore, StoreError
 from tests.damaged_wal import count_rows, crash, crash_in_checkpoint
 
 BASE = ["CREATE TABLE t(a INTEGER)", "INSERT INTO t VALUES (0)", "CHECKPOINT"]
@@ -40,6 +41,13 @@ class Replica:
         return Shipper(
             self.database, self.archive, self.executor, now_us=lambda: next(self.ticks) * 1000
         )
+
+    def start_again(self) -> None:
+        """Do what a start does before DuckDB opens the files."""
+        self.shipper.close()
+        self.shipper = self.new_shipper()
+        resume(self.shipper, self.archive, self.database, self.executor)
+        drop_failed_checkpoints(self.database)
 
     def ship(self, until: Step = Step.IDLE) -> None:
         for _ in range(40):
@@ -91,14 +99,54 @@ def test_all_that_a_death_within_a_checkpoint_leaves_is_shipped(
     assert replica.restored() == rows
 
     # The next start finds that the files are what was shipped, and goes on from there.
-    replica.shipper.close()
-    replica.shipper = replica.new_shipper()
-    resume(replica.shipper, replica.archive, replica.database, replica.executor)
-    drop_failed_checkpoints(replica.database)  # as each start does
+    replica.start_again()
     with duckdb.connect(str(replica.database)) as connection:
         connection.execute("INSERT INTO t VALUES (5)")
         replica.ship()
         assert replica.restored() == [*rows, 5]
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_the_end_of_a_wal_is_shipped_before_the_base_that_follows_it(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    """The base of a large database may not arrive within the seconds that are left."""
+    crash(replica.database, [*BASE, FIRST[0]])
+    replica.ship()
+    if closes:
+        with duckdb.connect(str(replica.database)) as connection:
+            connection.execute(FIRST[1])
+    else:
+        crash_in_checkpoint(replica.database, [FIRST[1]], "before_truncate")
+    replica.shipper.take_as_final()
+    monkeypatch.setattr(replica.archive, "write_base", _fail)
+    with pytest.raises(StoreError):
+        replica.ship()
+    assert replica.restored() == [0, 1, 2]
+
+
+def _fail(base: Base) -> int:
+    raise StoreError(f"there is no time for {base.generation}")
+
+
+@pytest.mark.parametrize("has_header", [True, False])
+def test_a_start_that_joins_the_wals_counts_no_transaction_twice(
+    replica: Replica, has_header: bool
+) -> None:
+    crash(replica.database, BASE)
+    replica.ship()
+    crash(replica.database, FIRST)
+    _die_in_checkpoint(replica, has_header=has_header, has_second=True)
+    replica.shipper.take_as_final()
+    replica.ship()
+    generations = [each.name for each in replica.archive.listing().generations]
+    before = replica.shipper.total_commits
+    replica.start_again()
+    with duckdb.connect(str(replica.database)) as connection:
+        connection.execute("INSERT INTO t VALUES (5)")
+        replica.ship()
+    assert [each.name for each in replica.archive.listing().generations] == generations
+    assert replica.shipper.total_commits == before + 1
 
 
 def test_what_commits_during_a_checkpoint_counts_as_not_shipped(replica: Replica) -> None:
