@@ -63,7 +63,7 @@ def _kill_in_checkpoint(database: Path, shipper: Shipper) -> list[int]:
             while not (second.exists() and second.stat().st_size > 400):
                 assert time.monotonic() < end, "nothing commits while a checkpoint runs"
                 assert writer.poll() is None
-                if database.exists():
+                if os.fstat(told.fileno()).st_size:  # before, the file may be half made
                     shipper.step()
                 time.sleep(0.002)
         finally:
