@@ -124,6 +124,9 @@ def replicated(directory: Path, *, rows: int = 5) -> Server:
             break
         time.sleep(0.1)
     server.kill()
+    # Its replicator ships the rest before it ends; and writes where the replica is meanwhile.
+    with (directory / "test.db.replicator.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
     return server
 
 
@@ -210,8 +213,6 @@ def test_a_wal_of_which_nothing_was_shipped_yet_is_added_to_its_checkpoint(
     server = replicated(tmp_path, rows=0)
     server.__exit__()
     database = tmp_path / "test.db"
-    with database.with_name("test.db.replicator.lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # its replicator ships the rest before it ends
     crash(database, [f"INSERT INTO t VALUES ({number})" for number in range(3)])
     if loss == "file":
         database.unlink()
