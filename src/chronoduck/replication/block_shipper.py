@@ -144,7 +144,11 @@ class BlockShipper:
                 del self.pending[change.block]
 
     def reset_scan(self) -> None:
-        """Look at every block next time, whatever the file's time says."""
+        """Look at every block next time, whatever the file's time says.
+
+        A write sets the time before it copies its data: on a busy machine the blocks of a transaction may
+        arrive long after that. They are there when its end is in the WAL.
+        """
         self._scanned_at = None
 
 

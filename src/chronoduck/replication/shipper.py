@@ -276,9 +276,7 @@ class Shipper:
         written_us = file.stat().st_mtime_ns // 1000
         self.blocks.ship_changes(file)
         if file.headers() != headers:
-            return (
-                Step.BUSY
-            )  # the next checkpoint came first; what was shipped is not shipped again
+            return Step.BUSY  # the next checkpoint came first; what was shipped is known
         time_us, clock_us = self._base_time(written_us)
         self._unsure_base = Base(
             name,
@@ -344,6 +342,8 @@ class Shipper:
         if found is None:
             return Step.BUSY  # the checkpoint has yet to delete the log
         data, cursor = found
+        if cursor.needs_blocks:
+            self.blocks.reset_scan()
         self.blocks.ship_changes(file)
         if file.headers() != generation.headers:
             return Step.BUSY

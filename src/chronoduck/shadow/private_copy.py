@@ -125,6 +125,14 @@ class PrivateCopy:
         if (later.st_mtime_ns, later.st_size) == scan and is_settled:
             self._scanned = scan
 
+    def look_again(self) -> None:
+        """Look at every block next time, whatever the file's time says.
+
+        A write sets the time before it copies its data: on a busy machine the blocks of a transaction may
+        arrive long after that. They are there when its end is in the WAL.
+        """
+        self._scanned = None
+
     def _copy_changes(self, file: DatabaseFile, descriptor: int) -> Iterator[None]:
         checksums = self._checksums
         count = file.block_count

@@ -296,6 +296,8 @@ class Shadow:
         if wal is not None:
             if not copy.continue_wal(wal):
                 return False
+            if wal.needs_blocks:
+                copy.look_again()
             wal.needs_blocks = False
         for _ in copy.copy_blocks(file):
             self._rest(is_background=is_background)

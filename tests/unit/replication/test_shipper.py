@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import random
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -168,3 +170,41 @@ def test_a_log_never_gets_into_the_generation_of_a_later_checkpoint(
     for point in points:
         output = tmp_path / f"{point.time_us}.db"
         restore_database(archive, output, to_us=point.time_us, verify="full")
+
+
+def test_a_transaction_brings_its_blocks_along_whatever_the_time_of_the_file_says(
+    tmp_path: Path,
+) -> None:
+    """A write sets the file's time first: a look in between takes the file for looked at."""
+    database = tmp_path / "test.db"
+    connection = duckdb.connect(str(database), config={"wal_autocheckpoint": "1TB"})
+    for statement in (
+        "CREATE TABLE t (a BIGINT)",
+        "CREATE TABLE freed AS SELECT hash(range) AS a FROM range(500000)",
+        "CREATE TABLE last AS SELECT hash(range) AS a FROM range(500000)",
+        "CHECKPOINT",
+        "DROP TABLE freed",
+        "CHECKPOINT",
+        "INSERT INTO t VALUES (1)",
+    ):
+        connection.execute(statement)
+    with ThreadPoolExecutor(2) as executor:
+        archive = Archive(MemoryBlobStore(), Envelope())
+        shipper = Shipper(database, archive, executor, now_us=time_us)
+        time.sleep(0.05)  # longer than the grain of the file's time
+        ship_all(shipper)
+        before = database.stat()
+        connection.execute("INSERT INTO t SELECT (hash(range) >> 2)::BIGINT FROM range(200000)")
+        assert database.stat().st_size == before.st_size
+        os.utime(database, ns=(before.st_atime_ns, before.st_mtime_ns))
+        ship_all(shipper)
+        restore_database(archive, tmp_path / "restored.db", verify="full")
+        shipper.close()
+    with duckdb.connect(str(tmp_path / "restored.db")) as restored:
+        question = "SELECT count(*), sum(a) FROM t"
+        assert restored.execute(question).fetchall() == connection.execute(question).fetchall()
+    connection.close()
+
+
+def time_us() -> int:
+    return time.time_ns() // 1000
