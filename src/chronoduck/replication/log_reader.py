@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chronoduck.engine.offline import replayed_wal, side_files
 
-__all__ = ["LogReader", "ReplayedLog", "second_wal"]
+__all__ = ["LogReader", "ReplayedLog"]
 
 _CHUNK = 8_000_000
 
@@ -60,6 +60,14 @@ class LogReader:
             digest.update(self.read(start, min(end, start + _CHUNK)))
         return digest
 
+    def matches(self, end: int, sha256: str) -> hashlib._Hash | None:
+        """Open the log; return the hash up to ``end`` if that is ``sha256``, else None. Close it."""
+        try:
+            digest = self.sha256(end) if self.open() and self.size >= end else None
+        finally:
+            self.close()
+        return digest if digest is not None and digest.hexdigest() == sha256 else None
+
     def close(self) -> None:
         """Let go of the file; idempotent."""
         if self._descriptor is not None:
@@ -99,8 +107,3 @@ class ReplayedLog(LogReader):
 
     def close(self) -> None:
         self._joined = None
-
-
-def second_wal(database: Path) -> Path:
-    """Return the name of the WAL that takes what commits while a checkpoint runs."""
-    return side_files(database)[1]

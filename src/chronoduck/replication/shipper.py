@@ -19,6 +19,7 @@ from chronoduck.engine.disk_format import (
     version_end,
     wal_owner,
 )
+from chronoduck.engine.offline import side_files
 from chronoduck.engine.replacing import wal_path
 from chronoduck.errors import DatabaseFormatError
 from chronoduck.replication.archive import Archive
@@ -27,7 +28,7 @@ from chronoduck.replication.block_table import BlockChange, BlockTable
 from chronoduck.replication.clock_watch import ClockWatch
 from chronoduck.replication.failures import ReplicaMismatchError
 from chronoduck.replication.generation import Generation, Unsure
-from chronoduck.replication.log_reader import LogReader, ReplayedLog, second_wal
+from chronoduck.replication.log_reader import LogReader, ReplayedLog
 from chronoduck.replication.records import Base, Segment, generation_number, new_generation
 
 __all__ = ["Shipper", "Step"]
@@ -140,10 +141,10 @@ class Shipper:
             self._file = None
 
     def take_as_final(self) -> None:
-        """Ship what is left of files that nobody has open: the service has closed them, or is dead.
+        """Ship the rest: the service has closed the database, or is dead.
 
-        The log may not lose any more what was shipped of it, as it does while DuckDB takes a commit back
-        whose sync failed. A death within a checkpoint has left two WALs, which are shipped as one.
+        From now on a WAL that lacks shipped bytes is an error. (A live DuckDB may cut off a commit whose
+        sync failed.) If the service died within a checkpoint, both WALs are shipped as one.
         """
         self._is_final = True
 
@@ -170,7 +171,7 @@ class Shipper:
 
         Raises:
             StoreError: the store failed; call again, nothing is lost and nothing shipped twice.
-            ReplicaMismatchError: the log was changed although nobody had it open.
+            ReplicaMismatchError: the WAL changed after the database was closed.
             DatabaseFormatError: the file's headers are damaged.
         """
         self._second_bytes = 0
@@ -230,16 +231,9 @@ class Shipper:
 
     def _is_rewritten(self, file: DatabaseFile, generation: Generation) -> bool:
         """Whether what was shipped has the name in another file, as when DuckDB has joined two WALs."""
-        end, log = generation.cursor.offset, LogReader(wal_path(self._database))
-        try:
-            return (
-                log.open()
-                and log.size >= end
-                and log.sha256(end).digest() == generation.digest.digest()
-                and file.headers() == generation.headers
-            )
-        finally:
-            log.close()
+        log = LogReader(wal_path(self._database))
+        shipped = generation.cursor.offset, generation.digest.hexdigest()
+        return log.matches(*shipped) is not None and file.headers() == generation.headers
 
     def _start_over(self) -> None:
         """Give this generation up: the local log is not the one that it holds.
@@ -380,7 +374,7 @@ class Shipper:
             self._join_logs()
             return Step.BUSY
         try:
-            with second_wal(self._database).open("rb") as second:
+            with side_files(self._database)[1].open("rb") as second:
                 empty = version_end(second.read(_VERSION_BYTES))
                 self._second_bytes = max(0, os.fstat(second.fileno()).st_size - empty)
         except FileNotFoundError:

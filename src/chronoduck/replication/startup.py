@@ -285,14 +285,8 @@ def _shipped_log(database: Path, size: int, sha256: str) -> hashlib._Hash | None
 
     A death within a checkpoint leaves two WALs, and both are shipped, as the one that DuckDB replays.
     """
-    for log in (LogReader(wal_path(database)), ReplayedLog(database)):
-        try:
-            digest = log.sha256(size) if log.open() and log.size >= size else None
-        finally:
-            log.close()
-        if digest is not None and digest.hexdigest() == sha256:
-            return digest
-    return None
+    first = LogReader(wal_path(database)).matches(size, sha256)
+    return first or ReplayedLog(database).matches(size, sha256)
 
 
 def _wal_mismatch(database: Path, last: Segment, shipped: bytes, url: str) -> ReplicaMismatchError:

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,40 +48,34 @@ def ship_all(shipper: Shipper) -> None:
     raise AssertionError("the replica does not catch up")
 
 
-def test_a_log_that_is_changed_after_the_service_died_is_not_shipped(tmp_path: Path) -> None:
-    database = tmp_path / "test.db"
+@contextlib.contextmanager
+def shipped_log(database: Path) -> Iterator[tuple[Shipper, Archive]]:
+    """A shipper that holds a log of which everything is in the replica; then half of it is cut off."""
     make_database_with_log(database)
-    log = tmp_path / "test.db.wal"
     ticks = itertools.count(1)
     with ThreadPoolExecutor(2) as executor:
         archive = Archive(MemoryBlobStore(), Envelope())
         shipper = Shipper(database, archive, executor, now_us=lambda: next(ticks))
         ship_all(shipper)
         assert shipper.total_commits == COMMITS
-        whole = log.read_bytes()
-        with log.open("r+b") as file:
-            file.truncate(len(whole) // 2)
+        log = database.with_name(database.name + ".wal")
+        os.truncate(log, log.stat().st_size // 2)
+        yield shipper, archive
+        shipper.close()
+
+
+def test_a_log_that_is_changed_after_the_service_died_is_not_shipped(tmp_path: Path) -> None:
+    with shipped_log(tmp_path / "test.db") as (shipper, archive), ThreadPoolExecutor(2) as executor:
         shipper.take_as_final()
         with pytest.raises(ReplicaMismatchError, match="after the service died"):
             shipper.step()
         assert plan_restore(archive, archive.listing(), executor).point.commits == COMMITS
-        shipper.close()
 
 
 def test_a_commit_that_duckdb_took_back_is_not_the_end_of_shipping(tmp_path: Path) -> None:
-    database = tmp_path / "test.db"
-    make_database_with_log(database)
-    log = tmp_path / "test.db.wal"
-    ticks = itertools.count(1)
-    with ThreadPoolExecutor(2) as executor:
-        archive = Archive(MemoryBlobStore(), Envelope())
-        shipper = Shipper(database, archive, executor, now_us=lambda: next(ticks))
-        ship_all(shipper)
-        with log.open("r+b") as file:
-            file.truncate(log.stat().st_size // 2)
+    with shipped_log(tmp_path / "test.db") as (shipper, archive):
         ship_all(shipper)
         assert len(archive.listing().generations) == 2
-        shipper.close()
 
 
 class ForgetfulStore(MemoryBlobStore):

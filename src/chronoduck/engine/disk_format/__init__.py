@@ -19,13 +19,14 @@ from chronoduck.engine.disk_format.database_file import (
     read_roots,
     root_block,
 )
-from chronoduck.engine.disk_format.failed_checkpoint import without_failed_checkpoints
+from chronoduck.engine.disk_format.failed_checkpoint import (
+    may_end_in_checkpoint,
+    without_failed_checkpoints,
+)
 from chronoduck.engine.disk_format.free_list import ReadAt, free_blocks, missing_blocks
 from chronoduck.engine.disk_format.wal_damage import WalDamage, find_damage, torn_end
 from chronoduck.engine.disk_format.wal_file import (
-    LAST_ENTRIES_BYTES,
     WalCursor,
-    ends_in_checkpoint,
     read_wal,
     transaction_ends,
     version_end,
@@ -35,7 +36,6 @@ from chronoduck.engine.disk_format.wal_file import (
 __all__ = [
     "BLOCK_BYTES",
     "HEADER_BYTES",
-    "LAST_ENTRIES_BYTES",
     "DamagedHeaderError",
     "DatabaseFile",
     "DatabaseHeader",
@@ -44,11 +44,11 @@ __all__ = [
     "WalDamage",
     "checksum",
     "database_id",
-    "ends_in_checkpoint",
     "find_damage",
     "free_blocks",
     "headers_sha256",
     "is_block_intact",
+    "may_end_in_checkpoint",
     "missing_blocks",
     "newest_iteration",
     "read_header",

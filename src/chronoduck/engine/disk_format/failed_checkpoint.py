@@ -16,7 +16,7 @@ from chronoduck.engine.disk_format.wal_file import (
     version_end,
 )
 
-__all__ = ["without_failed_checkpoints"]
+__all__ = ["may_end_in_checkpoint", "without_failed_checkpoints"]
 
 _ROOT_FIELD = b"\x65\x00"
 _MOST_BYTES = 96
@@ -42,6 +42,11 @@ def without_failed_checkpoints(data: bytes) -> bytes:
             begin = failed
         position = following
     return bytes(kept + data[begin:]) if begin else data
+
+
+def may_end_in_checkpoint(data: bytes) -> bool:
+    """Whether the last bytes of a WAL look like a checkpoint entry: cheap, before the WAL is read."""
+    return CHECKPOINT in data[-_MOST_BYTES:]
 
 
 def _failed_end(data: bytes, position: int) -> int | None:

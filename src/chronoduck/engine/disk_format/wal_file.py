@@ -15,9 +15,7 @@ __all__ = [
     "CHECKPOINT",
     "ENTRY",
     "FLUSH_ENTRY",
-    "LAST_ENTRIES_BYTES",
     "WalCursor",
-    "ends_in_checkpoint",
     "entry_end",
     "read_version",
     "read_wal",
@@ -33,8 +31,6 @@ _ROW_GROUP = b"\x64\x00\x1d"
 CHECKPOINT = b"\x64\x00\x63"
 FLUSH_ENTRY = ENTRY.pack(len(_FLUSH), checksum(_FLUSH)) + _FLUSH
 _END_FIELD = 0xFFFF
-LAST_ENTRIES_BYTES = 256
-"""More than the entry of a checkpoint and its flush entry have."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +94,6 @@ def transaction_ends(data: bytes | memoryview) -> list[int]:
             ends.append(following)
         position = following
     return ends
-
-
-def ends_in_checkpoint(tail: bytes) -> bool:
-    """Whether a checkpoint's entry is in the last ``LAST_ENTRIES_BYTES`` of a WAL.
-
-    Then a second WAL may count too. A value that looks like one may be taken for it.
-    """
-    return CHECKPOINT in tail
 
 
 def _checkpoint_root(data: bytes | memoryview, content: int) -> int:

@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 
 from chronoduck.engine.disk_format import (
-    LAST_ENTRIES_BYTES,
     WalCursor,
-    ends_in_checkpoint,
+    may_end_in_checkpoint,
     read_wal,
     without_failed_checkpoints,
 )
@@ -50,7 +49,7 @@ def _drop_failed_checkpoints(database: Path) -> int:
     except FileNotFoundError:
         return 0
     repaired = without_failed_checkpoints(data)
-    if _ends_in_vain(repaired, database):
+    if _ends_in_failed_checkpoint(repaired, database):
         repaired = repaired[: read_wal(repaired, WalCursor()).offset]
     if repaired is data:
         return 0
@@ -69,10 +68,10 @@ def _drop_failed_checkpoints(database: Path) -> int:
     return len(data) - len(repaired)
 
 
-def _ends_in_vain(data: bytes, database: Path) -> bool:
-    """Whether the WAL ends with a checkpoint that did not happen, and nothing committed during it."""
-    if not ends_in_checkpoint(data[-LAST_ENTRIES_BYTES:]):
-        return False  # a large WAL is not read for nothing
+def _ends_in_failed_checkpoint(data: bytes, database: Path) -> bool:
+    """Whether the last entry is of a checkpoint that did not end, and no second WAL exists."""
+    if not may_end_in_checkpoint(data):
+        return False
     root = read_root(database)
     named = read_wal(data, WalCursor()).checkpoint
     return None not in (root, named) and root != named and not side_files(database)[1].exists()
