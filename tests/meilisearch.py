@@ -14,13 +14,13 @@ from typing import Any, Self
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import free_port
 
 __all__ = ["KEY", "REAL_URL", "Meilisearch"]
 
 REAL_URL = os.environ.get("MEILISEARCH_URL", "")
 KEY = os.environ.get("MEILISEARCH_KEY", "") if REAL_URL else "a-Master_Key.of/tests+16"
-_START_SECONDS = 20
 _ROOT = Path(__file__).parents[1]
 
 
@@ -48,7 +48,7 @@ class Meilisearch:
             ],
             cwd=_ROOT,
         )
-        end = time.monotonic() + _START_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
             try:
                 if self.client.get("/health").status_code == 200:

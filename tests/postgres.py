@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import free_port
 
 __all__ = ["PASSWORD", "PostgresServer", "SourceDatabase", "postgres_or_skip"]
 
 PASSWORD = "pass word%&='s"
 _USER = "reader"
-_START_SECONDS = 30
 
 
 def _bin() -> Path | None:
@@ -115,7 +115,7 @@ class PostgresServer:
                 **self._as,
             )
         ready = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        end = time.monotonic() + _START_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while subprocess.run(ready, check=False).returncode:
             assert self._process.poll() is None, (self.directory / "log").read_text()
             assert time.monotonic() < end, (self.directory / "log").read_text()
@@ -125,7 +125,7 @@ class PostgresServer:
         """Stop it: SIGINT ends its sessions, SIGQUIT everything at once."""
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(_START_SECONDS)
+            self._process.wait(PATIENCE_SECONDS)
             self._process = None
 
     def sql(self, text: str, database: str = "postgres") -> list[list[str]]:

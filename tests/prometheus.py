@@ -18,12 +18,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import free_port
 
 __all__ = ["RULES", "AlertingStack", "needs"]
 
 RULES = Path(__file__).parents[1] / "deploy" / "prometheus"
-_START_SECONDS = 30
 
 
 def needs(*programs: str) -> None:
@@ -163,7 +163,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _until(condition: Callable[[], Any], seconds: float = _START_SECONDS) -> Any:
+def _until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():

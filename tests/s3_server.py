@@ -14,11 +14,11 @@ import httpx2
 import obstore
 from obstore.store import S3Store
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import free_port
 
 __all__ = ["S3Server"]
 
-_START_SECONDS = 30.0
 _KEY, _SECRET = "test:tester", "testing"
 _RINGS = ("account", "container", "object")
 _PROXY = """
@@ -51,6 +51,8 @@ use = egg:swift#slo
 [filter:s3api]
 use = egg:swift#s3api
 s3_acl = false
+# Pages of a listing that a few objects fill (S3 itself: 1,000).
+max_bucket_listing = 50
 location = us-east-1
 [filter:tempauth]
 use = egg:swift#tempauth
@@ -166,7 +168,7 @@ class S3Server:
             )
 
     def _wait(self) -> None:
-        end = time.monotonic() + _START_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 httpx2.get(f"{self.endpoint}/info", trust_env=False, timeout=2.0)

@@ -18,10 +18,9 @@ from typing import Any
 import httpx2
 
 from chronoduck.engine.ownership import current_owner
+from tests.patience import PATIENCE_SECONDS
 
 __all__ = ["Server", "free_port", "is_alive", "lose_disk", "run_cli", "watch_end"]
-
-_START_SECONDS = 20
 
 
 def free_port() -> int:
@@ -68,7 +67,7 @@ def run_cli(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -82,7 +81,7 @@ def watch_end(pid: int | None) -> Callable[[], None]:
 
     def wait() -> None:
         if descriptor is not None:
-            ended, _, _ = select.select([descriptor], [], [], _START_SECONDS)
+            ended, _, _ = select.select([descriptor], [], [], PATIENCE_SECONDS)
             os.close(descriptor)
             assert ended, f"process {pid} does not end"
 
@@ -122,7 +121,7 @@ class Server:
     def token(self) -> str:
         return (self.directory / "admin.token").read_text().strip()
 
-    def start(self, seconds: float = _START_SECONDS) -> Server:
+    def start(self, seconds: float = PATIENCE_SECONDS) -> Server:
         if self.process is not None and self.process.stderr is not None:
             self.process.stderr.close()  # of an earlier start
         self.process = subprocess.Popen(
@@ -150,7 +149,7 @@ class Server:
         return httpx2.Client(
             base_url=f"{self.url}/api/v1/duckdb",
             headers={"Authorization": f"Bearer {self.token}"},
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             **options,
         )
 
@@ -197,7 +196,7 @@ class Server:
         """Ask it to end and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=PATIENCE_SECONDS)
         return self.process.returncode
 
     def resident_mb(self) -> float:

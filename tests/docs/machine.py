@@ -18,6 +18,7 @@ import httpx2
 
 from chronoduck.engine.ownership import current_owner
 from tests.docs.documents import REPOSITORY
+from tests.patience import PATIENCE_SECONDS
 from tests.server import free_port, run_cli, watch_end
 
 __all__ = ["Machine", "until"]
@@ -69,7 +70,7 @@ exec /usr/bin/mount --bind "@ROOT@/store" "$1"
 """
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     """Return what the condition says, once it says something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -185,13 +186,13 @@ class Machine:
         return httpx2.Client(
             base_url=f"http://localhost:{self.port}/api/v1/duckdb",
             headers={"Authorization": f"Bearer {self.token}"},
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             trust_env=False,
             **options,
         )
 
     def health(self) -> dict[str, Any]:
-        with httpx2.Client(trust_env=False, timeout=60) as client:
+        with httpx2.Client(trust_env=False, timeout=PATIENCE_SECONDS) as client:
             url = f"http://localhost:{self.port}/api/v1/duckdb/health"
             report: dict[str, Any] = client.get(url).json()
         return report
@@ -245,7 +246,7 @@ class Machine:
             each.start()
         yield answers
         for each in asking:
-            each.join(60)
+            each.join(PATIENCE_SECONDS)
             assert not each.is_alive()
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.documents import DOCUMENTS, REPOSITORY, blocks, commands, comparable, run_all
+from tests.patience import PATIENCE_SECONDS
 from tests.server import environment, free_port, run_cli
 
 pytestmark = pytest.mark.slow
@@ -35,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]
             stderr=subprocess.STDOUT,
         )
     try:
-        for _ in range(300):
+        for _ in range(2_400):
             if "Ctrl-C" in (directory / "demo.out").read_text():
                 break
             assert process.poll() is None, (directory / "demo.out").read_text()
@@ -43,7 +44,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]
         yield directory, port
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)

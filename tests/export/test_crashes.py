@@ -70,7 +70,7 @@ def run_all(client: httpx2.Client) -> None:
 
 
 def wait_until_ready(server: Server) -> None:
-    for _ in range(200):
+    for _ in range(2_400):
         with suppress(httpx2.TransportError), server.client() as client:
             if client.get("/health/ready").status_code == 200:
                 return

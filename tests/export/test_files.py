@@ -15,6 +15,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.errors import SettingsError
 from chronoduck.settings import ExportSettings, Settings
 from tests.export.running import run_export
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 ITEMS = """
@@ -44,7 +45,7 @@ def folders(tmp_path: Path) -> list[str]:
 
 
 async def until_there_are(tmp_path: Path, expected: set[str]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while set(folders(tmp_path)) != expected:
             await asyncio.sleep(0.01)
 
@@ -101,7 +102,7 @@ async def test_an_export_that_is_cancelled_leaves_nothing(
     async with make(text) as service:  # type: ignore[attr-defined]
         parts = await service.parts()
         job = parts.declared_exports.begin("items")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not any(each.kind == "export" for each in parts.jobs.list()):
                 await asyncio.sleep(0.01)
         await parts.jobs.cancel(job.id)
@@ -213,7 +214,7 @@ def test_what_a_killed_run_had_begun_goes_with_the_next(tmp_path: Path) -> None:
     settings = {"DUCKDB_EXPORT_FILE": file, "DUCKDB_EXPORT_URL": tmp_path / "out"}
     with Server(tmp_path, **settings) as server, server.client() as client:
         client.post("/exports/run", json={"names": ["items"]}).raise_for_status()
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_SECONDS
         while not list((tmp_path / "out").glob("*/part=*")):
             assert time.monotonic() < end
         server.kill()

@@ -92,7 +92,7 @@ def test_a_service_runs_them_by_request_and_by_schedule_and_tells_of_them(
         audit = client.get("/audit", params={"event": "export_started"}).json()["events"]
         assert audit[-1]["export"] == "items"
         search.wait(search.client.delete(f"/indexes/{index}"))
-        for _ in range(70):  # the schedule's next minute
+        for _ in range(240):  # the schedule's next minute
             if search.count(index) == 5:
                 break
             time.sleep(1)

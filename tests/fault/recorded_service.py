@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from tests.fault.power_cut import Entry, Kind, Record
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 __all__ = ["Answers", "Recording", "record_service", "rows_of", "settings_of"]
@@ -124,7 +125,7 @@ class _Clients:
     def end(self) -> None:
         self._ending.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
         assert not self.failures, self.failures
 
     # -- what they write
@@ -161,7 +162,7 @@ class _Clients:
     def job(self, client: httpx2.Client, name: str, path: str, **body: Any) -> None:
         """Start a job and wait until it is reported to have succeeded."""
         job = self.ask(client, f"start-{name}", path, json=body)
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_SECONDS
         while job["state"] == "running":
             assert time.monotonic() < end, job
             time.sleep(0.05)

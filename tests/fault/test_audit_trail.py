@@ -18,6 +18,7 @@ from chronoduck.monitoring.audit import AuditFilter, AuditReader, verify_chain
 from chronoduck.monitoring.audit.files import rotated_files
 from chronoduck.settings import AuditSettings, Settings
 from tests.fault.volumes import fill, small_volume
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
@@ -114,7 +115,7 @@ def test_rotation_under_load_loses_nothing(tmp_path: Path) -> None:
     assert written[-1]["event"] == "service_stopped"
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about"

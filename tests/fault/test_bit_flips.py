@@ -20,6 +20,7 @@ from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import restore_database
 from chronoduck.replication.verification import verify_replica
 from chronoduck.settings import BackupSettings, ReplicaSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 MakeSettings = Callable[..., Settings]
@@ -44,7 +45,7 @@ async def whole(make_settings: MakeSettings, tmp_path: Path) -> Settings:
         parts = service._parts
         assert parts is not None
         assert parts.link is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while parts.link.status.commits < 41:
                 await asyncio.sleep(0.02)
         shutil.copytree(settings.database_path.parent, copy)  # as a crash leaves it

@@ -16,6 +16,7 @@ import pytest
 from chronoduck import errors
 from chronoduck.client import AsyncClient, Client, ConnectionBrokenError, Retries
 from tests.flaky_proxy import FlakyProxy
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ ONCE = Retries(attempts=1)
 SMALL = {"DUCKDB_WORKER_THREADS": 1, "DUCKDB_QUEUE_SIZE": 1, "DUCKDB_MAX_CONNECTIONS": 2}
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     end = time.monotonic() + seconds
     while not (met := condition()):
         assert time.monotonic() < end

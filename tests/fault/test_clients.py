@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,7 @@ def raw_request(
     ).encode() + data
 
 
-def wait_until(condition, seconds: float = 10) -> float:
+def wait_until(condition, seconds: float = PATIENCE_SECONDS) -> float:
     started = time.monotonic()
     while not condition():
         assert time.monotonic() - started < seconds
@@ -150,7 +151,7 @@ def test_sigterm_lets_a_running_statement_finish(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
 
         async def ask_and_stop() -> httpx2.Response:
-            async with httpx2.AsyncClient(timeout=60) as client:
+            async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
                 headers = {"Authorization": f"Bearer {server.token}"}
                 task = asyncio.create_task(
                     client.post(
@@ -166,5 +167,5 @@ def test_sigterm_lets_a_running_statement_finish(tmp_path: Path) -> None:
 
         response = asyncio.run(ask_and_stop())
         assert response.status_code == 200
-        assert server.process.wait(60) == 0  # a second signal would end it at once
+        assert server.process.wait(PATIENCE_SECONDS) == 0  # a second signal would end it at once
     assert not (tmp_path / "test.db.wal").exists()

@@ -16,6 +16,7 @@ import duckdb
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -104,7 +105,7 @@ def test_rows_behind_ddl_are_there_after_a_kill(tmp_path: Path, has_reader: bool
             before = _checkpoints(client)
             for running in client.get("/queries").json():
                 client.delete(f"/queries/{running['id']}")
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE_SECONDS
             while _checkpoints(client) == before:
                 assert time.monotonic() < end
                 time.sleep(0.1)
@@ -133,7 +134,7 @@ def _until_it_runs(client: httpx2.Client) -> None:
 
 def _until_checkpointed(client: httpx2.Client) -> None:
     """Wait until the service has taken the WAL into the file, which ends the slow reader."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         found = client.get("/health").json()["components"]["shadow"]
         if found["status"] == "healthy" and "Proven" in found["reason"]:

@@ -23,6 +23,7 @@ import pytest
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import restore_database
 from tests.fault.crash_writer import rows_of, settings_for, write_until_killed
+from tests.patience import PATIENCE_SECONDS
 from tests.server import is_alive
 
 pytestmark = pytest.mark.slow
@@ -66,7 +67,7 @@ class Lane:
         with fifo.open() as pipe:  # its end tells that the service is dead
             first = pipe.readline()
             if not first:
-                process.join(30)
+                process.join(PATIENCE_SECONDS)
             assert first, f"the service did not start: its exit code is {process.exitcode}"
             hello = json.loads(first)
             self.compare(hello["old"], hello["new"])
@@ -120,7 +121,7 @@ class Lane:
         """Let the replicator ship the rest; delete the database; restore it."""
         started = time.monotonic()
         while is_alive(replicator):
-            assert time.monotonic() < started + 20, "the replicator does not end"
+            assert time.monotonic() < started + PATIENCE_SECONDS, "the replicator does not end"
             time.sleep(0.02)
         if time.monotonic() - self.killed_at > _SHIPS_REST_SECONDS:
             return  # it gave up: what it had not shipped is in the files alone

@@ -29,6 +29,7 @@ from chronoduck.settings.groups import ShadowSettings
 from chronoduck.shadow.messages import Mark, ShadowStatus
 from tests.damaged_file import block_of, cut, invert, make_database
 from tests.damaged_wal import crash
+from tests.patience import PATIENCE_SECONDS
 
 RUNBOOK = "Run `chronoduck runbook database-corrupt`."
 READ_BIG = "SELECT max(v) FROM big"
@@ -53,7 +54,7 @@ async def components(service: DuckDBService) -> dict[str, Any]:
     return found
 
 
-async def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
@@ -288,7 +289,7 @@ def test_damage_of_the_file_is_no_reason_to_leave_transactions_out(tmp_path: Pat
 async def test_verify_names_the_database_and_tells_health(damaged: Settings) -> None:
     async with DuckDBService(damaged) as service:
         job = (await service.parts()).backups.verify_database()
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while job.error is None:
                 await asyncio.sleep(0.05)
         assert str(damaged.database_path) in job.error["detail"]

@@ -23,6 +23,7 @@ from chronoduck.errors import (
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import CheckpointSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 OPTIONS = EncodingOptions()
 
@@ -210,7 +211,7 @@ async def test_an_instance_that_cannot_be_closed_is_told_and_healed_once_it_can(
         cursor = service._parts.instance.cursor()
         held = [cursor.execute("FROM range(5000000)").to_arrow_reader(1000)]
         await strike(service, settings)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await stuck.wait()
         assert "cannot be closed" in reasons[0]
         assert (await service.health_check())["status"] == "unhealthy"
@@ -252,7 +253,7 @@ async def test_a_checkpoint_by_hand_ends_the_report_of_one_that_failed(
     async with DuckDBService(settings) as service:
         await fill_the_log(service)
         with full_disk(wal_size(settings)):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not await last_error(service):
                     await asyncio.sleep(0.05)
         await service.execute_query("CHECKPOINT")
@@ -282,7 +283,7 @@ async def test_a_database_that_stays_closed_asks_for_another_process_and_drops_n
         await service.execute_query("INSERT INTO t VALUES (-1)")
         monkeypatch.setattr(DuckDBInstance, "_close_root", close_and_damage)
         await strike(service, settings)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not reasons:
                 await asyncio.sleep(0.01)
         assert reasons[0] == "the database cannot be opened again (log_damaged)"

@@ -18,6 +18,7 @@ import pytest
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.keys import KeyWish
 from chronoduck.principals import Role
+from tests.patience import PATIENCE_SECONDS
 from tests.platform import AUDIENCE, ISSUER, KeyServer, Platform, b64, raw_token
 from tests.server import Server
 
@@ -35,7 +36,7 @@ class RawClient:
         self._connect()
 
     def _connect(self) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=30)
+        self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE_SECONDS)
         self._file = self._socket.makefile("rb")
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from tests.fault.volumes import fill, free, small_volume
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, environment
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ def start_again(server: Server) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
         with suppress(httpx2.TransportError):
             httpx2.get(f"{server.url}/api/v1/duckdb/health/ready")
@@ -96,7 +97,7 @@ def test_a_database_that_fills_its_own_volume(tmp_path: Path) -> None:
             start_again(server)
             assert counts(server) == acknowledged
             other.unlink()
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE_SECONDS
             while (status := insert(server, 99_999, 10)[0]) != 200:
                 assert status in (503, 507)
                 assert time.monotonic() < end, f"no write, with {free(volume):,} bytes free"
@@ -136,7 +137,7 @@ def test_a_checkpoint_on_a_full_volume_without_floor_and_ballast(tmp_path: Path)
                 assert status in (503, 504, 507), (status, code)
             assert server.pid_of_owner == pid  # nobody restarts what a restart cannot help
             other.unlink()
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE_SECONDS
             while insert(server, 8, 10)[0] != 200:
                 assert time.monotonic() < end
                 time.sleep(0.5)

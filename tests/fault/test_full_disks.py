@@ -14,13 +14,14 @@ from chronoduck.engine.disk_guard import DiskFloorError
 from chronoduck.errors import BatchError, DiskFullError, DuckDBException, OutOfMemoryError
 from chronoduck.settings import BackupSettings, ReplicaSettings, Settings
 from tests.fault.volumes import fill, free, small_volume
+from tests.patience import PATIENCE_SECONDS
 from tests.server import run_cli
 
 pytestmark = pytest.mark.slow
 MakeSettings = Callable[..., Settings]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about"
@@ -84,7 +85,7 @@ async def test_a_bulk_insert_that_fills_the_disk_costs_only_itself(
                 )
             # The space comes back without anybody's help, and so do writes.
             await until(lambda: free(volume) > 40_000_000)
-            end = time.monotonic() + 10
+            end = time.monotonic() + PATIENCE_SECONDS
             while True:
                 try:
                     await service.execute_query("INSERT INTO t VALUES (-1)", timeout=5)
@@ -141,7 +142,7 @@ async def test_a_full_replica_volume_slows_nobody_and_catches_up(
                 await service.execute_query(
                     "INSERT INTO t SELECT hash(range) % 1000000007 FROM range(20000)"
                 )
-            end = time.monotonic() + 15
+            end = time.monotonic() + PATIENCE_SECONDS
             while await state() != "failing":
                 assert time.monotonic() < end
                 await asyncio.sleep(0.05)
@@ -151,7 +152,7 @@ async def test_a_full_replica_volume_slows_nobody_and_catches_up(
             report = await service.health_check()
             assert report["status"] in ("healthy", "degraded")
             stuffing.unlink()
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE_SECONDS
             while await state() != "following":
                 assert time.monotonic() < end, await service.get_replication_status()
                 await asyncio.sleep(0.1)

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def connect(server: Server) -> socket.socket:
     return socket.create_connection(
-        ("127.0.0.1", server.port), timeout=60, source_address=(HOSTILE, 0)
+        ("127.0.0.1", server.port), timeout=PATIENCE_SECONDS, source_address=(HOSTILE, 0)
     )
 
 
@@ -99,7 +100,7 @@ class NormalClient(threading.Thread):
 
     def finish(self) -> None:
         self._stop_asked.set()
-        self.join(60)
+        self.join(PATIENCE_SECONDS)
 
 
 def slowloris(server: Server) -> None:
@@ -108,7 +109,7 @@ def slowloris(server: Server) -> None:
     for connection in slow:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
     still_open = list(slow)
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + PATIENCE_SECONDS
     while still_open and time.monotonic() < give_up:
         for connection in list(still_open):
             try:
@@ -267,7 +268,7 @@ def test_others_are_served_and_nothing_stays(
         record_property(name, value)
         print(name, value)
     assert memory_after - memory_before < 100
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + PATIENCE_SECONDS
     while open_files(server) > files_before + 5:
         assert time.monotonic() < give_up, "connections are left"
         time.sleep(0.2)

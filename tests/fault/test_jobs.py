@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def test_a_killed_service_tells_the_truth_about_its_jobs(tmp_path: Path) -> None
 
 def finished_job(client: httpx2.Client, sql: str) -> str:
     job_id = str(client.post("/jobs", json={"query": sql}).json()["id"])
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_SECONDS
     while client.get(f"/jobs/{job_id}").json()["state"] == "running":
         assert time.monotonic() < end
         time.sleep(0.01)

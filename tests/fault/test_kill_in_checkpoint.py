@@ -21,6 +21,7 @@ from chronoduck.replication.envelope import Envelope
 from chronoduck.replication.recovery import restore_database
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.storage import MemoryBlobStore
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("CHRONODUCK_CHECKPOINT_KILLS", "4"))
@@ -59,7 +60,7 @@ def _kill_in_checkpoint(database: Path, shipper: Shipper) -> list[int]:
         subprocess.Popen([sys.executable, "-c", _WRITER, str(database)], stdout=told) as writer,
     ):
         try:
-            end = time.monotonic() + 120
+            end = time.monotonic() + PATIENCE_SECONDS
             while not (second.exists() and second.stat().st_size > 400):
                 assert time.monotonic() < end, "nothing commits while a checkpoint runs"
                 assert writer.poll() is None
@@ -81,7 +82,7 @@ def test_the_replica_holds_what_committed_during_a_checkpoint(tmp_path: Path, nu
         shipper = Shipper(database, archive, executor, now_us=lambda: time.time_ns() // 1000)
         acknowledged = _kill_in_checkpoint(database, shipper)
         shipper.take_as_final()
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_SECONDS
         while shipper.step() is not Step.IDLE:
             assert time.monotonic() < end
             time.sleep(0.01)

@@ -21,6 +21,7 @@ import httpx2
 import pytest
 
 from tests.fault.test_replica_crashes import replicator_of
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -125,7 +126,7 @@ class Storm:
 
     def wait_for_progress(self, count: int) -> None:
         """Wait until so many more transactions were acknowledged."""
-        target, end = self.acknowledged() + count, time.monotonic() + 60
+        target, end = self.acknowledged() + count, time.monotonic() + PATIENCE_SECONDS
         while self.acknowledged() < target:
             assert time.monotonic() < end, "nothing is acknowledged any more"
             time.sleep(0.02)
@@ -147,7 +148,7 @@ class Storm:
         self.wait_until_it_answers()
 
     def wait_until_it_answers(self) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_SECONDS
         while self.post("SELECT 1") != 200:
             assert time.monotonic() < end, "the service does not come back"
             assert self.server.process.poll() is None, "the supervisor ended"
@@ -180,7 +181,7 @@ def test_a_storm_with_kills_loses_and_doubles_nothing(tmp_path: Path, seed: int)
         with server.client() as client:
             answer = client.post("/query", json={"query": _COUNTS, "max_rows": 1_000_000}).json()
             # A stop does not wait for a replicator that was just killed: the rest is in the files.
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE_SECONDS
             while client.get("/replication").json()["state"] != "following":
                 assert time.monotonic() < end, "the replicator does not come back"
                 time.sleep(0.1)

@@ -17,6 +17,7 @@ from chronoduck.replication.drill import DrillRecord
 from chronoduck.service.job import Job, JobState
 from chronoduck.service.job_store import JobStore
 from chronoduck.settings import BackupSettings, ReplicaSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 MakeSettings = Callable[..., Settings]
@@ -24,7 +25,7 @@ MakeSettings = Callable[..., Settings]
 
 async def kill_task(number: int) -> None:
     """Send a signal to the process of the task that begins now."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         for child in psutil.Process().children():
             try:
@@ -65,7 +66,7 @@ async def test_a_drill_whose_process_dies_has_failed(settings: Settings, number:
         assert drill["status"] == "unhealthy"
         parts = await service.parts()
         await service.execute_query("CREATE TABLE t (a INTEGER)")
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_SECONDS
         job = await parts.jobs.wait(parts.drills.begin())
         while job.state is not JobState.SUCCEEDED and time.monotonic() < end:
             job = await parts.jobs.wait(parts.drills.begin())

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from chronoduck.principals import Role
+from tests.patience import PATIENCE_SECONDS
 from tests.security.corpus import filled, hostile, mutated
 from tests.security.roles import ROLES_OVER_HTTP, token_of
 from tests.security.stage import Stage, stage_in
@@ -50,7 +51,7 @@ def client_of(server: Server, role: Role) -> httpx2.Client:
     return httpx2.Client(
         base_url=f"{server.url}/api/v1/duckdb",
         headers={"Authorization": f"Bearer {token_of(server, role)}"},
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
 
 

@@ -20,6 +20,7 @@ from chronoduck.errors import DuckDBException, WalNotReplayableError
 from chronoduck.settings import CheckpointSettings, Settings
 from chronoduck.settings.groups import ShadowSettings
 from tests.broken_index import broken_index_database
+from tests.patience import PATIENCE_SECONDS
 from tests.shadow.live import append_rejected_entry
 
 ROWS = 500
@@ -72,7 +73,7 @@ async def component(service: DuckDBService) -> dict[str, Any]:
     return found
 
 
-async def until(condition: Callable[[], Any], seconds: float = 90.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         while not (result := condition()) or (asyncio.iscoroutine(result) and not await result):
             await asyncio.sleep(0.05)

@@ -90,7 +90,7 @@ POSTGRES = "to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
 
 
 def wait_until_ready(server: Server) -> None:
-    for _ in range(200):
+    for _ in range(2_400):
         with suppress(httpx2.TransportError), server.client() as client:
             if client.get("/health/ready").status_code == 200:
                 return

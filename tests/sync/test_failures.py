@@ -158,7 +158,7 @@ async def test_cancelling_ends_the_reader_and_its_query(
             (await service.parts()).syncs.begin("items")
         await (await service.parts()).jobs.cancel(job.id)
         assert job.state == "cancelled"
-        for _ in range(100):
+        for _ in range(2_400):
             if source.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'") == [
                 ["0"]
             ]:

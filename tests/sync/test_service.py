@@ -152,7 +152,7 @@ async def test_a_writer_may_not_reach_it_in_a_transaction_either(
 async def test_a_sync_runs_at_its_times(source: SourceDatabase, make_service: MakeService) -> None:
     source.sql(TABLE)
     async with make_service(ITEMS.replace("*/5 * * * *", "* * * * * *")) as service:
-        for _ in range(300):
+        for _ in range(2_400):
             status = (await (await service.parts()).syncs.describe())[0]
             if status["last_success_at"]:
                 break

@@ -20,6 +20,7 @@ import pytest
 
 from chronoduck import errors
 from chronoduck.client import AsyncClient, Client, Retries
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
@@ -55,7 +56,7 @@ def table(client: Client, request: pytest.FixtureRequest) -> Iterator[str]:
     client.execute(f"DROP TABLE {name}")
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     end = time.monotonic() + seconds
     while not (met := condition()):
         assert time.monotonic() < end
@@ -167,8 +168,8 @@ def test_templates_run_by_name(client: Client) -> None:
 
 def test_errors_are_those_of_the_service(client: Client, table: str) -> None:
     with pytest.raises(errors.DuckDBQueryError) as wrong:
-        client.query("SELECT domian FROM pages")
-    assert wrong.value.category == "binder"
+        client.query(f"SELECT dya FROM {table}")
+    assert wrong.value.category == "binder", wrong.value
     assert (wrong.value.line, wrong.value.column) == (1, 8)
     assert wrong.value.request_id
     with pytest.raises(errors.StatementTimeoutError):

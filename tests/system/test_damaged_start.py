@@ -15,6 +15,7 @@ import pytest
 from chronoduck.engine.disk_format import transaction_ends
 from chronoduck.engine.offline import side_files
 from tests.damaged_wal import count_rows, crash, make_unreplayable, rename_in_wal
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, free_port, run_cli
 
 pytestmark = pytest.mark.slow
@@ -116,7 +117,7 @@ def replicated(directory: Path, *, rows: int = 5) -> Server:
     server.query("CHECKPOINT")
     for number in range(rows):
         server.query(f"INSERT INTO t VALUES ({number})")
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         with server.client() as client:
             status = client.get("/replication").json()

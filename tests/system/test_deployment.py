@@ -22,6 +22,7 @@ import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.settings import GROUPS, Settings, variable_names
+from tests.patience import PATIENCE_SECONDS
 from tests.prometheus import needs
 from tests.server import Server, free_port
 
@@ -103,7 +104,7 @@ def _nginx(directory: Path, service_port: int) -> Iterator[int]:
     _run("nginx", "-t", "-c", configuration)
     process = subprocess.Popen(["nginx", "-c", str(configuration)])
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_SECONDS
         while not _listens(port):
             assert time.monotonic() < end, (directory / "error.log").read_text()
             time.sleep(0.02)

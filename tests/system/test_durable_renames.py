@@ -20,6 +20,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import environment, free_port
 
 pytestmark = pytest.mark.slow
@@ -159,7 +160,7 @@ class Traced:
             process = subprocess.Popen(
                 self.command("serve"), env=self.environment, cwd=self.home, stderr=log
             )
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
             assert process.poll() is None, (self.home / "server.log").read_text()[-2000:]
             try:
@@ -175,7 +176,7 @@ def finished(client: httpx2.Client, response: httpx2.Response) -> dict[str, Any]
     """Wait for the end of a job, which must succeed."""
     assert response.status_code == 202, response.text
     job = response.json()
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE_SECONDS
     while job["state"] == "running" and time.monotonic() < end:
         time.sleep(0.1)
         job = client.get(f"/jobs/{job['id']}").json()
@@ -221,7 +222,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for child in children:
         os.kill(int(child), signal.SIGTERM)
-    process.wait(90)
+    process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")

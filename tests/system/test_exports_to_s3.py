@@ -14,6 +14,7 @@ import pytest
 from chronoduck.settings import load_settings
 from chronoduck.storage.opening import s3_store
 from tests.flaky_proxy import FlakyProxy
+from tests.patience import PATIENCE_SECONDS
 from tests.s3_server import S3Server
 from tests.server import Server
 
@@ -31,7 +32,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def export(client: httpx2.Client, **wish: Any) -> dict[str, Any]:
     answer = client.post("/exports", json={"query": ROWS, **wish})
     assert answer.status_code == 202, answer.text
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE_SECONDS
     while (job := client.get(f"/jobs/{answer.json()['id']}").json())["state"] == "running":
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -66,7 +67,7 @@ def test_files_are_there_are_fetched_and_go(
             assert f"{folder}/_SUCCESS" in held
             assert len(held) == len(job["result"]["files"]) + 1
             client.delete(f"/jobs/{job['id']}")
-            end = time.monotonic() + 30
+            end = time.monotonic() + PATIENCE_SECONDS
             while names_in(s3, monkeypatch, folder):
                 assert time.monotonic() < end, "the files stay"
                 time.sleep(0.2)

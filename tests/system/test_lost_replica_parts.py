@@ -13,6 +13,7 @@ import pytest
 
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import ReplicaSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ def _report(server: Server) -> dict[str, Any]:
 
 
 def _wait(server: Server, state: str) -> dict[str, Any]:
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         report = _report(server)
         if report["state"] == state and (state != "following" or not report["lag_bytes"]):

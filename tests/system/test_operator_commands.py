@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from tests.broken_index import broken_index_database
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ def _settings(server: Server) -> dict[str, object]:
 
 
 def _find_long_statement(client: httpx2.Client) -> str:
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         for each in client.get("/queries").json():
             if each["query"] == LONG and each["state"] == "running":
@@ -65,7 +66,7 @@ def test_top_shows_what_runs_and_kill_ends_it(server: Server) -> None:
     assert json.loads(run_cli(server.directory, "top", "--json").stdout)[0]["id"] == statement_id
     killed = run_cli(server.directory, "kill", statement_id)
     assert killed.returncode == 0, killed.stderr
-    asking.join(30)
+    asking.join(PATIENCE_SECONDS)
     assert answers[0].json()["code"] == "statement_cancelled"
     expensive = run_cli(server.directory, "top", "--statements", "--order", "max_time", "--json")
     assert json.loads(expensive.stdout)[0]["errors"] >= 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, free_port, lose_disk, run_cli
 
 pytestmark = pytest.mark.slow
@@ -153,7 +154,7 @@ def test_it_runs_as_another_user_on_a_read_only_disk_but_for_two_directories(
             work(url, (data / "data" / "admin.token").read_text().strip(), b"n\n1\n2\n")
         finally:
             process.terminate()
-            assert process.wait(30) == 0, (tmp_path / "log").read_text()
+            assert process.wait(PATIENCE_SECONDS) == 0, (tmp_path / "log").read_text()
         said = (tmp_path / "log").read_text()
         assert '"event":"root"' not in said
         assert "Read-only file system" not in said

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flaky_proxy import FlakyProxy
+from tests.patience import PATIENCE_SECONDS
 from tests.s3_server import S3Server
 from tests.server import Server, lose_disk, run_cli
 
@@ -74,7 +75,7 @@ def test_half_of_the_requests_fail_and_nothing_is_lost(s3: S3Server, tmp_path: P
                 server.query(f"INSERT INTO t VALUES ({number})")
                 time.sleep(0.02)
             written = datetime.now(UTC)
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE_SECONDS
             with server.client() as client:
                 while True:
                     report = client.get("/replication").json()
@@ -101,7 +102,7 @@ def test_a_store_that_is_not_there_keeps_nobody_from_working(tmp_path: Path) -> 
     with Server(tmp_path, **settings) as server:
         server.query("INSERT INTO t VALUES (2)")
         with server.client() as client:
-            end = time.monotonic() + 20
+            end = time.monotonic() + PATIENCE_SECONDS
             while (health := client.get("/health").json())["status"] != "degraded":
                 assert time.monotonic() < end, health
                 time.sleep(0.2)

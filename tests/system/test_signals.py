@@ -18,14 +18,14 @@ import httpx2
 import pytest
 
 from tests.certificates import Certificate
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, environment, free_port
 
 pytestmark = pytest.mark.slow
-WAIT_SECONDS = 30.0
 
 
 def until(condition: Callable[[], Any], what: str) -> None:
-    end = time.monotonic() + WAIT_SECONDS
+    end = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.02)
@@ -47,7 +47,7 @@ def test_readiness_goes_down_first_and_requests_are_still_answered(tmp_path: Pat
             assert client.get("/health/live").status_code == 200
         # New connections too: a load balancer has not noticed yet.
         assert server.query("SELECT 42") == [[42]]
-        assert server.process.wait(WAIT_SECONDS) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
         assert time.monotonic() - left > 1.5
         assert events(server, "service_stopped")[0]["graceful"] is True
 
@@ -55,7 +55,7 @@ def test_readiness_goes_down_first_and_requests_are_still_answered(tmp_path: Pat
 def test_ctrl_c_waits_for_no_load_balancer(tmp_path: Path) -> None:
     with Server(tmp_path, DUCKDB_SHUTDOWN_DELAY="5m") as server:
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(WAIT_SECONDS) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_second_sigterm_does_not_wait_either(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_second_sigterm_does_not_wait_either(tmp_path: Path) -> None:
         with server.client() as client:
             until(lambda: client.get("/health/ready").status_code == 503, "still ready")
         os.kill(server.server_pid, signal.SIGTERM)
-        assert server.process.wait(WAIT_SECONDS) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
 
 
 TEMPLATE = """-- name: answer
@@ -173,4 +173,4 @@ def test_nohup_keeps_it_alive(tmp_path: Path) -> None:
         assert answers()
     finally:
         process.terminate()
-        assert process.wait(WAIT_SECONDS) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0

@@ -19,18 +19,18 @@ import httpx2
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, watch_end
 
 pytestmark = pytest.mark.slow
 
-WAIT_SECONDS = 60.0
 # At each "a" the pattern looks for a "b" to the end of the value; the engine does not look up.
 DEAF = "SELECT length(regexp_replace(a, 'a*b|a', 'x', 'g')) FROM words"
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for a process to get so far."""
-    end = time.monotonic() + WAIT_SECONDS
+    end = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.02)
@@ -126,7 +126,7 @@ def test_neighbours_are_answered_while_every_worker_hears_nothing(deaf: Server) 
     for thread in [*offenders, *neighbours]:
         thread.start()
     for thread in [*offenders, *neighbours]:
-        thread.join(WAIT_SECONDS)
+        thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive()
     assert set(codes) <= {"ok", "engine_restarted"}
     assert codes.count("ok") >= len(neighbours)
@@ -291,7 +291,7 @@ def test_a_successor_that_finds_the_database_damaged_ends_the_service(tmp_path: 
             file.seek(100)
             file.write(bytes([byte[0] ^ 1]))
         server.kill_server()
-        assert server.process.wait(WAIT_SECONDS) == 74
+        assert server.process.wait(PATIENCE_SECONDS) == 74
         assert server.process.stderr is not None
         said = server.process.stderr.read()
     assert said.count("error:") == 1
@@ -310,7 +310,7 @@ def test_a_successor_waits_for_who_took_the_file_in_between(server: Server) -> N
     thread = threading.Thread(target=take)
     thread.start()
     server.kill_server()
-    thread.join(WAIT_SECONDS)
+    thread.join(PATIENCE_SECONDS)
     assert holds.is_set()
     assert server.process.stderr is not None
     tried = [json.loads(server.process.stderr.readline())["code"]]  # the one that was killed
@@ -331,7 +331,7 @@ def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals) 
     with Server(tmp_path, DUCKDB_STANDBY="true") as server:
         server.query("CREATE TABLE t AS SELECT 1 AS a")
         server.process.send_signal(number)
-        assert server.process.wait(WAIT_SECONDS) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
         assert server.pid_of_owner is None
         assert '"event":"service_stopped","graceful":true' in server.log.read_text()
         with pytest.raises(httpx2.ConnectError):
@@ -340,7 +340,7 @@ def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals) 
 
 def test_a_signal_to_the_server_itself_ends_the_supervisor_too(server: Server) -> None:
     os.kill(server.server_pid, signal.SIGTERM)
-    assert server.process.wait(WAIT_SECONDS) == 0
+    assert server.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             until(lambda: _is_draining(client), "the first signal has not arrived")
         time.sleep(1.1)  # signals closer together are one
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 137
+        assert server.process.wait(PATIENCE_SECONDS) == 137
         thread.join()
 
 

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from tests.certificates import Certificate
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -95,7 +96,9 @@ def test_plain_http_on_the_port_gets_nothing_and_harms_nothing(
         b"\x00" * 1000,
         b"\x16\x03\x01\xff\xff" * 99,
     ):
-        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as plain:
+        with socket.create_connection(
+            ("127.0.0.1", served.port), timeout=PATIENCE_SECONDS
+        ) as plain:
             plain.sendall(data)
             with contextlib.suppress(ConnectionResetError):
                 assert b"HTTP/1.1" not in plain.recv(1000)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 opentelemetry = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
@@ -58,7 +59,7 @@ class Collector:
         }
 
     def wait_for(self, count: int) -> list[Any]:
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_SECONDS
         while len(self.spans) < count and time.monotonic() < end:
             time.sleep(0.02)
         return self.spans

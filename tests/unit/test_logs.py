@@ -60,7 +60,7 @@ def test_lines_from_many_threads_are_all_there_and_whole(
     write = line_writer("test")
 
     def work(worker: int) -> None:
-        for number in range(500):
+        for number in range(20_000):
             level = logging.WARNING if number % 50 == 0 else logging.INFO
             write(level, "line", {"worker": worker, "number": number})
 
@@ -72,7 +72,7 @@ def test_lines_from_many_threads_are_all_there_and_whole(
     flush()
     written = [json.loads(line) for line in file.read_text().splitlines()]
     for worker in range(8):
-        assert [x["number"] for x in written if x["worker"] == worker] == list(range(500))
+        assert [x["number"] for x in written if x["worker"] == worker] == list(range(20_000))
 
 
 @pytest.mark.parametrize("compressing_seconds", [0.0, 0.02])
@@ -107,7 +107,7 @@ def unpacked(file: Path) -> str:
 
 
 def until_compressed(directory: Path) -> list[str]:
-    for _ in range(500):
+    for _ in range(20_000):
         names = sorted(path.name for path in directory.glob("service.log*"))
         if "service.log.1" not in names and "service.log.1.gz.part" not in names:
             return names

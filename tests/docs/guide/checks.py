@@ -18,6 +18,7 @@ from chronoduck.settings import Settings, load_settings
 from tests.docs.documents import REPOSITORY
 from tests.docs.guide.row import Check, Row
 from tests.docs.machine import Machine
+from tests.patience import PATIENCE_SECONDS
 
 __all__ = [
     "ask", "follow", "in_python", "needs_role", "refused", "rule", "run", "service_claim",
@@ -79,7 +80,7 @@ def ask(path: str, *keys: str) -> Check:
 
     def check(machine: Machine, row: Row) -> None:
         url = f"http://localhost:{machine.port}/api/v1/duckdb{path}"
-        report = httpx2.get(url, trust_env=False, timeout=60).json()
+        report = httpx2.get(url, trust_env=False, timeout=PATIENCE_SECONDS).json()
         for key in keys:
             found: Any = report
             for part in key.strip(".").split("."):

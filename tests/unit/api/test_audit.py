@@ -16,6 +16,7 @@ from chronoduck.api.access import attach
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import PermissionDeniedError, QuotaExceededError
 from chronoduck.settings import AuditSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 MakeSettings = Callable[..., Settings]
 
@@ -23,7 +24,7 @@ MakeSettings = Callable[..., Settings]
 async def until(
     look: Callable[[], Awaitable[list[dict[str, Any]]]], count: int
 ) -> list[dict[str, Any]]:
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_SECONDS
     while len(found := await look()) < count:
         assert time.monotonic() < end, found
     return found

@@ -12,6 +12,7 @@ import pytest
 from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
 from chronoduck.settings import Settings, TransportSettings
+from tests.patience import PATIENCE_SECONDS
 
 QUERY = "http://test/api/v1/duckdb/query"
 
@@ -77,7 +78,7 @@ async def test_large_bodies_share_their_memory_and_small_ones_need_none(
             await going_on.wait()
         yield b"}"
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         first = asyncio.create_task(client.post(QUERY, content=large(True)))
         await holding.wait()
         second = await client.post(QUERY, content=large(False))

@@ -60,7 +60,7 @@ async def log_in(admin: httpx2.AsyncClient, name: str, **wish: Any) -> httpx2.As
 async def export(client: httpx2.AsyncClient, sql: str = ROWS, **wish: Any) -> dict[str, Any]:
     answer = await client.post("/exports", json={"query": sql, **wish})
     assert answer.status_code == 202, answer.text
-    for _ in range(3000):
+    for _ in range(24_000):
         job: dict[str, Any] = (await client.get(f"/jobs/{answer.json()['id']}")).json()
         if job["state"] != "running":
             return job
@@ -200,7 +200,7 @@ async def test_forgetting_an_export_removes_its_files(
     folder = tmp_path / "exports" / job["result"]["folder"]
     assert {path.name for path in folder.iterdir()} == {"_SUCCESS", "export.parquet"}
     await admin.delete(f"/jobs/{job['id']}")
-    for _ in range(500):
+    for _ in range(20_000):
         if not folder.exists():
             return
         await asyncio.sleep(0.01)

@@ -14,6 +14,7 @@ import uvicorn
 
 from chronoduck.api.http_protocol import guarded_protocol
 from chronoduck.settings import TransportSettings
+from tests.patience import PATIENCE_SECONDS
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -64,7 +65,7 @@ async def talk(port: int, data: bytes, *more: bytes) -> bytes:
     writer.write(data)
     for piece in more:
         writer.write(piece)
-    answer = await asyncio.wait_for(reader.read(), 20)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
     writer.close()
     return answer
 
@@ -208,7 +209,7 @@ async def test_an_answer_before_the_end_of_a_large_body_arrives_and_the_rest_is_
         writer.write(
             b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 300_000
         )
-        answer = await asyncio.wait_for(reader.read(), 20)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
         writer.close()
     assert b"connection: close" in answer
     assert answer.endswith(b"\r\n\r\n0")

@@ -11,6 +11,7 @@ import pytest
 from chronoduck.api.app import API_PREFIX
 from chronoduck.assembly import DuckDBService
 from chronoduck.settings import Settings
+from tests.patience import PATIENCE_SECONDS
 
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
 PUBLIC = {
@@ -105,7 +106,7 @@ async def test_every_error_is_a_problem(
 async def test_health_has_the_keys_of_the_guide_and_hides_the_path(
     public: httpx2.AsyncClient, settings: Settings
 ) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:  # a ping that did not answer at once says so, and is no failure yet
             response = await public.get("/health")
             report = response.json()
@@ -273,7 +274,7 @@ async def test_health_answers_head_as_probes_ask(public: httpx2.AsyncClient, pat
 
 async def test_a_running_statement_is_listed_and_ended(admin: httpx2.AsyncClient) -> None:
     task = asyncio.create_task(admin.post("/query", json={"query": ENDLESS}))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not (running := (await admin.get("/queries")).json()):
             await asyncio.sleep(0.02)
     assert running[0]["query"] == ENDLESS
@@ -294,7 +295,7 @@ async def test_health_answers_while_every_worker_is_busy(
     tasks = [
         asyncio.create_task(admin.post("/query", json={"query": ENDLESS})) for _ in range(many)
     ]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(await _running(admin)) < settings.worker_threads:
             await asyncio.sleep(0.02)
         health = (await admin.get("/health")).json()
@@ -304,7 +305,7 @@ async def test_health_answers_while_every_worker_is_busy(
     assert health["query_test"]["success"] is True
     for running in (await admin.get("/queries")).json():
         await admin.delete(f"/queries/{running['id']}")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not all(task.done() for task in tasks):
             for running in (await admin.get("/queries")).json():
                 await admin.delete(f"/queries/{running['id']}")

@@ -15,6 +15,7 @@ from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.engine.disk_format import BLOCK_BYTES, HEADER_BYTES
 from chronoduck.settings import Settings
 from chronoduck.shadow.messages import Mark, ShadowStatus
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -57,11 +58,11 @@ async def test_a_refuted_wal_is_saved_when_a_hanging_checkpoint_ends_without_tak
     parts.shadow.status = ShadowStatus(verdict="refuted", refuted=Mark(1, 1, 1, 0))
     parts.checkpointer._hanging_since = time.monotonic()
     parts.refuted.note_hanging()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not parts.refuted.refusing:
             await asyncio.sleep(0.01)
     parts.checkpointer._hanging_since = None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while parts.refuted.refusing:
             await asyncio.sleep(0.05)
     assert parts.checkpointer.count > before

@@ -18,6 +18,7 @@ from chronoduck.cli.engine_checks import check_downgrade
 from chronoduck.errors import DuckDBException
 from chronoduck.settings import ReplicaSettings, Settings, ShadowSettings
 from tests.damaged_wal import crash, make_unreplayable
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -159,7 +160,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
                 shutil.copy(path, directory / "older" / path.name)
             server.query("CHECKPOINT")
         server.query(f"INSERT INTO t VALUES ({number})")
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         with server.client() as client:
             status = client.get("/replication").json()

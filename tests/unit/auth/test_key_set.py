@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from chronoduck.auth.key_set import KeySet, KeySetError, fetch_file, fetch_url, parse_key_set
+from tests.patience import PATIENCE_SECONDS
 from tests.platform import KeyServer, Platform
 
 
@@ -26,7 +27,7 @@ class Source:
 
     def fetch(self) -> bytes:
         self.fetches += 1
-        self.gate.wait(30)
+        self.gate.wait(PATIENCE_SECONDS)
         if self.is_failing:
             raise KeySetError("down")
         return orjson.dumps({"keys": [each.jwk for each in self.platforms]})
@@ -104,7 +105,7 @@ async def test_a_source_that_hangs_holds_up_no_token_whose_key_is_known() -> Non
     source.gate.clear()
     source.now += 601
     for _ in range(100):
-        assert await asyncio.wait_for(keys.find("k1"), 5) is not None
+        assert await asyncio.wait_for(keys.find("k1"), PATIENCE_SECONDS) is not None
     while source.fetches < 2:  # it begins when the loop gets to it
         await asyncio.sleep(0)
     assert source.fetches == 2

@@ -14,6 +14,7 @@ from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.wal_watch import Suspect
 from chronoduck.errors import StatementTimeoutError, TransactionConflictError
 from chronoduck.settings import CheckpointSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 LIMITS = CheckpointSettings(log_size=1_000_000, commits=100, interval=60)
 
@@ -45,7 +46,7 @@ async def test_small_transactions_are_checkpointed_by_what_a_replay_would_cost(
     async with DuckDBService(make_settings(checkpoint=limits)) as service:
         await service.execute_query("CREATE TABLE t (a INTEGER)")
         before = await checkpoints(service)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await checkpoints(service) == before:
                 await service.execute_query("INSERT INTO t VALUES (1)")
 
@@ -62,7 +63,7 @@ async def checkpoints(service: DuckDBService) -> int:
     return int((await service.get_replication_status())["checkpoints"]["count"])
 
 
-async def until_more_checkpoints(service: DuckDBService, seconds: float = 15.0) -> None:
+async def until_more_checkpoints(service: DuckDBService, seconds: float = PATIENCE_SECONDS) -> None:
     before = await checkpoints(service)
     async with asyncio.timeout(seconds):
         while await checkpoints(service) < before + 2:
@@ -111,7 +112,7 @@ async def test_a_reader_that_takes_its_time_puts_them_off_until_it_has_ended(
         await busy.execute_query("UPDATE t SET b = ? WHERE a = 5", [number])
     assert (await busy.execute_query("SELECT b FROM t WHERE a = 5")).data == [(299,)]
     await batches.aclose()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:  # its connection is closed by another thread
             try:
                 await busy.execute_query("CHECKPOINT")
@@ -143,7 +144,7 @@ async def test_a_checkpoint_whose_caller_leaves_keeps_the_files_from_being_copie
 
     def prepare(connection: object) -> None:
         begun.set()
-        assert may_end.wait(30)
+        assert may_end.wait(PATIENCE_SECONDS)
 
     await service.execute_query("CREATE TABLE t (a INTEGER)")
     monkeypatch.setattr(parts.instance, "prepare_checkpoint", prepare)
@@ -182,7 +183,7 @@ async def test_a_wal_that_cannot_be_read_for_a_moment_does_not_end_checkpoints(
 
     monkeypatch.setattr(watch, "look", count)
     obstacle.symlink_to(obstacle)  # looking at it fails
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while failures < 3:
             await asyncio.sleep(0.02)
     obstacle.unlink()
@@ -216,7 +217,10 @@ async def test_ddl_that_an_older_reader_kept_in_the_wal_is_taken_in_when_it_has_
 
     monkeypatch.setattr(Checkpointer, "checkpoint_if_free", note_try)
     monkeypatch.setattr(Checkpointer, "log_state", note_look)
-    async with DuckDBService(make_settings(checkpoint=never)) as service, asyncio.timeout(60):
+    async with (
+        DuckDBService(make_settings(checkpoint=never)) as service,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
         await service.execute_query("CREATE TABLE t AS SELECT 1 AS a")
         await service.execute_query("CHECKPOINT")
         await service.execute_query("INSERT INTO t VALUES (2)")

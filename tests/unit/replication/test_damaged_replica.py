@@ -19,6 +19,7 @@ from chronoduck.replication.recovery import recover_database, restore_database
 from chronoduck.replication.restore_plan import list_points
 from chronoduck.replication.verification import verify_replica
 from chronoduck.settings import ReplicaSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 INSERTS = 4
@@ -44,7 +45,7 @@ async def settings(make_settings: Callable[..., Settings], tmp_path: Path) -> Se
 
 
 async def shipped(service: DuckDBService, commits: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await service.get_replication_status())["transactions"] < commits:
             await asyncio.sleep(0.01)
 
@@ -191,7 +192,7 @@ async def test_a_damaged_replica_does_not_keep_a_whole_database_from_starting(
     damage(blobs(settings, "generations/*/base")[-1])
     async with DuckDBService(settings) as service:
         await service.execute_query("INSERT INTO t VALUES (-2)")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await service.get_replication_status())["state"] != "following":
                 await asyncio.sleep(0.01)
     restore_database(open_archive(settings), tmp_path / "out.db", verify="full")
@@ -220,7 +221,7 @@ async def test_a_replica_that_was_unmounted_is_compared_anew(
         replica.rename(away)
         replica.mkdir()  # the empty directory under a volume
         await service.execute_query("INSERT INTO t VALUES (-3)")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await service.get_replication_status())["state"] != "failing":
                 await asyncio.sleep(0.01)
         report = await service.get_replication_status()
@@ -231,7 +232,7 @@ async def test_a_replica_that_was_unmounted_is_compared_anew(
         await service.execute_query("INSERT INTO t VALUES (-4)")
         replica.rename(tmp_path / "beneath")
         away.rename(replica)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await service.get_replication_status())["state"] != "following":
                 await asyncio.sleep(0.01)
     # What was written beneath the volume is a point of the old generation that nobody has; the

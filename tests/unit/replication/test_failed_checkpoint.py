@@ -18,12 +18,13 @@ from chronoduck.replication.verification import verify_replica
 from chronoduck.settings import ReplicaSettings, Settings
 from tests.damaged_wal import checkpoint_entry, leave_failed_checkpoint
 from tests.fault.test_engine_failures import fill_the_log, strike
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
 
 async def shipped(service: DuckDBService, commits: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await service.get_replication_status())["transactions"] < commits:
             await asyncio.sleep(0.01)
 

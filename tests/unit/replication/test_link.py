@@ -19,6 +19,7 @@ from chronoduck.replication.link import ReplicatorLink
 from chronoduck.replication.messages import ReplicaState
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import ReplicaSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 MakeSettings = Callable[..., Settings]
 
@@ -42,7 +43,7 @@ async def link(settings: Settings) -> AsyncIterator[ReplicatorLink]:
 
 
 async def reach(link: ReplicatorLink, state: ReplicaState) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while link.status.state is not state and str(link.status.state) != state:
             await asyncio.sleep(0.01)
 
@@ -68,7 +69,7 @@ async def test_a_replicator_that_was_refused_goes_on_when_the_reason_is_gone(
 async def test_a_replicator_can_be_ended_while_it_is_started_again(link: ReplicatorLink) -> None:
     link.restarts = 3  # of many: the next start is 15 s away
     kill(link)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while link.restarts == 3:
             await asyncio.sleep(0.01)
         await link.stop(1.0)
@@ -113,7 +114,7 @@ async def test_a_replicator_whose_successor_dies_while_it_starts_is_started_agai
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", create_dying)
     kill(link)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(killed) < 2 or link.status.state != ReplicaState.FOLLOWING:
             await asyncio.sleep(0.01)
     assert link.pid not in killed
@@ -135,7 +136,7 @@ async def test_any_error_of_the_supervision_is_one_failed_attempt(
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", create_once)
     kill(link)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while failures < 2 or link.status.state != ReplicaState.FOLLOWING:
             await asyncio.sleep(0.01)
 
@@ -151,6 +152,6 @@ async def test_a_message_that_makes_no_sense_is_no_end(link: ReplicatorLink) -> 
 
     link._receive = receive_nonsense  # type: ignore[method-assign]
     link.ship()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while link.pid == first or link.status.state != ReplicaState.FOLLOWING:
             await asyncio.sleep(0.01)

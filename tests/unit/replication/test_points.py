@@ -29,6 +29,7 @@ from chronoduck.replication.retention import apply_plan, plan_pruning, read_fact
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.settings import ReplicaSettings, Settings
 from chronoduck.storage import MemoryBlobStore
+from tests.patience import PATIENCE_SECONDS
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -211,7 +212,7 @@ async def test_a_proof_that_the_service_is_told_reaches_the_replica(
     await link.prepare()
     link.begin()
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not link.status.commits:
                 await asyncio.sleep(0.01)
             link.note_proof("proven", WalPosition(link.status.iteration, 1_000_000))

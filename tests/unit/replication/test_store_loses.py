@@ -19,6 +19,7 @@ from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import restore_database
 from chronoduck.replication.verification import verify_replica
 from chronoduck.settings import ReplicaSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 ROWS = 50_000
@@ -48,7 +49,7 @@ async def shipped(service: DuckDBService) -> dict[str, Any]:
     """Return the status once all that was committed before is in the replica."""
     loop = asyncio.get_running_loop()
     called = loop.time()
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             report = await service.get_replication_status()
             lag = report["lag_seconds"]
@@ -58,7 +59,7 @@ async def shipped(service: DuckDBService) -> dict[str, Any]:
 
 
 async def noticed(service: DuckDBService, words: str) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while words not in (await service.get_replication_status())["notice"]:
             await asyncio.sleep(0.02)
     health = await service.health_check()
@@ -153,7 +154,7 @@ async def test_a_bare_mount_point_is_no_new_replica(
     async with DuckDBService(settings) as again:
         await again.execute_query("INSERT INTO t VALUES (-2, '')")
         job = (await again.parts()).compaction.begin()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while job.state == "running":
                 await asyncio.sleep(0.02)
         assert job.state == "succeeded", job

@@ -19,6 +19,7 @@ from chronoduck.replication.records import PLAN_NAME, base_name
 from chronoduck.replication.shipper import Shipper, Step
 from chronoduck.replication.watch import StoreScrubber, StoreWatch
 from chronoduck.storage import BlobInfo, MemoryBlobStore
+from tests.patience import PATIENCE_SECONDS
 
 
 class FaultyStore(MemoryBlobStore):
@@ -142,9 +143,9 @@ def test_the_scrub_outlives_a_record_that_is_damaged(
     monkeypatch.setattr(replica.archive, "listing", fail)
     scrubber = StoreScrubber(replica.archive, bytes_per_second=1e9, is_ready=lambda: True)
     scrubber.start()
-    assert failed.wait(30.0)
+    assert failed.wait(PATIENCE_SECONDS)
     scrubber._thread.join(0.5)  # it would end at once
     assert scrubber._thread.is_alive()
     scrubber.stop()
-    scrubber._thread.join(10.0)
+    scrubber._thread.join(PATIENCE_SECONDS)
     assert not scrubber._thread.is_alive()

@@ -12,6 +12,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import restore_database
 from chronoduck.settings import ReplicaSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 
 async def test_what_is_written_through_a_link_is_in_the_replica(
@@ -29,7 +30,7 @@ async def test_what_is_written_through_a_link_is_in_the_replica(
         await service.execute_query("CHECKPOINT")
         for number in range(5):
             await service.execute_query(f"INSERT INTO t VALUES ({number})")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await service.get_replication_status())["transactions"] < 5:
                 await asyncio.sleep(0.02)
         restore_database(open_archive(made), tmp_path / "out.db")

@@ -23,6 +23,7 @@ from chronoduck.service.quotas import effective_limits
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import Settings
+from tests.patience import PATIENCE_SECONDS
 
 SLOW = "SELECT max(md5(range::VARCHAR)) FROM range(60000)"
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
@@ -38,7 +39,7 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -82,7 +83,7 @@ async def test_a_hundred_statements_of_one_delay_the_first_of_another_by_one_tur
         runner.cancel(oldest.id)
         await until(lambda: sum(task.done() for task in tasks) == ended)  # noqa: B023
     # Nothing else ends: were it not its turn now, it would wait for ever.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await other).data == [(42,)]
     assert sum(task.done() for task in tasks) == releases
     for task in tasks:

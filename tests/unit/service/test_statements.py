@@ -19,6 +19,7 @@ from chronoduck.errors import (
     StatementTimeoutError,
 )
 from chronoduck.settings import Settings
+from tests.patience import PATIENCE_SECONDS
 
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
 
@@ -29,7 +30,7 @@ async def rows(service: DuckDBService, sql: str) -> list[tuple[object, ...]]:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that another task brings about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
 

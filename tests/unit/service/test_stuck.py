@@ -20,6 +20,7 @@ from chronoduck.errors import (
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.settings import Settings
+from tests.patience import PATIENCE_SECONDS
 
 # Quadratic in the length of one value, five seconds or so, and without a look at the interrupt:
 # at each "a" the pattern looks for a "b" to the end of the value.
@@ -58,7 +59,7 @@ async def test_the_last_free_worker_is_not_waited_for() -> None:
 async def test_one_stuck_worker_is_given_up_when_patience_ends() -> None:
     watched = Watched(4, patience=0.1)
     watched.stuck.add(statement("a"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await watched.given_up.wait()
     assert "hash-a" in watched.reasons[0]
     assert "secret" not in watched.reasons[0]
@@ -69,7 +70,7 @@ async def test_callers_who_wait_shorten_the_patience() -> None:
     watched = Watched(4, patience=3600)
     watched.waiting = 1
     watched.stuck.add(statement("a"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await watched.given_up.wait()
     assert "callers wait" in watched.reasons[0]
 
@@ -99,7 +100,7 @@ async def words(
 
 
 async def until_back(service: DuckDBService) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await service.health_check())["queue"]["stuck"]:
             await asyncio.sleep(0.02)
 
@@ -135,7 +136,7 @@ async def test_a_caller_who_left_leaves_a_worker_that_is_counted(
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not reasons:
             await asyncio.sleep(0.02)
     await until_back(service)
@@ -157,7 +158,7 @@ async def test_a_statement_that_an_operator_ends_in_vain_lets_its_caller_go(
 
 async def until_running(service: DuckDBService, count: int) -> None:
     runner = (await service.parts()).runner
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while sum(each.state == "running" for each in runner.list_running()) < count:
             await asyncio.sleep(0.01)
 
@@ -166,7 +167,7 @@ async def until_deaf(service: DuckDBService) -> None:
     """Wait until the statement has worked for a while: before, it hears an interrupt."""
     await until_running(service, 1)
     start = time.process_time()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while time.process_time() < start + 0.5:
             await asyncio.sleep(0.02)
 
@@ -222,12 +223,12 @@ async def test_a_statement_past_its_deadline_is_not_told_to_come_again(
     await until_running(service, 1)
     runner = (await service.parts()).runner
     session = next(iter(runner._sessions.values()))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while session.token.reason is None:
             await asyncio.sleep(0.01)
     await service.abandon(0.0)
     assert isinstance(await outcome(task), StatementTimeoutError)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while session._busy:
             await asyncio.sleep(0.02)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from chronoduck.storage import BlobInfo, MemoryBlobStore, StoreError, TimedBlobStore
+from tests.patience import PATIENCE_SECONDS
 
 
 class SilentStore(MemoryBlobStore):
@@ -41,7 +42,7 @@ def test_a_call_that_is_not_answered_fails_in_time_and_later_calls_at_once() -> 
     finally:
         silent.may_answer.set()
     silent.put("a", b"x")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:  # the calls that hung end, and the store is asked again
         try:
             assert store.get("a") == b"x"
