@@ -16,6 +16,7 @@ from chronoduck.engine.disk_format import (
     read_header,
     read_wal,
 )
+from chronoduck.engine.offline import database_files, replayed_wal
 from chronoduck.engine.replacing import wal_path
 from chronoduck.engine.version_note import is_of_another_engine
 from chronoduck.errors import DuckDBException
@@ -184,12 +185,8 @@ def both_sides(file: DatabaseFile, base: Base, commits: int, point_us: int, url:
     """Return what the file and the replica hold, as far as their headers and WAL tell."""
     headers = file.headers()
     ours, theirs = read_header(headers).iteration, read_header(base.headers).iteration
-    log = wal_path(file.path)
-    wal = log.read_bytes() if log.exists() else b""
-    waiting = read_wal(wal, WalCursor()).commits
-    changed_us = file.stat().st_mtime_ns // 1000
-    if log.exists():
-        changed_us = max(changed_us, log.stat().st_mtime_ns // 1000)
+    waiting = read_wal(replayed_wal(file.path), WalCursor()).commits
+    changed_us = max(path.stat().st_mtime_ns for path in database_files(file.path)) // 1000
     return (
         f"{file.path} ({_identity(headers)}{format_count(ours, 'checkpoint')}, "
         f"{format_count(waiting, 'transaction')} in its WAL, written last at {time_text(changed_us)}) "
@@ -291,18 +288,17 @@ def _shipped_log(database: Path, size: int, sha256: str) -> hashlib._Hash | None
 
 def _wal_mismatch(database: Path, last: Segment, shipped: bytes, url: str) -> ReplicaMismatchError:
     log = wal_path(database)
-    data = log.read_bytes() if log.exists() else b""
-    read = read_wal(data, WalCursor())
-    ours = read.commits
+    whole = replayed_wal(database)
+    ours = read_wal(whole, WalCursor()).commits
+    size = max(log.stat().st_size, len(whole)) if log.exists() else 0
     if not log.exists():
         what = "is missing"
-    elif len(data) < last.end:
-        what = f"ends after {len(data):,} bytes, and its first {last.end:,} bytes were shipped"
+    elif size < last.end:
+        what = f"ends after {size:,} bytes, and its first {last.end:,} bytes were shipped"
     else:
         what = "is not the one that was shipped: bytes of it have changed"
-    # A WAL that is whole and another one holds other transactions, as that of a cloned machine does.
-    is_whole = bool(ours) and read.offset == len(data)
-    is_newer = ours < last.commits and not (is_whole and not shipped.startswith(data))
+    # Whole transactions that were not shipped are another history, as that of a cloned machine.
+    is_newer = ours < last.commits and shipped.startswith(whole)
     newer = (
         f"The replica is newer: it holds {format_count(last.commits - ours, 'transaction')} that the "
         "file lacks"

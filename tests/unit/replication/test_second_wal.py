@@ -14,6 +14,7 @@ import pytest
 from chronoduck.engine.offline import drop_failed_checkpoints, side_files
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
+from chronoduck.replication.failures import ReplicaMismatchError
 from chronoduck.replication.records import Base
 from chronoduck.replication.recovery import restore_database
 from chronoduck.replication.shipper import Shipper, Step
@@ -127,6 +128,19 @@ def test_the_end_of_a_wal_is_shipped_before_the_base_that_follows_it(
 
 def _fail(base: Base) -> int:
     raise StoreError(f"there is no time for {base.generation}")
+
+
+@pytest.mark.parametrize("has_header", [True, False])
+def test_a_refusal_counts_the_transactions_of_both_wals(replica: Replica, has_header: bool) -> None:
+    crash(replica.database, [*BASE, *FIRST])
+    replica.ship()
+    _die_in_checkpoint(replica, has_header=has_header, has_second=True)
+    replica.shipper.take_as_final()
+    replica.ship()
+    second = side_files(replica.database)[1]
+    second.write_bytes(second.read_bytes()[:-1])  # its last transaction is not whole any more
+    with pytest.raises(ReplicaMismatchError, match="it holds 1 transaction that the file lacks"):
+        replica.start_again()
 
 
 @pytest.mark.parametrize("has_header", [True, False])
