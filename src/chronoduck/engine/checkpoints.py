@@ -11,19 +11,18 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import duckdb
-
+from chronoduck.engine.checkpoint_run import ask_number, prepare_checkpoint, run_checkpoint
 from chronoduck.engine.checkpoint_urgency import LogState, Urgency, urgency
 from chronoduck.engine.database import DuckDBInstance
-from chronoduck.engine.failures import DamagedFileError, EngineFailure, translate
+from chronoduck.engine.failures import DamagedFileError, EngineFailure
 from chronoduck.engine.healing import Healer
 from chronoduck.errors import DuckDBException, StatementTimeoutError, TransactionConflictError
 from chronoduck.logs import get_logger
-from chronoduck.resilience.write_gate import WriteGate
+from chronoduck.resilience.write_gate import WriteGate, WritersBusyError
 
 __all__ = ["Checkpointer"]
 
@@ -39,6 +38,8 @@ _SAY_SECONDS = 5.0
 _REMEMBERED = 1000
 _PATIENCE_SECONDS, _LONG_PATIENCE = 0.15, 2.0
 """How long writers wait for those before them to end, so that a checkpoint can be run."""
+_VACUUM_SECONDS, _VACUUM_OVERDUE_SECONDS = 60.0, 600.0
+"""How often rows move behind deleted ones when no writer is inside; when writers are asked to wait."""
 _REOPEN_SECONDS = 60.0
 _FREE_BLOCKS = "SELECT free_blocks FROM pragma_database_size()"
 _NOTHING = "BEGIN; CREATE SCHEMA chronoduck_nothing; DROP SCHEMA chronoduck_nothing; COMMIT"
@@ -92,6 +93,7 @@ class Checkpointer:
         self._not_before = 0.0
         """No checkpoint before this time, as long as the file is damaged."""
         self._said: tuple[str, float] = ("", 0.0)
+        self._vacuumed_at = -_VACUUM_SECONDS
         self._nothing_for: tuple[int, int] | None = None
         """The instance's generation and the checkpoints before it when ``_NOTHING`` was committed."""
         self._pauses: deque[float] = deque(maxlen=_REMEMBERED)
@@ -189,7 +191,8 @@ class Checkpointer:
         commits, self._commits = self._commits, 0
         first, self._first_commit_at = self._first_commit_at, None
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._prepare)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._executor, prepare_checkpoint, self._instance)
             yield
         except BaseException as error:
             self._commits += commits
@@ -219,7 +222,7 @@ class Checkpointer:
         """
         await self.checkpoint_something()
         loop = asyncio.get_running_loop()
-        if await loop.run_in_executor(self._executor, self._ask, _FREE_BLOCKS):
+        if await loop.run_in_executor(self._executor, ask_number, self._instance, _FREE_BLOCKS):
             self._healer.start(self._instance.generation, "a failed write has left the file grown")
             if await self._healer.wait_until_open(_REOPEN_SECONDS):
                 await self.checkpoint_something()
@@ -236,19 +239,9 @@ class Checkpointer:
         now = (self._instance.generation, self.count)
         if now != self._nothing_for:  # else each attempt would make the WAL longer
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._executor, self._ask, _NOTHING)
+            await loop.run_in_executor(self._executor, ask_number, self._instance, _NOTHING)
             self._nothing_for = now
         await self.checkpoint()
-
-    def _ask(self, sql: str) -> int:
-        connection = self._instance.cursor()
-        try:
-            row = connection.execute(sql).fetchone()
-            return int(row[0]) if row else 0
-        except duckdb.Error as error:
-            raise translate(error) from error
-        finally:
-            connection.close()
 
     async def checkpoint_if_free(self) -> bool:
         """Run one at once if the replica is ready for it and no transaction is in its way.
@@ -292,7 +285,7 @@ class Checkpointer:
         commits, self._commits = self._commits, 0
         first, self._first_commit_at = self._first_commit_at, None
         try:
-            seconds = await (self._run_between_writers() if waits else self._run_in_thread())
+            seconds = await (self._run_between_writers() if waits else self._run_in_thread(0.0))
         except DuckDBException as error:
             self._commits += commits
             self._first_commit_at = first
@@ -345,51 +338,46 @@ class Checkpointer:
         long transaction blocks no other writer, and the checkpoint runs after it.
         """
         try:
-            return await self._run_in_thread()
+            return await self._run_in_thread(_PATIENCE_SECONDS)
         except TransactionConflictError:
             started = time.perf_counter()
             is_overdue = urgency(self.log_state(), self._limits) is Urgency.OVERDUE
             async with self._gate.closed(_LONG_PATIENCE if is_overdue else _PATIENCE_SECONDS):
-                await self._run_in_thread()
+                await self._run_in_thread(0.0)
             return time.perf_counter() - started
 
-    async def _run_in_thread(self) -> float:
+    async def _run_in_thread(self, patience: float) -> float:
         loop, started = asyncio.get_running_loop(), time.monotonic()
-        running = loop.run_in_executor(self._executor, self._run)
-        await asyncio.wait({running}, timeout=self._limits.timeout)
+        async with AsyncExitStack() as alone:
+            vacuums = await self._keep_writers_out(alone, patience)
+            running = loop.run_in_executor(self._executor, run_checkpoint, self._instance, vacuums)
+            await asyncio.wait({running}, timeout=self._limits.timeout)
         if not running.done():
             self._hanging_since = started
             running.add_done_callback(self._note_end_of_hang)
             self._on_hang()
-        return await running
+        seconds = await running
+        if vacuums:
+            self._vacuumed_at = started
+        return seconds
+
+    async def _keep_writers_out(self, alone: AsyncExitStack, patience: float) -> bool:
+        """Return whether none is inside now, nor will be before ``alone`` ends, so that rows may move.
+
+        Asked now and then only, because writers then wait for all of the checkpoint.
+        """
+        age = time.monotonic() - self._vacuumed_at
+        if age < _VACUUM_SECONDS:
+            return False
+        try:
+            closed = self._gate.closed(patience if age > _VACUUM_OVERDUE_SECONDS else 0.0)
+            await alone.enter_async_context(closed)
+        except WritersBusyError:
+            return False
+        return True
 
     def _note_end_of_hang(self, running: asyncio.Future[float]) -> None:
         self._hanging_since = None
-
-    def _prepare(self) -> None:
-        try:
-            connection = self._instance.cursor()
-        except DuckDBException:
-            return  # the checkpoint itself meets it, too
-        try:
-            self._instance.prepare_checkpoint(connection)
-        finally:
-            connection.close()
-
-    def _run(self) -> float:
-        started = time.perf_counter()
-        connection = self._instance.cursor()
-        try:
-            self._instance.prepare_checkpoint(connection)
-            connection.execute("CHECKPOINT")
-        except duckdb.Error as error:
-            failure = translate(error)
-            failure.__cause__ = error
-            raise self._instance.damage.judge(failure) from error
-        finally:
-            connection.close()
-        self._instance.damage.recheck()
-        return time.perf_counter() - started
 
     def get_status(self) -> dict[str, Any]:
         """Return counters and the pauses of writers in seconds: median, 99th percentile, longest."""

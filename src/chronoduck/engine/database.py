@@ -58,6 +58,7 @@ from chronoduck.settings import Settings
 
 __all__ = [
     "CURSOR_SETTINGS",
+    "VACUUM_SETTING",
     "Connection",
     "DatabaseVersionError",
     "DuckDBInstance",
@@ -75,6 +76,8 @@ CURSOR_SETTINGS = METRIC_SETTINGS | {
 }
 """Settings that a connection needs for itself; but for the next, all others are locked at the start."""
 _ORDER = "preserve_insertion_order"
+VACUUM_SETTING = "max_vacuum_tasks"
+"""0 but for checkpoints that no writer is beside: see engine/checkpoint_run.py."""
 """Whoever loads rows in bulk may give their order up for speed, on a connection of its own."""
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
@@ -278,7 +281,8 @@ class DuckDBInstance:
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",
-            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER))}",
+            f"SET GLOBAL {VACUUM_SETTING} = 0",
+            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER, VACUUM_SETTING))}",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
