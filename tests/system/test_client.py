@@ -401,6 +401,7 @@ def test_the_service_tells_of_itself(client: Client) -> None:
 
 
 async def test_statements_for_asyncio(waiter: AsyncClient, server: Server) -> None:
+    await waiter.load(EXAMPLES / "twitter-labels.cdx")
     assert (await waiter.query("SELECT ?", [1])).rows == [(1,)]
     assert (await waiter.arrow("FROM range(10)")).num_rows == 10
     assert await waiter.execute("CREATE TABLE a (n INTEGER)") == 0
