@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.engine.disk_guard import DiskFloorError
+from chronoduck.engine.disk_guard import DiskFloorError, DiskGuard
 from chronoduck.errors import BatchError, DiskFullError, DuckDBException, OutOfMemoryError
 from chronoduck.settings import BackupSettings, ReplicaSettings, Settings
 from tests.fault.volumes import fill, free, small_volume
@@ -98,6 +98,30 @@ async def test_a_bulk_insert_that_fills_the_disk_costs_only_itself(
             assert service.circuit_breaker.get_status()["state"] == "closed"
         async with DuckDBService(settings) as service:
             assert await count(service) == 200_001
+
+
+async def test_a_write_under_way_cannot_eat_what_giving_space_back_needs(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """That takes a commit and a checkpoint; without space for them writes would stay refused."""
+    left = []
+    with small_volume(tmp_path / "data", 40) as volume:
+
+        async def reclaim() -> None:
+            left.append(free(volume))
+
+        guard = DiskGuard(make_settings(disk_floor="20MB", ballast_size="8MB"), reclaim)
+        guard.start()
+        fill(volume, leave=1_000_000)
+        guard.look()
+        assert free(volume) > 4_000_000
+        (volume / "written").write_bytes(bytes(free(volume)))
+        guard.look()
+        assert free(volume) < 1_000_000
+        guard.note_full()
+        await until(lambda: bool(left))
+        await guard.stop()
+    assert left[0] > 3_000_000
 
 
 async def test_small_commits_until_the_disk_is_full_are_all_there_afterwards(

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from chronoduck.units import format_bytes
 __all__ = ["DiskFloorError", "DiskGuard"]
 
 _LOOK_SECONDS = 0.25
+_RECLAIM_SECONDS = 3.0
+"""How often it is tried to give space back: the disk may be too full for that, too."""
 _MORE_THAN_FLOOR = 1.05
 """Writes go on from so many floors of free space on: not on and off with every file."""
 
@@ -39,7 +42,7 @@ class DiskGuard:
     """Looks at the free space of the database's volume, on the event loop."""
 
     def __init__(self, settings: Settings, reclaim: Callable[[], Awaitable[None]]) -> None:
-        """``reclaim`` gives back what a failed write left in the file; called once per shortage."""
+        """``reclaim`` gives back what a failed write left in the file; called until it succeeds."""
         self._directory = settings.database_path.parent
         self._floor = settings.disk_floor
         self._ballast = _Ballast(
@@ -50,6 +53,7 @@ class DiskGuard:
         self._task: asyncio.Task[None] | None = None
         self._log = get_logger("engine")
         self._has_failed = False
+        self._reclaim_after = 0.0
         self.free_bytes = 0
         self.is_refusing = False
 
@@ -100,7 +104,7 @@ class DiskGuard:
             self.is_refusing = True
             self._log.error("writes_refused", free_bytes=self.free_bytes, floor_bytes=self._floor)
         if self.is_refusing and self.free_bytes < self._ballast.size / 2:
-            self._ballast.release()
+            self._ballast.shrink()
         elif not self.is_refusing and self.free_bytes >= self._floor + self._ballast.size:
             self._ballast.place()
 
@@ -109,11 +113,21 @@ class DiskGuard:
             await asyncio.sleep(_LOOK_SECONDS)
             self.look()
             if self.is_refusing and self._has_failed:
-                self._has_failed = False
-                try:
-                    await self._reclaim()
-                except DuckDBException as error:
-                    self._log.warning("space_not_reclaimed", error=error.operator_detail)
+                await self._try_to_reclaim()
+
+    async def _try_to_reclaim(self) -> None:
+        """Nobody else would: writes are refused, and without the space they stay refused."""
+        now = time.monotonic()
+        if now < self._reclaim_after:
+            return
+        self._reclaim_after = now + _RECLAIM_SECONDS
+        self._has_failed = False
+        self._ballast.release()
+        try:
+            await self._reclaim()
+        except DuckDBException as error:
+            self._has_failed = True
+            self._log.warning("space_not_reclaimed", error=error.operator_detail)
 
     def get_status(self) -> dict[str, Any]:
         """Return the free space, the floor and whether writes are refused."""
@@ -147,8 +161,15 @@ class _Ballast:
         except OSError:
             self.release()
 
+    def shrink(self) -> None:
+        """Give half of the space back. Writes under way may eat it: the rest is for what follows them."""
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_size == self.size:
+                os.truncate(self._path, self.size // 2)
+                self.owed_bytes = self.size
+
     def release(self) -> None:
-        """Give the space back."""
+        """Give all of the space back."""
         with contextlib.suppress(OSError):
             self._path.unlink()
             self.owed_bytes = self.size

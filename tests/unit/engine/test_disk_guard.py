@@ -1,0 +1,39 @@
+"""The guard of the disk's floor, beside what tests/fault shows of it on volumes that are full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from chronoduck.engine import disk_guard
+from chronoduck.engine.disk_guard import DiskGuard
+from chronoduck.errors import DiskFullError
+from chronoduck.settings import Settings
+from tests.patience import PATIENCE_SECONDS
+
+
+async def test_space_is_reclaimed_again_when_the_first_attempt_met_the_full_disk(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writes are refused meanwhile, so that no further failure would begin another attempt."""
+    monkeypatch.setattr(disk_guard, "_RECLAIM_SECONDS", 0.01)
+    settings = make_settings(disk_floor="1000TB")
+    settings.database_path.parent.mkdir(parents=True)
+    attempts = []
+
+    async def reclaim() -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise DiskFullError("no space for that either")
+
+    guard = DiskGuard(settings, reclaim)
+    guard.start()
+    guard.note_full()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(attempts) < 3:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(1.0)
+    await guard.stop()
+    assert len(attempts) == 3
