@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, is_alive, lose_disk, run_cli
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,7 @@ def wait_for_the_replica(server: Server) -> None:
             lag = client.get("/replication").json()["lag_seconds"]
             if lag is not None and lag < time.monotonic() - called:
                 return
-            assert time.monotonic() - called < 60, "the replica does not catch up"
+            assert time.monotonic() - called < PATIENCE_SECONDS, "the replica does not catch up"
             time.sleep(0.05)
 
 

@@ -25,9 +25,10 @@ from chronoduck.shadow.link import ShadowLink
 from chronoduck.shadow.messages import Orders
 from tests.broken_index import broken_index_database
 from tests.fault.volumes import small_volume
+from tests.patience import PATIENCE_SECONDS
 from tests.shadow.live import LiveDatabase, append_rejected_entry
 
-SECONDS = 60.0
+SECONDS = PATIENCE_SECONDS
 FAULTY = Path(__file__).with_name("faulty_shadow.py")
 OLD = pytest.mark.skipif(
     not duckdb.__version__.startswith("1.5."), reason="DuckDB 1.5 has this bug"

@@ -12,6 +12,7 @@ import httpx2
 import orjson
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, run_cli
 
 pytestmark = pytest.mark.slow
@@ -24,7 +25,7 @@ SECRETS = [
 ]
 
 
-def wait(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def wait(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not come about"

@@ -136,7 +136,7 @@ def test_a_collector_that_is_gone_costs_nothing_but_traces(tmp_path: Path) -> No
         assert server.query("SELECT 42") == [[42]]
         began = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
 
 
 def test_times_are_in_a_header_without_any_of_it(tmp_path: Path) -> None:

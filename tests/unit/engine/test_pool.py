@@ -11,8 +11,9 @@ import pytest
 
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.errors import DuckDBConnectionError, PoolTimeoutError, ServiceUnavailableError
+from tests.patience import PATIENCE_SECONDS
 
-LONG = 20.0
+LONG = PATIENCE_SECONDS
 """Seconds that no test reaches unless the pool hangs."""
 
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chronoduck.engine.workers import Workers
+from tests.patience import PATIENCE_SECONDS
 
-LONG = 10.0
+LONG = PATIENCE_SECONDS
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from chronoduck.replication import scrub
 from chronoduck.replication.scrub import Scrubber
 from tests.damaged_file import block_of, cut, invert, make_database, zero
 from tests.damaged_wal import crash
+from tests.patience import PATIENCE_SECONDS
 
-SECONDS = 60.0
+SECONDS = PATIENCE_SECONDS
 
 
 @pytest.fixture
