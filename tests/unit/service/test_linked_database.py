@@ -9,10 +9,22 @@ from pathlib import Path
 import duckdb
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.replication.failures import RestoreTargetError
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.recovery import restore_database
 from chronoduck.settings import ReplicaSettings, Settings
 from tests.patience import PATIENCE_SECONDS
+
+
+def _rows_in_replica(settings: Settings, output: Path) -> int:
+    output.unlink(missing_ok=True)
+    try:
+        restore_database(open_archive(settings), output)
+        with duckdb.connect(str(output), read_only=True) as connection:
+            found = connection.execute("SELECT count(*) FROM t").fetchone()
+    except (RestoreTargetError, duckdb.CatalogException):  # no point with the table yet
+        return 0
+    return int(found[0]) if found else 0
 
 
 async def test_what_is_written_through_a_link_is_in_the_replica(
@@ -31,10 +43,7 @@ async def test_what_is_written_through_a_link_is_in_the_replica(
         for number in range(5):
             await service.execute_query(f"INSERT INTO t VALUES ({number})")
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await service.get_replication_status())["transactions"] < 5:
+            while await asyncio.to_thread(_rows_in_replica, made, tmp_path / "out.db") < 5:
                 await asyncio.sleep(0.02)
-        restore_database(open_archive(made), tmp_path / "out.db")
-    with duckdb.connect(str(tmp_path / "out.db"), read_only=True) as connection:
-        assert connection.execute("SELECT count(*) FROM t").fetchall() == [(5,)]
     assert link.is_symlink()
     assert [path.name for path in link.parent.iterdir()] == ["a.db"]
