@@ -16,6 +16,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+
 REPOSITORY = Path(__file__).parents[1]
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chronoduck-tests"
 
@@ -43,7 +45,7 @@ def run_in(engine: str, code: str, *arguments: object, is_killed: bool = False) 
         env={**os.environ, "PYTHONPATH": str(packages_of(engine))},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
     if is_killed:

@@ -34,7 +34,7 @@ class Meilisearch:
         self.port = free_port()
         self.url = REAL_URL or f"http://127.0.0.1:{self.port}"
         self.client = httpx2.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60
+            base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=PATIENCE_SECONDS
         )
 
     def start(self) -> Self:

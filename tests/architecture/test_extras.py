@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.engines import NEWER
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -33,7 +34,7 @@ def resolved(requirements: list[str]) -> dict[str, str]:
         ],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
     if (

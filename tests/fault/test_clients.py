@@ -122,7 +122,7 @@ def test_a_thousand_clients_at_once_are_served_or_told_to_come_again(tmp_path: P
         async with httpx2.AsyncClient(
             base_url=server.url,
             headers={"Authorization": f"Bearer {server.token}"},
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             limits=limits,
         ) as client:
             return await asyncio.gather(

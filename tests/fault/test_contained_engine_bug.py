@@ -42,7 +42,7 @@ def is_refused(directory: Path, *statements: str) -> bool:
         "[c.execute(text) for text in sys.argv[2:]]; os._exit(0)"
     )
     command = [sys.executable, "-c", script, str(path), *statements]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=PATIENCE_SECONDS)
     try:
         duckdb.connect(str(path), read_only=True).close()
     except duckdb.Error:

@@ -81,7 +81,7 @@ async def test_a_bulk_insert_that_fills_the_disk_costs_only_itself(
             before = settings.database_path.stat().st_size
             with pytest.raises(DiskFullError):
                 await service.execute_query(
-                    "INSERT INTO t SELECT hash(range) // 4 FROM range(30000000)", timeout=60
+                    "INSERT INTO t SELECT hash(range) // 4 FROM range(30000000)", timeout=240
                 )
             # The space comes back without anybody's help, and so do writes.
             await until(lambda: free(volume) > 40_000_000)
@@ -144,7 +144,7 @@ async def test_small_commits_until_the_disk_is_full_are_all_there_afterwards(
             assert 50 < acknowledged < 2000
             assert await count(service) == acknowledged
             stuffing.unlink()
-            await service.execute_query("INSERT INTO t VALUES (-1, '')", timeout=60)
+            await service.execute_query("INSERT INTO t VALUES (-1, '')", timeout=240)
         async with DuckDBService(settings) as service:
             assert await count(service) == acknowledged + 1
 
@@ -223,7 +223,7 @@ async def test_a_full_spill_volume_costs_only_the_statement_that_spills(
                     await service.execute_query(
                         "SELECT count(*) FROM (SELECT DISTINCT hash(range)::VARCHAR || range "
                         "FROM range(20000000))",
-                        timeout=60,
+                        timeout=240,
                     )
             assert await count(service) == 10
             await service.execute_query("INSERT INTO t VALUES (1)")

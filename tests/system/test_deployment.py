@@ -111,7 +111,7 @@ def _nginx(directory: Path, service_port: int) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 def _listens(port: int) -> bool:
@@ -126,7 +126,7 @@ def test_the_proxy_passes_statements_and_streams_and_hides_metrics(tmp_path: Pat
             base_url=f"https://127.0.0.1:{port}",
             verify=trust,
             headers={"Authorization": f"Bearer {server.token}"},
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         ) as client:
             answer = client.post("/api/v1/duckdb/query", json={"query": "SELECT 42"})
             assert answer.json()["data"] == [[42]]

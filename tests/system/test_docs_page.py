@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ def test_the_page_renders_every_operation_and_breaks_no_rule_of_its_policy(tmp_p
             ],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
     shown = re.findall(r'opblock-summary-path"[^>]*data-path="([^"]+)"', seen.stdout)

@@ -150,7 +150,7 @@ class Traced:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, (arguments, done.stderr[-2000:])
@@ -239,7 +239,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Any:
         with httpx2.Client(
             base_url=f"http://127.0.0.1:{service.port}{API}",
             headers={"Authorization": f"Bearer {token}"},
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
         ) as client:
             ids = use(client)
     finally:

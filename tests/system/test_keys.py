@@ -15,6 +15,7 @@ import duckdb
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, environment, free_port, run_cli
 
 pytestmark = pytest.mark.slow
@@ -235,7 +236,7 @@ def test_a_damaged_or_open_key_file_stops_the_start_with_the_fix(tmp_path: Path)
         env=environment(tmp_path, DUCKDB_PORT=free_port()),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 77

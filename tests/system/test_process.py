@@ -48,7 +48,7 @@ def work(server_url: str, token: str, loaded: bytes) -> None:
     with httpx2.Client(
         base_url=f"{server_url}/api/v1/duckdb",
         headers={"Authorization": f"Bearer {token}"},
-        timeout=180,
+        timeout=PATIENCE_SECONDS,
     ) as client:
         for sql in (
             "CREATE TABLE t AS SELECT range AS n, repeat('x', 50) AS x FROM range(200000)",
