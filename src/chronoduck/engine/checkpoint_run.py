@@ -1,48 +1,39 @@
 """One CHECKPOINT of the engine, and what is asked of it around one. Each call runs in a worker thread.
 
-A checkpoint also *vacuums*: it moves the rows behind deleted ones. From then on a DELETE or UPDATE that
-waited for it names rows by their new places. When the checkpoint then fails before it has written the
-header (a full disk), DuckDB lets that statement commit all the same, and a replay on the old file applies
-it to other rows, without any error (1.5.5 and 2.0.1). So rows move only while no writer is inside.
+No writer is inside the engine while one runs. DuckDB has them wait for its end anyway, and a checkpoint
+moves rows: it merges row groups and drops empty ones. When it then fails before it has written the
+header (a full disk), a DELETE or UPDATE that waited inside commits with the rows' new places, and a
+replay on the old file applies it to other rows, without any error (1.5.5 and 2.0.1).
 """
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
-
 import duckdb
 
-from chronoduck.engine.database import VACUUM_SETTING, DuckDBInstance
+from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.failures import translate
 from chronoduck.errors import DuckDBException
 
 __all__ = ["ask_number", "prepare_checkpoint", "run_checkpoint"]
 
 
-def run_checkpoint(instance: DuckDBInstance, vacuums: bool) -> float:
-    """Run one; return its seconds. ``vacuums``: nobody writes before it has ended, so rows may move.
+def run_checkpoint(instance: DuckDBInstance) -> None:
+    """Run one; nobody writes before it has ended.
 
     Raises:
         DuckDBException: DuckDB refused, or it failed.
     """
-    started = time.perf_counter()
     connection = instance.cursor()
     try:
         instance.prepare_checkpoint(connection)
-        if vacuums:
-            connection.execute(f"RESET GLOBAL {VACUUM_SETTING}")
         connection.execute("CHECKPOINT")
     except duckdb.Error as error:
         failure = translate(error)
         failure.__cause__ = error
         raise instance.damage.judge(failure) from error
     finally:
-        with suppress(duckdb.Error):  # it has ended the instance; the next one begins with 0
-            connection.execute(f"SET GLOBAL {VACUUM_SETTING} = 0")
         connection.close()
     instance.damage.recheck()
-    return time.perf_counter() - started
 
 
 def prepare_checkpoint(instance: DuckDBInstance) -> None:

@@ -38,8 +38,10 @@ _SAY_SECONDS = 5.0
 _REMEMBERED = 1000
 _PATIENCE_SECONDS, _LONG_PATIENCE = 0.15, 2.0
 """How long writers wait for those before them to end, so that a checkpoint can be run."""
-_VACUUM_SECONDS, _VACUUM_OVERDUE_SECONDS = 60.0, 600.0
-"""How often rows move behind deleted ones when no writer is inside; when writers are asked to wait."""
+_IN_THE_WAY = (TransactionConflictError, WritersBusyError)
+"""Why a checkpoint cannot run at this moment, although nothing is wrong."""
+_BACK_SECONDS = 0.05
+"""How often is looked whether a worker has come back whom the caller has left."""
 _REOPEN_SECONDS = 60.0
 _FREE_BLOCKS = "SELECT free_blocks FROM pragma_database_size()"
 _NOTHING = "BEGIN; CREATE SCHEMA chronoduck_nothing; DROP SCHEMA chronoduck_nothing; COMMIT"
@@ -84,6 +86,7 @@ class Checkpointer:
         )
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._running: set[asyncio.Task[float]] = set()
         """The one that holds the lock: the event loop keeps no reference of its own."""
         self._log = get_logger("engine")
@@ -93,7 +96,6 @@ class Checkpointer:
         self._not_before = 0.0
         """No checkpoint before this time, as long as the file is damaged."""
         self._said: tuple[str, float] = ("", 0.0)
-        self._vacuumed_at = -_VACUUM_SECONDS
         self._nothing_for: tuple[int, int] | None = None
         """The instance's generation and the checkpoints before it when ``_NOTHING`` was committed."""
         self._pauses: deque[float] = deque(maxlen=_REMEMBERED)
@@ -111,7 +113,7 @@ class Checkpointer:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._hanging_since is not None:
+        if self._hanging_since is not None or self._leaving:
             return
         async with self._lock:
             return
@@ -173,11 +175,14 @@ class Checkpointer:
             yield
 
     @asynccontextmanager
-    async def counted(self, timeout: float) -> AsyncIterator[None]:
-        """Enter a block that runs a CHECKPOINT of a user: not beside ours, and counted like ours.
+    async def counted(self, timeout: float, is_busy: Callable[[], bool]) -> AsyncIterator[None]:
+        """Enter a block that runs a CHECKPOINT of a user: alone like ours, and counted like ours.
+
+        ``is_busy``: whether the engine still runs it. Its caller may leave before it has ended.
 
         Raises:
             StatementTimeoutError: the files were being copied all the time.
+            WritersBusyError: writers did not end in time.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -190,7 +195,9 @@ class Checkpointer:
         started = time.perf_counter()
         commits, self._commits = self._commits, 0
         first, self._first_commit_at = self._first_commit_at, None
+        alone = AsyncExitStack()
         try:
+            await alone.enter_async_context(self._gate.closed(min(timeout, self._patience())))
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._executor, prepare_checkpoint, self._instance)
             yield
@@ -206,6 +213,20 @@ class Checkpointer:
             self.count += 1
             self.last_at = time.time()
         finally:
+            if is_busy():
+                leaving = asyncio.get_running_loop().create_task(self._leave(alone, is_busy))
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
+            else:
+                await self._leave(alone, is_busy)
+
+    async def _leave(self, alone: AsyncExitStack, is_busy: Callable[[], bool]) -> None:
+        """Let writers and other checkpoints in again, once the engine has ended this one."""
+        try:
+            while is_busy():  # noqa: ASYNC110 - its worker tells only the session
+                await asyncio.sleep(_BACK_SECONDS)
+        finally:
+            await alone.aclose()
             self._lock.release()
 
     def _forget_failures(self) -> None:
@@ -253,7 +274,7 @@ class Checkpointer:
             return False
         try:
             await self.checkpoint(waits=False)
-        except TransactionConflictError:
+        except _IN_THE_WAY:
             return False
         return True
 
@@ -285,11 +306,11 @@ class Checkpointer:
         commits, self._commits = self._commits, 0
         first, self._first_commit_at = self._first_commit_at, None
         try:
-            seconds = await (self._run_between_writers() if waits else self._run_in_thread(0.0))
+            seconds = await self._run_alone(self._patience() if waits else 0.0)
         except DuckDBException as error:
             self._commits += commits
             self._first_commit_at = first
-            if not waits and isinstance(error, TransactionConflictError):
+            if not waits and isinstance(error, _IN_THE_WAY):
                 raise
             self._note_failure(error)
             if isinstance(error, EngineFailure) and error.is_fatal:
@@ -331,52 +352,28 @@ class Checkpointer:
                 is_fatal=False,
             )
 
-    async def _run_between_writers(self) -> float:
-        """Run it; DuckDB refuses as long as a writing transaction is open, so have none for a moment.
+    async def _run_alone(self, patience: float) -> float:
+        """Run it while no writer is inside; see engine/checkpoint_run.py.
 
         Writers that are inside are given a short time to end before the others are let in again: one
         long transaction blocks no other writer, and the checkpoint runs after it.
         """
-        try:
-            return await self._run_in_thread(_PATIENCE_SECONDS)
-        except TransactionConflictError:
-            started = time.perf_counter()
-            is_overdue = urgency(self.log_state(), self._limits) is Urgency.OVERDUE
-            async with self._gate.closed(_LONG_PATIENCE if is_overdue else _PATIENCE_SECONDS):
-                await self._run_in_thread(0.0)
-            return time.perf_counter() - started
-
-    async def _run_in_thread(self, patience: float) -> float:
         loop, started = asyncio.get_running_loop(), time.monotonic()
-        async with AsyncExitStack() as alone:
-            vacuums = await self._keep_writers_out(alone, patience)
-            running = loop.run_in_executor(self._executor, run_checkpoint, self._instance, vacuums)
+        async with self._gate.closed(patience):
+            running = loop.run_in_executor(self._executor, run_checkpoint, self._instance)
             await asyncio.wait({running}, timeout=self._limits.timeout)
-        if not running.done():
-            self._hanging_since = started
-            running.add_done_callback(self._note_end_of_hang)
-            self._on_hang()
-        seconds = await running
-        if vacuums:
-            self._vacuumed_at = started
-        return seconds
+            if not running.done():
+                self._hanging_since = started
+                running.add_done_callback(self._note_end_of_hang)
+                self._on_hang()
+            await running
+        return time.monotonic() - started
 
-    async def _keep_writers_out(self, alone: AsyncExitStack, patience: float) -> bool:
-        """Return whether none is inside now, nor will be before ``alone`` ends, so that rows may move.
+    def _patience(self) -> float:
+        is_overdue = urgency(self.log_state(), self._limits) is Urgency.OVERDUE
+        return _LONG_PATIENCE if is_overdue else _PATIENCE_SECONDS
 
-        Asked now and then only, because writers then wait for all of the checkpoint.
-        """
-        age = time.monotonic() - self._vacuumed_at
-        if age < _VACUUM_SECONDS:
-            return False
-        try:
-            closed = self._gate.closed(patience if age > _VACUUM_OVERDUE_SECONDS else 0.0)
-            await alone.enter_async_context(closed)
-        except WritersBusyError:
-            return False
-        return True
-
-    def _note_end_of_hang(self, running: asyncio.Future[float]) -> None:
+    def _note_end_of_hang(self, running: asyncio.Future[None]) -> None:
         self._hanging_since = None
 
     def get_status(self) -> dict[str, Any]:

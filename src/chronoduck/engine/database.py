@@ -58,7 +58,6 @@ from chronoduck.settings import Settings
 
 __all__ = [
     "CURSOR_SETTINGS",
-    "VACUUM_SETTING",
     "Connection",
     "DatabaseVersionError",
     "DuckDBInstance",
@@ -74,11 +73,9 @@ CURSOR_SETTINGS = METRIC_SETTINGS | {
     "enable_progress_bar_print": "false",
     "progress_bar_time": "0",
 }
-"""Settings that a connection needs for itself; all but these and the next two are locked at the start."""
+"""Settings that a connection needs for itself; but for the next, all others are locked at the start."""
 _ORDER = "preserve_insertion_order"
 """Whoever loads rows in bulk may give their order up for speed, on a connection of its own."""
-VACUUM_SETTING = "max_vacuum_tasks"
-"""0 but in checkpoints that no writer is beside: see engine/checkpoint_run.py."""
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
@@ -281,8 +278,7 @@ class DuckDBInstance:
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",
-            f"SET GLOBAL {VACUUM_SETTING} = 0",
-            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER, VACUUM_SETTING))}",
+            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER))}",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):

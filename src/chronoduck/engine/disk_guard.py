@@ -24,7 +24,7 @@ from chronoduck.units import format_bytes
 __all__ = ["DiskFloorError", "DiskGuard"]
 
 _LOOK_SECONDS = 0.25
-_RECLAIM_SECONDS = 3.0
+_RECLAIM_SECONDS, _RECLAIM_LONGEST_SECONDS = 3.0, 60.0
 """How often it is tried to give space back: the disk may be too full for that, too."""
 _MORE_THAN_FLOOR = 1.05
 """Writes go on from so many floors of free space on: not on and off with every file."""
@@ -54,6 +54,7 @@ class DiskGuard:
         self._log = get_logger("engine")
         self._has_failed = False
         self._reclaim_after = 0.0
+        self._reclaim_wait = _RECLAIM_SECONDS
         self.free_bytes = 0
         self.is_refusing = False
 
@@ -120,14 +121,18 @@ class DiskGuard:
         now = time.monotonic()
         if now < self._reclaim_after:
             return
-        self._reclaim_after = now + _RECLAIM_SECONDS
+        self._reclaim_after = now + self._reclaim_wait
         self._has_failed = False
         self._ballast.release()
         try:
             await self._reclaim()
         except DuckDBException as error:
+            # A checkpoint that meets the full disk ends the instance: not too often.
+            self._reclaim_wait = min(2 * self._reclaim_wait, _RECLAIM_LONGEST_SECONDS)
             self._has_failed = True
             self._log.warning("space_not_reclaimed", error=error.operator_detail)
+        else:
+            self._reclaim_wait = _RECLAIM_SECONDS
 
     def get_status(self) -> dict[str, Any]:
         """Return the free space, the floor and whether writes are refused."""
@@ -147,14 +152,21 @@ class _Ballast:
         self.owed_bytes = 0
         """What must be free again beside the floor, once it was let go."""
 
+    def _held_bytes(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
     def place(self) -> None:
         """Take the space, if it is not taken."""
-        if self._path.exists() or not self.size:
+        if not self.size or self._held_bytes() == self.size:
             return
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
                 os.posix_fallocate(descriptor, 0, self.size)
+                os.ftruncate(descriptor, self.size)
             finally:
                 os.close(descriptor)
             self.owed_bytes = 0
@@ -164,9 +176,9 @@ class _Ballast:
     def shrink(self) -> None:
         """Give half of the space back. Writes under way may eat it: the rest is for what follows them."""
         with contextlib.suppress(OSError):
-            if self._path.stat().st_size == self.size:
+            if self._held_bytes() > self.size // 2:
                 os.truncate(self._path, self.size // 2)
-                self.owed_bytes = self.size
+                self.owed_bytes = self.size - self.size // 2
 
     def release(self) -> None:
         """Give all of the space back."""

@@ -16,7 +16,7 @@ from chronoduck.engine.disk_format import (
     read_header,
     read_wal,
 )
-from chronoduck.engine.offline import database_files, replayed_wal
+from chronoduck.engine.offline import database_files, replayed_wal, side_files
 from chronoduck.engine.replacing import wal_path
 from chronoduck.engine.version_note import is_of_another_engine
 from chronoduck.errors import DuckDBException
@@ -297,8 +297,10 @@ def _wal_mismatch(database: Path, last: Segment, shipped: bytes, url: str) -> Re
         what = f"ends after {size:,} bytes, and its first {last.end:,} bytes were shipped"
     else:
         what = "is not the one that was shipped: bytes of it have changed"
-    # Whole transactions that were not shipped are another history, as that of a cloned machine.
-    is_newer = ours < last.commits and shipped.startswith(whole)
+    # Whole transactions that were not shipped are another history, as that of a cloned machine; what
+    # lies behind the shipped bytes may be transactions that only this side has.
+    has_more = size > last.end and not side_files(database)[1].exists()
+    is_newer = ours < last.commits and not has_more and shipped.startswith(whole)
     newer = (
         f"The replica is newer: it holds {format_count(last.commits - ours, 'transaction')} that the "
         "file lacks"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,7 +23,9 @@ __all__ = ["Checkpoints", "EngineAccess"]
 class Checkpoints(Protocol):
     """What a user's CHECKPOINT must be run under."""
 
-    def counted(self, timeout: float, /) -> AbstractAsyncContextManager[None]: ...
+    def counted(
+        self, timeout: float, is_busy: Callable[[], bool], /
+    ) -> AbstractAsyncContextManager[None]: ...
 
 
 @dataclass

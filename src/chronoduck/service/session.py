@@ -254,7 +254,8 @@ class Session:
             await self._access.barrier.shorten()
         if self.running.kind != "checkpoint":
             return await self._run_admitted(step)
-        async with self._access.checkpoints.counted(max(0.0, self.remaining_seconds)):
+        seconds = max(0.0, self.remaining_seconds)
+        async with self._access.checkpoints.counted(seconds, lambda: self._busy):
             return await self._run_admitted(step)
 
     async def _run_admitted(self, step: Callable[[Connection], T]) -> T:

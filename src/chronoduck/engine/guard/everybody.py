@@ -20,8 +20,7 @@ _REFUSED = {
 }
 _CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
 _OWN_SETTINGS = re.compile(
-    "profil|tracked_metrics|progress_bar|verif|optimizer|insertion_order|checkpoint_on_shutdown"
-    "|max_vacuum",
+    "profil|tracked_metrics|progress_bar|verif|optimizer|insertion_order|checkpoint_on_shutdown",
     re.IGNORECASE,
 )
 _OWN_FUNCTIONS = re.compile(
@@ -84,8 +83,7 @@ def _refuse_own_settings(kind: str, sql: str) -> None:
     if kind in _CHANGES_SETTINGS and _OWN_SETTINGS.search(sql):
         refuse(
             "settings",
-            "settings of profiler, optimizer, progress bar, order, vacuum and shutdown belong to the "
-            "service",
+            "settings of profiler, optimizer, progress bar, order and shutdown belong to the service",
             hint="POST explain with analyze shows a measured plan.",
         )
     if _OWN_FUNCTIONS.search(sql) and _names_own_function(sql):
