@@ -182,7 +182,7 @@ class Checkpointer:
 
         Raises:
             StatementTimeoutError: the files were being copied all the time.
-            WritersBusyError: writers did not end in time.
+            TransactionConflictError: writers did not end in time.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -197,7 +197,13 @@ class Checkpointer:
         first, self._first_commit_at = self._first_commit_at, None
         alone = AsyncExitStack()
         try:
-            await alone.enter_async_context(self._gate.closed(min(timeout, self._patience())))
+            try:
+                await alone.enter_async_context(self._gate.closed(min(timeout, _LONG_PATIENCE)))
+            except WritersBusyError as error:  # what DuckDB says when one of them has begun
+                raise TransactionConflictError(
+                    "no checkpoint is possible now: a transaction that writes is open",
+                    hint=error.hint,
+                ) from error
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._executor, prepare_checkpoint, self._instance)
             yield
