@@ -18,7 +18,7 @@ __all__ = ["ask_number", "prepare_checkpoint", "run_checkpoint"]
 
 
 def run_checkpoint(instance: DuckDBInstance) -> None:
-    """Run one; nobody writes before it has ended.
+    """Run a CHECKPOINT. The caller keeps writers out of the engine until it has ended.
 
     Raises:
         DuckDBException: DuckDB refused, or it failed.

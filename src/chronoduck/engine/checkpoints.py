@@ -41,7 +41,7 @@ _PATIENCE_SECONDS, _LONG_PATIENCE = 0.15, 2.0
 _IN_THE_WAY = (TransactionConflictError, WritersBusyError)
 """Why a checkpoint cannot run at this moment, although nothing is wrong."""
 _BACK_SECONDS = 0.05
-"""How often is looked whether a worker has come back whom the caller has left."""
+"""How often we look whether the engine has ended a checkpoint whose caller has left."""
 _REOPEN_SECONDS = 60.0
 _FREE_BLOCKS = "SELECT free_blocks FROM pragma_database_size()"
 _NOTHING = "BEGIN; CREATE SCHEMA chronoduck_nothing; DROP SCHEMA chronoduck_nothing; COMMIT"

@@ -25,7 +25,7 @@ __all__ = ["DiskFloorError", "DiskGuard"]
 
 _LOOK_SECONDS = 0.25
 _RECLAIM_SECONDS, _RECLAIM_LONGEST_SECONDS = 3.0, 60.0
-"""How often it is tried to give space back: the disk may be too full for that, too."""
+"""The first and the longest wait between two attempts to give space back."""
 _MORE_THAN_FLOOR = 1.05
 """Writes go on from so many floors of free space on: not on and off with every file."""
 
@@ -117,7 +117,7 @@ class DiskGuard:
                 await self._try_to_reclaim()
 
     async def _try_to_reclaim(self) -> None:
-        """Nobody else would: writes are refused, and without the space they stay refused."""
+        """Give space back. Writes are refused until this succeeds, so no failed write repeats it."""
         now = time.monotonic()
         if now < self._reclaim_after:
             return

@@ -18,7 +18,8 @@ async def test_space_is_reclaimed_again_when_the_first_attempt_met_the_full_disk
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writes are refused meanwhile, so that no further failure would begin another attempt."""
-    monkeypatch.setattr(disk_guard, "_RECLAIM_SECONDS", 0.01)
+    monkeypatch.setattr(disk_guard, "_RECLAIM_SECONDS", 0.001)
+    monkeypatch.setattr(disk_guard, "_LOOK_SECONDS", 0.001)
     settings = make_settings(disk_floor="1000TB")
     settings.database_path.parent.mkdir(parents=True)
     attempts = []
@@ -29,11 +30,15 @@ async def test_space_is_reclaimed_again_when_the_first_attempt_met_the_full_disk
             raise DiskFullError("no space for that either")
 
     guard = DiskGuard(settings, reclaim)
+    look, looks = guard.look, []
+    monkeypatch.setattr(guard, "look", lambda: (looks.append(1), look()))
     guard.start()
     guard.note_full()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(attempts) < 3:
             await asyncio.sleep(0.01)
-    await asyncio.sleep(1.0)
+        seen = len(looks)
+        while len(looks) < seen + 50:
+            await asyncio.sleep(0.001)
     await guard.stop()
     assert len(attempts) == 3
