@@ -135,6 +135,13 @@ class StatementRunner:
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             raise
 
+    def parse_own(self, sql: str) -> Statement:
+        """Return what a text of the service itself is; open it with ``is_own_text``.
+
+        Nothing that a user sent may stand in it: no rule judges it, and no scope narrows it.
+        """
+        return self.parser.parse(sql)
+
     async def _fetched(self, statement: Statement) -> Statement:
         return statement if self._fetch_objects is None else await self._fetch_objects(statement)
 
@@ -192,10 +199,15 @@ class StatementRunner:
 
     @asynccontextmanager
     async def session(
-        self, statement: Statement, caller: Caller, timeout: float | None = None
+        self,
+        statement: Statement,
+        caller: Caller,
+        timeout: float | None = None,
+        *,
+        is_own_text: bool = False,
     ) -> AsyncIterator[Session]:
         """Enter a session for one statement; its end is recorded however it leaves."""
-        session = self.open(statement, caller, timeout)
+        session = self.open(statement, caller, timeout, is_own_text=is_own_text)
         try:
             yield session.session
         except BaseException as error:
@@ -210,8 +222,12 @@ class StatementRunner:
         timeout: float | None = None,
         *,
         is_job: bool = False,
+        is_own_text: bool = False,
     ) -> OpenStatement:
         """Begin a statement whose end the caller tells by ``end``, exactly once.
+
+        ``is_own_text``: the service wrote it to answer this caller. It runs on the caller's account,
+        within its share of workers and connections, and is not narrowed to its scope.
 
         Raises:
             CircuitBreakerOpenException: the breaker refuses calls now.
@@ -230,7 +246,7 @@ class StatementRunner:
             self.record_refusal(statement, caller, error)
             raise
         try:
-            return OpenStatement(self, statement, caller, timeout, account)
+            return OpenStatement(self, statement, caller, timeout, account, is_own_text=is_own_text)
         except BaseException as error:
             account.close_statement()
             if isinstance(error, DuckDBException):
@@ -318,6 +334,8 @@ class OpenStatement:
         caller: Caller,
         timeout: float,
         account: Account,
+        *,
+        is_own_text: bool = False,
     ) -> None:
         self._runner = runner
         self.account = account
@@ -338,6 +356,7 @@ class OpenStatement:
             account,
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
             is_alter=statement.is_alter,
+            is_own_text=is_own_text,
         )
         self._ended = False
         runner.add(self.session)

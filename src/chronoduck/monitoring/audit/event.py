@@ -148,7 +148,7 @@ def act_fields(act: Act, mask: Callable[[str], str]) -> dict[str, Any]:
     }
     for name, value in act.facts.items():
         is_text = isinstance(value, str)
-        fields[name] = _cut(mask(value), _MAX_FACT_CHARACTERS) if is_text else value
+        fields[name] = _masked_fact(value, mask) if is_text else value
     return fields
 
 
@@ -167,6 +167,16 @@ def time_text(unix_time: float) -> str:
     """Return the moment in UTC with milliseconds: ``2026-11-23T10:20:30.123Z``."""
     moment = datetime.fromtimestamp(unix_time, UTC)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _masked_fact(text: str, mask: Callable[[str], str]) -> str:
+    """Return the text without secrets, cut; it is cut first, since a path may have 60 KB.
+
+    The mask sees more than stays, so that a secret at the cut is known by its form.
+    """
+    seen = text[: _MAX_FACT_CHARACTERS * 4]
+    masked = _cut(mask(seen), _MAX_FACT_CHARACTERS)
+    return masked + "…" if len(seen) < len(text) and not masked.endswith("…") else masked
 
 
 def _cut(text: str, limit: int) -> str:
