@@ -22,6 +22,7 @@ from chronoduck.api.uploads import Upload, format_of, key_of, spooled
 from chronoduck.engine.scopes import check_reader
 from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
+from chronoduck.service.engine_turn import work_of
 from chronoduck.service.records import Caller
 from chronoduck.transfer import (
     FileFormat,
@@ -55,6 +56,7 @@ class LoadWish:
 
 async def answer_load(request: Request, wish: LoadWish, caller: Caller) -> Response:
     """Load the body and return the response."""
+    service_of(request).penalties.check(caller)  # before a byte of the body is read
     check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     wish.options.check()
     file_format = format_of(request, wish.format)
@@ -161,7 +163,11 @@ class _Load:
         )
 
     async def _small_events(self, body: bytes, claim: KeyClaim | None) -> list[LoadEvent]:
-        rows = small_rows(body) if self._service.settings.ingest.grouping else None
+        rows = None
+        if self._service.settings.ingest.grouping:
+            record = (await self._service.parts()).runner.access.record
+            with record.noted(work_of(self._caller, "load", "")):
+                rows = small_rows(body)
         if rows is not None and (claim is None or claim.answer is None):
             try:
                 summary = await self._append(rows, None if claim is None else claim.request)
@@ -188,11 +194,16 @@ class _Load:
     async def _append(self, rows: SmallRows, request: RequestKey | None) -> LoadSummary:
         """Commit the rows together with others', and charge this principal its share."""
         check_reader(self._caller.principal)
-        loader = (await self._service.parts()).loader
+        parts = await self._service.parts()
+        loader, runner = parts.loader, parts.runner
         account = self._service.quotas.account(self._caller.principal)
         account.open_statement()
         try:
-            done = await loader.groups.append(self._wish.table, rows, self._format.value, request)
+            # The transaction is the service's own: after a crash this tells whose rows were in it.
+            with runner.access.record.noted(work_of(self._caller, "load", "")):
+                done = await loader.groups.append(
+                    self._wish.table, rows, self._format.value, request
+                )
             account.charge(done.engine_seconds)
             return done.summary
         finally:

@@ -28,8 +28,9 @@ from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
+from chronoduck.service.engine_turn import work_of
 from chronoduck.service.outcomes import code_of, is_infrastructure_failure, outcome_of, rule_of
-from chronoduck.service.penalties import FaultKind, Penalties
+from chronoduck.service.penalties import FaultKind
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
@@ -62,7 +63,6 @@ class StatementRunner:
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
-        penalties: Penalties | None = None,
     ) -> None:
         """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
 
@@ -80,7 +80,7 @@ class StatementRunner:
         self._open_query_log = open_query_log
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
-        self.penalties = penalties or Penalties()
+        self.penalties = access.penalties
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -126,7 +126,8 @@ class StatementRunner:
             guard = self.guard if principal.scope is None else self._blind_guard
             judge = partial(guard.judge, sql, principal.role, origin, pending)
             is_quick = guard.is_quick(sql, principal.role, origin)
-            statement = judge() if is_quick else await asyncio.to_thread(judge)
+            with self.access.record.noted(work_of(caller, "judge", sql)):
+                statement = judge() if is_quick else await asyncio.to_thread(judge)
             self._judge_query_log(statement, principal, pending)
             if principal.scope is not None:
                 self.access.scopes.judge(statement, principal)
