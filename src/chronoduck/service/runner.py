@@ -15,7 +15,7 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.guard.judge import Guard, Origin, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.query_log import reading_query_log
-from chronoduck.engine.scopes import check_reader
+from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     DuckDBException,
