@@ -15,6 +15,7 @@ from chronoduck.api.bodies import BodyMemory, read_json_bytes
 from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.authentication import Authenticator
+from chronoduck.auth.key_ring import KeyRing
 from chronoduck.errors import (
     AuthenticationError,
     DuckDBException,
@@ -44,6 +45,7 @@ __all__ = [
     "body_schema",
     "is_admin",
     "is_leaving",
+    "keys_of",
     "read_body",
     "remember",
     "required_role",
@@ -149,6 +151,12 @@ def authenticator_of(request: Request) -> Authenticator:
     if authenticator is None:
         raise ServiceUnavailableError("the service has not started yet")
     return authenticator
+
+
+def keys_of(request: Request) -> KeyRing | None:
+    """Return the keys; None where the host application tells who asks."""
+    authenticator = _access_of(request).authenticator
+    return None if authenticator is None else authenticator.keys
 
 
 async def _identify(request: Request) -> Principal:

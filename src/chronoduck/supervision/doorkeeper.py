@@ -73,8 +73,8 @@ class Doorkeeper:
         self._tls = None if tls is None else (tls[0], tls[1])
 
     def shut(self, patience_seconds: float) -> None:
-        """Begin to answer after so long, unless there is a server by then."""
-        if self._listener is not None:
+        """Begin to answer after so long, unless there is a server by then; goes on if it does already."""
+        if self._listener is not None and not self._is_listening and self.due is None:
             self.due = time.monotonic() + patience_seconds
 
     def open(self) -> None:
@@ -95,6 +95,8 @@ class Doorkeeper:
         if self.due is None or now < self.due or self._listener is None:
             return
         self.due = None
+        if self._is_listening:
+            return
         # The next server has it so, too: it is one file description for all of us.
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self)

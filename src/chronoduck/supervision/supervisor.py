@@ -32,7 +32,7 @@ _STARTING_SECONDS = 30.0
 """What we ask the service manager for again and again while a log is replayed."""
 _REPLACEMENT_SECONDS = 3.0
 """How long a server that wants to be replaced may take to end."""
-_DEATH_SECONDS, _ON_PURPOSE_SECONDS = 0.1, 1.0
+_DEATH_SECONDS, _ON_PURPOSE_SECONDS = 0.1, 5.0
 """How long after a server's end those who connect wait in the kernel before they are answered 503."""
 _MOST_HANDED = 2
 """How many successors are told what a dead server worked on, should the first of them not serve."""
