@@ -20,11 +20,13 @@ from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.store_objects import StoreObjects
 from chronoduck.assembly.sync_run import SyncTransactions
 from chronoduck.assembly.syncs import Syncs
+from chronoduck.engine.analyzers.analysis import Analysis
+from chronoduck.engine.analyzers.nursery_link import nursery_of_this_process
+from chronoduck.engine.analyzers.pool import AnalyzerPool
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
-from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
@@ -185,10 +187,12 @@ class Parts:
             access,
             breaker,
             parser,
-            Guard(
-                parser,
+            Analysis(
+                AnalyzerPool(
+                    nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
+                ),
                 LiveDefinitions(instance.cursor, lambda: instance.generation),
-                has_stores=settings.enable_s3,
+                settings.analysis_timeout,
             ),
             settings,
             (
@@ -315,7 +319,7 @@ class Parts:
             await self.link.stop(grace_seconds)
         self.workers.close()
         self.closers.shutdown(wait=False)
-        runner.close()
+        await runner.close()
         runner.parser.close()
         self.access.scopes.close()
         return interrupted
