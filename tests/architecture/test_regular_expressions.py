@@ -51,7 +51,6 @@ STILL_THERE = {
     "api/uploads.py",
     "auth/keys.py",
     "engine/failures.py",
-    "engine/guard/bounds.py",
     "engine/guard/calls.py",
     "engine/guard/everybody.py",
     "engine/guard/judge.py",
