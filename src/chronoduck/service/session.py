@@ -11,7 +11,7 @@ from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.pool import PooledConnection
-from chronoduck.engine.scopes import NarrowedConnection
+from chronoduck.engine.scopes.registry import NarrowedConnection
 from chronoduck.engine.statements import CHANGES_CATALOG
 from chronoduck.errors import (
     BatchError,
@@ -83,6 +83,8 @@ class Session:
         """Of the step that runs."""
         self._is_interrupting = False
         self._is_stuck = False
+        self.has_lost_engine = False
+        """Whether its own statement met an internal error that invalidated the instance."""
         self._task: asyncio.Task[Any] | None = None
         """The one that waits in ``run``."""
         self._abandoned: DuckDBException | None = None
@@ -338,6 +340,7 @@ class Session:
         """Tell an internal error that killed the instance from one that did not."""
         if self._access.instance.is_valid():
             return bug
+        self.has_lost_engine = True
         failure = EngineFailure(
             "the database engine stopped after an internal error",
             operator_detail=bug.operator_detail,
