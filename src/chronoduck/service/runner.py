@@ -27,7 +27,13 @@ from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
-from chronoduck.service.outcomes import code_of, is_infrastructure_failure, outcome_of, rule_of
+from chronoduck.service.outcomes import (
+    code_of,
+    harm_of,
+    is_infrastructure_failure,
+    outcome_of,
+    rule_of,
+)
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
@@ -348,7 +354,7 @@ class OpenStatement:
         if outcome == "ok":
             breaker.record_success(self._permit, seconds)
         elif is_infrastructure_failure(error):
-            breaker.record_failure(self._permit, str(error))
+            breaker.record_failure(self._permit, _sentence(error))
         else:
             breaker.record_neutral(self._permit)
         record = StatementRecord(
@@ -368,11 +374,17 @@ class OpenStatement:
             encode_seconds=running.encode_seconds,
             bytes=running.bytes,
             rule=rule_of(error),
+            harm=harm_of(error),
             is_read_only=self._is_read_only,
         )
         self._runner.remove(record)
         if isinstance(error, DuckDBException):
             error.is_recorded = True
+
+
+def _sentence(error: BaseException | None) -> str:
+    """Return what everybody may read of a failure: a title of ours, no message."""
+    return error.title.lower() if isinstance(error, DuckDBException) else "the engine failed"
 
 
 def _new_id() -> str:
