@@ -17,6 +17,8 @@ from typing import Any
 import duckdb
 import orjson
 
+from chronoduck.engine.error_text import without_stack_trace
+
 __all__ = ["ErrorFacts", "read_facts"]
 
 _TYPES: dict[type[BaseException], str] = {
@@ -48,8 +50,6 @@ _TYPES: dict[type[BaseException], str] = {
 _LATE = "Attempting to execute an unsuccessful or closed pending query result\nError: "
 """DuckDB 1.5 puts this before an error that it met while rows were fetched; the class is lost then."""
 _LONGEST_TYPE = 32
-_TRACE = "Stack Trace:"
-_ASSERTION = "This error signals an assertion failure"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_facts(error: BaseException) -> ErrorFacts:
     rest = text.removeprefix(f"{known} Error: ")
     if rest.startswith(_LATE):
         return _from_beginning(rest.removeprefix(_LATE), known)
-    return _from_json(rest, known) or ErrorFacts(known, _without_trace(rest))
+    return _from_json(rest, known) or ErrorFacts(known, without_stack_trace(rest))
 
 
 def _from_beginning(text: str, otherwise: str) -> ErrorFacts:
@@ -100,9 +100,9 @@ def _from_beginning(text: str, otherwise: str) -> ErrorFacts:
         return facts
     type_, separator, rest = text[: _LONGEST_TYPE + 8].partition(" Error: ")
     if not separator or not type_.replace(" ", "").isalpha():
-        return ErrorFacts(otherwise, _without_trace(text))
+        return ErrorFacts(otherwise, without_stack_trace(text))
     rest = text[len(type_) + len(separator) :]
-    return _from_json(rest, type_) or ErrorFacts(type_, _without_trace(rest))
+    return _from_json(rest, type_) or ErrorFacts(type_, without_stack_trace(rest))
 
 
 def _from_json(text: str, type_: str | None) -> ErrorFacts | None:
@@ -120,7 +120,7 @@ def _from_json(text: str, type_: str | None) -> ErrorFacts | None:
         return None
     return ErrorFacts(
         told,
-        _without_trace(parsed["exception_message"]),
+        without_stack_trace(parsed["exception_message"]),
         subtype=_text(parsed, "error_subtype"),
         subject_type=_text(parsed, "type"),
         subject=_text(parsed, "name"),
@@ -138,7 +138,3 @@ def _text(parsed: dict[str, Any], name: str) -> str:
 def _number(parsed: dict[str, Any], name: str) -> int | None:
     value = _text(parsed, name)
     return int(value) if len(value) < 10 and value.isascii() and value.isdigit() else None
-
-
-def _without_trace(message: str) -> str:
-    return message.partition(_TRACE)[0].partition(_ASSERTION)[0].strip()

@@ -14,6 +14,7 @@ from chronoduck.errors import (
     EngineBugError,
     InvalidRequestError,
     NotFoundError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
     StatementCancelledError,
@@ -32,6 +33,7 @@ _LONGEST_CHAIN = 8
 _REFUSALS = (
     CircuitBreakerOpenException,
     DuckDBResourceError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
 )

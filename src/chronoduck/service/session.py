@@ -12,7 +12,7 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.healing import HealReason
 from chronoduck.engine.pool import PooledConnection
-from chronoduck.engine.scopes import NarrowedConnection
+from chronoduck.engine.scopes.registry import NarrowedConnection
 from chronoduck.engine.statements import CHANGES_CATALOG
 from chronoduck.errors import (
     BatchError,
@@ -62,6 +62,7 @@ class Session:
         *,
         is_writer: bool,
         is_alter: bool = False,
+        is_own_text: bool = False,
     ) -> None:
         self._access = access
         self._account = account
@@ -91,7 +92,9 @@ class Session:
         self._acknowledgement = Acknowledgement(access.barrier, self._write_pass, self._judge)
         self.commits = self._acknowledgement.commits
         """What it has committed, or may have."""
-        scope = running.caller.principal.scope
+        self.is_own_text = is_own_text
+        """Whether the service wrote the statement: then no scope narrows it, no limit of scans holds."""
+        scope = None if is_own_text else running.caller.principal.scope
         self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
 
     def interrupt(self, reason: CancelReason, error: DuckDBException | None = None) -> None:
