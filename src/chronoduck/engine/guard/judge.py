@@ -19,6 +19,7 @@ from chronoduck.engine.guard.rules import refuse, refuse_again
 from chronoduck.engine.guard.scratch import Scratch
 from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
 from chronoduck.engine.guard.tree import TreeFacts, walk
+from chronoduck.engine.guard.value_types import judge_type_words
 from chronoduck.engine.guard.words import judge_leftover, judge_words
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.errors import DuckDBException, StatementRefusedError
@@ -295,6 +296,7 @@ class _Case:
             walk(tree, inner, self._names)
             covered[piece.first : piece.stop] = [True] * (piece.stop - piece.first)
         judge_leftover(tokens, covered, self._names)
+        judge_type_words(tokens, covered)
 
     def _note_created(self, text: str, tokens: list[Token]) -> None:
         created = created_by(text, tokens)
