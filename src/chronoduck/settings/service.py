@@ -108,6 +108,10 @@ class Settings(BaseSettings):
     """Rows that a JSON answer holds when the caller does not say ``max_rows``."""
     max_upload_size: ByteCount = 10_000_000_000
     """The largest file that can be uploaded for loading."""
+    upload_space: ByteCount = 40_000_000_000
+    """What uploads, and what is unpacked of them, may take together on the spill volume."""
+    spool_space: ByteCount = 4_000_000_000
+    """What results that wait for their end may take together there: CSV with ``max_rows``, HTTP/1.0."""
     shutdown_grace: Seconds = 10.0
     """How long running statements may finish at shutdown before they are interrupted."""
     shutdown_delay: Delay = 0.0
@@ -279,6 +283,11 @@ class Settings(BaseSettings):
     def connection_share(self) -> int:
         """Connections that one principal may hold at once, unless it is an admin."""
         return self.quota.connections or max(1, self.pool_size // 2)
+
+    @property
+    def space_share(self) -> float:
+        """Part of each budget of disk space that one principal may hold, from 0 to 1."""
+        return self.quota.space / 100
 
     @property
     def token_path(self) -> Path:
