@@ -137,18 +137,20 @@ class Checkpointer:
             return self._log_path.stat().st_size
         return 0
 
-    def log_state(self, *, estimates: bool = True) -> LogState:
-        """Return how much there is to replay; the time for it too, unless ``estimates`` is false.
+    def log_state(self) -> LogState:
+        """Return how much there is to replay, and about how long that would take.
 
-        To estimate it reads what was committed since the last call, so not on the event loop.
+        For the time it reads what was committed since the last call: not on the event loop.
         """
+        size, age = self._log_size_and_age()
+        return LogState(size, self._commits, age, self._replay_seconds() if size else 0.0)
+
+    def _log_size_and_age(self) -> tuple[int, float]:
         size = self.log_bytes
         if size and self._first_commit_at is None:
             self._first_commit_at = time.monotonic()
-        age = 0.0 if self._first_commit_at is None else time.monotonic() - self._first_commit_at
-        return LogState(
-            size, self._commits, age, self._replay_seconds() if size and estimates else 0.0
-        )
+        began = self._first_commit_at
+        return size, 0.0 if began is None else time.monotonic() - began
 
     async def _watch(self) -> None:
         while True:
@@ -398,7 +400,7 @@ class Checkpointer:
     def get_status(self) -> dict[str, Any]:
         """Return counters and the pauses of writers in seconds: median, 99th percentile, longest."""
         pauses = sorted(self._pauses)
-        log = self.log_state(estimates=False)
+        log_bytes, log_age = self._log_size_and_age()
         return {
             "count": self.count,
             "last_at": None if self.last_at is None else _iso(self.last_at),
@@ -407,13 +409,13 @@ class Checkpointer:
             "pause_p50": _quantile(pauses, 0.5),
             "pause_p99": _quantile(pauses, 0.99),
             "pause_max": round(pauses[-1], 4) if pauses else None,
-            "log_bytes": log.size,
-            "log_commits": log.commits,
+            "log_bytes": log_bytes,
+            "log_commits": self._commits,
             "next_after": {
                 "log_bytes": self._limits.log_size,
                 "commits": self._limits.commits,
-                "seconds": round(max(0.0, self._limits.interval - log.age_seconds), 1)
-                if log.size
+                "seconds": round(max(0.0, self._limits.interval - log_age), 1)
+                if log_bytes
                 else None,
             },
         }
