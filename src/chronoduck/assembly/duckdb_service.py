@@ -169,6 +169,7 @@ class DuckDBService:
             accountability=self._accountability,
         )
         await self._parts.jobs.open()
+        self._parts.exports.open()
         await asyncio.to_thread(self._parts.drills.note_interrupted)
         self._is_stopped = self._is_draining = False
         self._log.info(

@@ -90,6 +90,8 @@ class QuotaSettings(BaseSettings):
     """The first wait of a principal whose statement ended the process; each further one doubles it."""
     penalty_max_wait: Seconds = 900.0
     """The longest such wait."""
+    space: Annotated[int, Field(ge=1, le=100)] = 50
+    """Percent of each budget of disk space that one principal may hold at once."""
 
     def of(self, role: Role) -> Limits:
         """Return the limits of a role."""
@@ -158,7 +160,7 @@ class JobSettings(BaseSettings):
     result_ttl: Seconds = 86_400.0
     """How long a job and its result are kept after its end."""
     space: ByteCount = 10_000_000_000
-    """What all stored results may take together; beyond it jobs are refused."""
+    """What all stored results and exports may take together; beyond it jobs are refused."""
 
 
 class ExportSettings(BaseSettings):
@@ -170,6 +172,8 @@ class ExportSettings(BaseSettings):
     """A directory or ``s3://bucket/prefix``; without it there are no exports."""
     keep_days: Annotated[int, Field(ge=1)] = 7
     """Days after which an export is deleted."""
+    partitions: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Folders that one export may have by ``partition_by``."""
     file: AbsolutePath = None
     """A TOML file that declares exports into Meilisearch; without it there are none."""
 

@@ -10,21 +10,26 @@ from typing import Literal
 
 from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
 from chronoduck.engine.guard.cutting import created_by, explained, pieces_of
-from chronoduck.engine.guard.definitions import EMPTY, Definitions, MacroBody, ViewBody
+from chronoduck.engine.guard.definitions import (
+    EMPTY,
+    Definitions,
+    DefinitionSource,
+    MacroBody,
+    ViewBody,
+)
 from chronoduck.engine.guard.expansions import Expander
 from chronoduck.engine.guard.kinds import READS, judge_kind, judge_query_log, may_write
-from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.guard.pivots import has_pivot, with_in_lists
-from chronoduck.engine.guard.rules import refuse, refuse_again
+from chronoduck.engine.guard.rules import refuse, refuse_again, refuse_own_schema
 from chronoduck.engine.guard.scratch import Scratch
-from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
 from chronoduck.engine.guard.tree import TreeFacts, walk
 from chronoduck.engine.guard.value_types import judge_type_words
 from chronoduck.engine.guard.words import judge_leftover, judge_words
-from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.statements import CHANGES_CATALOG, Statement, StatementParser
 from chronoduck.errors import DuckDBException, StatementRefusedError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
+from chronoduck.sql.tokens import Token, has_gaps, read_tokens
 
 __all__ = ["Guard", "Origin", "Pending"]
 
@@ -33,8 +38,6 @@ Origin = Literal["user", "template"]
 
 _CACHE_ENTRIES = 4096
 _CACHED_CHARACTERS = 8_000
-_QUICK_CHARACTERS = 4_000
-"""Longer texts may take long to judge (0.3 s for 100 KB) and are judged in a thread."""
 
 # The usual bulk insert: rows of literals. Nothing in it can be called, read or nested.
 _LITERAL = (
@@ -67,38 +70,23 @@ class Guard:
     def __init__(
         self,
         parser: StatementParser,
-        live: LiveDefinitions | None = None,
+        live: DefinitionSource | None = None,
         *,
         has_stores: bool = False,
     ) -> None:
         """Without ``live`` no view or macro is known. ``has_stores``: admins may read from S3."""
         self._live = live
         self._has_stores = has_stores
-        # Long texts have a parser of their own: nobody waits for them.
-        self._quick = (parser, Scratch())
-        self._long = (StatementParser(), Scratch())
+        self._parser, self._scratch = parser, Scratch()
         self._definitions = EMPTY
         self._verdicts: OrderedDict[tuple[str, Role, Origin], Statement | StatementRefusedError] = (
             OrderedDict()
         )
         self._lock = threading.Lock()
 
-    def note_statement(self, kind: str, sql: str) -> None:
-        """Take notice of a statement that has ended: it may have changed views and macros."""
-        if self._live is not None:
-            self._live.note_statement(kind, sql)
-
-    def is_quick(self, sql: str, role: Role, origin: Origin = "user") -> bool:
-        """Whether ``judge`` takes no longer than an event loop may wait."""
-        if self._live is not None and self._live.is_stale:
-            return False
-        return len(sql) <= _QUICK_CHARACTERS or (sql, role, origin) in self._verdicts
-
     def close(self) -> None:
-        """Close the guard's own connections."""
-        self._quick[1].close()
-        for part in self._long:
-            part.close()
+        """Close the guard's own connection."""
+        self._scratch.close()
 
     def judge(
         self, sql: str, role: Role, origin: Origin = "user", pending: Pending | None = None
@@ -171,10 +159,15 @@ class Guard:
         definitions: Definitions,
         pending: Pending | None,
     ) -> Statement:
-        parser, scratch = self._quick if len(sql) <= _QUICK_CHARACTERS else self._long
         try:
             case = _Case(
-                parser, scratch, definitions, role, origin, pending, has_stores=self._has_stores
+                self._parser,
+                self._scratch,
+                definitions,
+                role,
+                origin,
+                pending,
+                has_stores=self._has_stores,
             )
             return case.judge(sql)
         except DuckDBException:
@@ -235,15 +228,16 @@ class _Case:
         if statement.kind == "insert" and is_bulk and OWN_SCHEMA not in sql.lower():
             judge_kind("insert", (), self._role)
             return statement
-        text = normalized(sql)
-        tokens = read_tokens(text)
-        writes = self._judge_parsed(statement, text, tokens, is_inner=False)
-        if text != sql and (tree := self._scratch.tree(sql)) is not None:
-            walk(tree, sql, self._names)  # what the engine sees, should its spaces be others
+        tokens = read_tokens(sql)
+        if has_gaps(sql, tokens):
+            refuse("unreadable", "the statement's tokens do not add up to its text")
+        writes = self._judge_parsed(statement, sql, tokens, is_inner=False)
         if self._is_reader:
             return replace(statement, is_read_only=True, in_read_only_transaction=True)
         if statement.kind in READS:
             return replace(statement, is_read_only=not writes)
+        if statement.changes_catalog:
+            return replace(statement, keeps_own_schema=True)
         return statement
 
     def _judge_parsed(
@@ -251,8 +245,7 @@ class _Case:
     ) -> bool:
         """Judge a statement and return whether running it writes."""
         kind = statement.kind
-        if any(token.is_name and token.text == OWN_SCHEMA for token in tokens):
-            refuse("own-tables", f"{OWN_SCHEMA} holds what the service keeps for itself")
+        self._judge_own_schema(kind, tokens)
         judge_kind(kind, tokens, self._role)
         if kind == "explain":
             if is_inner:
@@ -271,6 +264,18 @@ class _Case:
             self._note_created(text, tokens)
         return True
 
+    def _judge_own_schema(self, kind: str, tokens: list[Token]) -> None:
+        """Refuse a name of the service's own schema; where there is no tree, a literal is one too.
+
+        DuckDB 2.0 takes literals for names (``DROP SCHEMA 'x'``). What the engine made of it is
+        looked at once more before the COMMIT (``engine/own_tables.py``).
+        """
+        for token in tokens:
+            text = token.text.lower()
+            is_own = text == OWN_SCHEMA if token.is_name else OWN_SCHEMA in text
+            if is_own and (token.is_name or (token.kind == "string" and kind in CHANGES_CATALOG)):
+                refuse_own_schema()
+
     def _judge_select(self, text: str, tokens: list[Token]) -> TreeFacts:
         first = tokens[0].text if tokens else ""
         tree = None if first in ("pragma", "call") else self._scratch.tree(text)
@@ -285,7 +290,7 @@ class _Case:
     def _judge_pieces(self, kind: str, text: str, tokens: list[Token]) -> None:
         covered = [False] * len(tokens)
         for piece in pieces_of(kind, text, tokens):
-            inner = normalized(piece.sql)
+            inner = piece.sql
             tree = self._scratch.tree(inner)
             if tree is None and "pivot" in inner.lower():
                 tree = self._scratch.tree(with_in_lists(inner, read_tokens(inner)))
