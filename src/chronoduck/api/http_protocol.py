@@ -183,7 +183,10 @@ class GuardedProtocol(HttpToolsProtocol):
                     f"{self._limits.http_header_count} are read"
                 )
             )
-        if self.parser.get_http_version() == "1.1":
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise self._refused(BadRequestError(f"HTTP/{version} is not spoken here"))
+        if version == "1.1":
             if self._hosts != 1:
                 raise self._refused(BadRequestError("a request needs one Host header"))
         elif self._chunked:

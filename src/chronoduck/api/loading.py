@@ -19,7 +19,7 @@ from chronoduck.api.access import body_memory_of, service_of
 from chronoduck.api.bodies import check_encoding, read_json_bytes
 from chronoduck.api.problems import problem_fields
 from chronoduck.api.uploads import Upload, format_of, key_of, spooled
-from chronoduck.engine.scopes import check_reader
+from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.service.records import Caller

@@ -31,7 +31,7 @@ from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
-from chronoduck.engine.scopes import Scopes
+from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers

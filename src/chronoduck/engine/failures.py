@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import orjson
 
+from chronoduck.engine.error_text import without_stack_trace
 from chronoduck.errors import (
     DatabaseCorruptError,
     DatabaseFailedError,
@@ -47,9 +48,6 @@ _USERS_FILE = re.compile(
 )
 _REMOTE = re.compile(
     r"\bHTTP (?:GET|HEAD|PUT|POST|DELETE)\b|\b(?:https?|s3[an]?)://", re.IGNORECASE
-)
-_STACK_TRACE = re.compile(
-    r"\s*(?:Stack Trace:|This error signals an assertion failure).*", re.DOTALL
 )
 
 
@@ -126,7 +124,7 @@ def translate(error: BaseException, sql: str | None = None) -> DuckDBException:
     if isinstance(error, DuckDBException):
         return error
     facts = parse_message(error)
-    message = _STACK_TRACE.sub("", str(facts["exception_message"])).strip()
+    message = without_stack_trace(str(facts["exception_message"]))
     if isinstance(error, duckdb.FatalException):
         return EngineFailure(
             "the database engine stopped after a fatal error",

@@ -36,6 +36,7 @@
     │   └── IdempotencyKeyUnsupportedError  it carries a key that would not be looked at
     ├── AuthenticationError             no valid credential
     ├── PermissionDeniedError           a valid credential that does not allow this
+    ├── PenaltyBoxError                 the principal's statements broke things, and it has to wait
     ├── QuotaExceededError              the principal used what it may use in this time
     ├── TooManyAttemptsError            too many invalid credentials came from one address
     └── LoadError                       a file that cannot be loaded
@@ -73,6 +74,7 @@ from chronoduck.errors.request import (
     InvalidRequestError,
     LoadError,
     NotFoundError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
     SettingsError,
@@ -112,6 +114,7 @@ __all__ = [
     "LoadError",
     "NotFoundError",
     "OutOfMemoryError",
+    "PenaltyBoxError",
     "PermissionDeniedError",
     "PoolTimeoutError",
     "QueueFullError",

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from chronoduck.engine.execution import Params
-from chronoduck.engine.scopes import ScopePlan, ScopeView
+from chronoduck.engine.scopes.plan import ScopePlan, ScopeView
 from chronoduck.errors import NotFoundError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Scope
+from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
 
 __all__ = ["Catalog", "Column", "Table", "quote_identifier"]
@@ -44,7 +45,9 @@ _Plan = Callable[[Scope], Awaitable[ScopePlan]]
 
 
 class _Execute(Protocol):
-    async def __call__(self, sql: str, params: Params = None) -> QueryResult: ...
+    async def __call__(
+        self, sql: str, params: Params = None, *, caller: Caller, is_own_text: bool
+    ) -> QueryResult: ...
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,19 @@ def _as_seen(table: Table, view: ScopeView) -> Table:
 
 
 class Catalog:
-    """Answers ``GET tables`` and ``GET tables/{name}`` through the same door as users' statements."""
+    """Answers ``GET tables`` and ``GET tables/{name}``, on the account of who asks."""
 
     def __init__(self, execute: _Execute, plan: _Plan) -> None:
         self._execute = execute
         self._plan = plan
 
-    async def tables(self, scope: Scope | None = None) -> list[Table]:
-        """Return all tables and views, by schema and name; with ``scope`` only what it sees."""
-        result = await self._execute(_TABLES)
-        tables = [Table(*row) for row in result.data]
+    async def _run(self, sql: str, params: Params, caller: Caller) -> list[Any]:
+        return list((await self._execute(sql, params, caller=caller, is_own_text=True)).data)
+
+    async def tables(self, caller: Caller) -> list[Table]:
+        """Return all tables and views that the caller sees, by schema and name."""
+        scope = caller.principal.scope
+        tables = [Table(*row) for row in await self._run(_TABLES, None, caller)]
         if scope is None:
             return tables
         plan = await self._plan(scope)
@@ -110,23 +116,23 @@ class Catalog:
             if (view := plan.find(table.schema, table.name)) is not None
         ]
 
-    async def table(self, name: str, scope: Scope | None = None) -> Table:
+    async def table(self, name: str, caller: Caller) -> Table:
         """Return one table with columns and size on disk; ``schema.table`` is understood.
 
         Raises:
             NotFoundError: no table or view of that name.
         """
-        found = self._find(await self.tables(scope), name)
+        scope = caller.principal.scope
+        found = self._find(await self.tables(caller), name)
         view = None if scope is None else (await self._plan(scope)).find(found.schema, found.name)
         if view is not None and not view.is_whole:
             # Sizes, defaults and constraints tell of rows that are hidden.
             return replace(found, columns=[Column(*each, True, None) for each in view.columns])
         params: dict[str, Any] = {"schema": found.schema, "table": found.name}
-        columns = [Column(*row) for row in (await self._execute(_COLUMNS, params)).data]
+        columns = [Column(*row) for row in await self._run(_COLUMNS, params, caller)]
         size = None
         if found.kind == "table":
-            size_result = await self._execute(_SIZE, {"name": found.qualified_name})
-            size = int(size_result.data[0][0])
+            size = int((await self._run(_SIZE, {"name": found.qualified_name}, caller))[0][0])
         return Table(
             schema=found.schema,
             name=found.name,

@@ -63,8 +63,10 @@ class EncodedQueries:
         Errors before the first byte are raised here. One later breaks the stream so that the
         reader notices: NDJSON ends with a line that says so, the others are cut before their end.
         """
-        statement = await self._runner.parse(request.sql, caller, request.origin)
-        opened = self._runner.open(statement, caller, request.timeout)
+        statement = await self.parse(request, caller)
+        opened = self._runner.open(
+            statement, caller, request.timeout, is_own_text=request.is_own_text
+        )
         request = _held_to(request, opened.account.limits)
         encoding = ResultEncoding(request, statement, opened.session)
         running = opened.session.running
@@ -92,6 +94,8 @@ class EncodedQueries:
         Raises:
             DuckDBQueryError: it is not one valid statement, or the caller may not run it.
         """
+        if request.is_own_text:
+            return self._runner.parse_own(request.sql)
         return await self._runner.parse(request.sql, caller, request.origin)
 
     async def write(

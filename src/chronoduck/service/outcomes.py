@@ -11,6 +11,7 @@ from chronoduck.errors import (
     DuckDBResourceError,
     InvalidRequestError,
     NotFoundError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
     StatementCancelledError,
@@ -24,6 +25,7 @@ __all__ = ["code_of", "is_infrastructure_failure", "outcome_of", "rule_of"]
 _REFUSALS = (
     CircuitBreakerOpenException,
     DuckDBResourceError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
 )

@@ -35,7 +35,8 @@ def run_and_fetch(
     """Run one statement on the connection and return its result; for a worker thread."""
     if fetch_mode == "many" and max_rows is None:
         max_rows = MANY_ROWS
-    max_rows = lesser(max_rows, session.limits.max_rows)
+    if not session.is_own_text:
+        max_rows = lesser(max_rows, session.limits.max_rows)
     check_scan(connection, statement, params, session)
     sql = statement.run_text or statement.text
     result = open_result(connection, sql, statement, params, session, as_rows=True)
@@ -70,15 +71,24 @@ class Queries:
         max_rows: int | None = None,
         timeout: float | None = None,
         caller: Caller | None = None,
+        is_own_text: bool = False,
     ) -> QueryResult:
-        """Run one statement and return its rows as tuples."""
+        """Run one statement and return its rows as tuples.
+
+        ``is_own_text``: the service wrote it to answer the caller, on whose account it runs.
+        """
         if fetch_mode not in ("all", "one", "many", "none"):
             raise InvalidRequestError(
                 f"fetch_mode is {fetch_mode!r}; it must be all, one, many or none"
             )
         caller = caller or Caller()
-        statement = await self._runner.parse(sql, caller)
-        async with self._runner.session(statement, caller, timeout) as session:
+        if is_own_text:
+            statement = self._runner.parse_own(sql)
+        else:
+            statement = await self._runner.parse(sql, caller)
+        async with self._runner.session(
+            statement, caller, timeout, is_own_text=is_own_text
+        ) as session:
             result = await session.run(
                 self._runner.routed(
                     statement,

@@ -25,6 +25,8 @@ class Caller:
     """Where the request came from."""
     template: str | None = None
     """The name of the template that its statement is of."""
+    sub_user: str | None = None
+    """Whom a key that serves many people asks for; the penalty box holds for them, not for the key."""
 
 
 @dataclass

@@ -36,6 +36,7 @@ class ResultRequest:
 
     ``whole``: nothing may be sent before the last row is known, whatever the size; the result then
     waits in a spool file. ``origin``: whose text it is, the caller's or the operator's.
+    ``is_own_text``: the service's; it runs on the caller's account, and is not judged.
     """
 
     sql: str
@@ -46,6 +47,7 @@ class ResultRequest:
     timeout: float | None = None
     whole: bool = False
     origin: Origin = "user"
+    is_own_text: bool = False
 
 
 class Sink(Protocol):

@@ -15,10 +15,11 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.guard.judge import Guard, Origin, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.query_log import reading_query_log
-from chronoduck.engine.scopes import check_reader
+from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     DuckDBException,
+    EngineBugError,
     InvalidRequestError,
     NotFoundError,
     ReaderInterruptedError,
@@ -28,6 +29,7 @@ from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.outcomes import code_of, is_infrastructure_failure, outcome_of, rule_of
+from chronoduck.service.penalties import FaultKind, Penalties
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
@@ -60,6 +62,7 @@ class StatementRunner:
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
+        penalties: Penalties | None = None,
     ) -> None:
         """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
 
@@ -77,6 +80,7 @@ class StatementRunner:
         self._open_query_log = open_query_log
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
+        self.penalties = penalties or Penalties()
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -109,9 +113,11 @@ class StatementRunner:
         Raises:
             DuckDBQueryError: it is not one valid statement of a kind that is run here.
             StatementRefusedError: the caller may not run it.
+            PenaltyBoxError: the caller, or this statement of it, has to wait.
         """
         principal = caller.principal
         try:
+            self.penalties.check(caller, sql)
             if principal.id == LOCAL.id and principal.scope is None:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
@@ -128,6 +134,13 @@ class StatementRunner:
         except DuckDBException as error:
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             raise
+
+    def parse_own(self, sql: str) -> Statement:
+        """Return what a text of the service itself is; open it with ``is_own_text``.
+
+        Nothing that a user sent may stand in it: no rule judges it, and no scope narrows it.
+        """
+        return self.parser.parse(sql)
 
     async def _fetched(self, statement: Statement) -> Statement:
         return statement if self._fetch_objects is None else await self._fetch_objects(statement)
@@ -186,10 +199,15 @@ class StatementRunner:
 
     @asynccontextmanager
     async def session(
-        self, statement: Statement, caller: Caller, timeout: float | None = None
+        self,
+        statement: Statement,
+        caller: Caller,
+        timeout: float | None = None,
+        *,
+        is_own_text: bool = False,
     ) -> AsyncIterator[Session]:
         """Enter a session for one statement; its end is recorded however it leaves."""
-        session = self.open(statement, caller, timeout)
+        session = self.open(statement, caller, timeout, is_own_text=is_own_text)
         try:
             yield session.session
         except BaseException as error:
@@ -204,15 +222,21 @@ class StatementRunner:
         timeout: float | None = None,
         *,
         is_job: bool = False,
+        is_own_text: bool = False,
     ) -> OpenStatement:
         """Begin a statement whose end the caller tells by ``end``, exactly once.
+
+        ``is_own_text``: the service wrote it to answer this caller. It runs on the caller's account,
+        within its share of workers and connections, and is not narrowed to its scope.
 
         Raises:
             CircuitBreakerOpenException: the breaker refuses calls now.
             DiskFullError: it would write, and there is too little space.
             QuotaExceededError: the principal used what it may use.
+            PenaltyBoxError: the caller has to wait.
         """
         try:
+            self.penalties.check(caller, statement.text)
             check_reader(caller.principal)
             self.writes.check(statement)
             account = self.quotas.account(caller.principal)
@@ -222,7 +246,7 @@ class StatementRunner:
             self.record_refusal(statement, caller, error)
             raise
         try:
-            return OpenStatement(self, statement, caller, timeout, account)
+            return OpenStatement(self, statement, caller, timeout, account, is_own_text=is_own_text)
         except BaseException as error:
             account.close_statement()
             if isinstance(error, DuckDBException):
@@ -310,6 +334,8 @@ class OpenStatement:
         caller: Caller,
         timeout: float,
         account: Account,
+        *,
+        is_own_text: bool = False,
     ) -> None:
         self._runner = runner
         self.account = account
@@ -330,6 +356,7 @@ class OpenStatement:
             account,
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
             is_alter=statement.is_alter,
+            is_own_text=is_own_text,
         )
         self._ended = False
         runner.add(self.session)
@@ -351,6 +378,7 @@ class OpenStatement:
             breaker.record_failure(self._permit, str(error))
         else:
             breaker.record_neutral(self._permit)
+        self._note_fault(error)
         record = StatementRecord(
             id=running.id,
             sql=running.sql,
@@ -373,6 +401,14 @@ class OpenStatement:
         self._runner.remove(record)
         if isinstance(error, DuckDBException):
             error.is_recorded = True
+
+    def _note_fault(self, error: BaseException | None) -> None:
+        """Hold internal errors of the engine against whose statement met them."""
+        penalties, running = self._runner.penalties, self.session.running
+        if self.session.has_lost_engine:
+            penalties.note_fault(running.caller, running.sql, FaultKind.ENGINE_LOST)
+        elif isinstance(error, EngineBugError):
+            penalties.note_fault(running.caller, running.sql, FaultKind.INTERNAL_ERROR)
 
 
 def _new_id() -> str:

@@ -10,7 +10,7 @@ import orjson
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession
-from chronoduck.engine.scopes import has_filters
+from chronoduck.engine.scopes.registry import has_filters
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBQueryError, LimitExceededError
 from chronoduck.service.session import Session
@@ -40,7 +40,7 @@ def check_scan(
         DuckDBQueryError: the statement is at fault.
     """
     limit = session.limits.max_scan_rows
-    if limit is None or statement.kind not in _HAVE_PLANS:
+    if limit is None or session.is_own_text or statement.kind not in _HAVE_PLANS:
         return
     if statement.kind == "explain" and not _IS_RUN.search(statement.text):
         return

@@ -11,7 +11,7 @@ from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.pool import PooledConnection
-from chronoduck.engine.scopes import NarrowedConnection
+from chronoduck.engine.scopes.registry import NarrowedConnection
 from chronoduck.engine.statements import CHANGES_CATALOG
 from chronoduck.errors import (
     BatchError,
@@ -62,6 +62,7 @@ class Session:
         *,
         is_writer: bool,
         is_alter: bool = False,
+        is_own_text: bool = False,
     ) -> None:
         self._access = access
         self._account = account
@@ -82,6 +83,8 @@ class Session:
         """Of the step that runs."""
         self._is_interrupting = False
         self._is_stuck = False
+        self.has_lost_engine = False
+        """Whether its own statement met an internal error that invalidated the instance."""
         self._task: asyncio.Task[Any] | None = None
         """The one that waits in ``run``."""
         self._abandoned: DuckDBException | None = None
@@ -89,7 +92,9 @@ class Session:
         self._acknowledgement = Acknowledgement(access.barrier, self._write_pass)
         self.commits = self._acknowledgement.commits
         """What it has committed, or may have."""
-        scope = running.caller.principal.scope
+        self.is_own_text = is_own_text
+        """Whether the service wrote the statement: then no scope narrows it, no limit of scans holds."""
+        scope = None if is_own_text else running.caller.principal.scope
         self._narrowed = None if scope is None else NarrowedConnection(access.scopes, scope)
 
     def interrupt(self, reason: CancelReason, error: DuckDBException | None = None) -> None:
@@ -335,6 +340,7 @@ class Session:
         """Tell an internal error that killed the instance from one that did not."""
         if self._access.instance.is_valid():
             return bug
+        self.has_lost_engine = True
         failure = EngineFailure(
             "the database engine stopped after an internal error",
             operator_detail=bug.operator_detail,

@@ -12,7 +12,6 @@ from typing import IO, Any
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params
 from chronoduck.errors import DiskFullError, DuckDBException
-from chronoduck.principals import LOCAL
 from chronoduck.service.encoded import EncodedQueries, EncodedResult
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
@@ -100,9 +99,9 @@ class StatementJobs:
         params: dict[str, Any] = {"path": str(self._store.result_path(job.id)), "offset": offset}
         if limit is not None:
             sql, params = f"{sql} LIMIT $limit", {**params, "limit": limit}
-        # The file is the service's own: what the caller may read was judged when it was made.
-        reader = replace(caller, principal=LOCAL)
-        return await self._encoded.run(replace(request, sql=sql, params=params), reader)
+        # What may be in the file was judged when it was made: the text is trusted, never the caller.
+        own = replace(request, sql=sql, params=params, is_own_text=True)
+        return await self._encoded.run(own, caller)
 
     def as_dict(self, job: Job) -> dict[str, Any]:
         """Return what the API shows, with the time until which it is kept."""

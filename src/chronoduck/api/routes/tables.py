@@ -34,7 +34,7 @@ async def list_tables(request: Request, caller: Analyst) -> Response:
     return JsonResponse(
         [
             {key: value for key, value in asdict(table).items() if key not in _DETAIL_ONLY}
-            for table in await catalog.tables(caller.principal.scope)
+            for table in await catalog.tables(caller)
         ]
     )
 
@@ -48,7 +48,7 @@ async def list_tables(request: Request, caller: Analyst) -> Response:
 async def get_table(name: str, request: Request, caller: Analyst) -> Response:
     """Show columns, types, rows, size on disk and a few rows; `schema.table` is understood."""
     service = service_of(request)
-    table = await (await service.parts()).catalog.table(name, caller.principal.scope)
+    table = await (await service.parts()).catalog.table(name, caller)
     sample = await (await service.parts()).encoded.run(
         ResultRequest(
             table.sample_sql,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
+from chronoduck.engine.error_text import before_any
 from chronoduck.errors import BatchError, DuckDBException, DuckDBQueryError, StatementRefusedError
 
 __all__ = ["is_about_names", "scrubbed"]
 
-_GUESSES = re.compile(
-    r"\s*(?:Did you mean|Candidate|Possible solution|Hint:|- use a fully qualified|because schema)"
-    r".*",
-    re.DOTALL,
+_GUESSES = (
+    "Did you mean",
+    "Candidate",
+    "Possible solution",
+    "Hint:",
+    "- use a fully qualified",
+    "because schema",
 )
+"""DuckDB's words before what it guesses; everything behind them goes."""
 
 
 def scrubbed(error: DuckDBException) -> DuckDBException:
@@ -26,7 +29,7 @@ def scrubbed(error: DuckDBException) -> DuckDBException:
     if error.category not in ("binder", "catalog"):
         return error
     return type(error)(
-        _GUESSES.sub("", error.detail),
+        before_any(error.detail, _GUESSES),
         hint="SHOW TABLES and GET tables list what this key sees.",
         operator_detail=error.operator_detail,
         category=error.category,

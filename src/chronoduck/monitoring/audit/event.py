@@ -26,6 +26,7 @@ VERSION = 1
 _MAX_TEXT_CHARACTERS = 10_000
 _MAX_FACT_CHARACTERS = 500
 _REFUSED = frozenset({"statement_refused", "forbidden", "unauthenticated"})
+_TOO_MUCH = frozenset({"quota_exceeded", "penalty_box"})
 _VERDICTS = {"user_error": "error", "refused": "unavailable"}
 """Outcomes of statements that the trail calls otherwise."""
 
@@ -98,7 +99,7 @@ def verdict_of(outcome: str, code: str | None) -> str:
     """Return ok, refused, quota, error, timeout, cancelled, unavailable, failed or aborted."""
     if code in _REFUSED:
         return "refused"
-    if code == "quota_exceeded":
+    if code in _TOO_MUCH:
         return "quota"
     return _VERDICTS.get(outcome, outcome)
 
@@ -147,7 +148,7 @@ def act_fields(act: Act, mask: Callable[[str], str]) -> dict[str, Any]:
     }
     for name, value in act.facts.items():
         is_text = isinstance(value, str)
-        fields[name] = _cut(mask(value), _MAX_FACT_CHARACTERS) if is_text else value
+        fields[name] = _masked_fact(value, mask) if is_text else value
     return fields
 
 
@@ -166,6 +167,16 @@ def time_text(unix_time: float) -> str:
     """Return the moment in UTC with milliseconds: ``2026-11-23T10:20:30.123Z``."""
     moment = datetime.fromtimestamp(unix_time, UTC)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _masked_fact(text: str, mask: Callable[[str], str]) -> str:
+    """Return the text without secrets, cut; it is cut first, since a path may have 60 KB.
+
+    The mask sees more than stays, so that a secret at the cut is known by its form.
+    """
+    seen = text[: _MAX_FACT_CHARACTERS * 4]
+    masked = _cut(mask(seen), _MAX_FACT_CHARACTERS)
+    return masked + "…" if len(seen) < len(text) and not masked.endswith("…") else masked
 
 
 def _cut(text: str, limit: int) -> str:
