@@ -11,18 +11,14 @@ import duckdb
 __all__ = ["CatalogCopy", "CatalogObject", "quoted", "read_catalog", "words_of"]
 
 _OWN = "database_name = current_database() AND NOT internal"
-_SCHEMAS = f"SELECT schema_name FROM duckdb_schemas() WHERE {_OWN}"  # noqa: S608 - a constant
-_TYPES = f"SELECT schema_name, type_name FROM duckdb_types() WHERE {_OWN}"  # noqa: S608
+_SCHEMAS = f"SELECT schema_name FROM duckdb_schemas() WHERE {_OWN}"
+_TYPES = f"SELECT schema_name, type_name FROM duckdb_types() WHERE {_OWN}"
 _SEQUENCES = (
     "SELECT schema_name, sequence_name FROM duckdb_sequences() "
     "WHERE database_name = current_database() AND NOT temporary"
 )
-_TABLES = (
-    f"SELECT schema_name, table_name, sql FROM duckdb_tables() WHERE {_OWN} AND NOT temporary"  # noqa: S608
-)
-_VIEWS = (
-    f"SELECT schema_name, view_name, sql FROM duckdb_views() WHERE {_OWN} AND NOT temporary"  # noqa: S608
-)
+_TABLES = f"SELECT schema_name, table_name, sql FROM duckdb_tables() WHERE {_OWN} AND NOT temporary"
+_VIEWS = f"SELECT schema_name, view_name, sql FROM duckdb_views() WHERE {_OWN} AND NOT temporary"
 _INDEXES = (
     "SELECT table_name, index_name, sql FROM duckdb_indexes() "
     "WHERE database_name = current_database() AND sql IS NOT NULL ORDER BY index_oid"
@@ -30,7 +26,7 @@ _INDEXES = (
 _MACROS = (
     "SELECT schema_name, function_name, function_type = 'table_macro', parameters, parameter_types, "
     "macro_definition FROM duckdb_functions() "
-    f"WHERE macro_definition IS NOT NULL AND {_OWN} ORDER BY 1, 2"  # noqa: S608
+    f"WHERE macro_definition IS NOT NULL AND {_OWN} ORDER BY 1, 2"
 )
 _MAX_OBJECTS = 20_000
 """A catalog beyond this is read in part: what is missing cannot be used where a copy is needed."""
@@ -143,7 +139,7 @@ def _types(
     for schema, name in listed:
         path = f"{quoted(str(schema))}.{quoted(str(name))}"
         try:
-            row = connection.execute(f"SELECT typeof(NULL::{path})").fetchone()  # noqa: S608 - quoted
+            row = connection.execute(f"SELECT typeof(NULL::{path})").fetchone()
         except duckdb.Error:
             continue  # dropped meanwhile
         if row is not None:
@@ -156,7 +152,9 @@ def _macros(listed: list[tuple[object, ...]]) -> Iterator[CatalogObject]:
     for schema, name, is_table, parameters, types, body in listed:
         kinds = list(types) if isinstance(types, list) else []
         declared = [
-            f"{quoted(str(parameter))} {kinds[index] or ''}" if index < len(kinds) else str(parameter)
+            f"{quoted(str(parameter))} {kinds[index] or ''}"
+            if index < len(kinds)
+            else str(parameter)
             for index, parameter in enumerate(parameters if isinstance(parameters, list) else [])
         ]
         key = (str(schema), str(name), bool(is_table))
@@ -180,6 +178,4 @@ def _with_defaults(declared: list[str], sizes: list[int]) -> list[str]:
     if sizes.count(len(declared)) > 1:
         return declared
     needed = max((size + 1 for size in sizes if size < len(declared)), default=0)
-    return [
-        part if index < needed else f"{part} := NULL" for index, part in enumerate(declared)
-    ]
+    return [part if index < needed else f"{part} := NULL" for index, part in enumerate(declared)]

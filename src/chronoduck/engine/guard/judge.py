@@ -132,7 +132,11 @@ class Guard:
             if known is not None:
                 self._verdicts.move_to_end(key)
         # What a batch defines is noted while it is judged.
-        if pending is not None and isinstance(known, Statement) and known.kind not in _MAKES_NOTHING:
+        if (
+            pending is not None
+            and isinstance(known, Statement)
+            and known.kind not in _MAKES_NOTHING
+        ):
             known = None
         if known is None:
             known = self._verdict(sql, role, origin, definitions, pending)

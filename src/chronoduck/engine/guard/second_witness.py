@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import string
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import duckdb
 
@@ -40,6 +42,10 @@ _USERS_ERRORS = (
 )
 _INERT = frozenset({"word", "quoted", "string", "number"})
 _INERT_SIGNS = frozenset(". , ; + -".split())
+_WORDS = set(string.ascii_letters + string.digits + "_.,() \t\r\n")
+_HEAD = _WORDS | {'"'}
+_ROWS = _WORDS | set(";+-")
+_CONSTANTS = frozenset({"null", "true", "false", "default"})
 
 
 @dataclass(frozen=True)
@@ -136,10 +142,7 @@ def refused_functions() -> frozenset[str]:
         for name in builtins().names
         if name != "current_setting"
         and denial_of(name) != "sequence"
-        and (
-            denial_of(name) is not None
-            or not (is_known(name) or name in ALLOWED_TABLE_FUNCTIONS)
-        )
+        and (denial_of(name) is not None or not (is_known(name) or name in ALLOWED_TABLE_FUNCTIONS))
     )
 
 
@@ -167,40 +170,40 @@ def _judge_tree(subject: Subject, names: Expander, scratch: Scratch) -> bool:
 
 
 def _is_inert(subject: Subject) -> bool:
-    """Whether nothing in it can be called or read: no brackets, no operators.
-
-    Rows of literals are inert, too.
-    """
+    """Whether nothing in it can be called or read: it has no brackets, or only literals."""
     if subject.kind in ("drop", "alter", "checkpoint", "vacuum"):
         return all(
             token.kind in _INERT or token.text in _INERT_SIGNS for token in subject.tokens
         ) and all(token.text != "select" for token in subject.tokens)
-    if subject.kind != "insert":
+    return subject.kind == "insert" and _inserts_literals(subject.text)
+
+
+def _inserts_literals(text: str) -> bool:
+    """Whether it inserts rows of plain literals, by its characters and by nobody's tokens.
+
+    What stands outside of strings are ASCII words, numbers and brackets, no word touches a string,
+    and behind VALUES there is no name: nothing in it can be anything else.
+    """
+    head, values, rows = text.partition("VALUES")
+    if not values:
+        head, values, rows = text.partition("values")
+    if (
+        not values
+        or not head.isascii()
+        or set(head) - _HEAD
+        or head.split()[:1] not in (["INSERT"], ["insert"])
+    ):
         return False
-    values = next((i for i, token in enumerate(subject.tokens) if token.text == "values"), None)
-    return values is not None and _are_names(subject.tokens[:values]) and _are_literals(
-        subject.tokens[values + 1 :]
+    outside = rows.split("'")[::2]
+    plain = "".join(outside)
+    if not plain.isascii() or set(plain) - _ROWS or "--" in plain:
+        return False
+    if any(part[-1:] not in ("(", ",", " ", "\n", "") for part in outside[:-1]):
+        return False  # E'...' and X'...'
+    words = "".join(" " if character in "(),;+-\n\t\r" else character for character in plain)
+    return all(
+        word.lower() in _CONSTANTS or word.replace(".", "", 1).isdigit() for word in words.split()
     )
-
-
-def _are_names(tokens: Sequence[Token]) -> bool:
-    words = [token.text for token in tokens if token.kind == "word"]
-    return words[:1] == ["insert"] and all(
-        token.is_name or token.text in ("(", ")", ",", ".") for token in tokens
-    )
-
-
-def _are_literals(tokens: Sequence[Token]) -> bool:
-    for index, token in enumerate(tokens):
-        if token.kind == "operator" and token.text not in ("(", ")", ",", "-", "+", ";"):
-            return False
-        if token.kind == "quoted":
-            return False
-        if token.kind == "word" and token.text not in ("null", "true", "false", "default"):
-            return False
-        if token.text == "(" and index and tokens[index - 1].text not in (",",):
-            return False
-    return True
 
 
 def _reads_store(tokens: Sequence[Token], names: Expander) -> bool:
@@ -219,7 +222,7 @@ def _names_in(tokens: Sequence[Token]) -> frozenset[str]:
     return frozenset(name.lower() for name in found)
 
 
-def _refuse_unbound(answer: Unbound, text: str) -> None:
+def _refuse_unbound(answer: Unbound, text: str) -> NoReturn:
     """Raise what keeps a statement from being bound.
 
     Raises:
