@@ -19,7 +19,6 @@ from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     DuckDBException,
-    EngineBugError,
     InvalidRequestError,
     NotFoundError,
     ReaderInterruptedError,
@@ -28,7 +27,13 @@ from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
-from chronoduck.service.outcomes import code_of, is_infrastructure_failure, outcome_of, rule_of
+from chronoduck.service.outcomes import (
+    code_of,
+    harm_of,
+    is_infrastructure_failure,
+    outcome_of,
+    rule_of,
+)
 from chronoduck.service.penalties import FaultKind, Penalties
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
@@ -375,7 +380,7 @@ class OpenStatement:
         if outcome == "ok":
             breaker.record_success(self._permit, seconds)
         elif is_infrastructure_failure(error):
-            breaker.record_failure(self._permit, str(error))
+            breaker.record_failure(self._permit, _sentence(error))
         else:
             breaker.record_neutral(self._permit)
         self._note_fault(error)
@@ -396,6 +401,7 @@ class OpenStatement:
             encode_seconds=running.encode_seconds,
             bytes=running.bytes,
             rule=rule_of(error),
+            harm=harm_of(error),
             is_read_only=self._is_read_only,
         )
         self._runner.remove(record)
@@ -404,11 +410,15 @@ class OpenStatement:
 
     def _note_fault(self, error: BaseException | None) -> None:
         """Hold internal errors of the engine against whose statement met them."""
-        penalties, running = self._runner.penalties, self.session.running
-        if self.session.has_lost_engine:
-            penalties.note_fault(running.caller, running.sql, FaultKind.ENGINE_LOST)
-        elif isinstance(error, EngineBugError):
-            penalties.note_fault(running.caller, running.sql, FaultKind.INTERNAL_ERROR)
+        harm, running = harm_of(error), self.session.running
+        if harm is not None:
+            kind = FaultKind.ENGINE_LOST if harm == "engine_lost" else FaultKind.INTERNAL_ERROR
+            self._runner.penalties.note_fault(running.caller, running.sql, kind)
+
+
+def _sentence(error: BaseException | None) -> str:
+    """Return what everybody may read of a failure: a title of ours, no message."""
+    return error.title.lower() if isinstance(error, DuckDBException) else "the engine failed"
 
 
 def _new_id() -> str:

@@ -33,7 +33,8 @@ class Expansion:
     """What a name stands for once DuckDB has put its definition in its place.
 
     ``nodes``: size. ``copies``: how often at most an argument is repeated in it. ``depth``: how deep
-    the constructs nest that repeat their operands. ``tables``: relations that are read.
+    the constructs nest that repeat their operands. ``tables``: relations that are read. ``growth``: how
+    much larger its value is than its arguments.
     """
 
     nodes: int
@@ -41,6 +42,7 @@ class Expansion:
     depth: int
     tables: int
     writes: bool = False
+    growth: float = 1.0
     refusal: StatementRefusedError | None = None
 
 

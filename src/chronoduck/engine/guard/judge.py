@@ -20,6 +20,7 @@ from chronoduck.engine.guard.scratch import Scratch
 from chronoduck.engine.guard.second_witness import SecondWitness, Subject
 from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
 from chronoduck.engine.guard.tree import TreeFacts, walk
+from chronoduck.engine.guard.value_types import judge_type_words
 from chronoduck.engine.guard.words import judge_leftover, judge_words
 from chronoduck.engine.statements import CHANGES_CATALOG, Statement, StatementParser
 from chronoduck.errors import DuckDBException, StatementRefusedError
@@ -343,6 +344,7 @@ class _Case:
             walk(tree, inner, self._names)
             covered[piece.first : piece.stop] = [True] * (piece.stop - piece.first)
         judge_leftover(tokens, covered, self._names)
+        judge_type_words(tokens, covered)
 
     def _note_made(self, kind: str, text: str, tokens: list[Token]) -> None:
         if self._pending is not None and kind in CHANGES_CATALOG:
