@@ -158,7 +158,7 @@ def test_what_ends_or_holds_the_engine_is_refused(guard: Guard, rule: str, sql: 
         "CREATE TABLE v (variant VARCHAR, b INTEGER, PRIMARY KEY (variant))",
         "CREATE TABLE v (b INTEGER, variant STRUCT(variant VARCHAR, a INTEGER))",
         'CREATE TABLE v ("variant" VARCHAR)',
-        "CREATE TABLE variant (a INTEGER REFERENCES variant (variant))",
+        "CREATE TABLE variant (variant INTEGER PRIMARY KEY, a INTEGER REFERENCES variant (variant))",
         "ALTER TABLE t ADD COLUMN variant VARCHAR",
         "ALTER TABLE t RENAME COLUMN b TO variant",
         "ALTER TABLE t RENAME b TO variant",
