@@ -12,6 +12,8 @@ from chronoduck.sql.catalog_copy import CatalogObject, quoted
 
 __all__ = ["CopiedDatabases"]
 
+_HAS_ASYNC_THREADS = not duckdb.__version__.startswith("1.")
+
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoload_known_extensions": "false",
@@ -21,6 +23,8 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "errors_as_json": "true",
     "memory_limit": "200MB",
     "threads": "1",
+    # DuckDB 2.0 starts threads for reading files, which would keep a process from forking.
+    **({"async_threads": "0"} if _HAS_ASYNC_THREADS else {}),
 }
 # Without its optimizer DuckDB folds no constants and prunes no part of a plan.
 _CURSOR = "PRAGMA disable_optimizer; SET explain_output = 'optimized_only'"
@@ -28,8 +32,6 @@ _WALLS = "chronoduck_walls"
 _PARAMETERS = ", ".join(f"p{index}" for index in range(40))
 """More than any call has arguments: a macro with so many never matches one."""
 _OWN_NAMES = frozenset({"memory", "temp", "system"})
-_PENDING_SECONDS = 0.25
-"""How long a statement that came before in a batch may take on empty tables."""
 _KINDS = ("schema", "type", "sequence", "table", "macro", "view", "index")
 
 
@@ -74,6 +76,12 @@ class CopiedDatabases:
             finally:
                 self._dispose(root, cursor, database)
 
+    def open(self) -> None:
+        """Open the instance now: 50 ms, and a process that is walled in cannot do it later."""
+        with self._lock:
+            if self._root is None:
+                self._root = self._open()
+
     def _open(self) -> duckdb.DuckDBPyConnection:
         root = duckdb.connect(":memory:", config=_OPTIONS)
         root.execute(f"ATTACH ':memory:' AS {_WALLS}")
@@ -117,13 +125,7 @@ def _make(cursor: duckdb.DuckDBPyConnection, objects: Sequence[CatalogObject]) -
 
 def _apply(cursor: duckdb.DuckDBPyConnection, statement: str) -> None:
     """Run a statement of DDL; tables made of queries stay empty."""
-    timer = threading.Timer(_PENDING_SECONDS, cursor.interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        for text in (statement.rstrip("; \t\r\n") + "\nWITH NO DATA", statement):
-            with contextlib.suppress(duckdb.Error):
-                cursor.execute(text)
-                return
-    finally:
-        timer.cancel()
+    for text in (statement.rstrip("; \t\r\n") + "\nWITH NO DATA", statement):
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute(text)
+            return

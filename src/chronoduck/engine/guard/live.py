@@ -77,6 +77,11 @@ class LiveDefinitions:
                     self._read_at = generation
             return self._known
 
+    @property
+    def changes(self) -> int:
+        """How many statements have ended that may have changed a definition."""
+        return self._changes
+
     def catalog(self, *, anew: bool = False) -> CatalogCopy:
         """Return all definitions, tables too, as of the last statement that may have changed them.
 

@@ -12,7 +12,7 @@ import duckdb
 
 from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.cutting import target_of
-from chronoduck.engine.guard.definitions import MacroBody, ViewBody
+from chronoduck.engine.guard.definitions import DefinitionSource, MacroBody, ViewBody
 from chronoduck.engine.guard.expansions import Expander
 from chronoduck.engine.guard.functions import (
     ALLOWED_TABLE_FUNCTIONS,
@@ -20,7 +20,6 @@ from chronoduck.engine.guard.functions import (
     denial_of,
     is_known,
 )
-from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.scratch import Scratch, builtins
 from chronoduck.engine.guard.tokens import Token
@@ -62,11 +61,21 @@ class Subject:
 class SecondWitness:
     """Judges whole statements; safe from any thread."""
 
-    def __init__(self, live: LiveDefinitions | None) -> None:
+    def __init__(self, live: DefinitionSource | None) -> None:
         """Without ``live`` nothing is known of a database, and statements that write are refused."""
         self._live = live
         self._witness: Witness | None = None
         self._lock = threading.Lock()
+        self.was_unbound = False
+        """Whether DuckDB did not bind the last statement: the definitions may be others by now."""
+
+    def open(self) -> Witness:
+        """Return DuckDB's side of it; opened once, which takes 50 ms."""
+        with self._lock:
+            if self._witness is None:
+                self._witness = Witness(refused_functions())
+                self._witness.open()
+            return self._witness
 
     def close(self) -> None:
         """Close the copy of the catalog."""
@@ -88,6 +97,7 @@ class SecondWitness:
             StatementRefusedError: it names what was not judged, or nothing can be said of it.
             DuckDBQueryError: DuckDB does not bind it.
         """
+        self.was_unbound = False
         if subject.kind in _WRITES and _judge_tree(subject, names, scratch):
             return
         _refuse_system_names(subject.tokens)
@@ -119,16 +129,15 @@ class SecondWitness:
             bound_text=subject.bound_text,
             wants_canonical=not _HAS_TREES_OF_WRITES,
         )
-        with self._lock:
-            if self._witness is None:  # 50 ms
-                self._witness = Witness(refused_functions())
+        witness = self.open()
         catalog = self._live.catalog()
-        answer = self._witness.ask(question, catalog)
+        answer = witness.ask(question, catalog)
         if isinstance(answer, Unbound):
             # Not every change is a statement: what the service makes by itself is seen here.
             again = self._live.catalog(anew=True)
             if again.objects != catalog.objects:
-                answer = self._witness.ask(question, again)
+                answer = witness.ask(question, again)
+        self.was_unbound = isinstance(answer, Unbound)
         return answer
 
 
