@@ -24,12 +24,14 @@ from chronoduck.errors import (
     StatementRefusedError,
 )
 from chronoduck.principals import Principal
+from chronoduck.sql.catalog_copy import CatalogCopy
 
 __all__ = ["Analysis", "Verdict"]
 
 _MAKES_NOTHING = frozenset({"select", "insert", "update", "delete", "merge_into"})
 _TIMES_ASKED = 3
 """Without the catalog, with it, and once more if it changed meanwhile."""
+_NO_CATALOG = CatalogCopy(database="unknown")
 _CACHE_ENTRIES = 4096
 _CACHED_CHARACTERS = 8_000
 _FULL_TIME_CHARACTERS = 100_000
@@ -166,10 +168,14 @@ class Analysis:
     async def _has_newer_catalog(self, handed: HandOver | None) -> bool:
         """Read the catalog; whether it is another one than the judgement was made with."""
         live, known = self._live, None if handed is None else handed.catalog
-        if live is None or handed is None:
+        if handed is None or (live is None and known is not None):
             return False
         try:
-            catalog = await asyncio.to_thread(live.catalog, anew=known is not None)
+            catalog = (
+                _NO_CATALOG
+                if live is None
+                else await asyncio.to_thread(live.catalog, anew=known is not None)
+            )
         except (duckdb.Error, DuckDBConnectionError):
             return False  # it is being reopened
         if known is not None and known.objects == catalog.objects:

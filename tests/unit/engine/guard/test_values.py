@@ -22,7 +22,9 @@ DEEP = "(repeat('[', 20000) || repeat(']', 20000))"
 @pytest.fixture(scope="module")
 def guard() -> Iterator[Guard]:
     with duckdb.connect() as database:
-        database.execute("CREATE TABLE t (a INTEGER, b VARCHAR, j JSON, d DATE, ts TIMESTAMP)")
+        database.execute(
+            "CREATE TABLE t (a INTEGER, b VARCHAR, j JSON, d DATE, ts TIMESTAMP, variant INT)"
+        )
         database.execute("CREATE MACRO often(x) AS repeat(x, 90000)")
         database.execute("CREATE MACRO bar_of(x) AS repeat('#', x)")
         database.execute("CREATE VIEW long_view AS SELECT repeat('a', 90000) AS s")
