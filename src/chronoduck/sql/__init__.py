@@ -1,1 +1,5 @@
-"""SQL as text: what a statement is, and what DuckDB makes of it. Knows no service and no database."""
+"""SQL texts read without a database: their characters, their tokens, what they name and bind to.
+
+Text in, facts out. It knows DuckDB's grammar; it knows no roles, no users' data and no connection to
+them.
+"""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from chronoduck.engine.guard.definitions import MacroBody, ViewBody
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.guard.tokens import Token, closing, read_tokens, span_text
+from chronoduck.sql.tokens import Token, closing, read_tokens, span_text
 
 __all__ = [
     "Piece",

@@ -23,6 +23,8 @@ _NO_DEFINITION = frozenset(
     "select explain insert update delete merge_into invalid set pragma copy checkpoint vacuum".split()
 )
 _DEFINES = re.compile(r"\b(?:macro|function|view|schema|database)\b|^--", re.IGNORECASE)
+_SEARCHED_CHARACTERS = 100_000
+"""A longer text, such as a whole batch, counts as one that changes a definition."""
 _COMES_AND_GOES = re.compile(r"\b(?:create|drop|alter)\b|^--", re.IGNORECASE)
 
 
@@ -57,7 +59,8 @@ class LiveDefinitions:
         if kind in _NO_DEFINITION and not is_run_by_explain:
             return
         self._changes += 1
-        if _DEFINES.search(sql) and _COMES_AND_GOES.search(sql):
+        is_long = len(sql) > _SEARCHED_CHARACTERS
+        if is_long or (_DEFINES.search(sql) and _COMES_AND_GOES.search(sql)):
             self._is_stale = True
 
     def current(self) -> Definitions:
@@ -69,7 +72,9 @@ class LiveDefinitions:
             if self._is_stale or generation != self._read_at:
                 self._is_stale = False  # before it is read: a change meanwhile sets it again
                 try:
-                    self._known = self._read()
+                    read = self._read()
+                    if read != self._known:  # else what was judged by them still holds
+                        self._known = read
                 except (duckdb.Error, DuckDBConnectionError):
                     # It is being reopened: the same file, the same definitions.
                     self._is_stale = True

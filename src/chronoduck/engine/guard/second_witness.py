@@ -22,10 +22,10 @@ from chronoduck.engine.guard.functions import (
 )
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.scratch import Scratch, builtins
-from chronoduck.engine.guard.tokens import Token
 from chronoduck.engine.guard.tree import walk
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.sql.catalog_copy import words_of
+from chronoduck.sql.tokens import Token
 from chronoduck.sql.witness import Bound, Question, Unbound, Witness
 
 __all__ = ["SecondWitness", "Subject"]

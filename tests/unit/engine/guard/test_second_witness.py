@@ -12,10 +12,10 @@ from chronoduck.engine.guard.judge import Guard, Pending
 from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.guard.scratch import Scratch
 from chronoduck.engine.guard.second_witness import SecondWitness, Subject
-from chronoduck.engine.guard.tokens import read_tokens
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 from chronoduck.principals import Role
+from chronoduck.sql.tokens import read_tokens
 
 TABLES = """
 CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR);
