@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import time
@@ -22,6 +23,7 @@ from chronoduck.api.uploads import Upload, format_of, key_of, spooled
 from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
+from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.records import Caller
 from chronoduck.transfer import (
     FileFormat,
@@ -41,6 +43,8 @@ __all__ = ["MEDIA_TYPE", "LoadWish", "answer_load", "is_small"]
 MEDIA_TYPE = "application/x-ndjson"
 _ROWS = (FileFormat.NDJSON, FileFormat.JSON)
 _PLAIN = LoadOptions()
+_QUICK_BYTES = 8_192
+"""Bodies up to here are read on the event loop, in a millisecond at most."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,10 @@ class _Load:
         )
 
     async def _small_events(self, body: bytes, claim: KeyClaim | None) -> list[LoadEvent]:
-        rows = small_rows(body) if self._service.settings.ingest.grouping else None
+        rows = None
+        if self._service.settings.ingest.grouping:
+            is_quick = len(body) <= _QUICK_BYTES
+            rows = small_rows(body) if is_quick else await asyncio.to_thread(small_rows, body)
         if rows is not None and (claim is None or claim.answer is None):
             try:
                 summary = await self._append(rows, None if claim is None else claim.request)
@@ -203,8 +210,8 @@ class _Load:
     async def answer_by_lines(self, key: str | None) -> Response:
         """Answer with lines while the load goes on."""
         async with AsyncExitStack() as stack:
-            upload = await spooled(self._request, self._service)
-            stack.callback(upload.file.close)
+            upload = await spooled(self._request, self._service, self._caller)
+            stack.callback(upload.close)
             self._record.size = upload.size
             claim = None
             if key is not None:
@@ -229,7 +236,7 @@ class _Load:
 
     async def _lines(self, upload: Upload, claim: KeyClaim | None) -> AsyncIterator[bytes]:
         try:
-            async for event in self._events(upload.file, claim):
+            async for event in self._events(upload.file, claim, upload.claim):
                 self._record.note(event)
                 yield _event_line(event)
         except DuckDBException as error:
@@ -239,7 +246,9 @@ class _Load:
         finally:
             self._record.write()
 
-    async def _events(self, file: Any, claim: KeyClaim | None) -> AsyncIterator[LoadEvent]:
+    async def _events(
+        self, file: Any, claim: KeyClaim | None, space: SpaceClaim | None = None
+    ) -> AsyncIterator[LoadEvent]:
         loader = (await self._service.parts()).loader_for(self._caller)
         async for event in loader.load(
             file,
@@ -249,6 +258,7 @@ class _Load:
             largest_bytes=self._service.settings.max_upload_size,
             options=self._wish.options,
             claim=claim,
+            space=space,
         ):
             yield event
 

@@ -126,7 +126,7 @@ class AckBarrier:
         """Have it proven, or checkpoint; return why not, if waiting longer is useless."""
         end = time.monotonic() + seconds
         await self._within(seconds * _PROOF_SHARE, self._checkpoints.checkpoint_if_free())
-        self.watch.look()
+        await asyncio.to_thread(self.watch.look)
         if suspect.is_settled:
             self.checkpoints += 1
             return ""
@@ -144,7 +144,7 @@ class AckBarrier:
         if proof is None or proof.absence is Absence.OFF:
             left = min(left * _PROOF_SHARE, _FALLBACK_SECONDS)
         failure = await self._within(left, self._checkpoints.checkpoint())
-        self.watch.look()
+        await asyncio.to_thread(self.watch.look)
         if suspect.is_settled:
             self.checkpoints += 1
             return ""
@@ -166,7 +166,7 @@ class AckBarrier:
         position = self.watch.position(suspect)
         if position is None:  # commits beside a checkpoint belong to the next WAL
             async with self._checkpoints.held():
-                self.watch.look()
+                await asyncio.to_thread(self.watch.look)
             position = self.watch.position(suspect)
         if position is None or suspect.is_settled or self.prover is None:
             return None
@@ -209,14 +209,20 @@ def _forget(running: asyncio.Future[Any]) -> None:
 class Acknowledgement:
     """One session's commits, and their way to the 200."""
 
-    def __init__(self, barrier: AckBarrier, write_pass: WritePass) -> None:
+    def __init__(
+        self,
+        barrier: AckBarrier,
+        write_pass: WritePass,
+        measure: Callable[[DuckDBException], DuckDBException],
+    ) -> None:
+        """``measure``: what an error of a commit is; see ``Commits``."""
         self._barrier = barrier
         self._write_pass = write_pass
         self._loop = asyncio.get_running_loop()
         self._let_in: Callable[[], None] | None = None
         self._suspect: Suspect | None = None
         self._unread: OSError | None = None
-        self.commits = Commits(self._close_gate)
+        self.commits = Commits(self._close_gate, measure)
         """What the session has committed, or may have."""
 
     def _close_gate(self) -> None:

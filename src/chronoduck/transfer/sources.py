@@ -231,7 +231,8 @@ class _Csv(TableSource):
             self._names = next(csv.reader([header], delimiter=self.delimiter), [])
         except csv.Error as error:  # a name of more than 131,072 characters, for one
             raise LoadError(
-                f"the header of {name} cannot be read: {error}", hint="Nothing was loaded."
+                f"the header of {name} cannot be read: {error}",
+                hint="Its first line names the columns, separated by commas.",
             ) from error
         check_width(len(self._names), name)
 
