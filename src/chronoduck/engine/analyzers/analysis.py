@@ -85,9 +85,12 @@ class Analysis:
         else:
             answer = await self._ask(key, principal, pending, charge)
         raise_error(answer)
-        if answer.statement is None or answer.statement.text != sql:
+        statement = answer.statement
+        if statement is None or statement.text != sql:
             refuse("analysis", "an analyzer judged another text")
-        return Verdict(answer.statement, answer.names)
+        if statement.is_label or statement.fetched_objects is not None:
+            refuse("analysis", "an analyzer answered what only the service may add")
+        return Verdict(statement, answer.names)
 
     async def check_filter(self, text: str, table: str, principal: Principal) -> None:
         """Refuse what is no row filter whatever the table's columns are.
