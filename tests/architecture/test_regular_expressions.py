@@ -49,7 +49,6 @@ STILL_THERE = {
     "api/middleware.py",
     "api/uploads.py",
     "auth/keys.py",
-    "engine/guard/bounds.py",
     "engine/guard/calls.py",
     "engine/guard/everybody.py",
     "engine/guard/judge.py",

@@ -7,6 +7,7 @@ import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import duckdb
 
@@ -48,6 +49,9 @@ class Statement:
     ``is_read_only``: it can change no data. ``leaves_state``: a connection that ran it may hold
     temporary objects or changed settings.
     """
+
+    __pydantic_config__: ClassVar[dict[str, bool]] = {"arbitrary_types_allowed": True}
+    """For ``engine/analyzers/answers.py``, which checks the types of what an analyzer sends."""
 
     text: str
     kind: str

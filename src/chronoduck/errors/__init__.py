@@ -22,6 +22,7 @@
     ├── DuckDBResourceError             the statement did not fit
     │   ├── OutOfMemoryError            memory limit reached and spilling was not enough
     │   ├── DiskFullError               no space for data or spill files
+    │   ├── SpoolSpaceError             uploads or waiting results take all that they may
     │   ├── QueueFullError              too many callers wait already
     │   ├── PoolTimeoutError            no connection came free in time
     │   ├── WalNotReplayableError       writes are refused: a restart would lose them
@@ -64,6 +65,7 @@ from chronoduck.errors.engine import (
     QueueFullError,
     ReaderInterruptedError,
     ServiceUnavailableError,
+    SpoolSpaceError,
     WalNotReplayableError,
     WriteOutcomeUnknownError,
 )
@@ -122,6 +124,7 @@ __all__ = [
     "ReaderInterruptedError",
     "ServiceUnavailableError",
     "SettingsError",
+    "SpoolSpaceError",
     "StatementCancelledError",
     "StatementRefusedError",
     "StatementTimeoutError",

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from chronoduck.errors import StatementRefusedError
 
-__all__ = ["EMPTY", "Definitions", "Expansion", "MacroBody", "Macros", "ViewBody"]
+__all__ = [
+    "EMPTY",
+    "DefinitionSource",
+    "Definitions",
+    "Expansion",
+    "MacroBody",
+    "Macros",
+    "ViewBody",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,12 @@ class Definitions:
             else:
                 views[item.name] = (*views.get(item.name, ()), item)
         return Definitions(macros, views)
+
+
+class DefinitionSource(Protocol):
+    """Knows the macros and views of a database."""
+
+    def current(self) -> Definitions: ...
 
 
 EMPTY = Definitions()
