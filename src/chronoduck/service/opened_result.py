@@ -47,6 +47,7 @@ def open_result(
         session.commits,
         statement.autocommit,
         changes_catalog=statement.changes_catalog,
+        keeps_own_schema=statement.keeps_own_schema,
         as_rows=as_rows,
         batch_rows=batch_rows,
     )

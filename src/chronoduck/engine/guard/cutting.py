@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chronoduck.engine.guard.definitions import MacroBody, ViewBody
-from chronoduck.engine.guard.tokens import Token, closing, read_tokens, span_text
+from chronoduck.sql.tokens import Token, closing, read_tokens, span_text
 
 __all__ = [
     "Piece",

@@ -22,6 +22,8 @@ _NO_DEFINITION = frozenset(
     "select explain insert update delete merge_into invalid set pragma copy checkpoint vacuum".split()
 )
 _DEFINES = re.compile(r"\b(?:macro|function|view|schema|database)\b|^--", re.IGNORECASE)
+_SEARCHED_CHARACTERS = 100_000
+"""A longer text, such as a whole batch, counts as one that changes a definition."""
 _COMES_AND_GOES = re.compile(r"\b(?:create|drop|alter)\b|^--", re.IGNORECASE)
 
 
@@ -48,7 +50,10 @@ class LiveDefinitions:
 
     def note_statement(self, kind: str, sql: str) -> None:
         """Take notice of a statement that has ended, whoever sent it."""
-        if kind not in _NO_DEFINITION and _DEFINES.search(sql) and _COMES_AND_GOES.search(sql):
+        if kind in _NO_DEFINITION:
+            return
+        is_long = len(sql) > _SEARCHED_CHARACTERS
+        if is_long or (_DEFINES.search(sql) and _COMES_AND_GOES.search(sql)):
             self._is_stale = True
 
     def current(self) -> Definitions:
@@ -60,7 +65,9 @@ class LiveDefinitions:
             if self._is_stale or generation != self._read_at:
                 self._is_stale = False  # before it is read: a change meanwhile sets it again
                 try:
-                    self._known = self._read()
+                    read = self._read()
+                    if read != self._known:  # else what was judged by them still holds
+                        self._known = read
                 except (duckdb.Error, DuckDBConnectionError):
                     # It is being reopened: the same file, the same definitions.
                     self._is_stale = True

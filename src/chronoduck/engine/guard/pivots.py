@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from chronoduck.engine.guard.cutting import top_level
-from chronoduck.engine.guard.tokens import Token
+from chronoduck.sql.tokens import Token
 
 __all__ = ["has_pivot", "with_in_lists"]
 

@@ -1,0 +1,4 @@
+"""SQL texts read without a database: their characters, their tokens, what they name.
+
+Text in, facts out. It knows DuckDB's grammar; it knows no roles, no users' data and no connection.
+"""
