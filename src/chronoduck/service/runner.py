@@ -15,7 +15,12 @@ from chronoduck.engine.guard.judge import Origin, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
-from chronoduck.engine.statements import Statement, StatementParser, query_hash
+from chronoduck.engine.statements import (
+    MAX_STATEMENT_BYTES,
+    Statement,
+    StatementParser,
+    query_hash,
+)
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
@@ -135,6 +140,8 @@ class StatementRunner:
                 self.access.scopes.judge(statement, principal, names)
             return await self._fetched(statement)
         except DuckDBException as error:
+            # What is longer was not looked at, and is not recorded either.
+            sql = sql[:MAX_STATEMENT_BYTES]
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             if rule_of(error) == "analysis":
                 self.penalties.note_fault(caller, sql, FaultKind.ANALYZER_KILLED)

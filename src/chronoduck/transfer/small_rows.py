@@ -11,6 +11,8 @@ __all__ = ["SMALL_BYTES", "SmallRows", "small_rows"]
 
 SMALL_BYTES = 65_536
 """Bodies up to here can be put into one transaction with others."""
+_MOST_VALUES = 200_000
+"""Rows times names: every row gets a member for each name that any row has."""
 _DECODER = json.JSONDecoder()
 
 
@@ -28,7 +30,8 @@ class SmallRows:
 def small_rows(body: bytes) -> SmallRows | None:
     """Return the rows of NDJSON, of one object or of an array of them; None when it is none of these.
 
-    A member that some rows lack is null in them.
+    A member that some rows lack is null in them; where that makes too many of them, it is None, too:
+    53 KB of 4,500 rows with a name each would become 20 million members. 10 ms for 64 KB.
     """
     try:
         found = _objects(body)
@@ -39,6 +42,8 @@ def small_rows(body: bytes) -> SmallRows | None:
         names.update(dict.fromkeys(members))
     # A result of this service ends with a line that is none of its rows.
     if not names or "_chronoduck" in names or len({name.lower() for name in names}) < len(names):
+        return None
+    if len(names) * len(found) > max(_MOST_VALUES, 2 * sum(len(members) for _, members in found)):
         return None
     documents = tuple(_with_all(text, members, names) for text, members in found)
     return SmallRows(documents, tuple(names), len(body))
@@ -77,8 +82,8 @@ def _array(body: bytes) -> list[tuple[str, dict[str, object]]]:
 
 
 def _with_all(text: str, members: dict[str, object], names: dict[str, None]) -> str:
-    missing = [name for name in names if name not in members]
-    if not missing:
+    if len(members) == len(names):
         return text
+    missing = [name for name in names if name not in members]
     added = ",".join(f"{orjson.dumps(name).decode()}:null" for name in missing)
     return f"{text[:-1]}{',' if members else ''}{added}}}"

@@ -208,7 +208,13 @@ class _Csv(TableSource):
         super().__init__(path, name, head)
         header = head.decode("utf-8-sig", "replace").splitlines()[0]
         self.delimiter = max(",\t;|", key=header.count)
-        self._names = next(csv.reader([header], delimiter=self.delimiter))
+        try:
+            self._names = next(csv.reader([header], delimiter=self.delimiter))
+        except csv.Error as error:
+            raise LoadError(
+                f"the header of {name} cannot be read: {error}",
+                hint="Its first line names the columns, separated by commas.",
+            ) from error
 
     def names(self, session: SqlSession) -> list[str]:
         return self._names
