@@ -11,6 +11,7 @@ import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.analyzers.analysis import Analysis, Verdict
+from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException
 from chronoduck.own_schema import OWN_SCHEMA
@@ -59,9 +60,11 @@ async def test_no_spelling_reaches_it(
     Path("in.csv").write_text("5,z\n")
     async with DuckDBService(make_settings(database_path=tmp_path / "own.db")) as service:
         before = await set_up(service)
+        guard = Guard(StatementParser())
         for role in (Role.ADMIN, Role.ANALYST):
             for sql in statements("own"):
                 try:
+                    guard.judge(sql, role)  # the same, without a process in between
                     result = await service.execute_query(sql, caller=caller_of(role))
                 except DuckDBException:
                     continue
