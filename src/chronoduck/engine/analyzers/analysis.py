@@ -201,6 +201,10 @@ class Analysis:
         share = min(1.0, len(text) / _FULL_TIME_CHARACTERS)
         return self._cpu_seconds * max(_LEAST_SHARE, share)
 
+    def warm(self) -> None:
+        """Start analyzers before the first statement comes, which would wait for them."""
+        self.pool.warm()
+
     async def close(self) -> None:
         """End the analyzers."""
         await self.pool.close()
