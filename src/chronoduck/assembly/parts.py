@@ -37,6 +37,7 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
@@ -220,6 +221,11 @@ class Parts:
             instance.spool_directory,
             keys,
             GroupCommit(own, settings.ingest.queue, keys),
+            UploadProof(
+                instance.spool_directory,
+                instance.budget.limit_bytes // 4,
+                settings.max_statement_timeout,
+            ),
         )
         space = SpaceBudgets(settings, instance.spool_directory)
         encoded = EncodedQueries(runner, instance.spool_directory, space.spools)
