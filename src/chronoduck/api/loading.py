@@ -24,7 +24,7 @@ from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.resilience.space_budget import SpaceClaim
-from chronoduck.service.engine_turn import work_of
+from chronoduck.service.engine_turn import ON_LOOP, work_of
 from chronoduck.service.records import Caller
 from chronoduck.transfer import (
     FileFormat,
@@ -169,9 +169,9 @@ class _Load:
     async def _small_events(self, body: bytes, claim: KeyClaim | None) -> list[LoadEvent]:
         rows = None
         if self._service.settings.ingest.grouping:
-            record = (await self._service.parts()).runner.access.record
-            with record.noted(work_of(self._caller, "load", "")):
-                is_quick = len(body) <= _QUICK_BYTES
+            is_quick = len(body) <= _QUICK_BYTES
+            kind = ON_LOOP if is_quick else "load"
+            with self._service.record.noted(work_of(self._caller, kind, "")):
                 rows = small_rows(body) if is_quick else await asyncio.to_thread(small_rows, body)
         if rows is not None and (claim is None or claim.answer is None):
             try:

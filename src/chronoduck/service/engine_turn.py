@@ -10,7 +10,10 @@ from chronoduck.service.penalties import Penalties, party_of
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.supervision.running_record import RunningRecord, encode_work
 
-__all__ = ["EngineTurn", "work_of"]
+__all__ = ["ON_LOOP", "EngineTurn", "work_of"]
+
+ON_LOOP = "loop"
+"""The kind of work on the event loop: there is one at a time, and if the loop hangs it is this one."""
 
 
 def work_of(
@@ -76,7 +79,7 @@ class EngineTurn:
     def _let_others_in(self) -> None:
         if not self._has_turn:
             return
-        if self._is_alone:
+        if self._is_alone and self._slot:  # it has begun
             self._record.flag_proved(self._slot)
             self._penalties.note_survived(self._running.caller, self._running.sql)
         self._end_turn()
