@@ -210,6 +210,7 @@ class _Load:
                     self._wish.table, rows, self._format.value, request
                 )
             account.charge(done.engine_seconds)
+            self._service.penalties.note_survived(self._caller, "")
             return done.summary
         finally:
             account.close_statement()
@@ -259,7 +260,7 @@ class _Load:
         self, file: Any, claim: KeyClaim | None, space: SpaceClaim | None = None
     ) -> AsyncIterator[LoadEvent]:
         loader = (await self._service.parts()).loader_for(self._caller)
-        async for event in loader.load(
+        events = loader.load(
             file,
             name=self._wish.source,
             table=self._wish.table,
@@ -268,7 +269,14 @@ class _Load:
             options=self._wish.options,
             claim=claim,
             space=space,
-        ):
+        )
+        work = work_of(self._caller, "load", "")
+        while True:
+            # The file is read outside of any statement, too. A client that reads slowly is no suspect.
+            with self._service.record.noted(work):
+                event = await anext(events, None)
+            if event is None:
+                return
             yield event
 
     def _request_key(self, key: str, digest: str) -> RequestKey:

@@ -42,10 +42,10 @@ def take_in_lost(
         _record(work, last, audit, running=len(works), shows_text=shows_text)
     for work in works:
         penalties.name(_caller(work))
-    suspects = [_suspect(work) for work in _without_carriers(works)]
+    on_loop = [_suspect(work) for work in works if work.kind == ON_LOOP]
+    suspects = [_suspect(work) for work in _in_engine(works)]
     if last is not None and last.get("was_silent"):
         # The loop hangs by what is on it, or by who holds the interpreter; most statements do neither.
-        on_loop = [_suspect(work) for work in works if work.kind == ON_LOOP]
         penalties.note_death(on_loop or suspects, is_complete=bool(on_loop))
     elif not was_on_purpose:
         penalties.note_death(suspects, is_complete=lost.is_complete)
@@ -57,10 +57,13 @@ def take_in_lost(
                 penalties.note_party(each.party, each.shape, FaultKind.FORCED_REPLACEMENT)
 
 
-def _without_carriers(works: list[RunningWork]) -> list[RunningWork]:
-    """Leave out the service's own transaction that carries the rows of others, who are there, too."""
-    others = [work for work in works if (work.principal, work.name) != (LOCAL.id, "ingest")]
-    return others or works
+def _in_engine(works: list[RunningWork]) -> list[RunningWork]:
+    """Leave out bodies that were only read, if there is more, and the transaction that carries rows.
+
+    That one is the service's own; those whose rows they are are there, too.
+    """
+    more = [work for work in works if work.kind not in (ON_LOOP, "request")] or works
+    return [work for work in more if (work.principal, work.name) != (LOCAL.id, "ingest")] or more
 
 
 def _caller(work: RunningWork) -> Caller:
