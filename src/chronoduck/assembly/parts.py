@@ -21,11 +21,13 @@ from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.store_objects import StoreObjects
 from chronoduck.assembly.sync_run import SyncTransactions
 from chronoduck.assembly.syncs import Syncs
+from chronoduck.engine.analyzers.analysis import Analysis
+from chronoduck.engine.analyzers.nursery_link import nursery_of_this_process
+from chronoduck.engine.analyzers.pool import AnalyzerPool
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
-from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
@@ -34,11 +36,12 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
-from chronoduck.principals import Scope
+from chronoduck.principals import Principal, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -187,10 +190,12 @@ class Parts:
             access,
             breaker,
             parser,
-            Guard(
-                parser,
+            Analysis(
+                AnalyzerPool(
+                    nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
+                ),
                 LiveDefinitions(instance.cursor, lambda: instance.generation),
-                has_stores=settings.enable_s3,
+                settings.analysis_timeout,
             ),
             settings,
             (
@@ -212,6 +217,11 @@ class Parts:
             instance.spool_directory,
             keys,
             GroupCommit(own, settings.ingest.queue, keys),
+            UploadProof(
+                instance.spool_directory,
+                instance.budget.limit_bytes // 4,
+                settings.max_statement_timeout,
+            ),
         )
         space = SpaceBudgets(settings, instance.spool_directory)
         encoded = EncodedQueries(runner, instance.spool_directory, space.spools)
@@ -287,12 +297,17 @@ class Parts:
         """Return the loader, with what it runs on the caller's account."""
         return self.loader.through(OwnTransactions(self.runner, caller))
 
-    async def check_scope(self, scope: Scope) -> None:
-        """Refuse a scope that could not be kept.
+    async def check_scope(self, scope: Scope, principal: Principal) -> None:
+        """Refuse a scope that could not be kept; ``principal``: who asks for it.
 
         Raises:
             InvalidRequestError: names everything that is wrong.
+            StatementRefusedError: a row filter is too long or too deep.
         """
+        for grant in scope.tables:
+            if grant.row_filter is not None:
+                # In an analyzer first: what passes there is cheap to parse here.
+                await self.runner.analysis.check_filter(grant.row_filter, grant.name, principal)
         await _in_thread(self.closers, self.access.scopes.check)(scope)
 
     async def close(self, grace_seconds: float) -> int:
@@ -325,7 +340,7 @@ class Parts:
             await self.link.stop(grace_seconds)
         self.workers.close()
         self.closers.shutdown(wait=False)
-        runner.close()
+        await runner.close()
         runner.parser.close()
         self.access.scopes.close()
         return interrupted

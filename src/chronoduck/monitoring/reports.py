@@ -36,6 +36,7 @@ __all__ = ["EngineAnswer", "Reports", "ServiceView", "StatementView"]
 
 _DISK_WARN_PERCENT, _DISK_FULL_PERCENT = 90.0, 98.0
 _MEMORY_WARN_PERCENT = 90.0
+_LAST_CHECKPOINT_FAILED = "the last checkpoint failed: GET replication and the log say why"
 _SILENT_SECONDS = 5.0
 """An engine that has not answered for so long hangs; a shorter silence is a busy machine."""
 
@@ -374,10 +375,20 @@ class Reports:
 
 
 def _without_words(report: dict[str, Any]) -> dict[str, Any]:
-    """Drop what names hosts and paths: the store's and the engine's words are for GET replication."""
+    """Drop what names hosts and paths: the store's and the engine's words are for GET replication.
+
+    The engine repeats what users wrote.
+    """
     shadow = {name: value for name, value in report["shadow"].items() if name != "reason"}
-    hidden = ("error", "hint", "retention_error", "shadow")
-    return {**{name: report[name] for name in report if name not in hidden}, "shadow": shadow}
+    hidden = ("error", "hint", "retention_error", "notice", "shadow", "checkpoints")
+    checkpoints = dict(report["checkpoints"])
+    if checkpoints.get("last_error"):
+        checkpoints["last_error"] = _LAST_CHECKPOINT_FAILED
+    return {
+        **{name: report[name] for name in report if name not in hidden},
+        "shadow": shadow,
+        "checkpoints": checkpoints,
+    }
 
 
 def _stored_files(path: Path) -> list[os.stat_result]:

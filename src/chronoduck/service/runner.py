@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from random import getrandbits
 from typing import TypeVar
 
+from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
-from chronoduck.engine.guard.judge import Guard, Origin, Pending
+from chronoduck.engine.guard.judge import Origin, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
-from chronoduck.engine.statements import Statement, StatementParser, query_hash
+from chronoduck.engine.statements import (
+    MAX_STATEMENT_BYTES,
+    Statement,
+    StatementParser,
+    query_hash,
+)
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
@@ -60,7 +64,7 @@ class StatementRunner:
         access: EngineAccess,
         breaker: CircuitBreaker,
         parser: StatementParser,
-        guard: Guard,
+        analysis: Analysis,
         settings: Settings,
         observers: Sequence[StatementObserver] = (),
         writes: WriteAdmission | None = None,
@@ -77,8 +81,7 @@ class StatementRunner:
         self.access = access
         self.breaker = breaker
         self.parser = parser
-        self.guard = guard
-        self._blind_guard = Guard(parser)
+        self.analysis = analysis
         self.settings = settings
         self._observers = tuple(observers)
         self.writes = writes or WriteAdmission()
@@ -127,17 +130,21 @@ class StatementRunner:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
                 return await self._fetched(statement)
-            # A narrowed one reaches no view or macro: what they are must not show in refusals.
-            guard = self.guard if principal.scope is None else self._blind_guard
-            judge = partial(guard.judge, sql, principal.role, origin, pending)
-            is_quick = guard.is_quick(sql, principal.role, origin)
-            statement = judge() if is_quick else await asyncio.to_thread(judge)
+            account = self.quotas.account(principal)
+            account.check_engine_time()
+            statement, names = await self.analysis.judge(
+                sql, principal, origin, pending, account.charge
+            )
             self._judge_query_log(statement, principal, pending)
             if principal.scope is not None:
-                self.access.scopes.judge(statement, principal)
+                self.access.scopes.judge(statement, principal, names)
             return await self._fetched(statement)
         except DuckDBException as error:
+            # What is longer was not looked at, and is not recorded either.
+            sql = sql[:MAX_STATEMENT_BYTES]
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
+            if rule_of(error) == "analysis":
+                self.penalties.note_fault(caller, sql, FaultKind.ANALYZER_KILLED)
             raise
 
     def parse_own(self, sql: str) -> Statement:
@@ -258,10 +265,9 @@ class StatementRunner:
                 self.record_refusal(statement, caller, error)
             raise
 
-    def close(self) -> None:
-        """Close what judges statements."""
-        self.guard.close()
-        self._blind_guard.close()
+    async def close(self) -> None:
+        """End what judges statements."""
+        await self.analysis.close()
 
     def add(self, session: Session) -> None:
         """List a statement as running."""
@@ -270,7 +276,7 @@ class StatementRunner:
     def remove(self, record: StatementRecord) -> None:
         """Take a statement off the list and tell the observers of its end."""
         self._sessions.pop(record.id, None)
-        self.guard.note_statement(record.kind, record.sql)
+        self.analysis.note_statement(record.kind, record.sql)
         for observer in self._observers:
             observer(record)
 

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from chronoduck.errors import StatementRefusedError
+from chronoduck.sql.catalog_copy import CatalogCopy
 
-__all__ = ["EMPTY", "Definitions", "Expansion", "MacroBody", "Macros", "ViewBody"]
+__all__ = [
+    "EMPTY",
+    "CatalogWantedError",
+    "DefinitionSource",
+    "Definitions",
+    "Expansion",
+    "MacroBody",
+    "Macros",
+    "ViewBody",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,24 @@ class Definitions:
             else:
                 views[item.name] = (*views.get(item.name, ()), item)
         return Definitions(macros, views)
+
+
+class DefinitionSource(Protocol):
+    """Knows the macros and views of a database."""
+
+    def current(self) -> Definitions: ...
+
+    def catalog(self, *, anew: bool = False) -> CatalogCopy:
+        """Return all definitions, tables too; ``anew``: what it knows may be old.
+
+        Raises:
+            CatalogWantedError: they have to be handed over first.
+        """
+        ...
+
+
+class CatalogWantedError(Exception):
+    """A statement can be judged only by somebody who knows the tables."""
 
 
 EMPTY = Definitions()
