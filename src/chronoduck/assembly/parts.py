@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from chronoduck.assembly.accountability import Accountability
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
@@ -41,7 +42,7 @@ from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
-from chronoduck.principals import Principal, Scope
+from chronoduck.principals import LOCAL, Principal, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -119,6 +120,7 @@ class Parts:
         statistics: StatementStatistics,
         declared: SyncFile,
         exported: ExportFile,
+        accountability: Accountability,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -184,6 +186,8 @@ class Parts:
                 refuted.replace_process,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
+            accountability.penalties,
+            record=accountability.record,
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -297,7 +301,7 @@ class Parts:
         """Return the loader, with what it runs on the caller's account."""
         return self.loader.through(OwnTransactions(self.runner, caller))
 
-    async def check_scope(self, scope: Scope, principal: Principal) -> None:
+    async def check_scope(self, scope: Scope, principal: Principal = LOCAL) -> None:
         """Refuse a scope that could not be kept; ``principal``: who asks for it.
 
         Raises:
