@@ -135,6 +135,7 @@ async def serve_until_stopped(
         on_stuck=succession.begin,
         restarts=succession.restart_history,
         on_opening=succession.link.opening,
+        record=succession.link.running,
     )
     for exposure in exposures(settings):
         get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
@@ -180,11 +181,14 @@ async def serve_until_stopped(
 
 def _open_and_share(settings: Settings, link: SupervisorLink) -> socket.socket:
     listener = open_socket(settings)
+    transport = settings.transport
+    files = [str(path) for path in (transport.tls_cert_file, transport.tls_key_file) if path]
     link.bound(
         listener,
         standby=settings.standby,
         silent_seconds=settings.silent_seconds,
         stop_seconds=settings.shutdown_delay + 2 * settings.shutdown_grace + _STOP_SLACK_SECONDS,
+        tls=files or None,
     )
     return listener
 

@@ -39,7 +39,7 @@ from chronoduck.service.outcomes import (
     outcome_of,
     rule_of,
 )
-from chronoduck.service.penalties import FaultKind, Penalties
+from chronoduck.service.penalties import FaultKind
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
@@ -72,7 +72,6 @@ class StatementRunner:
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
-        penalties: Penalties | None = None,
     ) -> None:
         """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
 
@@ -89,7 +88,7 @@ class StatementRunner:
         self._open_query_log = open_query_log
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
-        self.penalties = penalties or Penalties()
+        self.penalties = access.penalties
         self._quarantined = QuarantineList(settings.database_path)
         self._sessions: dict[str, Session] = {}
 
