@@ -13,6 +13,7 @@ from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.guard.judge import Origin, Pending
 from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.statements import (
@@ -27,7 +28,7 @@ from chronoduck.errors import (
     NotFoundError,
     ReaderInterruptedError,
 )
-from chronoduck.principals import LOCAL, Limits, Principal
+from chronoduck.principals import LOCAL, Limits, Principal, Role
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
@@ -88,6 +89,7 @@ class StatementRunner:
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
         self.penalties = access.penalties
+        self._quarantined = QuarantineList(settings.database_path)
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -129,6 +131,7 @@ class StatementRunner:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
                 return await self._fetched(statement)
+            self._quarantined.check(sql)
             account = self.quotas.account(principal)
             account.check_engine_time()
             statement, names = await self.analysis.judge(
@@ -367,6 +370,9 @@ class OpenStatement:
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
             is_alter=statement.is_alter,
             is_own_text=is_own_text,
+            alone_seconds=None
+            if caller.principal.role is Role.ADMIN
+            else runner.settings.deadline.alter,
         )
         self._ended = False
         runner.add(self.session)
