@@ -12,7 +12,7 @@ from chronoduck.resilience.penalty_box import PenaltyBox, Suspect
 
 SECONDS = 240
 MOST_DEATHS = 9
-"""Of one crasher within the simulated time: 4 until it is alone, then one after each wait, which doubles."""
+"""Of one crasher within that time: 4 until it is alone, then one after each wait, which doubles."""
 
 
 @dataclass
