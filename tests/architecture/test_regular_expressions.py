@@ -58,7 +58,6 @@ STILL_THERE = {
     "engine/guard/live.py",
     "engine/guard/names.py",
     "engine/guard/tokens.py",
-    "engine/masking.py",
     "engine/normalizing.py",
     "engine/profiling.py",
     "engine/query_log.py",
