@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["LOCAL", "Limits", "Principal", "Role", "Scope", "TableGrant"]
+__all__ = ["LOCAL", "OPERATORS_ID", "Limits", "Principal", "Role", "Scope", "TableGrant"]
 
 
 class Role(StrEnum):
@@ -81,5 +81,7 @@ class Principal:
     limits: Limits = field(default=Limits())
 
 
+OPERATORS_ID = "export"
+"""Of the principal that runs what the operators declare in a file."""
 LOCAL = Principal("python", Role.ADMIN, "local")
 """Code in this process, which could do everything anyway."""

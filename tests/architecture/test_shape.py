@@ -59,6 +59,7 @@ def test_swallowing_every_exception_is_confined_to_the_boundaries() -> None:
         "replication/link.py",
         "service/jobs.py",  # runs what others wrote: whatever it is, the job has failed
         "shadow/link.py",
+        "engine/analyzers/analyst.py",  # whatever it is, the text was not judged
     }
     for path in MODULES:
         if "except Exception" in path.read_text() or "except BaseException as" in path.read_text():

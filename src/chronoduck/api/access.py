@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import getrandbits
@@ -12,6 +13,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from chronoduck.api.bodies import BodyMemory, read_json_bytes
+from chronoduck.api.json_bounds import check_json, is_quick
 from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.authentication import Authenticator
@@ -246,7 +248,7 @@ async def read_body(request: Request, model: type[M]) -> M:
 
     Raises:
         InvalidRequestError: not JSON, or not of the model's form.
-        BodyTooLargeError: longer than that; the rest is not read.
+        BodyTooLargeError: longer than that, and the rest is not read; or it has too many elements.
         UnsupportedEncodingError: it is compressed.
         RequestTimeoutError: it did not come to its end in time.
         BodyMemoryError: the bodies of others fill the memory there is for them.
@@ -259,21 +261,29 @@ async def read_body(request: Request, model: type[M]) -> M:
             "would be done again",
             hint="Send rows to POST tables/{name}/rows, which knows it; or leave the header out.",
         )
+    access = _access_of(request)
+    limits = access.service.settings.transport
+    body = await read_json_bytes(request, limits, access.body_memory)
+    if is_quick(body):
+        return _parsed(body, model)
+    return await asyncio.to_thread(_parsed, body, model)
+
+
+def _parsed(body: bytes, model: type[M]) -> M:
+    check_json(body)
     try:
-        access = _access_of(request)
-        limits = access.service.settings.transport
-        body = await read_json_bytes(request, limits, access.body_memory)
         return _adapter(model).validate_json(body)
     except ValidationError as error:
         parts = [
             f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}"
-            for item in error.errors(include_url=False, include_input=False)
+            for item in error.errors(include_url=False, include_input=False)[:_SHOWN_MISTAKES]
         ]
         raise InvalidRequestError(
             "; ".join(parts), hint="See /docs/api/duckdb for the fields."
         ) from None
 
 
+_SHOWN_MISTAKES = 20
 _adapters: dict[type[BaseModel], TypeAdapter[Any]] = {}
 
 

@@ -19,9 +19,10 @@ from chronoduck.api.access import body_memory_of, service_of
 from chronoduck.api.bodies import check_encoding, read_json_bytes
 from chronoduck.api.problems import problem_fields
 from chronoduck.api.uploads import Upload, format_of, key_of, spooled
-from chronoduck.engine.scopes import check_reader
+from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
+from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.records import Caller
 from chronoduck.transfer import (
     FileFormat,
@@ -203,8 +204,8 @@ class _Load:
     async def answer_by_lines(self, key: str | None) -> Response:
         """Answer with lines while the load goes on."""
         async with AsyncExitStack() as stack:
-            upload = await spooled(self._request, self._service)
-            stack.callback(upload.file.close)
+            upload = await spooled(self._request, self._service, self._caller)
+            stack.callback(upload.close)
             self._record.size = upload.size
             claim = None
             if key is not None:
@@ -229,7 +230,7 @@ class _Load:
 
     async def _lines(self, upload: Upload, claim: KeyClaim | None) -> AsyncIterator[bytes]:
         try:
-            async for event in self._events(upload.file, claim):
+            async for event in self._events(upload.file, claim, upload.claim):
                 self._record.note(event)
                 yield _event_line(event)
         except DuckDBException as error:
@@ -239,7 +240,9 @@ class _Load:
         finally:
             self._record.write()
 
-    async def _events(self, file: Any, claim: KeyClaim | None) -> AsyncIterator[LoadEvent]:
+    async def _events(
+        self, file: Any, claim: KeyClaim | None, space: SpaceClaim | None = None
+    ) -> AsyncIterator[LoadEvent]:
         loader = (await self._service.parts()).loader_for(self._caller)
         async for event in loader.load(
             file,
@@ -249,6 +252,7 @@ class _Load:
             largest_bytes=self._service.settings.max_upload_size,
             options=self._wish.options,
             claim=claim,
+            space=space,
         ):
             yield event
 

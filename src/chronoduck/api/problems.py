@@ -22,6 +22,7 @@ from chronoduck.errors import (
     DuckDBException,
     DuckDBQueryError,
     InvalidRequestError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
     StatementRefusedError,
@@ -67,6 +68,8 @@ def problem_fields(error: DuckDBException, request_id: str | None) -> dict[str, 
         error_in_statement = error
     if isinstance(error_in_statement, StatementRefusedError) and error_in_statement.rule:
         fields["rule"] = error_in_statement.rule
+    if isinstance(error_in_statement, PenaltyBoxError):
+        fields["reason"] = error_in_statement.reason
     if isinstance(error_in_statement, DuckDBQueryError) and error_in_statement.category:
         fields["category"] = error_in_statement.category
         if error_in_statement.line is not None:
@@ -98,7 +101,10 @@ def problem_response(error: DuckDBException, request_id: str | None) -> Response
 def refuse(error: DuckDBException, request: Request) -> Response:
     """Return the error as a response; what only the operator may know goes into the log."""
     request_id = _request_id(request)
-    if isinstance(error, PermissionDeniedError | QuotaExceededError) and not error.is_recorded:
+    if (
+        isinstance(error, PermissionDeniedError | PenaltyBoxError | QuotaExceededError)
+        and not error.is_recorded
+    ):
         _audit_refusal(error, request)
     if error.http_status >= 500 and error.operator_detail != error.detail:
         _log.error(

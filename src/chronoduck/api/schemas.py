@@ -31,7 +31,12 @@ __all__ = [
     "UsedNow",
 ]
 
-Params = list[Any] | dict[str, Any] | None
+_MAX_PARAMETERS = 10_000
+Params = (
+    Annotated[list[Any], Field(max_length=_MAX_PARAMETERS)]
+    | Annotated[dict[str, Any], Field(max_length=_MAX_PARAMETERS)]
+    | None
+)
 Sql = Annotated[str, Field(description="One SQL statement.", examples=["SELECT 42 AS answer"])]
 
 

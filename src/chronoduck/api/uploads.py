@@ -18,6 +18,9 @@ from starlette.requests import ClientDisconnect
 from chronoduck.api.bodies import BodyTooLargeError
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import InvalidRequestError, LoadError
+from chronoduck.principals import Role
+from chronoduck.resilience.space_budget import SpaceClaim
+from chronoduck.service.records import Caller
 from chronoduck.transfer import FileFormat
 from chronoduck.transfer.spooling import unreadable
 from chronoduck.units import format_bytes
@@ -52,6 +55,13 @@ class Upload:
     size: int
     digest: str
     """Of its bytes."""
+    claim: SpaceClaim
+    """What it has of the space for uploads; what is unpacked of it is claimed there, too."""
+
+    def close(self) -> None:
+        """Remove it, and give its space back."""
+        self.file.close()
+        self.claim.release()
 
 
 def format_of(request: Request, asked: FileFormat) -> FileFormat:
@@ -85,10 +95,14 @@ def key_of(request: Request) -> str | None:
     return key
 
 
-async def spooled(request: Request, service: DuckDBService) -> Upload:
+async def spooled(request: Request, service: DuckDBService, caller: Caller) -> Upload:
     """Return the whole body as a file: who sends and does not read yet must not block the load.
 
+    The caller closes it.
+
     Raises:
+        SpoolSpaceError: uploads take all the space that they may.
+        DiskFullError: too little space would stay free on the volume.
         BodyTooLargeError: it is larger than an upload may be.
         LoadError: it is empty, or broke off.
     """
@@ -96,10 +110,17 @@ async def spooled(request: Request, service: DuckDBService) -> Upload:
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
+    budget = (await service.parts()).space.uploads
+    owner, is_capped = caller.principal.id, caller.principal.role is not Role.ADMIN
+    # What is announced is not reserved: it may never come.
+    announced_bytes = int(announced) if announced.isdigit() else 1
+    budget.check(owner, is_capped=is_capped, count=announced_bytes)
+    claim = budget.claim(owner, is_capped=is_capped)
     spool = await asyncio.to_thread(_nameless_file, service.spool_directory)
     digest = hashlib.blake2b(digest_size=32)
 
     def keep(block: bytes) -> None:
+        claim.take(len(block))
         spool.write(block)
         digest.update(block)
 
@@ -120,15 +141,18 @@ async def spooled(request: Request, service: DuckDBService) -> Upload:
         await asyncio.to_thread(spool.seek, 0)
     except ClientDisconnect:
         spool.close()
+        claim.release()
         raise LoadError("the upload broke off before its end; nothing was loaded") from None
     except OSError as error:
         with suppress(OSError):  # what is buffered has no place either
             spool.close()
+        claim.release()
         raise unreadable(error, f"the upload cannot be spooled: {error.strerror}") from error
     except BaseException:
         spool.close()
+        claim.release()
         raise
-    return Upload(spool, total, digest.hexdigest())
+    return Upload(spool, total, digest.hexdigest(), claim)
 
 
 def _nameless_file(directory: Path) -> IO[bytes]:

@@ -25,7 +25,7 @@ from chronoduck.export.meilisearch.indexing import Indexing
 from chronoduck.export.meilisearch.selection import BOOKKEEPING, Selection
 from chronoduck.export.meilisearch.server import open_server
 from chronoduck.export.state import EXPORT_STATES, ExportState
-from chronoduck.principals import Principal, Role
+from chronoduck.principals import OPERATORS_ID, Principal, Role
 from chronoduck.service.documents import DocumentQueries
 from chronoduck.service.exports import Exports
 from chronoduck.service.jobs import JobRegistry, Progress
@@ -33,7 +33,7 @@ from chronoduck.service.records import Caller
 
 __all__ = ["DeclaredExports"]
 
-_READER = Caller("export", principal=Principal("export", Role.ANALYST, "export"))
+_READER = Caller("export", principal=Principal("export", Role.ANALYST, OPERATORS_ID))
 """Declared queries may do what any reader's may, and no more."""
 
 

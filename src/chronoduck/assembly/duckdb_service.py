@@ -158,6 +158,7 @@ class DuckDBService:
             exported=exported,
         )
         await self._parts.jobs.open()
+        self._parts.exports.open()
         await asyncio.to_thread(self._parts.drills.note_interrupted)
         self._is_stopped = self._is_draining = False
         self._log.info(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.disk_guard import DiskGuard
-from chronoduck.engine.scopes import Scopes
+from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.errors import DiskFullError
 from chronoduck.service.records import StatementObserver, StatementRecord
 

@@ -16,22 +16,25 @@ from chronoduck.assembly.drills import Drills
 from chronoduck.assembly.observers import count_commits, note_catalog_changes, note_full_disk
 from chronoduck.assembly.own_transactions import OwnTransactions
 from chronoduck.assembly.refuted_wal import RefutedWal
+from chronoduck.assembly.space_budgets import SpaceBudgets
 from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.store_objects import StoreObjects
 from chronoduck.assembly.sync_run import SyncTransactions
 from chronoduck.assembly.syncs import Syncs
+from chronoduck.engine.analyzers.analysis import Analysis
+from chronoduck.engine.analyzers.nursery_link import nursery_of_this_process
+from chronoduck.engine.analyzers.pool import AnalyzerPool
 from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
-from chronoduck.engine.guard.judge import Guard
 from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
-from chronoduck.engine.scopes import Scopes
+from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
@@ -96,6 +99,7 @@ class Parts:
     syncs: Syncs
     declared_exports: DeclaredExports
     guard: DiskGuard
+    space: SpaceBudgets
     compaction: Compaction
     statistics: StatementStatistics
     started_at: float
@@ -185,10 +189,12 @@ class Parts:
             access,
             breaker,
             parser,
-            Guard(
-                parser,
+            Analysis(
+                AnalyzerPool(
+                    nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
+                ),
                 LiveDefinitions(instance.cursor, lambda: instance.generation),
-                has_stores=settings.enable_s3,
+                settings.analysis_timeout,
             ),
             settings,
             (
@@ -211,15 +217,22 @@ class Parts:
             keys,
             GroupCommit(own, settings.ingest.queue, keys),
         )
-        encoded = EncodedQueries(runner, instance.spool_directory)
-        store = JobStore(settings.jobs_path, settings.job.result_ttl, settings.job.space)
+        space = SpaceBudgets(settings, instance.spool_directory)
+        encoded = EncodedQueries(runner, instance.spool_directory, space.spools)
+        store = JobStore(
+            settings.jobs_path,
+            settings.job.result_ttl,
+            settings.job.space,
+            share=settings.space_share,
+            check_volume=space.check_jobs,
+        )
         jobs = JobRegistry(store)
         backups = Backups(settings, checkpointer, jobs, instance.damage.look)
         drills = Drills(settings, jobs)
         syncs = Syncs(
             settings, declared, SyncTransactions(runner, queries), jobs, instance.spool_directory
         )
-        exports = Exports(settings, runner, encoded, jobs, store)
+        exports = Exports(settings, runner, encoded, jobs, store, space.check_exports)
         declared_exports = DeclaredExports(
             exported,
             OwnTransactions(runner, Caller("export"), leaves_state=False),
@@ -261,6 +274,7 @@ class Parts:
             syncs=syncs,
             declared_exports=declared_exports,
             guard=guard,
+            space=space,
             compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
             statistics=statistics,
             started_at=time.monotonic(),
@@ -315,7 +329,7 @@ class Parts:
             await self.link.stop(grace_seconds)
         self.workers.close()
         self.closers.shutdown(wait=False)
-        runner.close()
+        await runner.close()
         runner.parser.close()
         self.access.scopes.close()
         return interrupted

@@ -24,7 +24,7 @@ from chronoduck.cli.target import (
     find_target,
     settings_for,
 )
-from chronoduck.engine.scopes import check_unserved
+from chronoduck.engine.scopes.unserved import check_unserved
 from chronoduck.errors import DatabaseLockedError, InvalidRequestError
 from chronoduck.principals import Limits, Role, Scope, TableGrant
 from chronoduck.storage.durable_write import make_directories

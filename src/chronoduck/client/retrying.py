@@ -29,6 +29,8 @@ _NOTHING_RAN = frozenset(
     }
 )
 """Codes of requests that were refused before anything was done."""
+_BOXED = "penalty_box"
+"""What was sent before broke something: a person should look before it is sent again."""
 _KEY_IN_USE = "idempotency_key_in_use"
 """The first request with this key is still being worked on."""
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -110,7 +112,7 @@ class Attempts:
         return wait
 
     def _may_repeat(self, failure: DuckDBException) -> bool:
-        if self._repeat is Repeat.NEVER:
+        if self._repeat is Repeat.NEVER or failure.code == _BOXED:
             return False
         if (
             self._repeat is Repeat.WRITE

@@ -23,6 +23,7 @@ def run_checkpoint(instance: DuckDBInstance) -> None:
     Raises:
         DuckDBException: DuckDB refused, or it failed.
     """
+    generation = instance.generation
     connection = instance.cursor()
     try:
         instance.prepare_checkpoint(connection)
@@ -30,7 +31,7 @@ def run_checkpoint(instance: DuckDBInstance) -> None:
     except duckdb.Error as error:
         failure = translate(error)
         failure.__cause__ = error
-        raise instance.damage.judge(failure) from error
+        raise instance.judge(failure, generation, is_checkpoint=True) from error
     finally:
         connection.close()
     instance.damage.recheck()

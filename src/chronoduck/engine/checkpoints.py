@@ -19,7 +19,7 @@ from chronoduck.engine.checkpoint_run import ask_number, prepare_checkpoint, run
 from chronoduck.engine.checkpoint_urgency import LogState, Urgency, urgency
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.failures import DamagedFileError, EngineFailure
-from chronoduck.engine.healing import Healer
+from chronoduck.engine.healing import Healer, HealReason
 from chronoduck.errors import DuckDBException, StatementTimeoutError, TransactionConflictError
 from chronoduck.logs import get_logger
 from chronoduck.resilience.write_gate import WriteGate, WritersBusyError
@@ -250,7 +250,7 @@ class Checkpointer:
         await self.checkpoint_something()
         loop = asyncio.get_running_loop()
         if await loop.run_in_executor(self._executor, ask_number, self._instance, _FREE_BLOCKS):
-            self._healer.start(self._instance.generation, "a failed write has left the file grown")
+            self._healer.reopen(self._instance.generation, HealReason.FILE_GROWN)
             if await self._healer.wait_until_open(_REOPEN_SECONDS):
                 await self.checkpoint_something()
 
@@ -320,7 +320,7 @@ class Checkpointer:
                 raise
             self._note_failure(error)
             if isinstance(error, EngineFailure) and error.is_fatal:
-                self._healer.start(generation, error.operator_detail)
+                self._healer.start(generation, HealReason.FATAL, error.operator_detail)
             raise
         self._forget_failures()
         self._pauses.append(seconds)

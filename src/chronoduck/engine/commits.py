@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chronoduck.engine.failures import EngineFailure, WriteLostError
+from chronoduck.engine.failures import EngineFailure, FatalBugError, WriteLostError
 from chronoduck.errors import DuckDBException, EngineBugError, WriteOutcomeUnknownError
 
 __all__ = ["Commits"]
@@ -14,9 +14,17 @@ __all__ = ["Commits"]
 class Commits:
     """Notes each commit of a session before DuckDB can have made it. Used in worker threads."""
 
-    def __init__(self, before_catalog_commit: Callable[[], None] = lambda: None) -> None:
-        """``before_catalog_commit`` is called right before the COMMIT of a transaction with DDL."""
+    def __init__(
+        self,
+        before_catalog_commit: Callable[[], None] = lambda: None,
+        measure: Callable[[DuckDBException], DuckDBException] = lambda error: error,
+    ) -> None:
+        """``before_catalog_commit`` is called right before the COMMIT of a transaction with DDL.
+
+        ``measure`` tells a suspected failure from an error of the statement: that was rolled back.
+        """
         self._before_catalog_commit = before_catalog_commit
+        self._measure = measure
         self.may_exist = False
         """Whether a commit of this session may be on the disk."""
         self.is_known = False
@@ -47,9 +55,12 @@ class Commits:
         try:
             yield
         except EngineFailure as failure:
-            if failure.had_no_effect:
+            measured = self._measure(failure)
+            if failure.had_no_effect or not isinstance(measured, EngineFailure):
                 self.may_exist, self.is_known = before
-            raise
+            if measured is failure:
+                raise
+            raise measured from failure.__cause__
         except EngineBugError:
             raise
         except DuckDBException:
@@ -66,8 +77,11 @@ class Commits:
             return error
         fate = "was committed" if self.is_known else "may or may not have been applied"
         detail = f"the write {fate}; then an error ended its answer: {error.detail}"
-        if isinstance(error, EngineFailure):
-            return WriteLostError(
+        if isinstance(error, EngineFailure) and not isinstance(error, FatalBugError):
+            lost = WriteLostError(
                 detail, operator_detail=error.operator_detail, is_fatal=error.is_fatal
             )
+            lost.is_confirmed = error.is_confirmed
+            lost.is_statements_fault = error.is_statements_fault
+            return lost
         return WriteOutcomeUnknownError(detail, operator_detail=error.operator_detail)

@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 import duckdb
 
 from chronoduck.engine.damage_watch import DamageWatch
+from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.extensions import load_extensions
+from chronoduck.engine.failure_judge import FailureJudge
 from chronoduck.engine.failures import (
     EngineFailure,
     first_sentence,
-    parse_message,
     translate,
 )
 from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
@@ -44,12 +45,14 @@ from chronoduck.engine.profiling import METRIC_SETTINGS
 from chronoduck.engine.quarantine import check_log
 from chronoduck.engine.storage_version import check_storage_version, new_file_config
 from chronoduck.engine.version_note import check_version_note, write_notes
+from chronoduck.engine.volume_probe import VolumeProbe
 from chronoduck.errors import (
     DatabaseFailedError,
     DatabaseFormatError,
     DatabaseLockedError,
     DiskFullError,
     DuckDBConnectionError,
+    DuckDBException,
     ServiceUnavailableError,
     SettingsError,
 )
@@ -126,6 +129,7 @@ class DuckDBInstance:
         self.ownership = DatabaseOwnership(settings.database_path)
         self._metadata = MetadataCopy(settings.database_path)
         self.damage = DamageWatch(settings.database_path)
+        self.failures = FailureJudge(self, VolumeProbe(settings.database_path))
         self._root: Connection | None = None
         self._lock = threading.Lock()
 
@@ -232,7 +236,7 @@ class DuckDBInstance:
 
     def _opening_error(self, error: Exception) -> DuckDBConnectionError:
         path = self.settings.database_path
-        message = str(parse_message(error)["exception_message"])
+        message = read_facts(error).message
         if "Could not set lock" in message or "Conflicting lock" in message:
             return DatabaseLockedError(
                 f"{path} is in use by a process that is not a chronoduck service: {message}",
@@ -331,12 +335,26 @@ class DuckDBInstance:
             raise failure from error
 
     def is_valid(self) -> bool:
-        """Whether the instance still answers; a fatal error makes every connection fail for good."""
+        """Whether the instance still answers; a fatal error makes every connection fail for good.
+
+        One that has no memory for an answer is busy, and not lost.
+        """
         try:
             self.cursor().execute("SELECT 1").fetchall()
-        except (duckdb.Error, DuckDBConnectionError):
+        except DuckDBConnectionError:
             return False
+        except duckdb.Error as error:
+            return not isinstance(translate(error), DuckDBConnectionError)
+        except DuckDBException:
+            return True
         return True
+
+    def judge(
+        self, error: DuckDBException, generation: int, *, is_checkpoint: bool = False
+    ) -> DuckDBException:
+        """Return the error as the file and measurements show it; see ``FailureJudge``. Blocks."""
+        seen = self.damage.judge(error)
+        return self.failures.judge(seen, generation, is_checkpoint=is_checkpoint)
 
     def reopen(self, between: Callable[[], None] = lambda: None) -> float:
         """Close every connection and open the file again, keeping the ownership; return the seconds.

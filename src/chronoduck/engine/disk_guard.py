@@ -21,7 +21,7 @@ from chronoduck.logs import get_logger
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
-__all__ = ["DiskFloorError", "DiskGuard"]
+__all__ = ["DiskFloorError", "DiskGuard", "VolumeFloor"]
 
 _LOOK_SECONDS = 0.25
 _RECLAIM_SECONDS, _RECLAIM_LONGEST_SECONDS = 3.0, 60.0
@@ -36,6 +36,38 @@ class DiskFloorError(DiskFullError):
     code = "disk_floor"
     title = "Too little disk space for writes"
     retryable = True
+
+
+class VolumeFloor:
+    """Refuses to write what would leave too little space on the volume of a directory.
+
+    It asks the volume each time (2 µs): others fill it, too. Safe from any thread.
+    """
+
+    def __init__(self, directory: Path, floor_bytes: int) -> None:
+        self._directory = directory
+        self._floor = floor_bytes
+
+    def check(self, count: int) -> None:
+        """Refuse so many bytes more when less than the floor would stay free.
+
+        Raises:
+            DiskFloorError: it would.
+        """
+        if not self._floor:
+            return
+        try:
+            free = shutil.disk_usage(self._directory).free
+        except OSError:
+            return  # who writes there finds out
+        if free - count < self._floor:
+            raise DiskFloorError(
+                f"the volume for this has {format_bytes(free)} free, of which "
+                f"{format_bytes(self._floor)} are kept",
+                hint="Ask for less. Operators: free space on the volume or enlarge it; "
+                "DUCKDB_DISK_FLOOR sets how much is kept free.",
+                operator_detail=f"the volume of {self._directory} has {free} bytes free",
+            )
 
 
 class DiskGuard:

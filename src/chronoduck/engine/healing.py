@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from chronoduck.engine.database import Connection, DuckDBInstance, InstanceHeldError
@@ -15,7 +16,7 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.errors import DatabaseFailedError, DuckDBException
 from chronoduck.logs import get_logger
 
-__all__ = ["HealRecord", "Healer"]
+__all__ = ["HealReason", "HealRecord", "Healer"]
 
 _DRAIN_SECONDS = 3.0
 """How long running statements may notice that their instance is gone before it is closed."""
@@ -26,12 +27,21 @@ _HOPELESS_SECONDS = 30.0
 """After so long this process is not the one that opens it. A full volume may take that long."""
 
 
+class HealReason(StrEnum):
+    """Why an instance is reopened. Health shows it to everybody: the engine's message is in the log."""
+
+    FATAL = "a fatal error stopped the database engine"
+    INTERNAL = "one statement stopped the database engine"
+    FILE_GROWN = "a failed write has left the file grown"
+    FILES_CHANGED = "the database's files were changed"
+
+
 @dataclass(frozen=True)
 class HealRecord:
     """One repair: when it ended, why it was needed and how long callers waited."""
 
     at: str
-    reason: str
+    reason: HealReason
     seconds: float
     attempts: int
 
@@ -81,12 +91,31 @@ class Healer:
             return False
         return True
 
-    def start(self, generation: int, reason: str) -> None:
-        """Begin to heal, unless that opening of the instance was replaced already."""
+    def start(self, generation: int, reason: HealReason, detail: str = "") -> None:
+        """Begin to heal, unless that opening of the instance was replaced already, or still answers.
+
+        ``detail``: what the engine says, for the log.
+        """
+        if self.is_healing or generation != self._instance.generation:
+            return
+        self._open.clear()
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._heal_if_lost(reason, detail))
+
+    def reopen(self, generation: int, reason: HealReason) -> None:
+        """Close and open that opening of the instance, although it answers."""
         if self.is_healing or generation != self._instance.generation:
             return
         self._open.clear()
         self._task = asyncio.get_running_loop().create_task(self._heal(reason))
+
+    async def _heal_if_lost(self, reason: HealReason, detail: str) -> None:
+        loop = asyncio.get_running_loop()
+        if await loop.run_in_executor(self._executor, self._instance.is_valid):
+            self._log.warning("instance_not_lost", reason=reason, detail=detail[:500])
+            self._open.set()
+        else:
+            await self._heal(reason, detail=detail)
 
     async def replace(self, change: Callable[[], None], grace_seconds: float) -> str:
         """Close the instance, change its files, and open it again, while callers wait.
@@ -108,14 +137,16 @@ class Healer:
         while self._pool.in_use and time.monotonic() < end:  # noqa: ASYNC110 - many ways lead there
             await asyncio.sleep(_LOOK_SECONDS)
         self._task = asyncio.get_running_loop().create_task(
-            self._heal("its files are changed", between)
+            self._heal(HealReason.FILES_CHANGED, between)
         )
         await asyncio.shield(self._task)
         return "; ".join(failures)
 
-    async def _heal(self, reason: str, between: Callable[[], None] = lambda: None) -> None:
+    async def _heal(
+        self, reason: HealReason, between: Callable[[], None] = lambda: None, *, detail: str = ""
+    ) -> None:
         started = time.monotonic()
-        self._log.error("instance_failed", reason=reason)
+        self._log.error("instance_failed", reason=reason, detail=detail)
         self._pool.invalidate()
         self._leave_engine()
         await self._pool.drain(_DRAIN_SECONDS)

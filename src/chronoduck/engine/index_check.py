@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from chronoduck.engine.failures import parse_message
+from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.tables import quoted
 
 __all__ = ["IndexDamage", "check_indexes"]
@@ -279,7 +279,7 @@ def _forced_index(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def _first_line(error: duckdb.Error) -> str:
-    return str(parse_message(error)["exception_message"]).splitlines()[0]
+    return read_facts(error).message.splitlines()[0]
 
 
 def _literal(text: str) -> str:

@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from chronoduck.engine.database import CURSOR_SETTINGS, Connection, set_up_cursor
-from chronoduck.engine.failures import parse_message
+from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.paths import is_open_here
 from chronoduck.engine.storage_version import new_file_config
 from chronoduck.errors import DuckDBConnectionError, DuckDBException, ServiceUnavailableError
@@ -345,5 +345,5 @@ def _reason(error: Exception) -> str:
     """Return the first line of what happened."""
     text = str(error)
     if isinstance(error, duckdb.Error):
-        text = str(parse_message(error)["exception_message"])
+        text = read_facts(error).message
     return text.splitlines()[0] if text else type(error).__name__

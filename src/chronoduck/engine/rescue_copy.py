@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.failures import parse_message
+from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.inspection import TableFacts, inspect_database, read_table
 from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.engine.tables import parents_first, quoted, stored_columns
@@ -84,7 +84,7 @@ def copy_living_database(
         finally:
             copy.detach()
     except duckdb.Error as error:
-        message = str(parse_message(error)["exception_message"]).splitlines()[0]
+        message = read_facts(error).message.splitlines()[0]
         raise DatabaseFailedError(
             f"the living database cannot be copied: {message}",
             hint="Do not restart. Export the tables one by one: GET export, or COPY ... TO.",

@@ -7,15 +7,17 @@ import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import duckdb
 
+from chronoduck.engine.autocommit import Autocommit
 from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.tokens import normalized, read_tokens
+from chronoduck.engine.parsing_options import PARSING_OPTIONS
 from chronoduck.engine.store_reads import FetchedObjects
-from chronoduck.engine.writing import Autocommit
 from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 
@@ -47,6 +49,9 @@ class Statement:
     ``is_read_only``: it can change no data. ``leaves_state``: a connection that ran it may hold
     temporary objects or changed settings.
     """
+
+    __pydantic_config__: ClassVar[dict[str, bool]] = {"arbitrary_types_allowed": True}
+    """For ``engine/analyzers/answers.py``, which checks the types of what an analyzer sends."""
 
     text: str
     kind: str
@@ -88,12 +93,7 @@ class StatementParser:
     def __init__(self) -> None:
         self._connection = duckdb.connect(
             ":memory:",
-            config={
-                "enable_external_access": "false",
-                "errors_as_json": "true",
-                "memory_limit": "100MB",
-                "threads": "1",
-            },
+            config={**PARSING_OPTIONS, "errors_as_json": "true", "memory_limit": "100MB"},
         )
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Statement] = OrderedDict()

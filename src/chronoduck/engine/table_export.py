@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.failures import parse_message
+from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.inspection import Inspection, read_table
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import (
@@ -121,7 +121,7 @@ def _failing(what: str) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        message = str(parse_message(error)["exception_message"]).splitlines()[0]
+        message = read_facts(error).message.splitlines()[0]
         raise DatabaseFailedError(
             f"{what}: {message}",
             hint="Name the tables that it refers to as well, or back up the whole database.",

@@ -5,33 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
+from chronoduck.engine.autocommit import Autocommit
 from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params, Rows, execute, in_engine, transaction
 from chronoduck.engine.profiling import peak_memory_bytes
 
-__all__ = ["Autocommit", "WrittenResult"]
+__all__ = ["WrittenResult"]
 
 T = TypeVar("T")
-
-
-class Autocommit(StrEnum):
-    """How a statement that is sent alone is committed."""
-
-    NEVER = "never"
-    """It changes nothing in the file."""
-    BY_DUCKDB = "by DuckDB"
-    """Before ``execute`` returns; its result is one count."""
-    BY_US = "by us"
-    """In a transaction around it: DuckDB would commit it only when its result is read to the end, or
-    it changes the catalog, and what it is must be known before the COMMIT."""
 
 
 class WrittenResult:

@@ -22,6 +22,7 @@
     ├── DuckDBResourceError             the statement did not fit
     │   ├── OutOfMemoryError            memory limit reached and spilling was not enough
     │   ├── DiskFullError               no space for data or spill files
+    │   ├── SpoolSpaceError             uploads or waiting results take all that they may
     │   ├── QueueFullError              too many callers wait already
     │   ├── PoolTimeoutError            no connection came free in time
     │   ├── WalNotReplayableError       writes are refused: a restart would lose them
@@ -36,6 +37,7 @@
     │   └── IdempotencyKeyUnsupportedError  it carries a key that would not be looked at
     ├── AuthenticationError             no valid credential
     ├── PermissionDeniedError           a valid credential that does not allow this
+    ├── PenaltyBoxError                 the principal's statements broke things, and it has to wait
     ├── QuotaExceededError              the principal used what it may use in this time
     ├── TooManyAttemptsError            too many invalid credentials came from one address
     └── LoadError                       a file that cannot be loaded
@@ -63,6 +65,7 @@ from chronoduck.errors.engine import (
     QueueFullError,
     ReaderInterruptedError,
     ServiceUnavailableError,
+    SpoolSpaceError,
     WalNotReplayableError,
     WriteOutcomeUnknownError,
 )
@@ -73,6 +76,7 @@ from chronoduck.errors.request import (
     InvalidRequestError,
     LoadError,
     NotFoundError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
     SettingsError,
@@ -112,6 +116,7 @@ __all__ = [
     "LoadError",
     "NotFoundError",
     "OutOfMemoryError",
+    "PenaltyBoxError",
     "PermissionDeniedError",
     "PoolTimeoutError",
     "QueueFullError",
@@ -119,6 +124,7 @@ __all__ = [
     "ReaderInterruptedError",
     "ServiceUnavailableError",
     "SettingsError",
+    "SpoolSpaceError",
     "StatementCancelledError",
     "StatementRefusedError",
     "StatementTimeoutError",

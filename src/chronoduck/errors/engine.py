@@ -21,6 +21,7 @@ __all__ = [
     "QueueFullError",
     "ReaderInterruptedError",
     "ServiceUnavailableError",
+    "SpoolSpaceError",
     "WalNotReplayableError",
     "WriteOutcomeUnknownError",
 ]
@@ -143,6 +144,14 @@ class DiskFullError(DuckDBResourceError):
 
     code = "disk_full"
     title = "Disk full"
+    http_status = 507
+
+
+class SpoolSpaceError(DuckDBResourceError):
+    """Uploads or waiting results take all the disk space that they may."""
+
+    code = "spool_space_full"
+    title = "No space to spool"
     http_status = 507
 
 

@@ -9,6 +9,7 @@ __all__ = [
     "InvalidRequestError",
     "LoadError",
     "NotFoundError",
+    "PenaltyBoxError",
     "PermissionDeniedError",
     "QuotaExceededError",
     "SettingsError",
@@ -94,6 +95,21 @@ class QuotaExceededError(DuckDBException):
     http_status = 429
     exit_code = 75
     retryable = True
+
+
+class PenaltyBoxError(DuckDBException):
+    """The principal's statements broke things, and it has to wait; nothing was run."""
+
+    code = "penalty_box"
+    title = "In the penalty box"
+    http_status = 429
+    exit_code = 75
+    retryable = True
+
+    def __init__(self, detail: str, *, hint: str | None = None, reason: str = "") -> None:
+        """``reason`` is the kind of the last fault, such as ``process_death``."""
+        super().__init__(detail, hint=hint)
+        self.reason = reason
 
 
 class TooManyAttemptsError(DuckDBException):

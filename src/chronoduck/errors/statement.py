@@ -38,6 +38,8 @@ class DuckDBQueryError(DuckDBException):
         self.category = category
         self.line = line
         self.column = column
+        self.missing: tuple[str, str] | None = None
+        """What the engine does not know: its type ("Table", "Scalar Function", ...) and name."""
 
 
 class StatementRefusedError(DuckDBQueryError):

@@ -209,14 +209,20 @@ def _forget(running: asyncio.Future[Any]) -> None:
 class Acknowledgement:
     """One session's commits, and their way to the 200."""
 
-    def __init__(self, barrier: AckBarrier, write_pass: WritePass) -> None:
+    def __init__(
+        self,
+        barrier: AckBarrier,
+        write_pass: WritePass,
+        measure: Callable[[DuckDBException], DuckDBException],
+    ) -> None:
+        """``measure``: what an error of a commit is; see ``Commits``."""
         self._barrier = barrier
         self._write_pass = write_pass
         self._loop = asyncio.get_running_loop()
         self._let_in: Callable[[], None] | None = None
         self._suspect: Suspect | None = None
         self._unread: OSError | None = None
-        self.commits = Commits(self._close_gate)
+        self.commits = Commits(self._close_gate, measure)
         """What the session has committed, or may have."""
 
     def _close_gate(self) -> None:

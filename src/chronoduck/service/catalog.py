@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from chronoduck.engine.execution import Params
-from chronoduck.engine.scopes import ScopePlan, ScopeView
+from chronoduck.engine.scopes.plan import ScopePlan, ScopeView
 from chronoduck.errors import NotFoundError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Scope

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, StatementCancelledError
-from chronoduck.principals import Limits
+from chronoduck.principals import Limits, Role
+from chronoduck.resilience.space_budget import SpaceBudget
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.result_encoding import ResultEncoding, ResultRequest, Sink
 from chronoduck.service.runner import OpenStatement, StatementRunner
 from chronoduck.service.session import Session
+from chronoduck.storage.counted_file import ResultSpool
 
 __all__ = ["ByteStream", "EncodedQueries", "EncodedResult"]
 
@@ -53,9 +54,11 @@ class EncodedResult:
 class EncodedQueries:
     """Runs statements for callers that want bytes."""
 
-    def __init__(self, runner: StatementRunner, spool_directory: Path) -> None:
+    def __init__(self, runner: StatementRunner, spool_directory: Path, space: SpaceBudget) -> None:
+        """``space``: what results that wait for their end may take of the spool directory's volume."""
         self._runner = runner
         self._spool_directory = spool_directory
+        self._space = space
 
     async def run(self, request: ResultRequest, caller: Caller) -> EncodedResult:
         """Run the statement and return its bytes, or their beginning and the stream of the rest.
@@ -154,14 +157,15 @@ class EncodedQueries:
     async def _spooled(
         self, encoding: ResultEncoding, opened: OpenStatement, statement: Statement
     ) -> EncodedResult:
-        spool = tempfile.TemporaryFile(dir=self._spool_directory)  # noqa: SIM115 - closed by reader
+        principal = opened.account.principal
+        claim = self._space.claim(principal.id, is_capped=principal.role is not Role.ADMIN)
+        spool = ResultSpool(self._spool_directory, claim)
         try:
             await opened.session.run(
                 self._runner.routed(statement, lambda connection: encoding.begin(connection, spool))
             )
             _finish(encoding, opened, statement)
-            length = spool.tell()
-            spool.seek(0)
+            spool.rewind()
         except BaseException:
             spool.close()
             raise
@@ -171,7 +175,7 @@ class EncodedQueries:
             encoding.truncated,
             opened.session.running,
             _FileStream(spool),
-            length,
+            spool.length,
         )
 
 
@@ -245,7 +249,7 @@ class _EngineStream:
 class _FileStream:
     """A spooled result; reads come from the page cache, the file was written a moment ago."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: ResultSpool) -> None:
         self._file = file
 
     def __aiter__(self) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.healing import Healer
 from chronoduck.engine.pool import ConnectionPool
-from chronoduck.engine.scopes import Scopes
+from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.workers import Workers
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.write_gate import WriteGate

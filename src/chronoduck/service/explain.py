@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession, begin
 from chronoduck.engine.profiling import MEASURE_OPERATORS
-from chronoduck.engine.scopes import has_filters
+from chronoduck.engine.scopes.registry import has_filters
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner

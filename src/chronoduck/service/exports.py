@@ -5,29 +5,35 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
-from chronoduck.engine.execution import Params, RunningResult
+from chronoduck.engine.execution import Params
 from chronoduck.engine.statements import Statement
-from chronoduck.errors import DuckDBException, InvalidRequestError, NotFoundError
+from chronoduck.errors import (
+    DuckDBException,
+    InvalidRequestError,
+    NotFoundError,
+    QuotaExceededError,
+)
 from chronoduck.logs import get_logger
+from chronoduck.principals import OPERATORS_ID, Role
+from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
+from chronoduck.service.partitioned_export import PartitionFiles, write_partitions
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.runner import StatementRunner
-from chronoduck.service.scan_limit import check_scan
-from chronoduck.service.session import Session
-from chronoduck.service.statement_jobs import BoundedFile, watching
+from chronoduck.service.statement_jobs import watching
 from chronoduck.settings import Settings
 from chronoduck.storage import FileStore, StoreError, open_files
+from chronoduck.storage.counted_file import CountedFile
 
 __all__ = ["EXPORT_FORMATS", "ExportWish", "Exports"]
 
@@ -39,6 +45,8 @@ EXPORT_FORMATS = {
     "arrow": (ResultFormat.ARROW, "arrows"),
 }
 """The format and the suffix of its file; JSON has an object a line."""
+_MOST_EXPORTS = 1000
+"""Of one principal that are remembered; each has a folder and files."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MARK = "_SUCCESS"
 """An empty file, written last and removed first: a folder that has it is whole."""
@@ -75,7 +83,11 @@ class Exports:
         encoded: EncodedQueries,
         jobs: JobRegistry,
         store: JobStore,
+        check_place: Callable[[int], None],
     ) -> None:
+        """``check_place`` raises when so many bytes more are too many for the volume of exports."""
+        self._check_place = check_place
+        self._removing: asyncio.Task[None] | None = None
         self._settings = settings
         self._runner = runner
         self._encoded = encoded
@@ -84,12 +96,23 @@ class Exports:
         url = settings.export.url
         self._files = None if url is None else open_files(url, settings)
         jobs.on_forget["export"] = self._remove
-        page_size = type(settings).model_fields["parquet_page_size"].default
-        if url is not None and settings.parquet_page_size != page_size:
-            get_logger("jobs").warning(
-                "page_size_not_of_partitions",
-                reason="PARQUET_PAGE_SIZE does not hold for exports with partition_by",
-            )
+
+    def open(self) -> None:
+        """Begin to remove what exports left that did not come to their end, once jobs are read."""
+        left = [
+            job
+            for job in self._jobs.list()
+            if job.kind == "export"
+            and job.state is not JobState.SUCCEEDED
+            and "folder" in (job.result or {})
+        ]
+        if left and self._files is not None:
+            self._removing = asyncio.get_running_loop().create_task(self._remove_left(left))
+
+    async def _remove_left(self, left: list[Job]) -> None:
+        for job in left:
+            if job.has_ended and job.result is not None:
+                await asyncio.to_thread(self._clean_up, job, job.result["folder"])
 
     @property
     def files(self) -> FileStore:
@@ -134,10 +157,11 @@ class Exports:
             InvalidRequestError: the wish cannot be fulfilled.
             DuckDBQueryError: it is not one valid statement that reads.
             JobSpaceError: results take all the space that they may.
+            QuotaExceededError: the principal has too many exports.
         """
         self.files  # noqa: B018 - refuses where there is no place
         _check(wish)
-        space = await asyncio.to_thread(self._store.check_space)
+        self._check_room(caller)
         request = ResultRequest(
             wish.sql, wish.params, EXPORT_FORMATS[wish.format][0], options, timeout=wish.timeout
         )
@@ -149,78 +173,81 @@ class Exports:
             )
 
         async def work(job: Job, show: Progress) -> dict[str, Any]:
+            claim = self._store.claim(job, is_capped=_is_capped(caller))
             scratch = await asyncio.to_thread(self._store.scratch, job)
+            is_kept = False
             try:
-                if wish.partition_by:
-                    told = await self._write_partitions(wish, statement, caller, scratch, show)
-                else:
-                    path = scratch / f"{wish.name}.{EXPORT_FORMATS[wish.format][1]}"
-                    with (
-                        BoundedFile(path.open("xb"), space, self._store) as file,
-                        watching(show) as watch,
-                    ):
-                        told = await self._encoded.write(request, statement, caller, file, watch)
+                told = await self._write(wish, request, statement, caller, scratch, claim, show)
                 folder = f"{wish.name}_{datetime.now(UTC):%Y%m%d_%H%M%S}_{job.id[:8]}"
                 told |= {"format": wish.format, "partition_by": list(wish.partition_by)}
                 job.result = {"folder": folder}  # what is left of a failure goes with the job,
                 await self._jobs.save(job)  # also of one that a crash ends
                 if on_publish is not None:
                     await on_publish(folder)
-                told |= await self._publish(folder, scratch, show)
+                is_kept = True  # by a failure, too, if it cannot be removed
+                told |= await self._publish(job, folder, scratch, show)
                 job.keep_seconds = kept_seconds
+                if job.owner == OPERATORS_ID:
+                    self._store.give_back(job.id)  # it is bounded by what is declared of it
                 return told
             finally:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, scratch, True))
+                if not is_kept:
+                    self._store.give_back(job.id)
 
         days = self._settings.export.keep_days * _SECONDS_OF_DAY
         kept_seconds = days if keep_seconds is None else keep_seconds
-        return await self._jobs.begin("export", work, caller.principal.id, days)
+        return await self._jobs.begin("export", work, caller.principal.id)
 
-    async def _write_partitions(
+    def _check_room(self, caller: Caller) -> None:
+        """Refuse an export for which there is no space, or one too many to be remembered.
+
+        Raises:
+            JobSpaceError: there is none.
+            QuotaExceededError: the principal has as many exports as one may have.
+        """
+        owner = caller.principal.id
+        if owner == OPERATORS_ID:
+            return
+        self._store.budget.check(owner, is_capped=_is_capped(caller))
+        own = [job for job in self._jobs.list(owner) if job.kind == "export"]
+        if len(own) >= _MOST_EXPORTS:
+            raise QuotaExceededError(
+                f"{caller.principal.name} has {len(own):,} exports, which is all that it may have",
+                hint="DELETE jobs/{id} removes one with its files.",
+            )
+
+    async def _write(
         self,
         wish: ExportWish,
+        request: ResultRequest,
         statement: Statement,
         caller: Caller,
         scratch: Path,
+        claim: SpaceClaim,
         show: Progress,
     ) -> dict[str, Any]:
-        """Have the engine write a folder for each value; only it can without sorting in memory."""
-        copy = _copy(wish, scratch, self._settings)
-
-        def step(connection: Connection) -> int:
-            check_scan(connection, statement, wish.params, session)
-            result = RunningResult(connection, copy, wish.params, session.token)
-            rows = int(result.fetch("all")[0][0][0])
-            session.running.rows = rows
-            session.running.memory_mb = result.finish()
-            return rows
-
-        opened = self._runner.open(statement, caller, wish.timeout, is_job=True)
-        session: Session = opened.session
-        try:
-            if session.limits.max_rows or session.limits.max_result_bytes:
-                raise InvalidRequestError(
-                    "results of this principal are cut at a limit, which partitions cannot be",
-                    hint="Leave partition_by out.",
+        """Write the files into the scratch directory; return what there is to tell of them."""
+        with watching(show) as watch:
+            if wish.partition_by:
+                return await write_partitions(
+                    self._runner,
+                    request,
+                    statement,
+                    caller,
+                    PartitionFiles(scratch, EXPORT_FORMATS[wish.format][1], claim),
+                    watch,
+                    by=wish.partition_by,
+                    most=self._settings.export.partitions,
                 )
-            with watching(show) as watch:
-                watch(session)
-                rows = await session.run(step)
-        except BaseException as error:
-            opened.end(error)
-            raise
-        opened.end(None)
-        running = session.running
-        return {
-            "row_count": rows,
-            "truncated": False,
-            "kind": running.kind,
-            "query_hash": running.query_hash,
-            "statement_id": running.id,
-        }
+            path = scratch / f"{wish.name}.{EXPORT_FORMATS[wish.format][1]}"
+            with CountedFile(path, claim) as file:
+                return await self._encoded.write(request, statement, caller, file, watch)
 
-    async def _publish(self, folder: str, scratch: Path, show: Progress) -> dict[str, Any]:
-        """Copy the files to where they are fetched; after an error none of them stays."""
+    async def _publish(
+        self, job: Job, folder: str, scratch: Path, show: Progress
+    ) -> dict[str, Any]:
+        """Move the files to where they are fetched; after an error none of them stays."""
         files = self.files
         found = await asyncio.to_thread(_sizes, scratch)
         total = sum(found.values())
@@ -228,12 +255,13 @@ class Exports:
         try:
             for name, size in found.items():
                 show("publishing", done, total)
-                await asyncio.to_thread(files.put, f"{folder}/{name}", scratch / name)
+                self._check_place(size)
+                await asyncio.to_thread(files.take, f"{folder}/{name}", scratch / name)
                 done += size
             await asyncio.to_thread((scratch / _MARK).touch)
-            await asyncio.to_thread(files.put, f"{folder}/{_MARK}", scratch / _MARK)
+            await asyncio.to_thread(files.take, f"{folder}/{_MARK}", scratch / _MARK)
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(self._clean_up, folder))
+            await asyncio.shield(asyncio.to_thread(self._clean_up, job, folder))
             raise
         show("done", total, total)
         return {
@@ -280,7 +308,7 @@ class Exports:
         """
         self.files.delete(folder, first=_MARK)
 
-    def _clean_up(self, folder: str) -> None:
+    def _clean_up(self, job: Job, folder: str) -> None:
         try:
             self.delete(folder)
         except StoreError as error:
@@ -288,6 +316,12 @@ class Exports:
             get_logger("jobs").warning(
                 "export_not_cleaned_up", folder=folder, reason=error.operator_detail
             )
+        else:
+            self._store.give_back(job.id)
+
+
+def _is_capped(caller: Caller) -> bool:
+    return caller.principal.role is not Role.ADMIN and caller.principal.id != OPERATORS_ID
 
 
 def _sizes(directory: Path) -> dict[str, int]:
@@ -314,24 +348,3 @@ def _check(wish: ExportWish) -> None:
         raise InvalidRequestError(
             "Arrow files are not written by partitions", hint="Parquet, CSV and JSON are."
         )
-
-
-def _copy(wish: ExportWish, directory: Path, settings: Settings) -> str:
-    """Return the statement that writes the partitions; its text inside was parsed as one SELECT."""
-    options = [f"FORMAT {wish.format}", f"PARTITION_BY ({_quoted(wish.partition_by)})"]
-    if wish.format == "parquet":
-        codec = settings.parquet_compression
-        options += [
-            f"COMPRESSION {'uncompressed' if codec == 'NONE' else codec.lower()}",
-            f"ROW_GROUP_SIZE {settings.parquet_row_group_size}",
-        ]
-        if not settings.parquet_enable_dictionary:
-            options.append("DICTIONARY_SIZE_LIMIT 0")
-    text = wish.sql.strip().rstrip(";")
-    # On lines of its own: a comment at the text's end must not swallow what follows.
-    target = str(directory).replace("'", "''")
-    return f"COPY (\n{text}\n) TO '{target}' ({', '.join(options)})"
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join('"' + name.replace('"', '""') + '"' for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import orjson
 from chronoduck.errors import DiskFullError, DuckDBResourceError
 from chronoduck.logs import get_logger
 from chronoduck.resilience.service_time import ServiceTime
+from chronoduck.resilience.space_budget import SpaceBudget, SpaceClaim
 from chronoduck.service.job import Job, JobState
 from chronoduck.storage.durable_write import (
     fsync_directory,
@@ -36,7 +38,7 @@ _INTERRUPTED = {
 
 
 class JobSpaceError(DuckDBResourceError):
-    """The results of jobs take all the space that they may."""
+    """The results of jobs and exports take all the space that they may."""
 
     code = "job_space_full"
     title = "No space for results"
@@ -52,10 +54,18 @@ class JobStore:
         ttl_seconds: float,
         space_bytes: int,
         service_time: ServiceTime | None = None,
+        *,
+        share: float = 1.0,
+        check_volume: Callable[[int], None] = lambda count: None,
     ) -> None:
+        """``share`` and ``check_volume``: see `SpaceBudget`."""
         self.directory = directory
         self._ttl_seconds = ttl_seconds
-        self._space_bytes = space_bytes
+        self.budget = SpaceBudget(
+            space_bytes, self._no_space, share=share, check_volume=check_volume
+        )
+        """What results, exports and what is not done of them take. Started anew by ``open``."""
+        self._claims: dict[str, SpaceClaim] = {}
         self._time = service_time or ServiceTime()
         self._ended: dict[str, float] = {}
         """When jobs ended, in this service's own time; below 0 for those of earlier processes."""
@@ -63,6 +73,8 @@ class JobStore:
     def open(self) -> list[Job]:
         """Return the jobs of earlier processes, oldest first; what ran then was interrupted."""
         make_directories(self.directory, 0o700)
+        for job_id in list(self._claims):
+            self.give_back(job_id)
         jobs = []
         ages = self._read_ages()
         for path in self.directory.glob("*.json"):
@@ -80,6 +92,7 @@ class JobStore:
             self._ended[job.id] = self._time.now_seconds - ages.get(job.id, 0.0)
             if not self.is_over(job):
                 jobs.append(job)
+                self._count_again(job)
         known = {job.id for job in jobs}
         for path in self.directory.iterdir():
             if path.is_dir():  # what a job that was interrupted had begun
@@ -91,6 +104,27 @@ class JobStore:
             ):
                 path.unlink(missing_ok=True)
         return sorted(jobs, key=lambda job: job.started_at)
+
+    def _count_again(self, job: Job) -> None:
+        """Count what an earlier process stored for the job, whatever the budget says."""
+        with contextlib.suppress(OSError):
+            self.claim(job).hold(self.result_path(job.id).stat().st_size)
+        exported = (job.result or {}).get("bytes")
+        if job.kind == "export" and job.state is JobState.SUCCEEDED and isinstance(exported, int):
+            self.claim(job).hold(exported)
+
+    def claim(self, job: Job, *, is_capped: bool = True) -> SpaceClaim:
+        """Return what the job has of the budget, until ``give_back``."""
+        claim = self._claims.get(job.id)
+        if claim is None:
+            claim = self._claims[job.id] = self.budget.claim(job.owner, is_capped=is_capped)
+        return claim
+
+    def give_back(self, job_id: str) -> None:
+        """Say that nothing of the job is on the disk any more."""
+        claim = self._claims.pop(job_id, None)
+        if claim is not None:
+            claim.release()
 
     def save(self, job: Job) -> None:
         """Write the job; whole or not at all, even after a power cut."""
@@ -167,23 +201,16 @@ class JobStore:
         path.mkdir(mode=0o700)
         return path
 
-    def check_space(self) -> int:
-        """Return how many bytes of results there may still be.
-
-        Raises:
-            JobSpaceError: none.
-        """
-        used = 0
-        for path in self.directory.glob("*.parquet"):
-            with contextlib.suppress(OSError):
-                used += path.stat().st_size
-        if used >= self._space_bytes:
-            raise self.no_space()
-        return self._space_bytes - used
-
-    def no_space(self) -> JobSpaceError:
-        """Return the error of a result for which there is no space."""
+    def _no_space(self, is_share: bool) -> JobSpaceError:
+        budget = self.budget
+        if is_share:
+            return JobSpaceError(
+                f"the results and exports of this principal take the "
+                f"{format_bytes(budget.share_bytes)} that they may take",
+                hint="DELETE jobs/{id} gives back a result's space; or raise DUCKDB_JOB_SPACE or "
+                "DUCKDB_QUOTA_SPACE.",
+            )
         return JobSpaceError(
-            f"the results of jobs take the {format_bytes(self._space_bytes)} that they may take",
+            f"the results of jobs take the {format_bytes(budget.total_bytes)} that they may take",
             hint="DELETE jobs/{id} gives back a result's space; or raise DUCKDB_JOB_SPACE.",
         )

@@ -216,7 +216,10 @@ class JobRegistry:
             if job.kind in self.on_forget:
                 self.on_forget[job.kind](job)
         except DuckDBException as error:
+            # What is left goes on counting until the next start.
             self._log.warning("job_not_cleaned_up", job=job.id, reason=error.operator_detail)
+        else:
+            self._store.give_back(job.id)
 
     async def _expire(self) -> None:
         for minute in itertools.count(1):

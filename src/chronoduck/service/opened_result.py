@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from chronoduck.engine.autocommit import Autocommit
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, RunningResult
 from chronoduck.engine.statements import Statement
-from chronoduck.engine.writing import Autocommit, WrittenResult
+from chronoduck.engine.writing import WrittenResult
 from chronoduck.service.session import Session
 
 __all__ = ["Result", "open_result"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from chronoduck.engine.failures import DamagedFileError, EngineFailure
+from typing import Literal
+
+from chronoduck.engine.failures import EngineFailure
 from chronoduck.errors import (
     BatchError,
     CircuitBreakerOpenException,
     DuckDBException,
     DuckDBQueryError,
     DuckDBResourceError,
+    EngineBugError,
     InvalidRequestError,
     NotFoundError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
     StatementCancelledError,
@@ -19,23 +23,41 @@ from chronoduck.errors import (
 )
 from chronoduck.service.records import Outcome
 
-__all__ = ["code_of", "is_infrastructure_failure", "outcome_of", "rule_of"]
+__all__ = ["Harm", "code_of", "harm_of", "is_infrastructure_failure", "outcome_of", "rule_of"]
+
+Harm = Literal["internal_error", "engine_lost"]
+"""``engine_lost``: the instance had to be reopened under everybody."""
+_LONGEST_CHAIN = 8
+"""Of errors that cause one another."""
 
 _REFUSALS = (
     CircuitBreakerOpenException,
     DuckDBResourceError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
 )
 
 
 def is_infrastructure_failure(error: BaseException | None) -> bool:
-    """Whether the error is the engine's, not the caller's."""
-    # A full disk stops writes alone, which are refused before they reach the engine; and one lost
-    # instance is one failure, not one per caller.
-    if isinstance(error, DamagedFileError) and not error.is_fatal:
-        return False  # the other tables answer
-    return isinstance(error, EngineFailure) and not error.had_no_effect
+    """Whether the engine or the disk has failed, and a measurement has shown it.
+
+    A full disk is no such failure: it stops writes alone, which are refused before they reach the
+    engine. Neither is damage in one table: the others answer.
+    """
+    return isinstance(error, EngineFailure) and error.is_confirmed
+
+
+def harm_of(error: BaseException | None) -> Harm | None:
+    """Return what this one statement did to the engine; None: nothing that counts against anybody."""
+    seen = 0
+    while error is not None and seen < _LONGEST_CHAIN:
+        if isinstance(error, EngineFailure):
+            return "engine_lost" if error.is_statements_fault else None
+        if isinstance(error, EngineBugError):
+            return "internal_error"
+        error, seen = _cause(error) if isinstance(error, BatchError) else error.__cause__, seen + 1
+    return None
 
 
 def _cause(error: BaseException | None) -> BaseException | None:

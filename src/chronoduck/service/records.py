@@ -25,6 +25,8 @@ class Caller:
     """Where the request came from."""
     template: str | None = None
     """The name of the template that its statement is of."""
+    sub_user: str | None = None
+    """Whom a key that serves many people asks for; the penalty box holds for them, not for the key."""
 
 
 @dataclass
@@ -75,6 +77,8 @@ class StatementRecord:
     """Of the encoded result; 0 when its rows were handed over as Python values or Arrow batches."""
     rule: str | None = None
     """Why it was refused."""
+    harm: Literal["internal_error", "engine_lost"] | None = None
+    """What it did to the engine: an internal error of DuckDB, or one that ended the instance."""
     is_read_only: bool = False
     """It changed no data. The kind does not say it: a SELECT may have a CTE that writes."""
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from random import getrandbits
 from typing import TypeVar
 
+from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
-from chronoduck.engine.guard.judge import Guard, Origin, Pending
+from chronoduck.engine.guard.judge import Origin, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.query_log import reading_query_log
-from chronoduck.engine.scopes import check_reader
+from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.statements import Statement, StatementParser, query_hash
 from chronoduck.errors import (
     DuckDBException,
@@ -27,7 +26,14 @@ from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
-from chronoduck.service.outcomes import code_of, is_infrastructure_failure, outcome_of, rule_of
+from chronoduck.service.outcomes import (
+    code_of,
+    harm_of,
+    is_infrastructure_failure,
+    outcome_of,
+    rule_of,
+)
+from chronoduck.service.penalties import FaultKind, Penalties
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
@@ -53,13 +59,14 @@ class StatementRunner:
         access: EngineAccess,
         breaker: CircuitBreaker,
         parser: StatementParser,
-        guard: Guard,
+        analysis: Analysis,
         settings: Settings,
         observers: Sequence[StatementObserver] = (),
         writes: WriteAdmission | None = None,
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
+        penalties: Penalties | None = None,
     ) -> None:
         """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
 
@@ -69,14 +76,14 @@ class StatementRunner:
         self.access = access
         self.breaker = breaker
         self.parser = parser
-        self.guard = guard
-        self._blind_guard = Guard(parser)
+        self.analysis = analysis
         self.settings = settings
         self._observers = tuple(observers)
         self.writes = writes or WriteAdmission()
         self._open_query_log = open_query_log
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
+        self.penalties = penalties or Penalties()
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -109,24 +116,28 @@ class StatementRunner:
         Raises:
             DuckDBQueryError: it is not one valid statement of a kind that is run here.
             StatementRefusedError: the caller may not run it.
+            PenaltyBoxError: the caller, or this statement of it, has to wait.
         """
         principal = caller.principal
         try:
+            self.penalties.check(caller, sql)
             if principal.id == LOCAL.id and principal.scope is None:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
                 return await self._fetched(statement)
-            # A narrowed one reaches no view or macro: what they are must not show in refusals.
-            guard = self.guard if principal.scope is None else self._blind_guard
-            judge = partial(guard.judge, sql, principal.role, origin, pending)
-            is_quick = guard.is_quick(sql, principal.role, origin)
-            statement = judge() if is_quick else await asyncio.to_thread(judge)
+            account = self.quotas.account(principal)
+            account.check_engine_time()
+            statement, names = await self.analysis.judge(
+                sql, principal, origin, pending, account.charge
+            )
             self._judge_query_log(statement, principal, pending)
             if principal.scope is not None:
-                self.access.scopes.judge(statement, principal)
+                self.access.scopes.judge(statement, principal, names)
             return await self._fetched(statement)
         except DuckDBException as error:
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
+            if rule_of(error) == "analysis":
+                self.penalties.note_fault(caller, sql, FaultKind.ANALYZER_KILLED)
             raise
 
     def parse_own(self, sql: str) -> Statement:
@@ -227,8 +238,10 @@ class StatementRunner:
             CircuitBreakerOpenException: the breaker refuses calls now.
             DiskFullError: it would write, and there is too little space.
             QuotaExceededError: the principal used what it may use.
+            PenaltyBoxError: the caller has to wait.
         """
         try:
+            self.penalties.check(caller, statement.text)
             check_reader(caller.principal)
             self.writes.check(statement)
             account = self.quotas.account(caller.principal)
@@ -245,10 +258,9 @@ class StatementRunner:
                 self.record_refusal(statement, caller, error)
             raise
 
-    def close(self) -> None:
-        """Close what judges statements."""
-        self.guard.close()
-        self._blind_guard.close()
+    async def close(self) -> None:
+        """End what judges statements."""
+        await self.analysis.close()
 
     def add(self, session: Session) -> None:
         """List a statement as running."""
@@ -257,7 +269,7 @@ class StatementRunner:
     def remove(self, record: StatementRecord) -> None:
         """Take a statement off the list and tell the observers of its end."""
         self._sessions.pop(record.id, None)
-        self.guard.note_statement(record.kind, record.sql)
+        self.analysis.note_statement(record.kind, record.sql)
         for observer in self._observers:
             observer(record)
 
@@ -367,9 +379,10 @@ class OpenStatement:
         if outcome == "ok":
             breaker.record_success(self._permit, seconds)
         elif is_infrastructure_failure(error):
-            breaker.record_failure(self._permit, str(error))
+            breaker.record_failure(self._permit, _sentence(error))
         else:
             breaker.record_neutral(self._permit)
+        self._note_fault(error)
         record = StatementRecord(
             id=running.id,
             sql=running.sql,
@@ -387,11 +400,24 @@ class OpenStatement:
             encode_seconds=running.encode_seconds,
             bytes=running.bytes,
             rule=rule_of(error),
+            harm=harm_of(error),
             is_read_only=self._is_read_only,
         )
         self._runner.remove(record)
         if isinstance(error, DuckDBException):
             error.is_recorded = True
+
+    def _note_fault(self, error: BaseException | None) -> None:
+        """Hold internal errors of the engine against whose statement met them."""
+        harm, running = harm_of(error), self.session.running
+        if harm is not None:
+            kind = FaultKind.ENGINE_LOST if harm == "engine_lost" else FaultKind.INTERNAL_ERROR
+            self._runner.penalties.note_fault(running.caller, running.sql, kind)
+
+
+def _sentence(error: BaseException | None) -> str:
+    """Return what everybody may read of a failure: a title of ours, no message."""
+    return error.title.lower() if isinstance(error, DuckDBException) else "the engine failed"
 
 
 def _new_id() -> str:

@@ -10,7 +10,7 @@ import orjson
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession
-from chronoduck.engine.scopes import has_filters
+from chronoduck.engine.scopes.registry import has_filters
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBQueryError, LimitExceededError
 from chronoduck.service.session import Session

@@ -10,13 +10,13 @@ from typing import Any, Protocol, TypeVar
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import EngineFailure
+from chronoduck.engine.healing import HealReason
 from chronoduck.engine.pool import PooledConnection
-from chronoduck.engine.scopes import NarrowedConnection
+from chronoduck.engine.scopes.registry import NarrowedConnection
 from chronoduck.engine.statements import CHANGES_CATALOG
 from chronoduck.errors import (
     BatchError,
     DuckDBException,
-    EngineBugError,
     EngineRestartedError,
     StatementTimeoutError,
     WriteOutcomeUnknownError,
@@ -87,7 +87,9 @@ class Session:
         """The one that waits in ``run``."""
         self._abandoned: DuckDBException | None = None
         self.token = token
-        self._acknowledgement = Acknowledgement(access.barrier, self._write_pass)
+        self._generation = access.instance.generation
+        """The opening of the instance that the last step ran in."""
+        self._acknowledgement = Acknowledgement(access.barrier, self._write_pass, self._judge)
         self.commits = self._acknowledgement.commits
         """What it has committed, or may have."""
         self.is_own_text = is_own_text
@@ -215,7 +217,7 @@ class Session:
 
     async def _run(self, step: Callable[[Connection], T]) -> T:
         while True:
-            generation = self._access.instance.generation
+            generation = self._generation = self._access.instance.generation
             try:
                 result = await self._run_once(step)
                 await self._acknowledgement.settle()
@@ -223,7 +225,10 @@ class Session:
             except EngineFailure as failure:
                 self._is_clean = False
                 if failure.is_fatal:
-                    self._access.healer.start(generation, failure.operator_detail)
+                    reason = (
+                        HealReason.INTERNAL if failure.is_statements_fault else HealReason.FATAL
+                    )
+                    self._access.healer.start(generation, reason, failure.operator_detail)
                 if (
                     not failure.had_no_effect
                     or self.commits.may_exist
@@ -311,12 +316,10 @@ class Session:
             try:
                 narrowed, raw = self._narrowed, lease.raw
                 result = step(raw) if narrowed is None else narrowed.run(raw, step)
-            except EngineBugError as bug:
-                error = self._judge(bug)
+            except DuckDBException as raised:
+                error = self._judge(raised)
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
                 error = raised
-            if isinstance(error, DuckDBException):
-                error = self._access.instance.damage.judge(error)
             self._acknowledgement.look()
             seconds = time.perf_counter() - began
             loop.call_soon_threadsafe(self._finish_step, outcome, result, error, seconds)
@@ -334,17 +337,10 @@ class Session:
         finally:
             timer.cancel()
 
-    def _judge(self, bug: EngineBugError) -> BaseException:
-        """Tell an internal error that killed the instance from one that did not."""
-        if self._access.instance.is_valid():
-            return bug
-        failure = EngineFailure(
-            "the database engine stopped after an internal error",
-            operator_detail=bug.operator_detail,
-            is_fatal=True,
-        )
-        failure.__cause__ = bug.__cause__
-        return failure
+    def _judge(self, error: DuckDBException) -> DuckDBException:
+        """Return the error as measurements show it; called in worker threads."""
+        is_checkpoint = self.running.kind == "checkpoint"
+        return self._access.instance.judge(error, self._generation, is_checkpoint=is_checkpoint)
 
     def _finish_step(
         self,

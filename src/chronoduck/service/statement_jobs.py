@@ -7,19 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import Any
 
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params
-from chronoduck.errors import DiskFullError, DuckDBException
+from chronoduck.errors import DuckDBException
+from chronoduck.principals import Role
 from chronoduck.service.encoded import EncodedQueries, EncodedResult
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.session import Session
+from chronoduck.storage.counted_file import CountedFile
 
-__all__ = ["BoundedFile", "JobHasNoResultError", "StatementJobs", "watching"]
+__all__ = ["JobHasNoResultError", "StatementJobs", "watching"]
 
 _LOOK_SECONDS = 0.25
 _PERMILLE = 1000
@@ -59,21 +61,21 @@ class StatementJobs:
             StatementRefusedError: the caller may not run it.
             JobSpaceError: there is no space for a result.
         """
-        space = await asyncio.to_thread(self._store.check_space)
+        is_capped = caller.principal.role is not Role.ADMIN
+        self._store.budget.check(caller.principal.id, is_capped=is_capped)
         request = ResultRequest(sql, params, ResultFormat.PARQUET, options, max_rows, timeout)
         statement = await self._encoded.parse(request, caller)
 
         async def work(job: Job, show: Progress) -> dict[str, Any]:
             path = self._store.result_path(job.id)
+            claim = self._store.claim(job, is_capped=is_capped)
             try:
-                with (
-                    BoundedFile(path.open("xb"), space, self._store) as file,
-                    watching(show) as watch,
-                ):
+                with CountedFile(path, claim) as file, watching(show) as watch:
                     summary = await self._encoded.write(request, statement, caller, file, watch)
                 await asyncio.to_thread(self._store.sync_result, job.id)
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
+                self._store.give_back(job.id)
                 raise
             show("done", summary["row_count"], summary["row_count"])
             return summary
@@ -108,41 +110,6 @@ class StatementJobs:
         expires_at = self._store.expires_at(job)
         moment = None if expires_at is None else datetime.fromtimestamp(expires_at, UTC)
         return {**job.as_dict(), "expires_at": moment and moment.isoformat(timespec="seconds")}
-
-
-class BoundedFile:
-    """A file that refuses to grow beyond the space of results; closes at the end of the block."""
-
-    def __init__(self, file: IO[bytes], space: int, store: JobStore) -> None:
-        self._file = file
-        self._left = space
-        self._store = store
-
-    def write(self, data: bytes) -> int:
-        self._left -= len(data)
-        if self._left < 0:
-            raise self._store.no_space()
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            raise _not_written(error) from error
-
-    def __enter__(self) -> BoundedFile:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            self._file.close()  # writes what is buffered
-        except OSError as error:
-            if kind is None:
-                raise _not_written(error) from error
-
-
-def _not_written(error: OSError) -> DiskFullError:
-    return DiskFullError(
-        f"the result cannot be written: {error.strerror}",
-        hint="Free space on the volume of the database, or ask for less.",
-    )
 
 
 @contextmanager

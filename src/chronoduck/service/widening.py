@@ -7,7 +7,7 @@ import contextlib
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.pool import ConnectionPool, PooledConnection
-from chronoduck.engine.scopes import NarrowedConnection
+from chronoduck.engine.scopes.registry import NarrowedConnection
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import DuckDBException
 

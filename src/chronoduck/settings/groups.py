@@ -86,6 +86,8 @@ class QuotaSettings(BaseSettings):
     """Workers that one principal may hold at once; default: all but one."""
     connections: Annotated[int, Field(ge=1)] | None = None
     """Connections that one principal may hold at once; default: half of them."""
+    space: Annotated[int, Field(ge=1, le=100)] = 50
+    """Percent of each budget of disk space that one principal may hold at once."""
 
     def of(self, role: Role) -> Limits:
         """Return the limits of a role."""
@@ -154,7 +156,7 @@ class JobSettings(BaseSettings):
     result_ttl: Seconds = 86_400.0
     """How long a job and its result are kept after its end."""
     space: ByteCount = 10_000_000_000
-    """What all stored results may take together; beyond it jobs are refused."""
+    """What all stored results and exports may take together; beyond it jobs are refused."""
 
 
 class ExportSettings(BaseSettings):
@@ -166,6 +168,8 @@ class ExportSettings(BaseSettings):
     """A directory or ``s3://bucket/prefix``; without it there are no exports."""
     keep_days: Annotated[int, Field(ge=1)] = 7
     """Days after which an export is deleted."""
+    partitions: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Folders that one export may have by ``partition_by``."""
     file: AbsolutePath = None
     """A TOML file that declares exports into Meilisearch; without it there are none."""
 

@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     """Connections in the pool; default: ``worker_threads * 2``."""
     queue_size: Annotated[int, Field(ge=0, le=100_000)] = 256
     """Callers that may wait for a worker; the next one gets 503 with Retry-After at once."""
+    analyzers: Annotated[int, Field(ge=2, le=32)] = 4
+    """Processes that read users' SQL before it is run; they start when they are needed."""
+    analysis_timeout: Seconds = 2.0
+    """CPU time for a statement of 100 KB; a shorter one gets less, at least a quarter."""
     temp_directory: Path = Path("/tmp/duckdb")  # noqa: S108 - the operations guide's default
     """Spill files and uploads, in a folder per database. Must not be writable by everybody."""
     max_temp_size: ByteCount | None = None
@@ -104,6 +108,10 @@ class Settings(BaseSettings):
     """Rows that a JSON answer holds when the caller does not say ``max_rows``."""
     max_upload_size: ByteCount = 10_000_000_000
     """The largest file that can be uploaded for loading."""
+    upload_space: ByteCount = 40_000_000_000
+    """What uploads, and what is unpacked of them, may take together on the spill volume."""
+    spool_space: ByteCount = 4_000_000_000
+    """What results that wait for their end may take together there: CSV with ``max_rows``, HTTP/1.0."""
     shutdown_grace: Seconds = 10.0
     """How long running statements may finish at shutdown before they are interrupted."""
     shutdown_delay: Delay = 0.0
@@ -275,6 +283,11 @@ class Settings(BaseSettings):
     def connection_share(self) -> int:
         """Connections that one principal may hold at once, unless it is an admin."""
         return self.quota.connections or max(1, self.pool_size // 2)
+
+    @property
+    def space_share(self) -> float:
+        """Part of each budget of disk space that one principal may hold, from 0 to 1."""
+        return self.quota.space / 100
 
     @property
     def token_path(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from chronoduck.settings import Settings
 from chronoduck.storage.blob_store import BlobNotFoundError, StoreError
-from chronoduck.storage.durable_write import make_directories, write_durably
+from chronoduck.storage.durable_write import make_directories, replace_finished, write_durably
 from chronoduck.storage.opening import s3_store
 from chronoduck.storage.s3 import S3BlobStore
 
@@ -30,6 +31,10 @@ class FileStore(Protocol):
 
     def put(self, name: str, source: Path) -> None:
         """Copy the file there; it is seen whole or not at all."""
+        ...
+
+    def take(self, name: str, source: Path) -> None:
+        """Move the file there; it is seen whole or not at all, and never takes space twice here."""
         ...
 
     def read(self, name: str) -> Iterator[bytes]:
@@ -69,10 +74,19 @@ class _DirectoryFiles:
             make_directories(path.parent)
             write_durably(path, _chunks(source))
         except OSError as error:
-            raise StoreError(
-                f"{name} cannot be written to {self.url}: {error.strerror or error}",
-                hint="Check that the directory is mounted, writable for this user and not full.",
-            ) from error
+            raise _not_written(name, self.url, error) from error
+
+    def take(self, name: str, source: Path) -> None:
+        path = self._path(name)
+        try:
+            make_directories(path.parent)
+            source.chmod(0o640)
+            replace_finished(source, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise _not_written(name, self.url, error) from error
+            self.put(name, source)
+            source.unlink()
 
     def read(self, name: str) -> Iterator[bytes]:
         path = self._path(name)
@@ -102,6 +116,10 @@ class _S3Files:
     def put(self, name: str, source: Path) -> None:
         self._store.put_file(name, source)
 
+    def take(self, name: str, source: Path) -> None:
+        self._store.put_file(name, source)
+        source.unlink(missing_ok=True)
+
     def read(self, name: str) -> Iterator[bytes]:
         return self._store.stream(name)
 
@@ -110,6 +128,13 @@ class _S3Files:
             self._store.delete_files([f"{folder}/{first}"])
         names = [blob.name for blob in self._store.list(f"{folder}/")]
         self._store.delete_files(names)
+
+
+def _not_written(name: str, url: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"{name} cannot be written to {url}: {error.strerror or error}",
+        hint="Check that the directory is mounted, writable for this user and not full.",
+    )
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -72,12 +72,19 @@ def decompressed(source: io.BufferedReader, name: str) -> IO[bytes]:
 
 
 def line_chunks(
-    plain: IO[bytes], head: bytes, file_format: FileFormat, directory: Path, stem: str
+    plain: IO[bytes],
+    head: bytes,
+    file_format: FileFormat,
+    directory: Path,
+    stem: str,
+    *,
+    before_write: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Chunk]:
     """Yield spool files of whole lines, each up to ``CHUNK_BYTES`` and one line more.
 
-    ``head`` is what was read of ``plain`` already. Text that is not UTF-8 is made so by the
-    replacement character: a capture with a broken URL is a capture still.
+    ``head`` is what was read of ``plain`` already. ``before_write`` is told the bytes of each file.
+    Text that is not UTF-8 is made so by the replacement character: a capture with a broken URL is a
+    capture still.
     """
     is_json = file_format is FileFormat.CDX_JSON
     first_line, number = 1, 0
@@ -94,7 +101,9 @@ def line_chunks(
         pending.write(data[:end])
         rest = data[end:]
         if pending.tell() >= CHUNK_BYTES:
-            chunk = _spool(pending.getvalue(), directory / f"{stem}-{number}", first_line)
+            chunk = _spool(
+                pending.getvalue(), directory / f"{stem}-{number}", first_line, before_write
+            )
             first_line += chunk.line_count
             number += 1
             pending = io.BytesIO()
@@ -102,10 +111,10 @@ def line_chunks(
         block = plain.read(_BLOCK_BYTES)
     pending.write(rest)
     if pending.tell():
-        yield _spool(pending.getvalue(), directory / f"{stem}-{number}", first_line)
+        yield _spool(pending.getvalue(), directory / f"{stem}-{number}", first_line, before_write)
 
 
-def _spool(data: bytes, path: Path, first_line: int) -> Chunk:
+def _spool(data: bytes, path: Path, first_line: int, before_write: Callable[[int], None]) -> Chunk:
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -113,6 +122,7 @@ def _spool(data: bytes, path: Path, first_line: int) -> Chunk:
     # Trimming in SQL costs as much as all the parsing: line ends are made plain here. And DuckDB's
     # text functions end a value at a NUL byte here and there; no URL holds one.
     data = data.replace(b"\r\n", b"\n").replace(b"\x00", b"\xef\xbf\xbd")
+    before_write(len(data))
     path.write_bytes(data)
     count = data.count(b"\n")
     return Chunk(path, first_line, count if data.endswith(b"\n") else count + 1)

@@ -21,6 +21,7 @@ from chronoduck.errors import (
     LoadError,
     WriteOutcomeUnknownError,
 )
+from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
 from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
 from chronoduck.transfer.detect import Detected, FileFormat, detect
@@ -94,12 +95,13 @@ class FileLoader:
         largest_bytes: int | None = None,
         options: LoadOptions | None = None,
         claim: KeyClaim | None = None,
+        space: SpaceClaim | None = None,
     ) -> AsyncIterator[LoadEvent]:
         """Yield rejected lines and the progress after each commit; a ``LoadSummary`` is the last.
 
         ``source`` is read in threads and not closed. ``largest_bytes`` limits what is put on the disk
         decompressed: rows of tables are there as a whole, captures chunk by chunk. With a ``claim``
-        the answer is kept, or given again.
+        the answer is kept, or given again. ``space`` is asked before anything is put on the disk.
 
         Raises:
             LoadError: the format is not understood, the file ends in the middle or is too large.
@@ -117,7 +119,7 @@ class FileLoader:
         try:
             counting = CountingReader(source)
             opened = await asyncio.to_thread(_open, counting, name, file_format)
-            job = _Job(name, table, opened.detected, counting, directory, options)
+            job = _Job(name, table, opened.detected, counting, directory, options, space)
             if opened.detected.format in _CAPTURE_FORMATS:
                 _check_captures(name, table, options)
                 events = self._load_captures(job, opened, request)
@@ -137,7 +139,12 @@ class FileLoader:
             yield job.summary()
             return
         chunks = line_chunks(
-            opened.plain, opened.head, opened.detected.format, job.directory, "chunk"
+            opened.plain,
+            opened.head,
+            opened.detected.format,
+            job.directory,
+            "chunk",
+            before_write=job.take_space,
         )
         statement = parse_chunk(opened.detected)
         while (chunk := await asyncio.to_thread(_next_chunk, chunks, job.name)) is not None:
@@ -145,6 +152,7 @@ class FileLoader:
             async with self._adding:
                 added, known, rejects = await self._transact(add)
             await asyncio.to_thread(chunk.path.unlink)
+            job.give_space_back()
             for reject in rejects:
                 yield reject
             job.count(chunk.line_count, added, known, len(rejects))
@@ -168,7 +176,7 @@ class FileLoader:
         file_format = opened.detected.format
         path = job.directory / f"file.{file_format.value}"
         if not await asyncio.to_thread(_linked, opened.source, path):
-            await asyncio.to_thread(_copy, opened, path, job.name, largest_bytes)
+            await asyncio.to_thread(_copy, opened, path, job, largest_bytes)
         job.note_all_read(path.stat().st_size if opened.source is not None else 0)
         yield job.progress()
         source = open_source(file_format, path, job.name, opened.head)
@@ -241,8 +249,11 @@ class _Job:
         reader: CountingReader,
         directory: Path,
         options: LoadOptions,
+        space: SpaceClaim | None,
     ) -> None:
         self.options = options
+        self._space = space
+        self._taken_before = 0 if space is None else space.held_bytes
         self.name = name
         self.table = table
         self.directory = directory
@@ -251,6 +262,16 @@ class _Job:
         self._started = time.perf_counter()
         self._told: LoadSummary | None = None
         self._lines = self._added = self._duplicates = self._rejected = 0
+
+    def take_space(self, count: int) -> None:
+        """Claim what is put on the disk now."""
+        if self._space is not None:
+            self._space.take(count)
+
+    def give_space_back(self) -> None:
+        """Say that what was put on the disk is gone."""
+        if self._space is not None:
+            self._space.hold(self._taken_before)
 
     def note_all_read(self, size: int) -> None:
         """Say that the whole source was taken, though it was not read."""
@@ -345,21 +366,23 @@ def _linked(source: IO[bytes] | None, path: Path) -> bool:
     return True
 
 
-def _copy(opened: _Opened, path: Path, name: str, largest_bytes: int | None) -> None:
+def _copy(opened: _Opened, path: Path, job: _Job, largest_bytes: int | None) -> None:
     total = len(opened.head)
     try:
         with path.open("wb") as file:
+            job.take_space(len(opened.head))
             file.write(opened.head)
             while block := opened.plain.read(_BLOCK_BYTES):
                 total += len(block)
                 if largest_bytes is not None and total > largest_bytes:
                     raise LoadError(
-                        f"{name} has more than {format_bytes(largest_bytes)} when it is decompressed",
+                        f"{job.name} has more than {format_bytes(largest_bytes)} when it is decompressed",
                         hint="Nothing was loaded. Split it, or raise DUCKDB_MAX_UPLOAD_SIZE.",
                     )
+                job.take_space(len(block))
                 file.write(block)
     except (OSError, EOFError) as error:
-        raise unreadable(error, f"{name} cannot be read to its end: {error}") from error
+        raise unreadable(error, f"{job.name} cannot be read to its end: {error}") from error
 
 
 def _create_schema(session: SqlSession) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.database import Connection, DuckDBInstance
-from chronoduck.engine.scopes import Scopes
+from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.principals import Principal, Role, Scope, TableGrant
 from chronoduck.service.records import Caller
 from chronoduck.settings import Settings

@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from chronoduck.engine.database import Connection, DuckDBInstance
-from chronoduck.engine.scopes import Scopes
+from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.principals import Scope, TableGrant
 from chronoduck.settings import Settings
 

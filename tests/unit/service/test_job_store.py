@@ -86,13 +86,36 @@ def test_jobs_age_by_the_time_that_services_ran_together(tmp_path: Path) -> None
 
 
 def test_space_is_what_all_results_take_together(store: JobStore) -> None:
-    store.result_path("a").write_bytes(b"x" * 400)
-    assert store.check_space() == 600
-    store.result_path("b").write_bytes(b"x" * 600)
+    first, second = Job("a", "statement", "key:1"), Job("b", "export", "key:2")
+    store.claim(first).take(400)
+    store.claim(second).take(600)
     with pytest.raises(JobSpaceError, match="may take"):
-        store.check_space()
-    store.remove("a")
-    assert store.check_space() == 400
+        store.claim(second).take(1)
+    with pytest.raises(JobSpaceError, match="may take"):
+        store.budget.check("key:1")
+    store.give_back("a")
+    store.budget.check("key:1", count=400)
+
+
+def test_a_start_counts_what_is_stored(store: JobStore) -> None:
+    ended = {"state": JobState.SUCCEEDED, "ended_at": time.time()}
+    store.save(Job("a", "statement", "key:1", **ended))
+    store.result_path("a").write_bytes(b"x" * 300)
+    store.save(Job("b", "export", "key:1", result={"folder": "f", "bytes": 500}, **ended))
+    store.save(Job("c", "export", "key:2", result={"folder": "g"}))
+    for _ in range(2):
+        store.open()
+        assert (store.budget.used_bytes, store.budget.used_by("key:1")) == (800, 800)
+    store.give_back("b")
+    assert store.budget.used_bytes == 300
+
+
+def test_one_owner_has_its_share_alone(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs", 100, 1000, share=0.5)
+    store.claim(Job("a", "statement", "key:1")).take(500)
+    with pytest.raises(JobSpaceError, match="of this principal"):
+        store.claim(Job("b", "statement", "key:1")).take(1)
+    store.claim(Job("c", "statement", "key:2")).take(500)
 
 
 def test_files_are_for_the_owner_alone(store: JobStore) -> None:

@@ -13,10 +13,12 @@ from chronoduck.engine.encoding.contract import (
     ResultSummary,
 )
 from chronoduck.engine.encoding.opening import open_encoder
+from chronoduck.engine.encoding.partitions import PartitionedRows
 from chronoduck.engine.encoding.private_engine import close_private_engines
 
 __all__ = [
     "EncodingOptions",
+    "PartitionedRows",
     "ResultEncoder",
     "ResultFormat",
     "ResultSchema",

@@ -73,6 +73,12 @@ class ParquetEncoder:
                 rest = rest.slice(min(missing, rest.num_rows))
         return self._drain.take()
 
+    def flush(self) -> bytes:
+        """Return what is held as a row group of its own."""
+        if self._held:
+            self._write_group()
+        return self._drain.take()
+
     def _hold(self, batch: pa.RecordBatch) -> None:
         self._held.append(batch)
         self._held_rows += batch.num_rows

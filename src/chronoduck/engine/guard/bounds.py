@@ -7,32 +7,40 @@ less than a second.
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-from chronoduck.engine.guard.rules import refuse
 
 __all__ = [
     "IN_REPEATS",
     "LIST_FUNCTIONS",
+    "MAX_BIGNUM_DIGITS",
     "MAX_COLUMNS",
     "MAX_COPIES",
     "MAX_DEPTH",
     "MAX_DISTINCT",
+    "MAX_GROUPING_SETS",
     "MAX_JOINS",
+    "MAX_JSON_TEXT",
     "MAX_LEVELS",
+    "MAX_LIST",
+    "MAX_NATURAL_JOINS",
+    "MAX_NESTED_VALUES",
+    "MAX_PATTERN_STEPS",
     "MAX_SET_OPERATIONS",
     "MAX_STARS",
     "MAX_STATEMENT_BYTES",
     "MAX_TABLES",
     "MAX_TERMS",
+    "MAX_TEXT",
+    "MAX_UNITS",
+    "MAX_USING_COLUMNS",
     "MAX_WIDTH",
+    "MAX_WILDCARDS",
     "MAX_WINDOWS",
     "REPEATING",
     "arguments_of",
     "has_named_arguments",
-    "literal_growth",
     "literal_text",
+    "numbers_in",
 ]
 
 MAX_STATEMENT_BYTES = 100_000
@@ -60,25 +68,30 @@ MAX_JOINS = 60
 MAX_WINDOWS = 500
 MAX_DISTINCT = 100
 """Aggregates over DISTINCT values: DuckDB 2.0 plans a thousand of them for minutes."""
-_MAX_TEXT = 100_000
-_MAX_LIST = 1_000_000
-
-# Function to the position of the argument that says how large one value gets.
-_TEXT_SIZES = {
-    "repeat": 1,
-    "lpad": 1,
-    "rpad": 1,
-    "to_base": 2,
-    "bitstring": 1,
-    "bar": 3,
-    "overlay": 2,
-}
-_LIST_SIZES = {"list_resize": 1, "array_resize": 1, "equi_width_bins": 2}
-_SERIES = frozenset({"range", "generate_series"})
-_FORMATS = frozenset({"printf", "format"})
-_WIDE_FORMAT = re.compile(r"\d{5,}")
+MAX_TEXT = 100_000
+"""What one argument may ask for: repetitions, characters."""
+MAX_LIST = 1_000_000
+"""Elements that one argument may ask for."""
+MAX_UNITS = 2_000_000
+"""Characters and elements of one value, when calls stand inside each other."""
+MAX_JSON_TEXT = 50_000
+"""Characters of a text that functions make and that is read as JSON. DuckDB calls itself for each level:
+100,000 end the process (``json_structure`` on 1.5.5)."""
+MAX_BIGNUM_DIGITS = 10_000
+"""DuckDB 1.5.5 reads and writes 99,000 of them in three seconds."""
+MAX_PATTERN_STEPS = 100_000_000
+"""Steps of a function that is quadratic or worse in texts that literals make: a second."""
+MAX_WILDCARDS = 8
+"""In a pattern that is matched by trying: GLOB, and LIKE with ``_``, on DuckDB 1.5."""
+MAX_NESTED_VALUES = 50
+"""Lists, structs and maps inside each other. DuckDB 1.5.5 ends with 100 nested maps."""
+MAX_NATURAL_JOINS = 8
+MAX_USING_COLUMNS = 300
+MAX_GROUPING_SETS = 256
+"""Each one is an aggregation of its own: 1,024 take 1 GB."""
 _GROWING = frozenset(
-    ("*", "**", "^", "<<", "pow", "power", "exp", "factorial", "multiply", "gamma")
+    "* ** ^ << pow power exp factorial multiply gamma product sum epoch epoch_ms epoch_us epoch_ns "
+    "hash txid_current md5_number md5_number_lower md5_number_upper || concat".split()
 )
 LIST_FUNCTIONS = frozenset(
     "list_transform array_transform list_apply array_apply apply list_filter array_filter filter "
@@ -112,51 +125,7 @@ def literal_text(node: Any) -> str | None:
     return None if text is None or isinstance(text, dict | list) else str(text)
 
 
-def literal_growth(name: str, node: dict[str, Any], factor: int, trusts_parameters: bool) -> int:
-    """Return ``factor`` times the size that a call's literal asks for, 1 of a call that asks none.
-
-    ``factor``: how many such values the calls around it make. ``trusts_parameters``: a size may be
-    a parameter.
-
-    Raises:
-        StatementRefusedError: it is too large, or a constant that is computed.
-    """
-    arguments, is_named = arguments_of(node), has_named_arguments(node)
-    if name in _FORMATS:
-        formats = arguments if is_named else arguments[:1]
-        if any(_WIDE_FORMAT.search(literal_text(each) or "") for each in formats):
-            refuse("literal-size", f"{name}() may not pad to more than 9,999 characters")
-        return factor
-    if name in _SERIES:
-        return factor * _checked(name, arguments, _MAX_LIST, factor, trusts_parameters)
-    position = _TEXT_SIZES.get(name)
-    limit = _MAX_TEXT
-    if position is None:
-        position = _LIST_SIZES.get(name)
-        limit = _MAX_LIST
-        if position is None:
-            return factor
-    sizes = arguments if is_named else arguments[position : position + 1]
-    return factor * _checked(name, sizes, limit, factor, trusts_parameters)
-
-
-def _checked(
-    name: str, arguments: list[Any], limit: int, factor: int, trusts_parameters: bool
-) -> int:
-    size = 1.0
-    for argument in arguments:
-        numbers, is_computed, has_parameter = _numbers_in(argument)
-        if has_parameter and not trusts_parameters:
-            refuse("literal-size", f"the size given to {name}() is a parameter")
-        size = max([size, *numbers])
-        if is_computed:
-            refuse("literal-size", f"the size given to {name}() is computed from constants")
-    if size * factor > limit:
-        refuse("literal-size", f"{name}() would make a value of {size * factor:,} elements")
-    return int(size)
-
-
-def _numbers_in(argument: Any) -> tuple[list[float], bool, bool]:
+def numbers_in(argument: Any) -> tuple[list[float], bool, bool]:
     """Return an expression's constants, whether it multiplies only those, whether it has parameters."""
     numbers: list[float] = []
     grows = has_column = has_parameter = False

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from chronoduck.errors import StatementRefusedError
 
-__all__ = ["EMPTY", "Definitions", "Expansion", "MacroBody", "Macros", "ViewBody"]
+__all__ = [
+    "EMPTY",
+    "DefinitionSource",
+    "Definitions",
+    "Expansion",
+    "MacroBody",
+    "Macros",
+    "ViewBody",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,8 @@ class Expansion:
     """What a name stands for once DuckDB has put its definition in its place.
 
     ``nodes``: size. ``copies``: how often at most an argument is repeated in it. ``depth``: how deep
-    the constructs nest that repeat their operands. ``tables``: relations that are read.
+    the constructs nest that repeat their operands. ``tables``: relations that are read. ``growth``: how
+    much larger its value is than its arguments.
     """
 
     nodes: int
@@ -41,6 +51,7 @@ class Expansion:
     depth: int
     tables: int
     writes: bool = False
+    growth: float = 1.0
     refusal: StatementRefusedError | None = None
 
 
@@ -69,6 +80,12 @@ class Definitions:
             else:
                 views[item.name] = (*views.get(item.name, ()), item)
         return Definitions(macros, views)
+
+
+class DefinitionSource(Protocol):
+    """Knows the macros and views of a database."""
+
+    def current(self) -> Definitions: ...
 
 
 EMPTY = Definitions()

@@ -88,7 +88,7 @@ class Expander(Names):
     def _largest(
         self, label: str, bodies: tuple[MacroBody, ...] | tuple[ViewBody, ...]
     ) -> Expansion:
-        nodes, copies, depth, tables, writes = 1, 1, 0, 0, False
+        nodes, copies, depth, tables, writes, growth = 1, 1, 0, 0, False, 1.0
         for body in bodies:
             try:
                 facts = self._facts(body)
@@ -103,9 +103,10 @@ class Expander(Names):
             depth = max(depth, facts.depth)
             tables = max(tables, facts.tables)
             writes |= facts.writes
+            growth = max(growth, facts.growth)
             if isinstance(body, MacroBody):
                 copies = max([copies, *(facts.columns[name] for name in body.parameters)])
-        return Expansion(nodes, copies, depth, tables, writes)
+        return Expansion(nodes, copies, depth, tables, writes, growth)
 
     def _facts(self, body: MacroBody | ViewBody) -> TreeFacts:
         if isinstance(body, ViewBody):

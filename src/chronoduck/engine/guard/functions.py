@@ -62,7 +62,9 @@ _DENIED: dict[str, str] = {
     # code that trusts them.
     "engine-internals": "finalize combine combine_aggr to_aggregate_state index_key "
     "variant_bytes_to_variant variant_normalize __between __cast constant_or_null "
-    "create_sort_key vector_type add_parquet_key",
+    "create_sort_key vector_type add_parquet_key "
+    # They cast a value to the type of another one, without a cast in the text.
+    "cast_to_type replace_type remap_struct variant_group_array variant_group_object",
 }
 DENIED_FUNCTIONS = {name: rule for rule, names in _DENIED.items() for name in names.split()}
 """Function to the rule that refuses it, wherever it is called."""

@@ -10,15 +10,21 @@ from typing import Literal
 
 from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
 from chronoduck.engine.guard.cutting import created_by, explained, pieces_of
-from chronoduck.engine.guard.definitions import EMPTY, Definitions, MacroBody, ViewBody
+from chronoduck.engine.guard.definitions import (
+    EMPTY,
+    Definitions,
+    DefinitionSource,
+    MacroBody,
+    ViewBody,
+)
 from chronoduck.engine.guard.expansions import Expander
 from chronoduck.engine.guard.kinds import READS, judge_kind, judge_query_log, may_write
-from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.guard.pivots import has_pivot, with_in_lists
 from chronoduck.engine.guard.rules import refuse, refuse_again
 from chronoduck.engine.guard.scratch import Scratch
 from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
 from chronoduck.engine.guard.tree import TreeFacts, walk
+from chronoduck.engine.guard.value_types import judge_type_words
 from chronoduck.engine.guard.words import judge_leftover, judge_words
 from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.errors import DuckDBException, StatementRefusedError
@@ -32,8 +38,6 @@ Origin = Literal["user", "template"]
 
 _CACHE_ENTRIES = 4096
 _CACHED_CHARACTERS = 8_000
-_QUICK_CHARACTERS = 4_000
-"""Longer texts may take long to judge (0.3 s for 100 KB) and are judged in a thread."""
 
 # The usual bulk insert: rows of literals. Nothing in it can be called, read or nested.
 _LITERAL = (
@@ -66,38 +70,23 @@ class Guard:
     def __init__(
         self,
         parser: StatementParser,
-        live: LiveDefinitions | None = None,
+        live: DefinitionSource | None = None,
         *,
         has_stores: bool = False,
     ) -> None:
         """Without ``live`` no view or macro is known. ``has_stores``: admins may read from S3."""
         self._live = live
         self._has_stores = has_stores
-        # Long texts have a parser of their own: nobody waits for them.
-        self._quick = (parser, Scratch())
-        self._long = (StatementParser(), Scratch())
+        self._parser, self._scratch = parser, Scratch()
         self._definitions = EMPTY
         self._verdicts: OrderedDict[tuple[str, Role, Origin], Statement | StatementRefusedError] = (
             OrderedDict()
         )
         self._lock = threading.Lock()
 
-    def note_statement(self, kind: str, sql: str) -> None:
-        """Take notice of a statement that has ended: it may have changed views and macros."""
-        if self._live is not None:
-            self._live.note_statement(kind, sql)
-
-    def is_quick(self, sql: str, role: Role, origin: Origin = "user") -> bool:
-        """Whether ``judge`` takes no longer than an event loop may wait."""
-        if self._live is not None and self._live.is_stale:
-            return False
-        return len(sql) <= _QUICK_CHARACTERS or (sql, role, origin) in self._verdicts
-
     def close(self) -> None:
-        """Close the guard's own connections."""
-        self._quick[1].close()
-        for part in self._long:
-            part.close()
+        """Close the guard's own connection."""
+        self._scratch.close()
 
     def judge(
         self, sql: str, role: Role, origin: Origin = "user", pending: Pending | None = None
@@ -170,10 +159,15 @@ class Guard:
         definitions: Definitions,
         pending: Pending | None,
     ) -> Statement:
-        parser, scratch = self._quick if len(sql) <= _QUICK_CHARACTERS else self._long
         try:
             case = _Case(
-                parser, scratch, definitions, role, origin, pending, has_stores=self._has_stores
+                self._parser,
+                self._scratch,
+                definitions,
+                role,
+                origin,
+                pending,
+                has_stores=self._has_stores,
             )
             return case.judge(sql)
         except DuckDBException:
@@ -295,6 +289,7 @@ class _Case:
             walk(tree, inner, self._names)
             covered[piece.first : piece.stop] = [True] * (piece.stop - piece.first)
         judge_leftover(tokens, covered, self._names)
+        judge_type_words(tokens, covered)
 
     def _note_created(self, text: str, tokens: list[Token]) -> None:
         created = created_by(text, tokens)

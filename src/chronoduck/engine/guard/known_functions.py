@@ -23,7 +23,7 @@ array_reduce array_resize array_reverse array_reverse_sort array_select array_sl
 array_to_json array_to_string array_to_string_comma_default array_transform array_unique
 array_value array_where array_zip ascii asin asinh assert_true atan atan2 atanh avg bar base64
 bin binom bit_and bit_count bit_length bit_or bit_position bit_xor bitstring bitstring_agg
-bitstring_byte_comparable bool_and bool_or can_cast_implicitly cardinality cast_to_type cbrt
+bitstring_byte_comparable bool_and bool_or can_cast_implicitly cardinality cbrt
 ceil ceiling century char_length character_length chr col_description concat concat_ws contains
 corr cos cosh cot count count_if count_star countif covar_pop covar_samp cume_dist
 current_catalog current_connection_id current_database current_date current_localtime
@@ -81,7 +81,7 @@ pg_type_is_visible pg_typeof pi position pow power prefix printf product quantil
 quantile_disc quarter radians random range rank rank_dense reduce regexp_escape regexp_extract
 regexp_extract_all regexp_full_match regexp_matches regexp_replace regexp_split_to_array
 regexp_split_to_table regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx
-regr_sxy regr_syy remap_struct repeat replace replace_type reservoir_quantile reverse right
+regr_sxy regr_syy repeat replace reservoir_quantile reverse right
 right_grapheme round round_even roundbankers row row_number row_to_json rpad rtrim second sem
 session_user set_bit sha1 sha256 shobj_description sign signbit sin sinh skewness split
 split_part sqrt st_asbinary st_asgeojson st_astext st_aswkb st_aswkt st_crs st_geomfromgeojson
@@ -97,7 +97,7 @@ to_seconds to_timestamp to_weeks to_years today transaction_timestamp translate 
 try_strptime txid_current typeof ucase unbin unhex unicode union_extract union_tag union_value
 unpivot_list upper url_decode url_encode user uuid uuid_extract_timestamp uuid_extract_version
 uuidv4 uuidv7 var_pop var_samp variance variant_array_length variant_comparator variant_contains
-variant_exists variant_extract variant_extract_string variant_group_array variant_group_object
+variant_exists variant_extract variant_extract_string
 variant_keys variant_to_parquet_variant variant_type variant_typeof version vertex_extract wavg
 week weekday weekofyear weighted_avg xor year yearweek | || ~ ~~ ~~* ~~~
 """.split()

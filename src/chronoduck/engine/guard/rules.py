@@ -28,6 +28,7 @@ RULES: dict[str, str] = {
     "dynamic-sql": "Send that statement itself.",
     "engine-log": "POST explain with analyze shows a measured plan; the service logs statements.",
     "engine-internals": "There is no use for it in a query.",
+    "variant": "Keep the value as JSON; -> and json_extract() read it.",
     "sleep": "Wait where you send the statement from.",
     "session-state": "Pass values as params; every statement gets a clean connection.",
     "sequence": "Only statements that write may take numbers from a sequence.",
@@ -46,6 +47,7 @@ RULES: dict[str, str] = {
     "chronoduck.query_log, alone in POST query.",
     "rename": "Create the table under its new name, copy the rows, and declare the keys again.",
     "builtin-name": "Give it a name of its own.",
+    "analysis": "Send a shorter or simpler statement; the same one again would be held against you.",
 }
 """Rule to hint. The names are part of the API and are listed in docs/security.md."""
 

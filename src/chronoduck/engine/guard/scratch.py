@@ -12,6 +12,7 @@ import orjson
 
 from chronoduck.engine.guard.definitions import Definitions, MacroBody
 from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.parsing_options import PARSING_OPTIONS
 
 __all__ = ["Builtins", "Scratch", "builtins", "macros_of"]
 
@@ -60,16 +61,7 @@ def builtins() -> Builtins:
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
-        ":memory:",
-        config={
-            "enable_external_access": "false",
-            "autoload_known_extensions": "false",
-            "autoinstall_known_extensions": "false",
-            "memory_limit": "200MB",
-            "threads": "1",
-        },
-    )
+    return duckdb.connect(":memory:", config={**PARSING_OPTIONS, "memory_limit": "200MB"})
 
 
 class Scratch:

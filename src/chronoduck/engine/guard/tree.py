@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from chronoduck.engine.guard.aliases import weight_of_aliases
 from chronoduck.engine.guard.bounds import (
     IN_REPEATS,
-    LIST_FUNCTIONS,
     MAX_COLUMNS,
     MAX_COPIES,
     MAX_DEPTH,
     MAX_DISTINCT,
     MAX_JOINS,
     MAX_LEVELS,
+    MAX_NESTED_VALUES,
     MAX_SET_OPERATIONS,
     MAX_STARS,
     MAX_TABLES,
@@ -27,9 +27,6 @@ from chronoduck.engine.guard.bounds import (
     MAX_WIDTH,
     MAX_WINDOWS,
     REPEATING,
-    arguments_of,
-    has_named_arguments,
-    literal_growth,
 )
 from chronoduck.engine.guard.calls import judge_call
 from chronoduck.engine.guard.functions import DENIED_VIEWS
@@ -37,6 +34,8 @@ from chronoduck.engine.guard.known_settings import ALLOWED_SETTINGS
 from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.names import is_file_name
 from chronoduck.engine.guard.rules import refuse, refuse_again
+from chronoduck.engine.guard.shapes import Shape, levels_built
+from chronoduck.engine.guard.sizes import Sizes
 
 __all__ = ["TreeFacts", "walk"]
 
@@ -67,8 +66,8 @@ class _Place(NamedTuple):
     """How often it is bound."""
     plans: int
     """How often it is planned."""
-    factor: int
-    """How many values of it the literals around it ask for."""
+    built: int
+    """How many lists, structs and maps hold its value."""
     width: int = 1
     """How often the stars around it repeat its columns."""
 
@@ -80,7 +79,7 @@ class _Place(NamedTuple):
             self.depth + deeper,
             min(self.copies * copies, _CLAMP),
             min(self.plans * copies, _CLAMP) if is_planned else self.plans,
-            self.factor,
+            self.built,
             self.width,
         )
 
@@ -93,6 +92,7 @@ class TreeFacts:
     depth: int = 0
     tables: int = 0
     writes: bool = False
+    growth: float = 1.0
     columns: Counter[str] = field(default_factory=Counter)
     """How often a column without a table's name is used, repeated operands counted."""
 
@@ -103,6 +103,8 @@ class _Walk:
     def __init__(self, names: Names, inlines: bool) -> None:
         self._names = names
         self._inlines = inlines
+        self._sizes = Sizes(names)
+        self._shape = Shape()
         self.facts = TreeFacts()
         self._plain = 0
         """Expressions as they are written."""
@@ -119,10 +121,12 @@ class _Walk:
         self._stack: list[tuple[dict[str, Any], _Place, int, bool]] = []
 
     def run(self, document: dict[str, Any]) -> TreeFacts:
-        self._stack.append((document, _Place(0, 1, 1, 1), 0, False))
+        self._stack.append((document, _Place(0, 1, 1, 0), 0, False))
         while self._stack:
             self._visit(*self._stack.pop())
         self._check_totals()
+        self._sizes.check()
+        self.facts.growth = self._sizes.growth
         return self.facts
 
     def _visit(self, node: dict[str, Any], place: _Place, level: int, is_table_call: bool) -> None:
@@ -138,6 +142,7 @@ class _Walk:
                 place = self._visit_query(kind, node, place)
             elif kind == "JOIN":
                 self._joins += 1
+                self._shape.note_join(node)
             elif kind in _COUNTED_RELATIONS:
                 call = self._visit_relation(kind, node, place)
         if isinstance(node.get("function_name"), str):
@@ -169,9 +174,16 @@ class _Walk:
     ) -> _Place:
         self._plain += 1
         self._count(place.copies)
+        if not self._names.is_trusted:
+            self._sizes.note(node)
         repeats = REPEATING.get(expression)
         if repeats is not None:
             return place.inside(repeats, 1)
+        levels = levels_built(node)
+        if levels:
+            place = place._replace(built=place.built + levels)
+            if place.built > MAX_NESTED_VALUES:
+                refuse("nesting", f"values are nested more than {MAX_NESTED_VALUES} deep")
         if kind in _LISTS and node.get("children"):
             # The value before IN is bound again and again, the list behind it once.
             again = place.inside(IN_REPEATS - 1, 0)
@@ -201,12 +213,9 @@ class _Walk:
             place = place.inside(
                 expansion.copies, expansion.depth + (expansion.copies > 1), is_planned=True
             )
-        if is_table_call or self._names.is_trusted:
-            return place
-        if name in LIST_FUNCTIONS:
-            return place._replace(factor=place.factor * _longest_list(node))
-        factor = literal_growth(name, node, place.factor, self._names.trusts_parameters)
-        return place if factor == place.factor else place._replace(factor=factor)
+        if is_table_call:
+            self._sizes.note_streamed(node)
+        return place
 
     def _count(self, nodes: int) -> None:
         self.facts.nodes += nodes
@@ -235,6 +244,7 @@ class _Walk:
             if not self._names.may_write:
                 refuse("write-in-query", "the query holds a statement that writes")
             self.facts.writes = True
+        self._shape.note_groups(node)
         selected = node.get("select_list", ())
         self._columns += len(selected)
         self._unions += kind == "SET_OPERATION_NODE"
@@ -340,6 +350,7 @@ class _Walk:
             refuse_again(view.refusal)
         self._deepen(max(self.facts.depth, view.depth))
         self._count(place.copies * view.nodes)
+        self._sizes.note_view(view.growth)
         self.facts.tables += place.plans * view.tables
 
 
@@ -359,23 +370,6 @@ def _leaves(source: dict[str, Any]) -> list[dict[str, Any]]:
         else:
             leaves.append(relation)
     return leaves
-
-
-def _longest_list(node: dict[str, Any]) -> int:
-    """Return the size of the largest list that a list function's first argument makes."""
-    arguments = arguments_of(node)
-    longest = 1
-    stack: list[Any] = list(arguments if has_named_arguments(node) else arguments[:1])
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(part)
-        elif isinstance(part, dict):
-            name = part.get("function_name")
-            if isinstance(name, str):
-                longest = max(longest, literal_growth(name.lower(), part, 1, True))
-            stack.extend(value for value in part.values() if isinstance(value, dict | list))
-    return longest
 
 
 def walk(document: dict[str, Any], sql: str, names: Names) -> TreeFacts:

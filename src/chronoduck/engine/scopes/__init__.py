@@ -3,25 +3,6 @@
 For each scope there is a catalogue in memory with a view for each table or view that was granted, of
 the same schema and name; a narrowed statement runs on a connection that sees this catalogue instead
 of the database. What could lead out of it is refused by a walk of the parsed statement. It knows
-nothing of keys, sessions and HTTP.
+nothing of keys, sessions and HTTP. Its modules are imported one by one: an analyzer's process reads
+``names`` without the rest.
 """
-
-from chronoduck.engine.scopes.plan import CATALOG_PREFIX, ScopePlan, ScopeView
-from chronoduck.engine.scopes.registry import (
-    NarrowedConnection,
-    Scopes,
-    check_reader,
-    has_filters,
-)
-from chronoduck.engine.scopes.unserved import check_unserved
-
-__all__ = [
-    "CATALOG_PREFIX",
-    "NarrowedConnection",
-    "ScopePlan",
-    "ScopeView",
-    "Scopes",
-    "check_reader",
-    "check_unserved",
-    "has_filters",
-]

@@ -28,7 +28,7 @@ def scrubbed(error: DuckDBException) -> DuckDBException:
         return error
     if error.category not in ("binder", "catalog"):
         return error
-    return type(error)(
+    told = type(error)(
         before_any(error.detail, _GUESSES),
         hint="SHOW TABLES and GET tables list what this key sees.",
         operator_detail=error.operator_detail,
@@ -36,6 +36,8 @@ def scrubbed(error: DuckDBException) -> DuckDBException:
         line=error.line,
         column=error.column,
     )
+    told.missing = error.missing
+    return told
 
 
 def is_about_names(error: DuckDBException) -> bool:

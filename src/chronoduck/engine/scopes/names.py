@@ -20,6 +20,7 @@ import orjson
 from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.bounds import arguments_of, has_named_arguments, literal_text
 from chronoduck.engine.guard.rules import RULES
+from chronoduck.engine.parsing_options import PARSING_OPTIONS
 from chronoduck.engine.scopes.functions import (
     PLAIN_TABLE_FUNCTIONS,
     TYPE_READERS,
@@ -115,12 +116,7 @@ class Syntax:
     def __init__(self) -> None:
         self._connection = duckdb.connect(
             ":memory:",
-            config={
-                "enable_external_access": "false",
-                "errors_as_json": "true",
-                "memory_limit": "100MB",
-                "threads": "1",
-            },
+            config={**PARSING_OPTIONS, "errors_as_json": "true", "memory_limit": "100MB"},
         )
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Names] = OrderedDict()

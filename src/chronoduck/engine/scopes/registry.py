@@ -13,8 +13,9 @@ import duckdb
 
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.failures import translate
+from chronoduck.engine.guard.rules import RULES
 from chronoduck.engine.scopes.errors import is_about_names, scrubbed
-from chronoduck.engine.scopes.names import Syntax, check_names, folded
+from chronoduck.engine.scopes.names import Names, Syntax, check_names, folded
 from chronoduck.engine.scopes.plan import (
     CATALOG_PREFIX,
     Relation,
@@ -130,8 +131,10 @@ class Scopes:
 
     # --- on the event loop --------------------------------------------------------------------
 
-    def judge(self, statement: Statement, principal: Principal) -> None:
+    def judge(self, statement: Statement, principal: Principal, names: Names | None) -> None:
         """Refuse what a narrowed principal may not send, whatever its catalogue holds.
+
+        ``names``: what an analyzer says that the SELECT names.
 
         Raises:
             PermissionDeniedError: its role would let it write.
@@ -148,7 +151,10 @@ class Scopes:
                 hint="SHOW TABLES, DESCRIBE and SUMMARIZE are run too.",
                 rule="scope",
             )
-        names = self.syntax.names(statement.text)
+        if names is None:
+            raise StatementRefusedError(
+                "the statement could not be judged", hint=RULES["scope"], rule="scope"
+            )
         schemas = {folded(name) for name in scope.schemas}
         schemas.update(folded(grant.schema) for grant in scope.tables)
         check_names(names, self.syntax, schemas | {"main"})

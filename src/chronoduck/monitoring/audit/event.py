@@ -26,6 +26,7 @@ VERSION = 1
 _MAX_TEXT_CHARACTERS = 10_000
 _MAX_FACT_CHARACTERS = 500
 _REFUSED = frozenset({"statement_refused", "forbidden", "unauthenticated"})
+_TOO_MUCH = frozenset({"quota_exceeded", "penalty_box"})
 _VERDICTS = {"user_error": "error", "refused": "unavailable"}
 """Outcomes of statements that the trail calls otherwise."""
 
@@ -98,7 +99,7 @@ def verdict_of(outcome: str, code: str | None) -> str:
     """Return ok, refused, quota, error, timeout, cancelled, unavailable, failed or aborted."""
     if code in _REFUSED:
         return "refused"
-    if code == "quota_exceeded":
+    if code in _TOO_MUCH:
         return "quota"
     return _VERDICTS.get(outcome, outcome)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from chronoduck.errors import DuckDBException, InvalidRequestError
+from chronoduck.errors import DuckDBQueryError, InvalidRequestError
 from chronoduck.service.templates.parameters import Parameter
 from chronoduck.service.templates.spelling import did_you_mean
 
 __all__ = ["Template", "single_values"]
-
-_MISSING_TABLE = re.compile(r"Table with name (\S+) does not exist")
 
 
 def single_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -78,11 +75,10 @@ class Template:
         """Say of a table that is missing what it is for: on an empty database most templates fail."""
         try:
             yield
-        except DuckDBException as error:
-            missing = _MISSING_TABLE.search(error.detail)
-            if missing:
+        except DuckDBQueryError as error:
+            if error.missing is not None and error.missing[0] == "Table":
                 error.hint = (
-                    f"The template {self.name} reads the table {missing[1]}; fill it first, "
+                    f"The template {self.name} reads the table {error.missing[1]}; fill it first, "
                     "for captures with `chronoduck load FILE`."
                 )
             raise

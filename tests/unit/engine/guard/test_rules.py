@@ -171,16 +171,17 @@ def test_a_definition_is_judged_anew_after_it_was_changed(
     database: duckdb.DuckDBPyConnection,
 ) -> None:
     parser = StatementParser()
-    guard = Guard(parser, LiveDefinitions(database.cursor))
+    live = LiveDefinitions(database.cursor)
+    guard = Guard(parser, live)
     database.execute("CREATE OR REPLACE MACRO changing(x) AS x + 1")
     assert guard.judge("SELECT changing(1)", READER)
     made = "CREATE OR REPLACE MACRO changing(x) AS (SELECT content FROM read_text(x))"
     database.execute(made)
-    guard.note_statement("create", made)
+    live.note_statement("create", made)
     with pytest.raises(StatementRefusedError, match="macro changing"):
         guard.judge("SELECT changing(1)", READER)
     database.execute("DROP MACRO changing")
-    guard.note_statement("drop", "DROP MACRO changing")
+    live.note_statement("drop", "DROP MACRO changing")
     assert guard.judge("SELECT changing(1)", READER)
     guard.close()
     parser.close()

@@ -1,0 +1,171 @@
+"""Judgements as the service asks for them: known ones at once, new ones by an analyzer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+from chronoduck.engine.analyzers.answers import raise_error
+from chronoduck.engine.analyzers.messages import Answer, FilterQuestion, HandOver, Question
+from chronoduck.engine.analyzers.pool import AnalyzerDiedError, AnalyzerPool
+from chronoduck.engine.guard.definitions import EMPTY, Definitions
+from chronoduck.engine.guard.judge import Origin, Pending
+from chronoduck.engine.guard.live import LiveDefinitions
+from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.scopes.names import Names
+from chronoduck.engine.statements import MAX_STATEMENT_BYTES, Statement
+from chronoduck.errors import DuckDBQueryError, StatementRefusedError
+from chronoduck.principals import Principal
+
+__all__ = ["Analysis", "Verdict"]
+
+_MAKES_NOTHING = frozenset({"select", "insert", "update", "delete", "merge_into"})
+_CACHE_ENTRIES = 4096
+_CACHED_CHARACTERS = 8_000
+_FULL_TIME_CHARACTERS = 100_000
+_LEAST_SHARE = 0.25
+"""Of the CPU time that a text of 100 KB has, how much the shortest one has."""
+
+
+class Verdict(NamedTuple):
+    """A statement that may run; ``names``: what it names, of a narrowed principal's SELECT."""
+
+    statement: Statement
+    names: Names | None
+
+
+class Analysis:
+    """Asks analyzers and remembers what they said by text, role and origin. For one event loop."""
+
+    def __init__(
+        self, pool: AnalyzerPool, live: LiveDefinitions | None, cpu_seconds: float
+    ) -> None:
+        """Without ``live`` no view or macro is known. ``cpu_seconds``: for a text of 100 KB."""
+        self.pool = pool
+        self._live = live
+        self._cpu_seconds = cpu_seconds
+        self._handed = HandOver(1, EMPTY)
+        self._known: OrderedDict[tuple[str, str, Origin, bool], Answer] = OrderedDict()
+
+    def note_statement(self, kind: str, sql: str) -> None:
+        """Take notice of a statement that has ended: it may have changed views and macros."""
+        if self._live is not None:
+            self._live.note_statement(kind, sql)
+
+    async def judge(
+        self,
+        sql: str,
+        principal: Principal,
+        origin: Origin = "user",
+        pending: Pending | None = None,
+        charge: Callable[[float], None] = lambda seconds: None,
+    ) -> Verdict:
+        """Return the statement, which may be run.
+
+        ``pending``: what the statements before it in a batch define. ``charge`` is told the CPU
+        seconds that an analyzer took.
+
+        Raises:
+            DuckDBQueryError: it is not one valid statement.
+            StatementRefusedError: a rule refuses it; ``analysis``: its analyzer died of it.
+            QueueFullError: too many texts wait.
+            ServiceUnavailableError: there is no analyzer, or the service stops.
+        """
+        # A narrowed principal reaches no view or macro: what they are must not show in refusals.
+        is_narrowed = principal.scope is not None
+        live = self._live
+        if live is not None and live.is_stale and not is_narrowed:
+            self._adopt(await asyncio.to_thread(live.current))
+        key = (sql, principal.role, origin, is_narrowed)
+        answer = self._known.get(key)
+        if answer is not None and (pending is None or _is_same_in_batch(answer, pending)):
+            self._known.move_to_end(key)
+        else:
+            answer = await self._ask(key, principal, pending, charge)
+        raise_error(answer)
+        if answer.statement is None or answer.statement.text != sql:
+            refuse("analysis", "an analyzer judged another text")
+        return Verdict(answer.statement, answer.names)
+
+    async def check_filter(self, text: str, table: str, principal: Principal) -> None:
+        """Refuse what is no row filter whatever the table's columns are.
+
+        Raises:
+            InvalidRequestError: it is not one condition.
+            StatementRefusedError: it is too long or too deep, or its analyzer died of it.
+        """
+        question = FilterQuestion(text, table, self._time_for(text))
+        try:
+            answer = await self.pool.ask(principal.id, question)
+        except AnalyzerDiedError as death:
+            _refuse_killer(death)
+        raise_error(answer)
+
+    async def _ask(
+        self,
+        key: tuple[str, str, Origin, bool],
+        principal: Principal,
+        pending: Pending | None,
+        charge: Callable[[float], None],
+    ) -> Answer:
+        sql, _, origin, is_narrowed = key
+        if len(sql) > MAX_STATEMENT_BYTES:
+            raise DuckDBQueryError(
+                f"the statement has more than {MAX_STATEMENT_BYTES:,} bytes",
+                hint="Load bulk data with `chronoduck load` or POST tables/{name}/rows.",
+                category="too_long",
+            )
+        handed = None if is_narrowed else self._handed
+        created = None if pending is None else pending.created
+        question = Question(sql, principal.role, origin, created, is_narrowed, self._time_for(sql))
+        try:
+            answer = await self.pool.ask(principal.id, question, handed)
+        except AnalyzerDiedError as death:
+            charge(death.cpu_seconds)
+            _refuse_killer(death)
+        charge(answer.cpu_seconds)
+        if pending is not None:
+            pending.created = answer.created
+        # What a batch defines is noted while it is judged: such a statement is judged every time.
+        if (
+            len(sql) <= _CACHED_CHARACTERS
+            and not answer.created
+            and (handed is None or handed is self._handed)
+        ):
+            self._known[key] = answer
+            if len(self._known) > _CACHE_ENTRIES:
+                self._known.popitem(last=False)
+        return answer
+
+    def _adopt(self, definitions: Definitions) -> None:
+        if definitions is not self._handed.definitions:
+            self._handed = HandOver(self._handed.version + 1, definitions)
+            self._known.clear()
+
+    def _time_for(self, text: str) -> float:
+        share = min(1.0, len(text) / _FULL_TIME_CHARACTERS)
+        return self._cpu_seconds * max(_LEAST_SHARE, share)
+
+    async def close(self) -> None:
+        """End the analyzers."""
+        await self.pool.close()
+
+
+def _is_same_in_batch(answer: Answer, pending: Pending) -> bool:
+    """Whether an answer holds after the statements before, and none is to be noted for those behind."""
+    if pending.created:
+        return False
+    return answer.statement is None or answer.statement.kind in _MAKES_NOTHING
+
+
+def _refuse_killer(death: AnalyzerDiedError) -> NoReturn:
+    try:
+        refuse(
+            "analysis",
+            "the process that judges statements died of this one, or took too long for it",
+        )
+    except StatementRefusedError as refusal:
+        refusal.operator_detail = f"{refusal.detail}: {death}"
+        raise

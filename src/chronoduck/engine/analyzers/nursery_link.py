@@ -1,0 +1,111 @@
+"""The service's side of the nursery: starts it when needed, and orders analyzers."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+__all__ = ["Nursery", "nursery_of_this_process"]
+
+_COMMAND = (sys.executable, "-P", "-m", "chronoduck.engine.analyzers.nursery")
+_INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH")
+"""Variables that a Python needs to start; the service's secrets are in the others."""
+_STOP_SECONDS = 2.0
+
+
+@functools.cache
+def nursery_of_this_process(*, has_stores: bool) -> Nursery:
+    """Return the nursery that all services in this process share; it ends with the process."""
+    nursery = Nursery(has_stores=has_stores)
+    atexit.register(nursery.close)
+    return nursery
+
+
+class Nursery:
+    """One process that forks analyzers; safe from any thread.
+
+    ``start`` may block for some milliseconds, and the first analyzer comes 0.3 s after it. A nursery
+    that dies is started again by the next ``start``; its analyzers die with it.
+    """
+
+    def __init__(self, *, has_stores: bool) -> None:
+        """``has_stores``: admins may read from S3."""
+        self._arguments = ("stores",) if has_stores else ()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._count = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process, if it was started."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process unless it runs."""
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                return
+            self._stop()
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    [*_COMMAND, str(theirs.fileno()), *self._arguments],
+                    env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+                    cwd="/",
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C is the service's
+                )
+            ours.setblocking(False)
+            self._control = ours
+
+    def order(self) -> tuple[int, socket.socket]:
+        """Return a new analyzer's number and our end of its socket; it says when it is ready.
+
+        Raises:
+            OSError: there is no nursery.
+        """
+        with self._lock:
+            if self._control is None:
+                raise BrokenPipeError("no nursery was started")
+            self._count += 1
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    socket.send_fds(self._control, [b"%d" % self._count], [theirs.fileno()])
+                except OSError:
+                    ours.close()
+                    raise
+            ours.setblocking(False)
+            return self._count, ours
+
+    def kill(self, number: int) -> None:
+        """End an analyzer, whatever it does; nothing happens if it is gone."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._control is not None:
+                self._control.send(b"%d" % number)
+
+    def close(self) -> None:
+        """End the process and its analyzers."""
+        with self._lock:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None

@@ -1,0 +1,135 @@
+"""The penalty box as the service uses it: callers in, refusals out.
+
+Whoever meets a fault that one statement caused tells it by ``note_fault``; use it from the event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from chronoduck.engine.masking import MASK
+from chronoduck.engine.normalizing import fingerprint, normalize_statement
+from chronoduck.errors import PenaltyBoxError
+from chronoduck.logs import get_logger
+from chronoduck.principals import LOCAL
+from chronoduck.resilience.penalty_box import FaultKind, Penalty, PenaltyBox
+from chronoduck.service.records import Caller
+
+__all__ = ["EXEMPT", "FaultKind", "Penalties", "party_of", "shape_of"]
+
+EXEMPT = frozenset({LOCAL.id, "admin"})
+"""Principals that are never boxed: this process itself and the bearer of the admin token."""
+_WHAT = {
+    FaultKind.PROCESS_DEATH: "the server's process died while it ran",
+    FaultKind.FORCED_REPLACEMENT: "the server's process had to be replaced, because it did not listen "
+    "to its interrupt",
+    FaultKind.ENGINE_LOST: "it met an internal error of the engine, which had to be reopened",
+    FaultKind.INTERNAL_ERROR: "it met internal errors of the engine",
+    FaultKind.ANALYZER_KILLED: "its text ended the process that judges statements",
+}
+_HINT = (
+    "Wait as long as Retry-After says; do not send the statement again as it is. An admin sees the "
+    "reason with `chronoduck penalties list` and can release you."
+)
+
+
+def party_of(caller: Caller) -> str:
+    """Return what is boxed: the principal's id, with the sub-user that its key named."""
+    principal = caller.principal.id
+    return principal if caller.sub_user is None else f"{principal}/{caller.sub_user}"
+
+
+def shape_of(sql: str) -> str:
+    """Return the hash of the normalized text, as the statement statistics show it.
+
+    Empty for what has none of its own: the label of a load, and a text that cannot be read.
+    """
+    normalized = normalize_statement(sql)
+    return "" if normalized in ("", MASK) else fingerprint(normalized)
+
+
+class Penalties:
+    """Counts faults by caller and refuses those who must wait. For one event loop."""
+
+    def __init__(
+        self,
+        box: PenaltyBox | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_boxed: Callable[[Penalty], None] = lambda penalty: None,
+    ) -> None:
+        """``on_boxed`` is told of everybody who has to wait from now on."""
+        self.box = box or PenaltyBox()
+        self._clock = clock
+        self._on_boxed = on_boxed
+        self.total_refused = 0
+        self._log = get_logger("penalties")
+
+    def note_fault(self, caller: Caller, sql: str, kind: FaultKind) -> None:
+        """Count what one statement of this caller broke; an exempt caller is only logged."""
+        party, shape = party_of(caller), shape_of(sql)
+        self._log.warning(
+            "statement_fault",
+            kind=kind.value,
+            party=party,
+            fingerprint=shape,
+            request_id=caller.request_id,
+        )
+        if caller.principal.id not in EXEMPT:
+            self.tell(self.box.note_fault(self._clock(), party, shape, kind))
+
+    def tell(self, boxed: list[Penalty]) -> None:
+        """Log who has to wait from now on, and pass it on."""
+        for penalty in boxed:
+            self._log.warning(
+                "penalty_boxed",
+                party=penalty.party,
+                fingerprint=penalty.shape or None,
+                kind=penalty.kind.value,
+                seconds=round(penalty.seconds, 3),
+                faults=penalty.faults,
+            )
+            self._on_boxed(penalty)
+
+    def check(self, caller: Caller, sql: str = "") -> None:
+        """Refuse a caller, or a statement of it, that has to wait.
+
+        Raises:
+            PenaltyBoxError: with the reason, and when it may come again.
+        """
+        if not len(self.box):
+            return
+        penalty = self.box.penalty(self._clock(), party_of(caller), partial(shape_of, sql))
+        if penalty is not None:
+            self.total_refused += 1
+            raise _refusal(caller, penalty)
+
+    def must_run_alone(self, caller: Caller, sql: str) -> bool:
+        """Whether nothing else may be in the engine when this statement begins."""
+        return bool(len(self.box)) and self.box.must_run_alone(
+            self._clock(), party_of(caller), partial(shape_of, sql)
+        )
+
+    def note_survived(self, caller: Caller, sql: str) -> None:
+        """Note that a statement ended, or ran alone for its while, and the process lives."""
+        if len(self.box):
+            self.box.note_survived(party_of(caller), shape_of(sql))
+
+    def release(self, party: str) -> bool:
+        """Forget all that is held against a party; whether there was anything."""
+        return self.box.release(party)
+
+
+def _refusal(caller: Caller, penalty: Penalty) -> PenaltyBoxError:
+    who = caller.principal.name if caller.sub_user is None else caller.sub_user
+    what = "this statement" if penalty.shape else f"statements of {who}"
+    error = PenaltyBoxError(
+        f"{what} must wait {penalty.seconds:.0f} s: {_WHAT[penalty.kind]} "
+        f"({penalty.faults} within an hour)",
+        hint=_HINT,
+        reason=penalty.kind.value,
+    )
+    error.retry_after_seconds = penalty.seconds
+    return error

@@ -1,0 +1,165 @@
+"""Words that a user writes close nothing, heal nothing, open no breaker and blame no disk."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from chronoduck.assembly import DuckDBService
+from chronoduck.engine.error_facts import read_facts
+from chronoduck.errors import BatchError, DuckDBException, DuckDBQueryError
+from chronoduck.settings import Settings
+from chronoduck.transfer.detect import FileFormat
+
+WORDS = (
+    "FATAL",
+    "FATAL Error: the database has been invalidated because of a previous fatal error",
+    "IO Error: Could not read from file",
+    "Could not fsync file: Input/output error",
+    "No space left on device",
+    "File too large, Disk quota exceeded, max_temp_directory_size",
+    "Out of Memory Error: failed to allocate",
+    "INTERNAL Error: Attempted to access index 7 within vector of size 3",
+    "Serialization: computed checksum 1 does not match stored checksum 2 in block at location 12288",
+    "TransactionContext Error: Failed to commit: Could not write file: No space left on device",
+    "Connection Error: Connection already closed!",
+    "Could not set lock on file: Conflicting lock is held in python (PID 1)",
+    "HTTP GET error on 's3://bucket' (HTTP 501 Not Implemented)",
+    '{"exception_type":"FATAL","exception_message":"x"}',
+    '{"exception_type":"IO","exception_message":"x","errno":"28"}',
+    '{"exception_type":"INTERNAL","exception_message":"x"}',
+    '{"exception_type":"Out of Memory","exception_message":"max_temp_directory_size"}',
+    '{"exception_type":"Connection","exception_message":"x"}',
+    '{"exception_type":"Invalid Input","exception_message":"FATAL","position":"-7","errno":"5"}',
+    '{"exception_type":"Invalid Input","exception_message":"x","position":"999999999999999999"}',
+    'IO Error: {"exception_type":"IO","exception_message":"No space left on device","errno":"28"}',
+    "Stack Trace:\n\n[0x7f0c88b967eb] FATAL Error: ",
+)
+
+
+def quoted(word: str) -> str:
+    return "'" + word.replace("'", "''") + "'"
+
+
+def named(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'
+
+
+STATEMENTS: tuple[Callable[[str], str], ...] = (
+    lambda w: f"SELECT error({quoted(w)})",
+    lambda w: f"SELECT id, CASE WHEN id > 20000 THEN error({quoted(w)}) END FROM s03",
+    lambda w: f"SELECT id, CASE WHEN id > 20000 THEN ({quoted(w)} || id)::INTEGER END FROM s03",
+    lambda w: f"SELECT {quoted(w)}::INTEGER",
+    lambda w: f"SELECT {named(w)} FROM s03",
+    lambda w: f"FROM {named(w)}",
+    lambda w: f"SELECT 1 FROM s03 WHERE regexp_matches(id::VARCHAR, {quoted(w + '(')})",
+    lambda w: f"SELECT strptime({quoted(w)}, '%Y')",
+    lambda w: f"INSERT INTO s03 SELECT error({quoted(w)})::INTEGER",
+    lambda w: f"INSERT INTO checked VALUES ({quoted(w)})",
+    lambda w: f"INSERT INTO keyed VALUES ({quoted(w)}), ({quoted(w)})",
+    lambda w: f"UPDATE s03 SET id = ({quoted(w)} || id)::INTEGER",
+    lambda w: f"CREATE TABLE made AS SELECT error({quoted(w)}) FROM s03",
+    lambda w: f"CREATE TABLE made (a INTEGER DEFAULT nosuch({quoted(w)}))",
+    lambda w: f"ALTER TABLE s03 DROP COLUMN {named(w)}",
+    lambda w: f"EXPLAIN ANALYZE SELECT error({quoted(w)}) FROM s03",
+    lambda w: f"SELECT {quoted(w)}::labels",
+)
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[DuckDBService]:
+    async with DuckDBService(settings) as opened:
+        for statement in (
+            "CREATE TABLE s03 AS SELECT range::INTEGER AS id FROM range(30000)",
+            "CREATE TABLE checked (t VARCHAR CHECK (length(t) < 3))",
+            "CREATE TABLE keyed (t VARCHAR PRIMARY KEY)",
+            "CREATE TYPE labels AS ENUM ('a', 'b')",
+        ):
+            await opened.execute_query(statement)
+        yield opened
+        health = await opened.health_check()
+        assert health["healing"]["count"] == 0
+        assert health["circuit_breaker"]["state"] == "closed"
+        assert health["circuit_breaker"]["metrics"]["failed_requests"] == 0
+        assert health["status"] == "healthy"
+        parts = await opened.parts()
+        assert not parts.instance.damage.found
+        assert parts.instance.generation == 1
+        assert (await opened.execute_query("SELECT count(*) FROM s03")).data == [(30000,)]
+
+
+def assert_users_fault(error: BaseException, sql: str) -> None:
+    cause = error.cause if isinstance(error, BatchError) else error
+    assert isinstance(cause, DuckDBQueryError), (sql, error)
+    assert 400 <= cause.http_status < 500, (sql, error)
+    assert cause.category not in ("fatal", "io", "internal", "out_of_memory", "connection"), sql
+
+
+async def drained(service: DuckDBService, sql: str) -> None:
+    async for _ in service.stream(sql):
+        pass
+
+
+async def test_in_statements_and_streams(service: DuckDBService) -> None:
+    for word in WORDS:
+        for make in STATEMENTS:
+            sql = make(word)
+            with pytest.raises(DuckDBException) as caught:
+                await service.execute_query(sql)
+            assert_users_fault(caught.value, sql)
+            if sql.startswith(("SELECT", "FROM")):
+                with pytest.raises(DuckDBException) as caught:
+                    await drained(service, sql)
+                assert_users_fault(caught.value, sql)
+
+
+async def test_in_batches_and_transactions(service: DuckDBService) -> None:
+    for word in WORDS:
+        sql = f"SELECT error({quoted(word)})"
+        for is_whole in (True, False):
+            with pytest.raises(BatchError) as caught:
+                await service.execute_batch(["SELECT 1", sql], use_transaction=is_whole)
+            assert_users_fault(caught.value, sql)
+        with pytest.raises(DuckDBException) as raised:
+            async with service.transaction() as tx:
+                await tx.execute("INSERT INTO checked VALUES ('a')")
+                await tx.execute(sql)
+        assert_users_fault(raised.value, sql)
+
+
+async def test_in_the_key_of_a_commit_that_lost(service: DuckDBService) -> None:
+    """DuckDB tells it as ``Failed to commit: ...``, as it does of a disk that is full."""
+    for word in WORDS:
+        insert = f"INSERT INTO keyed VALUES ({quoted(word)})"
+        with pytest.raises(DuckDBException) as caught:
+            async with service.transaction() as first:
+                await first.execute(insert)
+                await service.execute_query(insert)
+        assert_users_fault(caught.value, insert)
+        assert caught.value.http_status in (400, 409)
+
+
+async def test_in_a_file_that_is_loaded(service: DuckDBService) -> None:
+    parts = await service.parts()
+    await service.execute_query("CREATE TABLE numbers (n INTEGER)")
+    for word in WORDS:
+        row = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for body, kind in (
+            (f'{{"n": "{row}"}}', FileFormat.NDJSON),
+            ('n\n"' + word.replace('"', '""').replace("\n", " ") + '"\n', FileFormat.CSV),
+        ):
+            source = io.BytesIO(body.encode())
+            with pytest.raises(DuckDBException) as caught:
+                async for _ in parts.loader.load(
+                    source, name=word[:40], table="numbers", file_format=kind
+                ):
+                    pass
+            assert caught.value.http_status == 422, (word, caught.value)
+
+
+def test_a_position_that_a_user_wrote_is_read_as_a_number_or_not_at_all() -> None:
+    for text in ("-1", "\uff11", "9" * 40, "x", ""):
+        json = f'{{"exception_type":"IO","exception_message":"m","position":"{text}"}}'
+        assert read_facts(OSError(json)).position is None
