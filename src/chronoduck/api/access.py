@@ -17,6 +17,7 @@ from chronoduck.api.json_bounds import check_json, is_quick
 from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.authentication import Authenticator
+from chronoduck.auth.key_ring import KeyRing
 from chronoduck.errors import (
     AuthenticationError,
     DuckDBException,
@@ -46,6 +47,7 @@ __all__ = [
     "body_schema",
     "is_admin",
     "is_leaving",
+    "keys_of",
     "read_body",
     "remember",
     "required_role",
@@ -56,6 +58,8 @@ __all__ = [
 M = TypeVar("M", bound=BaseModel)
 ACCESS = "chronoduck.access"
 _PRINCIPAL = "chronoduck.principal"
+_SUB_USER = "X-Chronoduck-User"
+_SUB_USER_CHARACTERS = 128
 CALLER = "chronoduck.caller"
 """Where a request keeps who asked, for whatever happens to it later."""
 
@@ -151,6 +155,12 @@ def authenticator_of(request: Request) -> Authenticator:
     return authenticator
 
 
+def keys_of(request: Request) -> KeyRing | None:
+    """Return the keys; None where the host application tells who asks."""
+    authenticator = _access_of(request).authenticator
+    return None if authenticator is None else authenticator.keys
+
+
 async def _identify(request: Request) -> Principal:
     """Return whom the credential stands for; a failure is recorded."""
     state = request.scope["state"]
@@ -178,6 +188,25 @@ def _address(request: Request) -> str | None:
     return client[0] if client else None
 
 
+def _sub_user(request: Request, principal: Principal) -> str | None:
+    """Return for whom a key asks that serves many people.
+
+    Raises:
+        InvalidRequestError: it is no name.
+    """
+    given = request.headers.get(_SUB_USER)
+    if given is None:
+        return None
+    keys = service_of(request).settings.auth.sub_user_keys
+    if principal.name not in keys and principal.id not in keys:
+        return None  # anybody could wait in another's place
+    if not 0 < len(given) <= _SUB_USER_CHARACTERS or not given.isprintable():
+        raise InvalidRequestError(
+            f"{_SUB_USER} must be 1 to {_SUB_USER_CHARACTERS} printable characters"
+        )
+    return given
+
+
 async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Caller:
     """Return who asks, if that role is included in theirs; counts the request against its quota.
 
@@ -189,7 +218,13 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
     """
     state = request.scope["state"]
     principal = await _identify(request)
-    caller = Caller(principal.name, state["request_id"], principal, _address(request))
+    caller = Caller(
+        principal.name,
+        state["request_id"],
+        principal,
+        _address(request),
+        sub_user=_sub_user(request, principal),
+    )
     state[CALLER] = caller
     note = count_request if is_counted else show_quota
     note(request, service_of(request).quotas, principal)

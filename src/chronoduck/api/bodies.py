@@ -23,6 +23,8 @@ __all__ = [
 _MAX_BODY_BYTES = 16_000_000
 _SMALL_BYTES = 65_536
 """Up to here a body needs no leave: a connection's buffer is as large."""
+_COPIED_BYTES = 1_000_000
+"""Up to here it is copied on the event loop; 16 MB take 5 ms."""
 
 
 class BodyTooLargeError(DuckDBException):
@@ -132,7 +134,8 @@ async def _read_pieces(request: Request, first: bytes, memory: BodyMemory) -> by
                 memory.take(len(piece))
                 taken += len(piece)
             if not message.get("more_body", False):
-                return bytes(body)
+                is_large = len(body) > _COPIED_BYTES
+                return await asyncio.to_thread(bytes, body) if is_large else bytes(body)
     finally:
         memory.give_back(taken)
 

@@ -9,11 +9,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chronoduck.api.problems import MethodNotAllowedError, problem_response
 from chronoduck.api.secure_headers import secured
+from chronoduck.errors import InvalidRequestError
 
 __all__ = ["EnvelopeMiddleware"]
 
 _ACCEPTED = re.compile(rb"^[A-Za-z0-9._:-]{1,64}$")
 """An id from outside goes into logs and headers: only harmless ones are taken over."""
+_MAX_QUERY_PARAMETERS = 200
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
@@ -55,6 +57,13 @@ class EnvelopeMiddleware:
             )
             response = problem_response(error, request_id.decode())
             response.headers["Allow"] = ", ".join(sorted(_METHODS))
+            await response(scope, receive, send_with_headers)
+            return
+        if scope["query_string"].count(b"&") >= _MAX_QUERY_PARAMETERS:
+            refusal = InvalidRequestError(
+                f"the address has more than {_MAX_QUERY_PARAMETERS} query parameters"
+            )
+            response = problem_response(refusal, request_id.decode())
             await response(scope, receive, send_with_headers)
             return
         await self._app(scope, receive, send_with_headers)

@@ -27,6 +27,8 @@ _BY_MEDIA_TYPE = {
     "text/*": ResultFormat.CSV,
     "*/*": ResultFormat.JSON,
 }
+_READ_CHARACTERS = 1_000
+"""Of an ``Accept``; browsers send 200."""
 _NAMES = ", ".join(sorted(_BY_MEDIA_TYPE.keys() - {"application/*", "text/*", "*/*"}))
 
 
@@ -53,7 +55,7 @@ def result_format(asked: str | None, accept: str | None) -> ResultFormat:
             raise InvalidRequestError(f"format is {asked!r}; it must be one of {names}") from None
     if not accept or accept == "*/*" or accept == "application/json":
         return ResultFormat.JSON
-    for media_type in _by_preference(accept):
+    for media_type in _by_preference(accept[:_READ_CHARACTERS]):
         found = _BY_MEDIA_TYPE.get(media_type)
         if found is not None:
             return found

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from chronoduck.assembly.accountability import Accountability
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
@@ -36,11 +37,12 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
-from chronoduck.principals import Scope
+from chronoduck.principals import Principal, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -118,6 +120,7 @@ class Parts:
         statistics: StatementStatistics,
         declared: SyncFile,
         exported: ExportFile,
+        accountability: Accountability,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -183,6 +186,8 @@ class Parts:
                 refuted.replace_process,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
+            accountability.penalties,
+            record=accountability.record,
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -216,6 +221,11 @@ class Parts:
             instance.spool_directory,
             keys,
             GroupCommit(own, settings.ingest.queue, keys),
+            UploadProof(
+                instance.spool_directory,
+                instance.budget.limit_bytes // 4,
+                settings.max_statement_timeout,
+            ),
         )
         space = SpaceBudgets(settings, instance.spool_directory)
         encoded = EncodedQueries(runner, instance.spool_directory, space.spools)
@@ -291,12 +301,17 @@ class Parts:
         """Return the loader, with what it runs on the caller's account."""
         return self.loader.through(OwnTransactions(self.runner, caller))
 
-    async def check_scope(self, scope: Scope) -> None:
-        """Refuse a scope that could not be kept.
+    async def check_scope(self, scope: Scope, principal: Principal) -> None:
+        """Refuse a scope that could not be kept; ``principal``: who asks for it.
 
         Raises:
             InvalidRequestError: names everything that is wrong.
+            StatementRefusedError: a row filter is too long or too deep.
         """
+        for grant in scope.tables:
+            if grant.row_filter is not None:
+                # In an analyzer first: what passes there is cheap to parse here.
+                await self.runner.analysis.check_filter(grant.row_filter, grant.name, principal)
         await _in_thread(self.closers, self.access.scopes.check)(scope)
 
     async def close(self, grace_seconds: float) -> int:

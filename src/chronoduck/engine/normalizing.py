@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import duckdb
 
-from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
 from chronoduck.engine.masking import MASK, mask_statement
+from chronoduck.sql.tokens import Token, read_tokens
 
 __all__ = ["NORMALIZED_CHARACTERS", "fingerprint", "normalize_statement"]
 
@@ -117,7 +117,7 @@ def _remembered(sql: str) -> str:
         return ""
     hidden = mask_statement(sql).replace(MASK, _HIDDEN)
     try:
-        tokens = read_tokens(normalized(hidden))
+        tokens = read_tokens(hidden)
     except (duckdb.Error, ValueError, RuntimeError):
         return MASK  # whatever the tokenizer finds next
     text = _joined(_without_repetition(list(_words(tokens))))

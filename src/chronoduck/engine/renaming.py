@@ -9,8 +9,8 @@ import re
 
 import duckdb
 
-from chronoduck.engine.guard.tokens import normalized, read_tokens
 from chronoduck.errors import StatementRefusedError
+from chronoduck.sql.tokens import read_tokens
 
 __all__ = ["refuse_rename_of_parent"]
 
@@ -47,7 +47,7 @@ def refuse_rename_of_parent(connection: duckdb.DuckDBPyConnection, sql: str) -> 
 
 def _renamed(sql: str) -> str | None:
     """Return the table in ``ALTER TABLE ... RENAME TO``, without its schema."""
-    tokens = read_tokens(normalized(sql))
+    tokens = read_tokens(sql)
     words = [token.text if token.kind == "word" else "" for token in tokens]
     for index in range(1, len(tokens) - 1):
         if words[index] == "rename" and words[index + 1] == "to" and "table" in words[:index]:

@@ -15,11 +15,14 @@ from chronoduck.engine.autocommit import Autocommit
 from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.guard.tokens import normalized, read_tokens
+from chronoduck.engine.judged_text import JudgedText
 from chronoduck.engine.parsing_options import PARSING_OPTIONS
-from chronoduck.engine.store_reads import FetchedObjects
+from chronoduck.engine.store_reads import FetchedObjects, with_files
 from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
+from chronoduck.sql.characters import stray_character
+from chronoduck.sql.comments import has_slow_comments
+from chronoduck.sql.tokens import read_tokens
 
 __all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
@@ -67,10 +70,25 @@ class Statement:
     """How it is committed when it is sent alone."""
     reads_query_log: bool = False
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
-    run_text: str | None = None
-    """What the engine runs instead of ``text``: files in place of objects of S3."""
+    keeps_own_schema: bool = False
+    """It is rolled back if it changes the service's own schema, however it names it."""
+    is_label: bool = False
+    """Names work of the service in lists and records; its text is nothing to run."""
     fetched_objects: FetchedObjects | None = field(default=None, compare=False, repr=False)
-    """Keeps those files while the statement is in use."""
+    """Files in place of objects of S3, kept while the statement is in use."""
+
+    @property
+    def judged(self) -> JudgedText:
+        """The text that the engine runs: this one to the letter, but for files of S3 objects.
+
+        Raises:
+            TypeError: there is nothing to run.
+        """
+        if self.is_label:
+            raise TypeError(f"{self.text!r} is a label")
+        if self.fetched_objects is None:
+            return JudgedText(self.text)
+        return JudgedText(with_files(self.text, self.fetched_objects.files))
 
     @property
     def changes_catalog(self) -> bool:
@@ -125,8 +143,17 @@ class StatementParser:
                 hint="Load bulk data with `chronoduck load` or POST tables/{name}/rows.",
                 category="too_long",
             )
+        if has_slow_comments(sql):
+            refuse("nesting", "comments begin without a space between them", "Leave them out.")
+        stray = stray_character(sql)
+        if stray is not None:
+            refuse(
+                "characters",
+                f"the character U+{ord(stray):04X} stands between words of the statement, where it may "
+                "be a space or a part of a name",
+            )
         try:
-            parts = self._connection.extract_statements(sql.rstrip("; \t\r\n"))
+            parts = self._connection.extract_statements(sql)
             kinds = [part.type.name.lower() for part in parts]
             names = frozenset().union(*(part.named_parameters for part in parts))
         except (duckdb.Error, ValueError, RuntimeError) as error:
@@ -198,7 +225,7 @@ def _names_query_log(sql: str) -> bool:
     """Whether ``chronoduck.query_log`` stands in it, as a name and not in a literal or comment."""
     if _QUERY_LOG.search(sql) is None:
         return False
-    tokens = read_tokens(normalized(sql))
+    tokens = read_tokens(sql)
     names = [token.text if token.is_name or token.text == "." else "" for token in tokens]
     return any(
         names[index : index + len(path)] == path

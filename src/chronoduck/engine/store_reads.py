@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chronoduck.engine.guard.calls import is_store_address
 from chronoduck.engine.guard.functions import STORE_READERS
-from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
+from chronoduck.sql.tokens import Token, read_tokens
 
 __all__ = ["FetchedObjects", "defines_what_stays", "store_addresses", "with_files"]
 
@@ -23,6 +23,8 @@ class FetchedObjects:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.files: Mapping[str, Sequence[Path]] = {}
+        """Those of each address."""
         self._finalizer = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
 
     def remove(self) -> None:
@@ -34,15 +36,14 @@ def store_addresses(sql: str) -> tuple[str, ...]:
     """Return the addresses of objects that a statement reads, each once."""
     if "s3://" not in sql:
         return ()
-    return tuple(dict.fromkeys(token.text for token in _reads(normalized(sql))))
+    return tuple(dict.fromkeys(token.text for token in _reads(sql)))
 
 
 def with_files(sql: str, files: Mapping[str, Sequence[Path]]) -> str:
     """Return the statement with lists of files in place of addresses."""
-    text = normalized(sql)
-    data = text.encode(errors="surrogatepass")
+    data = sql.encode(errors="surrogatepass")
     pieces, done = [], 0
-    for token in _reads(text):
+    for token in _reads(sql):
         paths = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files[token.text])
         pieces += [data[done : token.start], f"[{paths}]".encode()]
         done = token.end
@@ -51,7 +52,7 @@ def with_files(sql: str, files: Mapping[str, Sequence[Path]]) -> str:
 
 def defines_what_stays(sql: str) -> bool:
     """Whether the statement makes a view or a macro, which would go on to name the files."""
-    words = [token.text for token in read_tokens(normalized(sql)) if token.kind == "word"]
+    words = [token.text for token in read_tokens(sql) if token.kind == "word"]
     made = words[: words.index("as")] if "as" in words else words
     return bool(words) and words[0] == "create" and bool({"view", "macro", "function"} & set(made))
 

@@ -15,6 +15,8 @@ from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params, Rows, execute, in_engine, transaction
+from chronoduck.engine.judged_text import JudgedText
+from chronoduck.engine.own_tables import unchanged_own_schema
 from chronoduck.engine.profiling import peak_memory_bytes
 
 __all__ = ["WrittenResult"]
@@ -32,19 +34,21 @@ class WrittenResult:
     def __init__(
         self,
         connection: Connection,
-        sql: str,
+        sql: JudgedText,
         params: Params,
         token: CancelToken,
         commits: Commits,
         autocommit: Autocommit,
         *,
         changes_catalog: bool,
+        keeps_own_schema: bool = False,
         as_rows: bool,
         batch_rows: int,
     ) -> None:
         """Run the statement to its end; commit it unless a transaction is open.
 
         ``as_rows``: it will be asked for Python values, else for Arrow batches.
+        ``keeps_own_schema``: refuse it before the COMMIT if the service's own schema is another one.
         """
         started = time.perf_counter()
         self._connection = connection
@@ -57,13 +61,15 @@ class WrittenResult:
         self._batches: Iterator[pa.RecordBatch] | None = None
         if commits.in_transaction:
             commits.changes_catalog |= changes_catalog
-            execute(connection, sql, params, token)
-            self._drain()
+            with unchanged_own_schema(connection, is_watched=keeps_own_schema):
+                execute(connection, sql, params, token)
+                self._drain()
         elif autocommit is Autocommit.BY_US:
             with transaction(connection, token, commits):
                 commits.changes_catalog = changes_catalog
-                execute(connection, sql, params, token)
-                self._drain()
+                with unchanged_own_schema(connection, is_watched=keeps_own_schema):
+                    execute(connection, sql, params, token)
+                    self._drain()
         else:
             with commits.committing():
                 execute(connection, sql, params, token)

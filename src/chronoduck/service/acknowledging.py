@@ -126,7 +126,7 @@ class AckBarrier:
         """Have it proven, or checkpoint; return why not, if waiting longer is useless."""
         end = time.monotonic() + seconds
         await self._within(seconds * _PROOF_SHARE, self._checkpoints.checkpoint_if_free())
-        self.watch.look()
+        await asyncio.to_thread(self.watch.look)
         if suspect.is_settled:
             self.checkpoints += 1
             return ""
@@ -144,7 +144,7 @@ class AckBarrier:
         if proof is None or proof.absence is Absence.OFF:
             left = min(left * _PROOF_SHARE, _FALLBACK_SECONDS)
         failure = await self._within(left, self._checkpoints.checkpoint())
-        self.watch.look()
+        await asyncio.to_thread(self.watch.look)
         if suspect.is_settled:
             self.checkpoints += 1
             return ""
@@ -166,7 +166,7 @@ class AckBarrier:
         position = self.watch.position(suspect)
         if position is None:  # commits beside a checkpoint belong to the next WAL
             async with self._checkpoints.held():
-                self.watch.look()
+                await asyncio.to_thread(self.watch.look)
             position = self.watch.position(suspect)
         if position is None or suspect.is_settled or self.prover is None:
             return None

@@ -11,7 +11,7 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, transaction
 from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.guard.judge import Pending
-from chronoduck.engine.statements import Statement, query_hash
+from chronoduck.engine.statements import MAX_STATEMENT_BYTES, Statement, query_hash
 from chronoduck.errors import BatchError, DuckDBException, StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
@@ -50,9 +50,10 @@ async def run_batch(
         text=text,
         kind="batch",
         parameter_names=frozenset(),
-        query_hash=query_hash(text),
+        query_hash=query_hash(text[:MAX_STATEMENT_BYTES]),
         leaves_state=True,
         is_read_only=all(statement.is_read_only for statement, _ in parsed),
+        is_label=True,
         is_alter=any(statement.is_alter for statement, _ in parsed),
     )
     for index, (statement, _) in enumerate(parsed):

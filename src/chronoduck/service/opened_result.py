@@ -16,7 +16,6 @@ Result = RunningResult | WrittenResult
 
 def open_result(
     connection: Connection,
-    sql: str,
     statement: Statement,
     params: Params,
     session: Session,
@@ -32,7 +31,7 @@ def open_result(
     if statement.is_read_only or statement.autocommit is Autocommit.NEVER:
         return RunningResult(
             connection,
-            sql,
+            statement.judged,
             params,
             session.token,
             as_rows=as_rows,
@@ -41,12 +40,13 @@ def open_result(
         )
     return WrittenResult(
         connection,
-        sql,
+        statement.judged,
         params,
         session.token,
         session.commits,
         statement.autocommit,
         changes_catalog=statement.changes_catalog,
+        keeps_own_schema=statement.keeps_own_schema,
         as_rows=as_rows,
         batch_rows=batch_rows,
     )

@@ -15,7 +15,12 @@ from chronoduck.engine.guard.judge import Origin, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
-from chronoduck.engine.statements import Statement, StatementParser, query_hash
+from chronoduck.engine.statements import (
+    MAX_STATEMENT_BYTES,
+    Statement,
+    StatementParser,
+    query_hash,
+)
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
@@ -33,7 +38,7 @@ from chronoduck.service.outcomes import (
     outcome_of,
     rule_of,
 )
-from chronoduck.service.penalties import FaultKind, Penalties
+from chronoduck.service.penalties import FaultKind
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
@@ -66,7 +71,6 @@ class StatementRunner:
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
-        penalties: Penalties | None = None,
     ) -> None:
         """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
 
@@ -83,7 +87,7 @@ class StatementRunner:
         self._open_query_log = open_query_log
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
-        self.penalties = penalties or Penalties()
+        self.penalties = access.penalties
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -135,6 +139,8 @@ class StatementRunner:
                 self.access.scopes.judge(statement, principal, names)
             return await self._fetched(statement)
         except DuckDBException as error:
+            # What is longer was not looked at, and is not recorded either.
+            sql = sql[:MAX_STATEMENT_BYTES]
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
             if rule_of(error) == "analysis":
                 self.penalties.note_fault(caller, sql, FaultKind.ANALYZER_KILLED)

@@ -12,6 +12,10 @@ __all__ = ["SMALL_BYTES", "SmallRows", "small_rows"]
 SMALL_BYTES = 65_536
 """Bodies up to here can be put into one transaction with others."""
 _DECODER = json.JSONDecoder()
+_MAX_LOOKS = 10_000
+"""Kinds of rows times names: a few milliseconds."""
+_MAX_ADDED = 1_000_000
+"""Characters that are added to the rows."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ def small_rows(body: bytes) -> SmallRows | None:
     # A result of this service ends with a line that is none of its rows.
     if not names or "_chronoduck" in names or len({name.lower() for name in names}) < len(names):
         return None
-    documents = tuple(_with_all(text, members, names) for text, members in found)
-    return SmallRows(documents, tuple(names), len(body))
+    documents = _with_all(found, names)
+    return None if documents is None else SmallRows(documents, tuple(names), len(body))
 
 
 def _objects(body: bytes) -> list[tuple[str, dict[str, object]]]:
@@ -76,9 +80,26 @@ def _array(body: bytes) -> list[tuple[str, dict[str, object]]]:
         position = end
 
 
-def _with_all(text: str, members: dict[str, object], names: dict[str, None]) -> str:
-    missing = [name for name in names if name not in members]
-    if not missing:
-        return text
-    added = ",".join(f"{orjson.dumps(name).decode()}:null" for name in missing)
-    return f"{text[:-1]}{',' if members else ''}{added}}}"
+def _with_all(
+    found: list[tuple[str, dict[str, object]]], names: dict[str, None]
+) -> tuple[str, ...] | None:
+    """Return every document with all members; None if that would be long work on the event loop.
+
+    Rows with the same members lack the same ones.
+    """
+    added: dict[frozenset[str], str] = {}
+    documents, size = [], 0
+    for text, members in found:
+        if len(members) < len(names):
+            given = frozenset(members)
+            if given not in added:
+                if len(added) * len(names) > _MAX_LOOKS:
+                    return None
+                missing = [name for name in names if name not in given]
+                added[given] = ",".join(f"{orjson.dumps(name).decode()}:null" for name in missing)
+            size += len(added[given])
+            if size > _MAX_ADDED:
+                return None
+            text = f"{text[:-1]}{',' if members else ''}{added[given]}}}"
+        documents.append(text)
+    return tuple(documents)

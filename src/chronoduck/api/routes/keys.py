@@ -46,7 +46,8 @@ async def create_key(request: Request, caller: Admin) -> Response:
         limits=Limits(**asked.limits.model_dump()),
     )
     if wish.tables or wish.schemas:
-        await (await service_of(request).parts()).check_scope(Scope(wish.tables, wish.schemas))
+        parts = await service_of(request).parts()
+        await parts.check_scope(Scope(wish.tables, wish.schemas), caller.principal)
     now = time.time()
     key, token = await asyncio.to_thread(authenticator_of(request).keys.file.add, wish, now)
     service_of(request).audit.act("key_created", caller, key=key.id, name=key.name, role=key.role)

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
+import duckdb
+
 from chronoduck.engine.analyzers.answers import raise_error
 from chronoduck.engine.analyzers.messages import Answer, FilterQuestion, HandOver, Question
 from chronoduck.engine.analyzers.pool import AnalyzerDiedError, AnalyzerPool
@@ -16,12 +18,20 @@ from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.scopes.names import Names
 from chronoduck.engine.statements import MAX_STATEMENT_BYTES, Statement
-from chronoduck.errors import DuckDBQueryError, StatementRefusedError
+from chronoduck.errors import (
+    DuckDBConnectionError,
+    DuckDBQueryError,
+    StatementRefusedError,
+)
 from chronoduck.principals import Principal
+from chronoduck.sql.catalog_copy import CatalogCopy
 
 __all__ = ["Analysis", "Verdict"]
 
 _MAKES_NOTHING = frozenset({"select", "insert", "update", "delete", "merge_into"})
+_TIMES_ASKED = 3
+"""Without the catalog, with it, and once more if it changed meanwhile."""
+_NO_CATALOG = CatalogCopy(database="unknown")
 _CACHE_ENTRIES = 4096
 _CACHED_CHARACTERS = 8_000
 _FULL_TIME_CHARACTERS = 100_000
@@ -78,6 +88,7 @@ class Analysis:
         live = self._live
         if live is not None and live.is_stale and not is_narrowed:
             self._adopt(await asyncio.to_thread(live.current))
+        self._forget_old_catalog()
         key = (sql, principal.role, origin, is_narrowed)
         answer = self._known.get(key)
         if answer is not None and (pending is None or _is_same_in_batch(answer, pending)):
@@ -85,9 +96,12 @@ class Analysis:
         else:
             answer = await self._ask(key, principal, pending, charge)
         raise_error(answer)
-        if answer.statement is None or answer.statement.text != sql:
+        statement = answer.statement
+        if statement is None or statement.text != sql:
             refuse("analysis", "an analyzer judged another text")
-        return Verdict(answer.statement, answer.names)
+        if statement.is_label or statement.fetched_objects is not None:
+            refuse("analysis", "an analyzer answered what only the service may add")
+        return Verdict(statement, answer.names)
 
     async def check_filter(self, text: str, table: str, principal: Principal) -> None:
         """Refuse what is no row filter whatever the table's columns are.
@@ -117,27 +131,66 @@ class Analysis:
                 hint="Load bulk data with `chronoduck load` or POST tables/{name}/rows.",
                 category="too_long",
             )
-        handed = None if is_narrowed else self._handed
         created = None if pending is None else pending.created
-        question = Question(sql, principal.role, origin, created, is_narrowed, self._time_for(sql))
-        try:
-            answer = await self.pool.ask(principal.id, question, handed)
-        except AnalyzerDiedError as death:
-            charge(death.cpu_seconds)
-            _refuse_killer(death)
-        charge(answer.cpu_seconds)
+        question = Question(
+            sql,
+            principal.role,
+            origin,
+            created,
+            is_narrowed,
+            self._time_for(sql),
+            () if pending is None else pending.statements,
+        )
+        for _ in range(_TIMES_ASKED):
+            handed = None if is_narrowed else self._handed
+            try:
+                answer = await self.pool.ask(principal.id, question, handed)
+            except AnalyzerDiedError as death:
+                charge(death.cpu_seconds)
+                _refuse_killer(death)
+            charge(answer.cpu_seconds)
+            if not answer.wants_catalog or not await self._has_newer_catalog(handed):
+                break
+        if answer.statement is None and answer.error is None:
+            refuse("unreadable", "the definitions that the statement needs cannot be read now")
         if pending is not None:
-            pending.created = answer.created
+            pending.created, pending.statements = answer.created, answer.statements
         # What a batch defines is noted while it is judged: such a statement is judged every time.
         if (
             len(sql) <= _CACHED_CHARACTERS
             and not answer.created
+            and not answer.statements
+            and not answer.wants_catalog
             and (handed is None or handed is self._handed)
         ):
             self._known[key] = answer
             if len(self._known) > _CACHE_ENTRIES:
                 self._known.popitem(last=False)
         return answer
+
+    async def _has_newer_catalog(self, handed: HandOver | None) -> bool:
+        """Read the catalog; whether it is another one than the judgement was made with."""
+        live, known = self._live, None if handed is None else handed.catalog
+        if handed is None or (live is None and known is not None):
+            return False
+        try:
+            catalog = (
+                _NO_CATALOG
+                if live is None
+                else await asyncio.to_thread(live.catalog, anew=known is not None)
+            )
+        except (duckdb.Error, DuckDBConnectionError):
+            return False  # it is being reopened
+        if known is not None and known.objects == catalog.objects:
+            return False
+        self._handed = HandOver(self._handed.version + 1, self._handed.definitions, catalog)
+        return True
+
+    def _forget_old_catalog(self) -> None:
+        """Have no statement judged by tables that were."""
+        live, handed = self._live, self._handed
+        if live is not None and handed.catalog and handed.catalog.version != live.changes:
+            self._handed = HandOver(handed.version + 1, handed.definitions)
 
     def _adopt(self, definitions: Definitions) -> None:
         if definitions is not self._handed.definitions:
@@ -148,6 +201,10 @@ class Analysis:
         share = min(1.0, len(text) / _FULL_TIME_CHARACTERS)
         return self._cpu_seconds * max(_LEAST_SHARE, share)
 
+    def warm(self) -> None:
+        """Start analyzers before the first statement comes, which would wait for them."""
+        self.pool.warm()
+
     async def close(self) -> None:
         """End the analyzers."""
         await self.pool.close()
@@ -155,7 +212,7 @@ class Analysis:
 
 def _is_same_in_batch(answer: Answer, pending: Pending) -> bool:
     """Whether an answer holds after the statements before, and none is to be noted for those behind."""
-    if pending.created:
+    if not pending.is_empty:
         return False
     return answer.statement is None or answer.statement.kind in _MAKES_NOTHING
 

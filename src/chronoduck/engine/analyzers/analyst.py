@@ -20,7 +20,7 @@ from chronoduck.engine.analyzers.messages import (
     error_fields,
 )
 from chronoduck.engine.analyzers.text_bounds import check_text
-from chronoduck.engine.guard.definitions import EMPTY, Definitions
+from chronoduck.engine.guard.definitions import EMPTY, CatalogWantedError, Definitions
 from chronoduck.engine.guard.judge import Guard, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.scratch import builtins
@@ -28,6 +28,7 @@ from chronoduck.engine.scopes.filters import check_form
 from chronoduck.engine.scopes.names import Syntax
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException, DuckDBQueryError, InvalidRequestError
+from chronoduck.sql.catalog_copy import CatalogCopy
 
 __all__ = ["Analyst", "serve"]
 
@@ -40,10 +41,21 @@ class _Handed:
 
     def __init__(self) -> None:
         self.definitions: Definitions = EMPTY
+        self.copy: CatalogCopy | None = None
 
     def current(self) -> Definitions:
-        """Return them."""
+        """Return the macros and views."""
         return self.definitions
+
+    def catalog(self, *, anew: bool = False) -> CatalogCopy:
+        """Return all definitions.
+
+        Raises:
+            CatalogWantedError: they were not handed over.
+        """
+        if self.copy is None:
+            raise CatalogWantedError
+        return self.copy
 
 
 class Analyst:
@@ -56,11 +68,13 @@ class Analyst:
         self._blind_guard = Guard(parser)
         self._syntax = Syntax()
         builtins()  # nothing can be opened later
+        self._guard.witness.open()
         self._peak_kb = _peak_kb()
 
     def take(self, handed: HandOver) -> None:
         """Take what the service hands over."""
         self._handed.definitions = handed.definitions
+        self._handed.copy = handed.catalog
 
     def answer(self, question: Question | FilterQuestion) -> Answer:
         """Return the judgement; never raises."""
@@ -72,10 +86,16 @@ class Analyst:
                 check_text(f"SELECT ({question.text}\n)", may_be_bulk=False)
                 check_form(question.text, question.table, self._syntax)
                 answer = Answer()
+        except CatalogWantedError:
+            answer = Answer(wants_catalog=True)
         except (DuckDBQueryError, InvalidRequestError) as error:
             # After an internal error of the parser its connection is of no use, and it opens no other.
             is_spent = getattr(error, "rule", None) == "unreadable"
-            answer = Answer(error=error_fields(error), is_tired=is_spent)
+            answer = Answer(
+                error=error_fields(error),
+                is_tired=is_spent,
+                wants_catalog=self._guard.witness.was_unbound,
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, the text was not judged
             answer = Answer(error=error_fields(_not_judged(error)), is_tired=True)
         is_tired = answer.is_tired or _peak_kb() > self._peak_kb + _TIRED_KB
@@ -86,21 +106,26 @@ class Analyst:
             answer.error,
             time.process_time() - started,
             is_tired,
+            answer.statements,
+            answer.wants_catalog,
         )
 
     def _judge(self, question: Question) -> Answer:
         sql = question.sql
+        self._guard.witness.was_unbound = False
         check_text(sql, may_be_bulk=True)
         pending = None
         if question.created is not None:
             pending = Pending()
-            pending.created = question.created
+            pending.created, pending.statements = question.created, question.statements
         guard = self._blind_guard if question.is_narrowed else self._guard
         statement = guard.judge(sql, question.role, question.origin, pending)
         names = None
         if question.is_narrowed and statement.kind == "select":
             names = self._syntax.names(statement.text)
-        return Answer(statement, names, () if pending is None else pending.created)
+        if pending is None:
+            return Answer(statement, names)
+        return Answer(statement, names, pending.created, statements=pending.statements)
 
 
 def _not_judged(error: Exception) -> DuckDBException:

@@ -53,7 +53,8 @@ class Analyzer:
         loop = asyncio.get_running_loop()
         data = frame(question)
         if handed is not None and handed.version != self._version:
-            data = frame(handed) + data
+            # A catalog of many tables takes longer than the event loop may wait.
+            data = await asyncio.to_thread(frame, handed) + data
             self._version = handed.version
         await loop.sock_sendall(self._connection, data)
         (length,) = HEADER.unpack(await self._receive(HEADER.size))

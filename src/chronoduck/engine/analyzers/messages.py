@@ -15,6 +15,7 @@ from chronoduck.engine.scopes.names import Names
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
+from chronoduck.sql.catalog_copy import CatalogCopy
 
 __all__ = [
     "HEADER",
@@ -35,10 +36,14 @@ MAX_ANSWER_BYTES = 16_000_000
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """The database's macros and views, which an analyzer cannot read itself; not answered."""
+    """The database's macros and views, which an analyzer cannot read itself; not answered.
+
+    ``catalog``: tables and all others, too, once a statement was met that cannot be judged without.
+    """
 
     version: int
     definitions: Definitions
+    catalog: CatalogCopy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Question:
     created: tuple[MacroBody | ViewBody, ...] | None
     is_narrowed: bool
     cpu_seconds: float
+    statements: tuple[str, ...] = ()
+    """The DDL before it in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,10 @@ class Answer:
     cpu_seconds: float = 0.0
     is_tired: bool = False
     """Whether the analyzer has grown and is to be replaced."""
+    statements: tuple[str, ...] = ()
+    """The DDL of the batch so far, this statement's with it."""
+    wants_catalog: bool = False
+    """Whether a catalog, or a newer one, could change the judgement."""
 
 
 def error_fields(error: DuckDBException) -> tuple[str, tuple[Any, ...], dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.guard.tokens import Token, closing, read_tokens
+from chronoduck.sql.tokens import Token, closing, read_tokens
 
 __all__ = ["MAX_BRACKETS", "MAX_GROUPING_SETS", "MAX_ITEMS", "MAX_WORDS", "check_text"]
 

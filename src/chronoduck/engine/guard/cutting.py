@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chronoduck.engine.guard.definitions import MacroBody, ViewBody
-from chronoduck.engine.guard.tokens import Token, closing, read_tokens, span_text
+from chronoduck.engine.guard.rules import refuse
+from chronoduck.sql.tokens import Token, closing, read_tokens, span_text
 
 __all__ = [
     "Piece",
     "created_by",
     "explained",
     "pieces_of",
+    "target_of",
     "top_level",
     "view_query",
 ]
@@ -61,12 +63,20 @@ def explained(sql: str, tokens: Sequence[Token]) -> tuple[str, bool]:
         following = tokens[index + 1].text if index + 1 < len(tokens) else ""
         if following in _EXPLAIN_OPTIONS:
             stop = closing(tokens, index)
+            _judge_options(tokens[index + 1 : stop])
             is_run = any(token.text in ("analyze", "analyse") for token in tokens[index:stop])
             index = stop + 1
     while index < len(tokens) and tokens[index].text in ("analyze", "analyse", "verbose"):
         is_run |= tokens[index].text != "verbose"
         index += 1
     return span_text(sql, tokens, index, len(tokens)), is_run
+
+
+def _judge_options(tokens: Sequence[Token]) -> None:
+    """Refuse options of EXPLAIN that are more than words and literals."""
+    for token in tokens:
+        if token.kind not in ("word", "string", "number") and token.text != ",":
+            refuse("unreadable", "the options of EXPLAIN are words: ANALYZE, FORMAT json")
 
 
 def view_query(sql: str) -> str | None:
@@ -179,6 +189,14 @@ def created_by(sql: str, tokens: Sequence[Token]) -> tuple[MacroBody | ViewBody,
     if made == "view":
         return (ViewBody(_object_name(tokens, behind)[0], sql),)
     return ()
+
+
+def target_of(tokens: Sequence[Token]) -> str | None:
+    """Return the name of what a CREATE ... IF NOT EXISTS makes, None of any other."""
+    _, behind = _made(tokens)
+    if [token.text for token in tokens[behind : behind + 3]] != ["if", "not", "exists"]:
+        return None
+    return _object_name(tokens, behind)[0]
 
 
 def _made(tokens: Sequence[Token]) -> tuple[str, int]:

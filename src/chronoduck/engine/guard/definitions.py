@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from chronoduck.errors import StatementRefusedError
+from chronoduck.sql.catalog_copy import CatalogCopy
 
 __all__ = [
     "EMPTY",
+    "CatalogWantedError",
     "DefinitionSource",
     "Definitions",
     "Expansion",
@@ -86,6 +88,18 @@ class DefinitionSource(Protocol):
     """Knows the macros and views of a database."""
 
     def current(self) -> Definitions: ...
+
+    def catalog(self, *, anew: bool = False) -> CatalogCopy:
+        """Return all definitions, tables too; ``anew``: what it knows may be old.
+
+        Raises:
+            CatalogWantedError: they have to be handed over first.
+        """
+        ...
+
+
+class CatalogWantedError(Exception):
+    """A statement can be judged only by somebody who knows the tables."""
 
 
 EMPTY = Definitions()

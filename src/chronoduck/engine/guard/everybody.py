@@ -8,7 +8,7 @@ import duckdb
 
 from chronoduck.engine.guard.known_settings import ALLOWED_PRAGMAS, ALLOWED_SETTINGS
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.guard.tokens import normalized, read_tokens
+from chronoduck.sql.tokens import read_tokens
 
 __all__ = ["judge_for_everybody"]
 
@@ -66,7 +66,7 @@ def _refuse_pragma(sql: str) -> None:
 
     DuckDB calls a PRAGMA a SELECT, a SET or a CALL; its first word tells what it is.
     """
-    words = [token.text for token in read_tokens(normalized(sql)) if token.is_name]
+    words = [token.text for token in read_tokens(sql) if token.is_name]
     name = words[1] if len(words) > 1 else ""
     if name not in ALLOWED_PRAGMAS and name not in ALLOWED_SETTINGS:
         refuse("settings", f"PRAGMA {name[:50]} is not run here")
@@ -92,7 +92,7 @@ def _refuse_own_settings(kind: str, sql: str) -> None:
 
 def _names_own_function(sql: str) -> bool:
     """Tell a function from a word of a text, unless the statement may run its texts."""
-    names = {token.text for token in read_tokens(normalized(sql)) if token.is_name}
+    names = {token.text for token in read_tokens(sql) if token.is_name}
     return bool(names & (_OWN_NAMES | _RUN_TEXT))
 
 

@@ -108,6 +108,14 @@ class Expander(Names):
                 copies = max([copies, *(facts.columns[name] for name in body.parameters)])
         return Expansion(nodes, copies, depth, tables, writes, growth)
 
+    def judge_body(self, body: MacroBody | ViewBody) -> None:
+        """Refuse a definition, as DuckDB writes it, that a user may not make.
+
+        Raises:
+            StatementRefusedError: a rule refuses what it does.
+        """
+        self._facts(body)
+
     def _facts(self, body: MacroBody | ViewBody) -> TreeFacts:
         if isinstance(body, ViewBody):
             query = view_query(body.sql)

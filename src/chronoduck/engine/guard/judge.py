@@ -12,6 +12,7 @@ from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
 from chronoduck.engine.guard.cutting import created_by, explained, pieces_of
 from chronoduck.engine.guard.definitions import (
     EMPTY,
+    CatalogWantedError,
     Definitions,
     DefinitionSource,
     MacroBody,
@@ -20,22 +21,24 @@ from chronoduck.engine.guard.definitions import (
 from chronoduck.engine.guard.expansions import Expander
 from chronoduck.engine.guard.kinds import READS, judge_kind, judge_query_log, may_write
 from chronoduck.engine.guard.pivots import has_pivot, with_in_lists
-from chronoduck.engine.guard.rules import refuse, refuse_again
+from chronoduck.engine.guard.rules import refuse, refuse_again, refuse_own_schema
 from chronoduck.engine.guard.scratch import Scratch
-from chronoduck.engine.guard.tokens import Token, normalized, read_tokens
+from chronoduck.engine.guard.second_witness import SecondWitness, Subject
 from chronoduck.engine.guard.tree import TreeFacts, walk
 from chronoduck.engine.guard.value_types import judge_type_words
 from chronoduck.engine.guard.words import judge_leftover, judge_words
-from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.statements import CHANGES_CATALOG, Statement, StatementParser
 from chronoduck.errors import DuckDBException, StatementRefusedError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
+from chronoduck.sql.tokens import Token, has_gaps, read_tokens
 
 __all__ = ["Guard", "Origin", "Pending"]
 
 Origin = Literal["user", "template"]
 """``template``: a text of the operator's, which every role may run."""
 
+_MAKES_NOTHING = frozenset({"select", "insert", "update", "delete", "merge_into"})
 _CACHE_ENTRIES = 4096
 _CACHED_CHARACTERS = 8_000
 
@@ -59,6 +62,13 @@ class Pending:
 
     def __init__(self) -> None:
         self.created: tuple[MacroBody | ViewBody, ...] = ()
+        self.statements: tuple[str, ...] = ()
+        """The DDL among them, for the copy of the catalog."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether they define nothing."""
+        return not self.created and not self.statements
 
 
 class Guard:
@@ -78,6 +88,7 @@ class Guard:
         self._live = live
         self._has_stores = has_stores
         self._parser, self._scratch = parser, Scratch()
+        self.witness = SecondWitness(live)
         self._definitions = EMPTY
         self._verdicts: OrderedDict[tuple[str, Role, Origin], Statement | StatementRefusedError] = (
             OrderedDict()
@@ -85,8 +96,9 @@ class Guard:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the guard's own connection."""
+        """Close the guard's own connections."""
         self._scratch.close()
+        self.witness.close()
 
     def judge(
         self, sql: str, role: Role, origin: Origin = "user", pending: Pending | None = None
@@ -99,7 +111,7 @@ class Guard:
                 to do instead.
         """
         definitions = EMPTY if self._live is None else self._live.current()
-        if pending is not None and pending.created:
+        if pending is not None and not pending.is_empty:
             return self._judge(sql, role, origin, definitions.plus(pending.created), pending)
         key = (sql, role, origin)
         with self._lock:
@@ -109,6 +121,13 @@ class Guard:
             known = self._verdicts.get(key)
             if known is not None:
                 self._verdicts.move_to_end(key)
+        # What a batch defines is noted while it is judged.
+        if (
+            pending is not None
+            and isinstance(known, Statement)
+            and known.kind not in _MAKES_NOTHING
+        ):
+            known = None
         if known is None:
             known = self._verdict(sql, role, origin, definitions, pending)
             self._remember(key, known, definitions, pending)
@@ -123,8 +142,7 @@ class Guard:
         definitions: Definitions,
         pending: Pending | None,
     ) -> None:
-        # What a batch defines is noted while it is judged: such a statement is judged every time.
-        if len(key[0]) > _CACHED_CHARACTERS or (pending is not None and pending.created):
+        if len(key[0]) > _CACHED_CHARACTERS or (pending is not None and not pending.is_empty):
             return
         with self._lock:
             if definitions is self._definitions:
@@ -167,10 +185,11 @@ class Guard:
                 role,
                 origin,
                 pending,
+                self.witness,
                 has_stores=self._has_stores,
             )
             return case.judge(sql)
-        except DuckDBException:
+        except (DuckDBException, CatalogWantedError):
             raise
         except Exception as error:
             # Whatever goes wrong here, the statement was not judged: it is not run.
@@ -193,9 +212,11 @@ class _Case:
         role: Role,
         origin: Origin,
         pending: Pending | None,
+        witness: SecondWitness,
         *,
         has_stores: bool,
     ) -> None:
+        self._witness = witness
         self._parser = parser
         self._scratch = scratch
         self._role = Role.ANALYST if origin == "template" else role
@@ -228,15 +249,16 @@ class _Case:
         if statement.kind == "insert" and is_bulk and OWN_SCHEMA not in sql.lower():
             judge_kind("insert", (), self._role)
             return statement
-        text = normalized(sql)
-        tokens = read_tokens(text)
-        writes = self._judge_parsed(statement, text, tokens, is_inner=False)
-        if text != sql and (tree := self._scratch.tree(sql)) is not None:
-            walk(tree, sql, self._names)  # what the engine sees, should its spaces be others
+        tokens = read_tokens(sql)
+        if has_gaps(sql, tokens):
+            refuse("unreadable", "the statement's tokens do not add up to its text")
+        writes = self._judge_parsed(statement, sql, tokens, is_inner=False)
         if self._is_reader:
             return replace(statement, is_read_only=True, in_read_only_transaction=True)
         if statement.kind in READS:
             return replace(statement, is_read_only=not writes)
+        if statement.changes_catalog:
+            return replace(statement, keeps_own_schema=True)
         return statement
 
     def _judge_parsed(
@@ -244,15 +266,17 @@ class _Case:
     ) -> bool:
         """Judge a statement and return whether running it writes."""
         kind = statement.kind
-        if any(token.is_name and token.text == OWN_SCHEMA for token in tokens):
-            refuse("own-tables", f"{OWN_SCHEMA} holds what the service keeps for itself")
+        self._judge_own_schema(kind, tokens)
         judge_kind(kind, tokens, self._role)
         if kind == "explain":
             if is_inner:
                 refuse("unreadable", "EXPLAIN explains no EXPLAIN")
             inner, is_run = explained(text, tokens)
             parsed = self._parser.parse(inner)
-            writes = self._judge_parsed(parsed, inner, read_tokens(inner), is_inner=True)
+            inner_tokens = read_tokens(inner)
+            writes = self._judge_parsed(parsed, inner, inner_tokens, is_inner=True)
+            if is_run:
+                self._note_made(parsed.kind, inner, inner_tokens)
             return writes and is_run
         if kind == "select":
             facts = self._judge_select(text, tokens)
@@ -260,15 +284,46 @@ class _Case:
             return facts.writes
         judge_words(tokens, self._names, has_tree=False)
         self._judge_pieces(kind, text, tokens)
-        if kind == "create" and not is_inner:
-            self._note_created(text, tokens)
+        self._ask_witness(kind, text, tokens)
+        if not is_inner:
+            self._note_made(kind, text, tokens)
         return True
+
+    def _ask_witness(self, kind: str, text: str, tokens: list[Token]) -> None:
+        pending = () if self._pending is None else self._pending.statements
+
+        def judge_parts(canonical: str) -> None:
+            words = read_tokens(canonical)
+            judge_words(words, self._names, has_tree=False)
+            self._judge_pieces(kind, canonical, words)
+
+        with_lists = with_in_lists(text, tokens) if has_pivot(tokens) else None
+        subject = Subject(kind, text, tokens, pending, with_lists)
+        self._witness.judge(subject, self._names, self._scratch, judge_parts)
+
+    def _judge_own_schema(self, kind: str, tokens: list[Token]) -> None:
+        """Refuse a name of the service's own schema; where there is no tree, a literal is one too.
+
+        DuckDB 2.0 takes literals for names (``DROP SCHEMA 'x'``). What the engine made of it is
+        looked at once more before the COMMIT (``engine/own_tables.py``).
+        """
+        for token in tokens:
+            text = token.text.lower()
+            is_own = text == OWN_SCHEMA if token.is_name else OWN_SCHEMA in text
+            if is_own and (token.is_name or (token.kind == "string" and kind in CHANGES_CATALOG)):
+                refuse_own_schema()
 
     def _judge_select(self, text: str, tokens: list[Token]) -> TreeFacts:
         first = tokens[0].text if tokens else ""
         tree = None if first in ("pragma", "call") else self._scratch.tree(text)
         if tree is None and has_pivot(tokens):
-            tree = self._scratch.tree(with_in_lists(text, tokens))
+            with_lists = with_in_lists(text, tokens)
+            tree = self._scratch.tree(with_lists)
+            if tree is not None:
+                facts = walk(tree, with_lists, self._names)
+                judge_words(tokens, self._names, has_tree=False)
+                self._ask_witness("select", text, tokens)
+                return facts
         if tree is None:
             if first == "pragma":
                 refuse("settings", "PRAGMA is not run for anybody over HTTP")
@@ -278,7 +333,7 @@ class _Case:
     def _judge_pieces(self, kind: str, text: str, tokens: list[Token]) -> None:
         covered = [False] * len(tokens)
         for piece in pieces_of(kind, text, tokens):
-            inner = normalized(piece.sql)
+            inner = piece.sql
             tree = self._scratch.tree(inner)
             if tree is None and "pivot" in inner.lower():
                 tree = self._scratch.tree(with_in_lists(inner, read_tokens(inner)))
@@ -291,7 +346,11 @@ class _Case:
         judge_leftover(tokens, covered, self._names)
         judge_type_words(tokens, covered)
 
-    def _note_created(self, text: str, tokens: list[Token]) -> None:
+    def _note_made(self, kind: str, text: str, tokens: list[Token]) -> None:
+        if self._pending is not None and kind in CHANGES_CATALOG:
+            self._pending.statements += (text,)
+        if kind != "create":
+            return
         created = created_by(text, tokens)
         for item in created:
             if isinstance(item, MacroBody) and self._names.is_builtin(item.name):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.guard.tokens import Token
 from chronoduck.principals import Role
+from chronoduck.sql.tokens import Token
 
 __all__ = ["KNOWN_KINDS", "READS", "judge_kind", "judge_query_log", "may_write"]
 
@@ -103,8 +103,19 @@ def _judge_object(kind: str, tokens: Sequence[Token]) -> None:
         if token.kind == "word" and token.text in _MODIFIERS:
             continue
         if token.kind == "word" and token.text in _OBJECTS:
+            _refuse_literal_names(kind, token.text, tokens)
             return
         if token.text == "secret":
             refuse("secrets", "secrets belong to the service")
         refuse("statement-kind", f"{kind.upper()} {token.text.upper()[:30]} is not run for anybody")
     refuse("unreadable", "the statement names nothing")
+
+
+def _refuse_literal_names(kind: str, made: str, tokens: Sequence[Token]) -> None:
+    """Refuse a literal where DuckDB 2.0 takes one for a name: ``DROP SCHEMA 'x'``."""
+    if (kind == "drop" or made == "schema") and any(token.kind == "string" for token in tokens):
+        refuse(
+            "unreadable",
+            "the statement names something by a literal",
+            "Write names in double quotes.",
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NoReturn
 
 from chronoduck.errors import StatementRefusedError
+from chronoduck.own_schema import OWN_SCHEMA
 
-__all__ = ["RULES", "refuse", "refuse_again"]
+__all__ = ["RULES", "refuse", "refuse_again", "refuse_own_schema"]
 
 RULES: dict[str, str] = {
     "role": "Use GET templates, or ask the operator for a key with another role.",
@@ -36,6 +37,8 @@ RULES: dict[str, str] = {
     "functions in docs/security.md.",
     "write-in-query": "Send the INSERT, UPDATE, DELETE or MERGE on its own.",
     "unreadable": "Write it another way; a PIVOT with an IN list always works.",
+    "characters": "Write plain spaces between words, and other characters in literals, comments or names "
+    "in double quotes.",
     "too-long": "Load bulk data with `chronoduck load` or POST tables/{name}/rows.",
     "nesting": "Write the inner parts as CTEs (WITH ...), or as tables.",
     "expansion": "Keep intermediate results in tables, or use MATERIALIZED CTEs.",
@@ -59,6 +62,15 @@ def refuse(rule: str, detail: str, hint: str | None = None) -> NoReturn:
         StatementRefusedError: always.
     """
     raise StatementRefusedError(detail, hint=RULES[rule] if hint is None else hint, rule=rule)
+
+
+def refuse_own_schema() -> NoReturn:
+    """Raise the refusal of what names or changes the service's own schema.
+
+    Raises:
+        StatementRefusedError: always.
+    """
+    refuse("own-tables", f"{OWN_SCHEMA} holds what the service keeps for itself")
 
 
 def refuse_again(refusal: StatementRefusedError) -> NoReturn:

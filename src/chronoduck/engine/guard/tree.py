@@ -7,6 +7,7 @@ version of DuckDB adds is judged by somebody first.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,9 +34,10 @@ from chronoduck.engine.guard.functions import DENIED_VIEWS
 from chronoduck.engine.guard.known_settings import ALLOWED_SETTINGS
 from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.names import is_file_name
-from chronoduck.engine.guard.rules import refuse, refuse_again
+from chronoduck.engine.guard.rules import refuse, refuse_again, refuse_own_schema
 from chronoduck.engine.guard.shapes import Shape, levels_built
 from chronoduck.engine.guard.sizes import Sizes
+from chronoduck.own_schema import OWN_SCHEMA
 
 __all__ = ["TreeFacts", "walk"]
 
@@ -204,6 +206,7 @@ class _Walk:
 
     def _visit_call(self, node: dict[str, Any], place: _Place, is_table_call: bool) -> _Place:
         name = str(node["function_name"]).lower()
+        _refuse_own((node.get("catalog"), node.get("schema")))
         expansion = judge_call(name, node, self._names, is_in_from=is_table_call)
         self.facts.writes |= name in _SEQUENCES and not self._names.is_trusted
         if expansion is not None:
@@ -308,6 +311,7 @@ class _Walk:
                 refuse("unreadable", "the statement calls something in FROM that is not a function")
             return call
         if kind == "SHOW_REF":
+            _refuse_own(node.get(part) for part in ("catalog_name", "schema_name", "table_name"))
             shown = str(node.get("table_name", "")).strip('"').lower()
             if node.get("show_type") == "SHOW" and shown not in ALLOWED_SETTINGS:
                 refuse("settings", "SHOW tells only harmless settings", "DESCRIBE shows a table.")
@@ -333,6 +337,7 @@ class _Walk:
             return
         if not path:
             refuse("unreadable", "a table without a name")
+        _refuse_own(path)
         name = path[-1].lower()
         if is_file_name(path):
             refuse(
@@ -352,6 +357,12 @@ class _Walk:
         self._count(place.copies * view.nodes)
         self._sizes.note_view(view.growth)
         self.facts.tables += place.plans * view.tables
+
+
+def _refuse_own(path: Iterable[object]) -> None:
+    """Refuse the service's own schema, by DuckDB's reading of the name."""
+    if any(str(part).strip('"').lower() == OWN_SCHEMA for part in path):
+        refuse_own_schema()
 
 
 def _check_relation(node: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from chronoduck.engine.guard.bounds import MAX_NESTED_VALUES
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.guard.tokens import Token
+from chronoduck.sql.tokens import Token
 
 __all__ = ["judge_cast", "judge_type_words"]
 

@@ -16,8 +16,9 @@ from chronoduck.engine.guard.functions import (
 from chronoduck.engine.guard.known_settings import ALLOWED_SETTINGS
 from chronoduck.engine.guard.lookup import Names
 from chronoduck.engine.guard.names import is_file_name
-from chronoduck.engine.guard.rules import refuse, refuse_again
-from chronoduck.engine.guard.tokens import Token, closing
+from chronoduck.engine.guard.rules import refuse, refuse_again, refuse_own_schema
+from chronoduck.own_schema import OWN_SCHEMA
+from chronoduck.sql.tokens import Token, closing
 
 __all__ = ["judge_leftover", "judge_words"]
 
@@ -83,6 +84,7 @@ def _judge_call(tokens: Sequence[Token], index: int, names: Names) -> None:
     if rule is None and refusal is None and not is_new and name != "current_setting":
         return
     if rule == "sequence" and names.may_write:
+        _judge_sequence(tokens, index)
         return
     if names.may_read_stores and name in STORE_READERS and _names_a_store(tokens, index):
         return
@@ -99,6 +101,17 @@ def _judge_call(tokens: Sequence[Token], index: int, names: Names) -> None:
     if is_new:
         refuse("unclassified-function", f"nobody has judged {name}() yet")
     refuse(rule or "table-function", f"{name}() is not for statements of users")
+
+
+def _judge_sequence(tokens: Sequence[Token], index: int) -> None:
+    """Refuse a sequence that is not named by one plain literal, or is the service's own."""
+    name, following = tokens[index + 2 : index + 4] if len(tokens) > index + 3 else (None, None)
+    if name is None or following is None or name.kind != "string" or "\\" in name.text:
+        refuse("sequence", "a sequence is named by a plain literal")
+    if following.text not in (")", ",", "::"):
+        refuse("sequence", "the name of a sequence is not computed")
+    if OWN_SCHEMA in name.text.lower():
+        refuse_own_schema()
 
 
 def _names_a_store(tokens: Sequence[Token], index: int) -> bool:

@@ -207,22 +207,29 @@ async def test_one_principal_has_one_analyzer_at_most(analysis: Analysis, nurser
     await asyncio.gather(*flood)
 
 
-async def test_the_principal_that_used_least_comes_first(analysis: Analysis) -> None:
-    await analysis.judge(SLOW, ANN)
-    pool, order = analysis.pool, []
+async def test_the_principal_that_used_least_comes_first(nursery: Nursery) -> None:
+    analysis = Analysis(AnalyzerPool(nursery, 2), None, cpu_seconds=20.0)
+    order = []
 
-    async def judged(name: str, principal: Principal, number: int) -> None:
-        await analysis.judge(f"SELECT '{name}', {number}", principal)
-        order.append(name)
+    async def judged(principal: Principal) -> None:
+        await analysis.judge(f"SELECT '{principal.name}'", principal)
+        order.append(principal.name)
 
-    # Fill every analyzer with principals that have used nothing yet.
-    fillers = [Principal(f"f{n}", Role.ANALYST, f"key:f{n}") for n in range(3)]
-    tasks = [asyncio.create_task(judged("filler", each, n)) for n, each in enumerate(fillers)]
-    tasks.append(asyncio.create_task(judged("ann", ANN, 1)))
-    tasks.append(asyncio.create_task(judged("bob", BOB, 1)))
-    await asyncio.gather(*tasks)
-    assert pool.count <= 3
-    assert order.index("bob") < order.index("ann")
+    try:
+        await analysis.judge(SLOW, ANN)
+        await until(lambda: analysis.pool.count == 2)
+        for pid in analyzers(nursery):
+            os.kill(pid, signal.SIGSTOP)
+        fillers = [Principal(name, Role.ANALYST, f"key:{name}") for name in ("x", "y")]
+        tasks = [asyncio.create_task(judged(each)) for each in (*fillers, ANN, BOB)]
+        await until(lambda: analysis.pool.waiting == 2)
+        os.kill(analyzers(nursery)[0], signal.SIGCONT)  # one after the other
+        await asyncio.gather(*tasks[2:])
+        os.kill(analyzers(nursery)[1], signal.SIGCONT)
+        await asyncio.gather(*tasks)
+        assert order.index("bob") < order.index("ann")
+    finally:
+        await analysis.close()
 
 
 async def test_too_many_waiting_texts_of_one_principal_are_refused(
