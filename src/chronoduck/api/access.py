@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from chronoduck.api.bodies import BodyMemory, read_json_bytes
 from chronoduck.api.json_bounds import check_json, is_quick
+from chronoduck.api.public_pages import PublicPages
 from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.authentication import Authenticator
@@ -32,6 +33,7 @@ from chronoduck.service.records import Caller
 
 __all__ = [
     "ACCESS",
+    "ADMITTED",
     "CALLER",
     "PUBLIC",
     "Access",
@@ -41,6 +43,7 @@ __all__ = [
     "Viewer",
     "Writer",
     "admit",
+    "answer_public",
     "attach",
     "authenticator_of",
     "body_memory_of",
@@ -52,7 +55,6 @@ __all__ = [
     "remember",
     "required_role",
     "service_of",
-    "shows_all",
 ]
 
 M = TypeVar("M", bound=BaseModel)
@@ -62,6 +64,8 @@ _SUB_USER = "X-Chronoduck-User"
 _SUB_USER_CHARACTERS = 128
 CALLER = "chronoduck.caller"
 """Where a request keeps who asked, for whatever happens to it later."""
+ADMITTED = "chronoduck.admitted"
+"""Set in the state of a request whose credential is valid, and which no quota or role refused."""
 
 PUBLIC = frozenset(
     {
@@ -96,6 +100,8 @@ class Access:
     """``None`` until the service has started, and where the host tells who asks."""
     is_leaving: bool = False
     """Whether this process will soon accept nobody any more."""
+    pages: PublicPages = field(default_factory=PublicPages)
+    """What is answered to anybody."""
     body_memory: BodyMemory = field(init=False)
     """What large JSON bodies may take together."""
 
@@ -233,6 +239,7 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
             f"this needs the role {role}; {principal.name} is {principal.role}",
             hint="Ask an admin for a key with that role.",
         )
+    state[ADMITTED] = True
     return caller
 
 
@@ -267,15 +274,25 @@ async def is_admin(request: Request) -> bool:
     """Whether an admin's valid credential came with a request that needs none."""
     is_given = _PRINCIPAL in request.scope["state"] or _credentials(request)
     try:
-        return bool(is_given) and (await _identify(request)).role is Role.ADMIN
+        if is_given and (await _identify(request)).role is Role.ADMIN:
+            request.scope["state"][ADMITTED] = True
+            return True
     except DuckDBException:
-        return False
+        pass
+    return False
 
 
-async def shows_all(request: Request) -> bool:
-    """Whether monitoring may tell paths and versions to whoever asks."""
-    is_open = service_of(request).settings.public_monitoring == "full"
-    return is_open or await is_admin(request)
+async def answer_public(
+    request: Request, name: str, make: Callable[[bool], Awaitable[Response]]
+) -> Response:
+    """Return a page that anybody may see: for admins a new one, for all others that of this second.
+
+    ``make`` is told whether the page may name paths and versions.
+    """
+    if await is_admin(request):
+        return await make(True)
+    shows_all = service_of(request).settings.public_monitoring == "full"
+    return await _access_of(request).pages.get(name, lambda: make(shows_all))
 
 
 async def read_body(request: Request, model: type[M]) -> M:

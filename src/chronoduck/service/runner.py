@@ -27,7 +27,7 @@ from chronoduck.errors import (
     NotFoundError,
     ReaderInterruptedError,
 )
-from chronoduck.principals import LOCAL, Limits, Principal
+from chronoduck.principals import LOCAL, Limits, Principal, Role
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
@@ -367,6 +367,9 @@ class OpenStatement:
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
             is_alter=statement.is_alter,
             is_own_text=is_own_text,
+            alone_seconds=None
+            if caller.principal.role is Role.ADMIN
+            else runner.settings.deadline.alter,
         )
         self._ended = False
         runner.add(self.session)

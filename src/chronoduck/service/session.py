@@ -64,14 +64,22 @@ class Session:
         is_writer: bool,
         is_alter: bool = False,
         is_own_text: bool = False,
+        alone_seconds: float | None = None,
     ) -> None:
+        """``alone_seconds``: how long it may keep all other writers out; None: until its deadline."""
         self._access = access
         self._account = account
         self._party_id = account.principal.id
         self._is_capped = account.principal.role is not Role.ADMIN
         self._has_seat = False
         """Whether the gate counts a connection for it."""
-        self._write_pass = WritePass(access.gate, is_writer=is_writer, is_alter=is_alter)
+        self._write_pass = WritePass(
+            access.gate,
+            is_writer=is_writer,
+            is_alter=is_alter,
+            alone_seconds=alone_seconds,
+            on_too_long=self._end_being_alone,
+        )
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
         self._lease: PooledConnection[Connection] | None = None
@@ -109,6 +117,16 @@ class Session:
             self._end_pause(reason)
             return
         self._begin_interrupt(asyncio.get_running_loop(), reason)
+
+    def _end_being_alone(self, seconds: float) -> None:
+        self.interrupt(
+            CancelReason.DEADLINE,
+            StatementTimeoutError(
+                f"other writers wait for an ALTER at most {seconds:g} s, and it took longer",
+                hint="Make a new table by CREATE TABLE AS and rename it. An admin's ALTER may take "
+                "longer; an operator can raise DUCKDB_DEADLINE_ALTER.",
+            ),
+        )
 
     @property
     def progress(self) -> float | None:

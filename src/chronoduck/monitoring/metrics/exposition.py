@@ -66,6 +66,10 @@ class MetricsPage:
         ProcessCollector(registry=self._registry)
         self._registry.register(self._snapshot)
 
+    def media_type(self, accept: str) -> str:
+        """Return the media type that a page by this ``accept`` has."""
+        return choose_encoder(accept)[1]
+
     def render(
         self,
         accept: str,
