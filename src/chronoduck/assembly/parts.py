@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from chronoduck.assembly.accountability import Accountability
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
@@ -119,6 +120,7 @@ class Parts:
         statistics: StatementStatistics,
         declared: SyncFile,
         exported: ExportFile,
+        accountability: Accountability,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
@@ -184,6 +186,8 @@ class Parts:
                 refuted.replace_process,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
+            accountability.penalties,
+            record=accountability.record,
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(

@@ -15,8 +15,9 @@ from chronoduck.engine.autocommit import Autocommit
 from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.judged_text import JudgedText
 from chronoduck.engine.parsing_options import PARSING_OPTIONS
-from chronoduck.engine.store_reads import FetchedObjects
+from chronoduck.engine.store_reads import FetchedObjects, with_files
 from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 from chronoduck.sql.characters import stray_character
@@ -71,10 +72,23 @@ class Statement:
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
     keeps_own_schema: bool = False
     """It is rolled back if it changes the service's own schema, however it names it."""
-    run_text: str | None = None
-    """What the engine runs instead of ``text``: files in place of objects of S3."""
+    is_label: bool = False
+    """Names work of the service in lists and records; its text is nothing to run."""
     fetched_objects: FetchedObjects | None = field(default=None, compare=False, repr=False)
-    """Keeps those files while the statement is in use."""
+    """Files in place of objects of S3, kept while the statement is in use."""
+
+    @property
+    def judged(self) -> JudgedText:
+        """The text that the engine runs: this one to the letter, but for files of S3 objects.
+
+        Raises:
+            TypeError: there is nothing to run.
+        """
+        if self.is_label:
+            raise TypeError(f"{self.text!r} is a label")
+        if self.fetched_objects is None:
+            return JudgedText(self.text)
+        return JudgedText(with_files(self.text, self.fetched_objects.files))
 
     @property
     def changes_catalog(self) -> bool:

@@ -25,6 +25,7 @@ from chronoduck.monitoring.exports import export_finding
 from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.penalties import penalty_finding
 from chronoduck.monitoring.restarts import restart_finding
 from chronoduck.monitoring.set_aside import set_aside_finding
 from chronoduck.monitoring.shadow import do_first, shadow_finding, shadow_report
@@ -84,6 +85,8 @@ class ServiceView(Protocol):
     def disk_status(self) -> dict[str, Any]: ...
     @property
     def audit_status(self) -> Callable[[], dict[str, Any]]: ...
+    @property
+    def penalty_status(self) -> Callable[[], dict[str, Any]]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -168,6 +171,7 @@ class Reports:
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
             "audit": view.audit_status(),
+            "penalties": view.penalty_status(),
             "query_analysis": {**self._history.analysis(), "windows": statements["windows"]},
             "latency": statements["latency"],
             "statements": statements["statements"],
@@ -259,6 +263,7 @@ class Reports:
             sync_finding(self._view.sync_status()),
             export_finding(self._view.export_status()),
             audit_finding(self._view.audit_status()),
+            penalty_finding(self._view.penalty_status()),
             query_log_finding(self._statements.query_log_status()),
             self._clock.finding(),
         ]

@@ -144,6 +144,8 @@ class PenaltyBox:
         self._deaths: list[_Death] = []
         self.total_faults: dict[FaultKind, int] = dict.fromkeys(FaultKind, 0)
         self.total_boxings = 0
+        self.changes = 0
+        """Grows with everything that is to survive a restart."""
 
     def __len__(self) -> int:
         """How many parties something is held against."""
@@ -154,6 +156,7 @@ class PenaltyBox:
     def note_fault(self, now: float, party: str, shape: str, kind: FaultKind) -> list[Penalty]:
         """Count a fault whose author is certain; return what is boxed for it."""
         self.total_faults[kind] += 1
+        self.changes += 1
         entry = self._entry(party)
         found = [self._box(now, party, shape, kind)] if shape else []
         entry.own.count(now, kind)
@@ -175,6 +178,7 @@ class PenaltyBox:
         kind = FaultKind.PROCESS_DEATH
         if not suspects:
             return []
+        self.changes += 1
         boxable = [each for each in suspects if not each.is_exempt]
         if is_complete and len({each.party for each in suspects}) == 1 and boxable:
             shapes = {each.shape for each in suspects}
@@ -281,6 +285,7 @@ class PenaltyBox:
         """Clear a shape: it ended, or ran alone for its while, and nothing happened."""
         entry = self._parties.get(party)
         if entry is not None and entry.alone.pop(shape, None) is not None:
+            self.changes += 1
             for death in self._deaths:
                 death.uncleared.discard((party, shape))
 
@@ -307,6 +312,7 @@ class PenaltyBox:
 
     def release(self, party: str) -> bool:
         """Forget all that is held against a party; whether there was anything."""
+        self.changes += 1
         for death in self._deaths:
             death.uncleared = {each for each in death.uncleared if each[0] != party}
             death.everyone = {each for each in death.everyone if each[0] != party}

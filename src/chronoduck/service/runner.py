@@ -27,7 +27,7 @@ from chronoduck.errors import (
     NotFoundError,
     ReaderInterruptedError,
 )
-from chronoduck.principals import LOCAL, Limits, Principal
+from chronoduck.principals import LOCAL, Limits, Principal, Role
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
@@ -38,7 +38,7 @@ from chronoduck.service.outcomes import (
     outcome_of,
     rule_of,
 )
-from chronoduck.service.penalties import FaultKind, Penalties
+from chronoduck.service.penalties import FaultKind
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
@@ -71,7 +71,6 @@ class StatementRunner:
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
-        penalties: Penalties | None = None,
     ) -> None:
         """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
 
@@ -88,7 +87,7 @@ class StatementRunner:
         self._open_query_log = open_query_log
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
-        self.penalties = penalties or Penalties()
+        self.penalties = access.penalties
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -368,6 +367,9 @@ class OpenStatement:
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
             is_alter=statement.is_alter,
             is_own_text=is_own_text,
+            alone_seconds=None
+            if caller.principal.role is Role.ADMIN
+            else runner.settings.deadline.alter,
         )
         self._ended = False
         runner.add(self.session)

@@ -25,6 +25,7 @@ from chronoduck.principals import Limits, Role
 from chronoduck.service.accounts import Account
 from chronoduck.service.acknowledging import Acknowledgement
 from chronoduck.service.engine_access import EngineAccess
+from chronoduck.service.engine_turn import EngineTurn
 from chronoduck.service.records import RunningStatement
 from chronoduck.service.stuck import unheard
 from chronoduck.service.widening import return_widened
@@ -63,14 +64,22 @@ class Session:
         is_writer: bool,
         is_alter: bool = False,
         is_own_text: bool = False,
+        alone_seconds: float | None = None,
     ) -> None:
+        """``alone_seconds``: how long it may keep all other writers out; None: until its deadline."""
         self._access = access
         self._account = account
         self._party_id = account.principal.id
         self._is_capped = account.principal.role is not Role.ADMIN
         self._has_seat = False
         """Whether the gate counts a connection for it."""
-        self._write_pass = WritePass(access.gate, is_writer=is_writer, is_alter=is_alter)
+        self._write_pass = WritePass(
+            access.gate,
+            is_writer=is_writer,
+            is_alter=is_alter,
+            alone_seconds=alone_seconds,
+            on_too_long=self._end_being_alone,
+        )
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
         self._lease: PooledConnection[Connection] | None = None
@@ -89,6 +98,7 @@ class Session:
         self.token = token
         self._generation = access.instance.generation
         """The opening of the instance that the last step ran in."""
+        self._turn = EngineTurn(running, access.record, access.alone, access.penalties)
         self._acknowledgement = Acknowledgement(access.barrier, self._write_pass, self._judge)
         self.commits = self._acknowledgement.commits
         """What it has committed, or may have."""
@@ -107,6 +117,16 @@ class Session:
             self._end_pause(reason)
             return
         self._begin_interrupt(asyncio.get_running_loop(), reason)
+
+    def _end_being_alone(self, seconds: float) -> None:
+        self.interrupt(
+            CancelReason.DEADLINE,
+            StatementTimeoutError(
+                f"other writers wait for an ALTER at most {seconds:g} s, and it took longer",
+                hint="Make a new table by CREATE TABLE AS and rename it. An admin's ALTER may take "
+                "longer; an operator can raise DUCKDB_DEADLINE_ALTER.",
+            ),
+        )
 
     @property
     def progress(self) -> float | None:
@@ -289,12 +309,14 @@ class Session:
         try:
             if not had_seat:
                 self._has_seat = True
+            await self._turn.enter(max(0.0, self.remaining_seconds))
             self.token.check()
             if waited:
                 self._account.check_engine_time()
             if self._lease is None:
                 self._lease = await access.pool.get_connection(max(0.0, self.remaining_seconds))
         except BaseException:
+            self._turn.leave()
             access.admission.release(self._party_id)
             raise
         return await self._run_in_worker(step, self._lease)
@@ -314,6 +336,7 @@ class Session:
             error: BaseException | None = None
             began = time.perf_counter()
             try:
+                self._turn.begin()
                 narrowed, raw = self._narrowed, lease.raw
                 result = step(raw) if narrowed is None else narrowed.run(raw, step)
             except DuckDBException as raised:
@@ -321,6 +344,7 @@ class Session:
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
                 error = raised
             self._acknowledgement.look()
+            self._turn.end()
             seconds = time.perf_counter() - began
             loop.call_soon_threadsafe(self._finish_step, outcome, result, error, seconds)
 
@@ -357,6 +381,7 @@ class Session:
             self._access.stuck.remove(self.running)
         self.running.engine_seconds += seconds
         self._account.end_step(self, seconds)
+        self._turn.leave()
         self._access.admission.release(self._party_id)
         if self._closed:
             self._leave()
@@ -386,6 +411,7 @@ class Session:
         if self._outcome is not outcome:
             return
         self._is_stuck = True
+        self._turn.flag_stuck()
         if not outcome.done():
             outcome.set_exception(unheard(self.token, reason))
         self._access.stuck.add(self.running)

@@ -312,6 +312,11 @@ class Settings(BaseSettings):
         )
 
     @property
+    def usage_path(self) -> Path:
+        """The file of what principals used, and of who has to wait."""
+        return self.database_path.with_name(self.database_path.name + ".usage.json")
+
+    @property
     def shadow_path(self) -> Path:
         """The directory of the shadow's copy, which no other service uses."""
         name = self.database_path.stem

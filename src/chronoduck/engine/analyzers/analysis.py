@@ -96,9 +96,12 @@ class Analysis:
         else:
             answer = await self._ask(key, principal, pending, charge)
         raise_error(answer)
-        if answer.statement is None or answer.statement.text != sql:
+        statement = answer.statement
+        if statement is None or statement.text != sql:
             refuse("analysis", "an analyzer judged another text")
-        return Verdict(answer.statement, answer.names)
+        if statement.is_label or statement.fetched_objects is not None:
+            refuse("analysis", "an analyzer answered what only the service may add")
+        return Verdict(statement, answer.names)
 
     async def check_filter(self, text: str, table: str, principal: Principal) -> None:
         """Refuse what is no row filter whatever the table's columns are.
@@ -197,6 +200,10 @@ class Analysis:
     def _time_for(self, text: str) -> float:
         share = min(1.0, len(text) / _FULL_TIME_CHARACTERS)
         return self._cpu_seconds * max(_LEAST_SHARE, share)
+
+    def warm(self) -> None:
+        """Start analyzers before the first statement comes, which would wait for them."""
+        self.pool.warm()
 
     async def close(self) -> None:
         """End the analyzers."""

@@ -136,6 +136,10 @@ class AnalyzerPool:
         finally:
             self._forget(ticket)
 
+    def warm(self) -> None:
+        """Start as many as there always are."""
+        self._grow(LEAST_ANALYZERS)
+
     def _forget(self, ticket: _Ticket) -> None:
         waiting = self._waiting.get(ticket.party)
         if waiting is not None:
@@ -160,7 +164,10 @@ class AnalyzerPool:
             self._waiting_count -= 1
             analyzer = self._busy[party] = self._idle.pop()
             self._spawn(self._serve(analyzer, ticket))
-        wanted = max(len(ready), LEAST_ANALYZERS - self.count) if ready or self.count else 0
+        if ready or self.count:
+            self._grow(max(len(ready), LEAST_ANALYZERS - self.count))
+
+    def _grow(self, wanted: int) -> None:
         for _ in range(min(wanted, self._most - self.count) - self._starting):
             self._starting += 1
             self._spawn(self._start())

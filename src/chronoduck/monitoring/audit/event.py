@@ -51,6 +51,8 @@ class Caller(Protocol):
     def address(self) -> str | None: ...
     @property
     def request_id(self) -> str | None: ...
+    @property
+    def sub_user(self) -> str | None: ...
 
 
 class AuditedStatement(Protocol):
@@ -116,6 +118,7 @@ def statement_fields(
         "principal": principal.id,
         "name": principal.name,
         "role": principal.role,
+        "sub_user": caller.sub_user,
         "address": caller.address,
         "request_id": caller.request_id,
         "kind": statement.kind,
