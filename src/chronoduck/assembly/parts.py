@@ -42,7 +42,7 @@ from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
-from chronoduck.principals import Principal, Scope
+from chronoduck.principals import LOCAL, Principal, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -302,7 +302,7 @@ class Parts:
         """Return the loader, with what it runs on the caller's account."""
         return self.loader.through(OwnTransactions(self.runner, caller))
 
-    async def check_scope(self, scope: Scope, principal: Principal) -> None:
+    async def check_scope(self, scope: Scope, principal: Principal = LOCAL) -> None:
         """Refuse a scope that could not be kept; ``principal``: who asks for it.
 
         Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from chronoduck.engine.scopes.filters import condition
 from chronoduck.engine.scopes.names import SYSTEM_SCHEMAS, Syntax, check_names, folded
@@ -69,8 +70,11 @@ class ScopePlan:
 
     def find(self, schema: str, name: str) -> ScopeView | None:
         """Return the view that stands for a table or view, if it is seen."""
-        key = (folded(schema), folded(name))
-        return next((v for v in self.views if (folded(v.schema), folded(v.name)) == key), None)
+        return self._by_key.get((folded(schema), folded(name)))
+
+    @cached_property
+    def _by_key(self) -> dict[Key, ScopeView]:
+        return {(folded(view.schema), folded(view.name)): view for view in reversed(self.views)}
 
 
 def plan_scope(

@@ -133,6 +133,7 @@ async def test_a_death_refuses_that_text_alone_and_is_charged(
     analysis: Analysis, nursery: Nursery, number: signal.Signals
 ) -> None:
     await analysis.judge("SELECT 1", ANN)
+    await until(lambda: analysis.pool.count == 2)
     charged: list[float] = []
     before = {pid: cpu_seconds(pid) for pid in analyzers(nursery)}
     asked = asyncio.create_task(analysis.judge(LONG, ANN, charge=charged.append))
