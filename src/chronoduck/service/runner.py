@@ -13,6 +13,7 @@ from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.guard.judge import Origin, Pending
 from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.statements import (
@@ -88,6 +89,7 @@ class StatementRunner:
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
         self.penalties = access.penalties
+        self._quarantined = QuarantineList(settings.database_path)
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -129,6 +131,7 @@ class StatementRunner:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
                 return await self._fetched(statement)
+            self._quarantined.check(sql)
             account = self.quotas.account(principal)
             account.check_engine_time()
             statement, names = await self.analysis.judge(
