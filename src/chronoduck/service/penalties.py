@@ -65,7 +65,7 @@ class Penalties:
         on_boxed: Callable[[Penalty], None] = lambda penalty: None,
     ) -> None:
         """``on_boxed`` is told of everybody who has to wait from now on."""
-        self.box = box or PenaltyBox()
+        self.box = PenaltyBox() if box is None else box  # an empty one is false
         self._clock = clock
         self._on_boxed = on_boxed
         self.names: OrderedDict[str, str] = OrderedDict()

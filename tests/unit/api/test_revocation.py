@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx2
+import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.principals import Principal, Role
 from chronoduck.resilience.penalty_box import FaultKind
 from chronoduck.service.records import Caller
-from chronoduck.settings import Settings
+from chronoduck.settings import QuotaSettings, Settings
 from tests.patience import PATIENCE_SECONDS
 
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
@@ -95,3 +96,13 @@ async def test_the_shape_of_a_statement_waits_and_others_of_its_author_run(
     assert refused.json()["reason"] == "internal_error"
     assert (await ann.post("/query", json={"query": "SELECT 2 - 3"})).status_code == 200
     assert (await bob.post("/query", json={"query": "SELECT 2 + 3"})).status_code == 200
+
+
+async def test_the_waits_are_those_of_the_settings(make_settings: Callable[..., Settings]) -> None:
+    quota = QuotaSettings(penalty_wait=100, penalty_max_wait=150)
+    async with DuckDBService(make_settings(quota=quota)) as service:
+        caller = Caller("ann", principal=Principal("ann", Role.ANALYST, "key:ann"))
+        for seconds in (100, 150):
+            service.penalties.note_fault(caller, "SELECT 1", FaultKind.FORCED_REPLACEMENT)
+            waits = service.penalties.describe()["waiting"]
+            assert max(each["seconds"] for each in waits) == pytest.approx(seconds, abs=30)
