@@ -69,7 +69,7 @@ def test_a_short_key_signs_and_checks_nothing(tmp_path: Path, content: bytes) ->
     path.touch(mode=0o600)
     path.write_bytes(content)
     links = SignedLinks(path)
-    with pytest.raises(DatabasePermissionError, match="is empty|has .* bytes") as refused:
+    with pytest.raises(DatabasePermissionError, match=r"is empty|has .* bytes") as refused:
         links.check_key()
     assert f"delete {path}" in str(refused.value.hint)
     for use in (lambda: links.sign(["x"], LATER), lambda: links.check("a.b", 0)):
