@@ -12,8 +12,6 @@ from typing import Any
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.disk_guard import VolumeFloor
-from chronoduck.engine.masking import mask_statement
-from chronoduck.engine.normalizing import NORMALIZED_CHARACTERS, fingerprint, normalize_statement
 from chronoduck.engine.query_log import QUERY_LOG_COLUMNS, QueryLogStore
 from chronoduck.errors import InvalidRequestError
 from chronoduck.logs import get_logger
@@ -28,6 +26,8 @@ from chronoduck.monitoring.statements import (
 )
 from chronoduck.service.records import StatementRecord
 from chronoduck.settings import Settings
+from chronoduck.sql.masking import mask_statement
+from chronoduck.sql.normalizing import NORMALIZED_CHARACTERS, fingerprint, normalize_statement
 
 __all__ = ["StatementStatistics"]
 
