@@ -36,6 +36,7 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.stored_results import StoredResults
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
@@ -193,7 +194,11 @@ class Parts:
                 AnalyzerPool(
                     nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
                 ),
-                LiveDefinitions(instance.cursor, lambda: instance.generation),
+                LiveDefinitions(
+                    instance.cursor,
+                    lambda: instance.generation,
+                    lambda: instance.catalog_changes,
+                ),
                 settings.analysis_timeout,
             ),
             settings,
@@ -207,6 +212,7 @@ class Parts:
             quotas,
             statistics.query_log,
             _object_reader(instance),
+            results=StoredResults(settings.jobs_path),
         )
         queries = Queries(runner)
         own = OwnTransactions(runner, Caller("ingest"), leaves_state=False)
