@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -231,6 +232,25 @@ def _kill_the_server(machine: Machine) -> None:
     until(lambda: _count_of_restarts(machine) == 1)
 
 
+def _kill_the_server_under_a_user(machine: Machine) -> None:
+    with machine.client() as client:
+        key = client.post("/keys", json={"name": "eve", "role": "analyst"}).json()["key"]
+    with ExitStack() as stack:
+        # Its connection is cut; nobody looks at the answer.
+        user = stack.enter_context(machine.client())
+        user.headers["Authorization"] = f"Bearer {key}"
+        sending = threading.Thread(target=_send, args=(user, LONG), daemon=True)
+        sending.start()
+        until(lambda: machine.health()["queue"]["running"] == 1)
+        _kill_the_server(machine)
+        sending.join()
+
+
+def _send(client: httpx2.Client, sql: str) -> None:
+    with suppress(httpx2.TransportError):
+        client.post("/query", json={"query": sql, "timeout_seconds": 300})
+
+
 def _count_of_restarts(machine: Machine) -> int:
     try:
         return int(machine.health()["restarts"]["count"])
@@ -389,6 +409,13 @@ DISASTERS: dict[str, list[Disaster]] = {
     "drill": [Disaster(_damage_the_replica, "^$")],
     "does-not-start": [Disaster(_open_the_token, "fix: .*chmod 600")],
     "restarted-by-itself": [Disaster(_kill_the_server, '"count":1.*\n.*server_replaced')],
+    "penalty-box": [
+        Disaster(
+            _kill_the_server_under_a_user,
+            r"process_death[\s\S]*statement_lost",
+            {"DUCKDB_QUOTA_PENALTY_WAIT": "500s"},
+        )
+    ],
     "log-damaged": [
         Disaster(_damage_the_log, "would silently drop at least", rows=(ROWS + 20, ROWS + 20)),
         Disaster(

@@ -122,11 +122,12 @@ async def test_the_engine_itself_keeps_readers_from_writing(service: DuckDBServi
     with pytest.raises(DuckDBException, match="read-only"):
         async with runner.session(guarded, caller_of(Role.ANALYST)) as session:
             from chronoduck.engine.execution import RunningResult
+            from chronoduck.engine.judged_text import own_text
 
             await session.run(
                 lambda connection: RunningResult(
                     connection,
-                    "DELETE FROM people",
+                    own_text("DELETE FROM people"),
                     None,
                     session.token,
                     in_read_only_transaction=True,

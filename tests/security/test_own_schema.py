@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.engine.analyzers.analysis import Analysis, Verdict
 from chronoduck.engine.guard.judge import Guard
-from chronoduck.engine.statements import Statement
+from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
@@ -58,9 +60,11 @@ async def test_no_spelling_reaches_it(
     Path("in.csv").write_text("5,z\n")
     async with DuckDBService(make_settings(database_path=tmp_path / "own.db")) as service:
         before = await set_up(service)
+        guard = Guard(StatementParser())
         for role in (Role.ADMIN, Role.ANALYST):
             for sql in statements("own"):
                 try:
+                    guard.judge(sql, role)  # the same, without a process in between
                     result = await service.execute_query(sql, caller=caller_of(role))
                 except DuckDBException:
                     continue
@@ -73,7 +77,7 @@ async def test_the_engine_itself_says_what_a_statement_changed(
     tmp_path: Path, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Had the guard read a name wrongly, the change would be seen before it is committed."""
-    monkeypatch.setattr(Guard, "judge", _judged_blindly)
+    monkeypatch.setattr(Analysis, "judge", _judged_blindly)
     async with DuckDBService(make_settings(database_path=tmp_path / "own.db")) as service:
         before = await set_up(service)
         for sql in (
@@ -100,6 +104,6 @@ async def test_the_engine_itself_says_what_a_statement_changed(
         assert made.row_count == 0
 
 
-def _judged_blindly(guard: Guard, sql: str, *_: object) -> Statement:
-    statement = guard._quick[0].parse(sql)
-    return Statement(**{**vars(statement), "keeps_own_schema": statement.changes_catalog})
+async def _judged_blindly(analysis: Analysis, sql: str, *_: object) -> Verdict:
+    statement = StatementParser().parse(sql)
+    return Verdict(replace(statement, keeps_own_schema=statement.changes_catalog), None)

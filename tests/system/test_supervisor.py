@@ -37,13 +37,21 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def ask(server: Server, sql: str, **fields: Any) -> httpx2.Response:
-    """Send a statement on a connection of its own, again if the connection is cut before an answer."""
+    """Send a statement on a connection of its own, again if the connection is cut before an answer.
+
+    And again if the supervisor answers it, because no server is there.
+    """
     while True:
         try:
             with server.client() as client:
-                return client.post("/query", json={"query": sql, **fields})
+                answer = client.post("/query", json={"query": sql, **fields})
         except httpx2.TransportError:
             assert server.process.poll() is None, "the supervisor ended"
+            continue
+        if answer.headers.get("retry-after") != "1":
+            return answer
+        assert answer.json()["code"] == "engine_restarted"
+        time.sleep(0.02)
 
 
 def standby_of(server: Server) -> psutil.Process | None:
@@ -134,11 +142,10 @@ def test_neighbours_are_answered_while_every_worker_hears_nothing(deaf: Server) 
 
 def test_a_client_that_leaves_its_statement_behind_blocks_nobody_for_long(deaf: Server) -> None:
     before = deaf.server_pid
-    with (
-        pytest.raises(httpx2.ReadTimeout),
-        deaf.client() as client,
-    ):
-        client.post("/query", json={"query": DEAF}, timeout=0.5)
+    with deaf.client() as client:
+        client.post("/query", json={"query": "SELECT 1"})  # the first one waits for an analyzer
+        with pytest.raises(httpx2.ReadTimeout):
+            client.post("/query", json={"query": DEAF}, timeout=3.0)
     until(lambda: deaf.pid_of_owner not in (None, before), "the server was not replaced")
     assert ask(deaf, "SELECT 42").json()["data"] == [[42]]
 
@@ -244,7 +251,8 @@ def test_no_connection_is_refused_while_the_server_is_replaced(server: Server) -
     is_over.set()
     thread.join()
     assert refused == []
-    assert set(answered) == {200}
+    assert set(answered) <= {200, 503}  # of a server, of the supervisor
+    assert 200 in answered
 
 
 def test_a_server_whose_event_loop_hangs_is_replaced(tmp_path: Path) -> None:

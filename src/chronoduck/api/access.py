@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from chronoduck.api.bodies import BodyMemory, read_json_bytes
 from chronoduck.api.json_bounds import check_json, is_quick
+from chronoduck.api.public_pages import PublicPages
 from chronoduck.api.quotas import count_request, show_quota
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.authentication import Authenticator
+from chronoduck.auth.key_ring import KeyRing
 from chronoduck.errors import (
     AuthenticationError,
     DuckDBException,
@@ -27,10 +29,12 @@ from chronoduck.errors import (
     TooManyAttemptsError,
 )
 from chronoduck.principals import Principal, Role
+from chronoduck.service.engine_turn import ON_LOOP, work_of
 from chronoduck.service.records import Caller
 
 __all__ = [
     "ACCESS",
+    "ADMITTED",
     "CALLER",
     "PUBLIC",
     "Access",
@@ -40,24 +44,29 @@ __all__ = [
     "Viewer",
     "Writer",
     "admit",
+    "answer_public",
     "attach",
     "authenticator_of",
     "body_memory_of",
     "body_schema",
     "is_admin",
     "is_leaving",
+    "keys_of",
     "read_body",
     "remember",
     "required_role",
     "service_of",
-    "shows_all",
 ]
 
 M = TypeVar("M", bound=BaseModel)
 ACCESS = "chronoduck.access"
 _PRINCIPAL = "chronoduck.principal"
+_SUB_USER = "X-Chronoduck-User"
+_SUB_USER_CHARACTERS = 128
 CALLER = "chronoduck.caller"
 """Where a request keeps who asked, for whatever happens to it later."""
+ADMITTED = "chronoduck.admitted"
+"""Set in the state of a request whose credential is valid, and which no quota or role refused."""
 
 PUBLIC = frozenset(
     {
@@ -92,6 +101,8 @@ class Access:
     """``None`` until the service has started, and where the host tells who asks."""
     is_leaving: bool = False
     """Whether this process will soon accept nobody any more."""
+    pages: PublicPages = field(default_factory=PublicPages)
+    """What is answered to anybody."""
     body_memory: BodyMemory = field(init=False)
     """What large JSON bodies may take together."""
 
@@ -151,6 +162,12 @@ def authenticator_of(request: Request) -> Authenticator:
     return authenticator
 
 
+def keys_of(request: Request) -> KeyRing | None:
+    """Return the keys; None where the host application tells who asks."""
+    authenticator = _access_of(request).authenticator
+    return None if authenticator is None else authenticator.keys
+
+
 async def _identify(request: Request) -> Principal:
     """Return whom the credential stands for; a failure is recorded."""
     state = request.scope["state"]
@@ -178,6 +195,25 @@ def _address(request: Request) -> str | None:
     return client[0] if client else None
 
 
+def _sub_user(request: Request, principal: Principal) -> str | None:
+    """Return for whom a key asks that serves many people.
+
+    Raises:
+        InvalidRequestError: it is no name.
+    """
+    given = request.headers.get(_SUB_USER)
+    if given is None:
+        return None
+    keys = service_of(request).settings.auth.sub_user_keys
+    if principal.name not in keys and principal.id not in keys:
+        return None  # anybody could wait in another's place
+    if not 0 < len(given) <= _SUB_USER_CHARACTERS or not given.isprintable():
+        raise InvalidRequestError(
+            f"{_SUB_USER} must be 1 to {_SUB_USER_CHARACTERS} printable characters"
+        )
+    return given
+
+
 async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Caller:
     """Return who asks, if that role is included in theirs; counts the request against its quota.
 
@@ -189,15 +225,23 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
     """
     state = request.scope["state"]
     principal = await _identify(request)
-    caller = Caller(principal.name, state["request_id"], principal, _address(request))
+    caller = Caller(
+        principal.name,
+        state["request_id"],
+        principal,
+        _address(request),
+        sub_user=_sub_user(request, principal),
+    )
     state[CALLER] = caller
     note = count_request if is_counted else show_quota
     note(request, service_of(request).quotas, principal)
+    service_of(request).audit.check(principal)
     if not principal.role.includes(role):
         raise PermissionDeniedError(
             f"this needs the role {role}; {principal.name} is {principal.role}",
             hint="Ask an admin for a key with that role.",
         )
+    state[ADMITTED] = True
     return caller
 
 
@@ -232,15 +276,25 @@ async def is_admin(request: Request) -> bool:
     """Whether an admin's valid credential came with a request that needs none."""
     is_given = _PRINCIPAL in request.scope["state"] or _credentials(request)
     try:
-        return bool(is_given) and (await _identify(request)).role is Role.ADMIN
+        if is_given and (await _identify(request)).role is Role.ADMIN:
+            request.scope["state"][ADMITTED] = True
+            return True
     except DuckDBException:
-        return False
+        pass
+    return False
 
 
-async def shows_all(request: Request) -> bool:
-    """Whether monitoring may tell paths and versions to whoever asks."""
-    is_open = service_of(request).settings.public_monitoring == "full"
-    return is_open or await is_admin(request)
+async def answer_public(
+    request: Request, name: str, make: Callable[[bool], Awaitable[Response]]
+) -> Response:
+    """Return a page that anybody may see: for admins a new one, for all others that of this second.
+
+    ``make`` is told whether the page may name paths and versions.
+    """
+    if await is_admin(request):
+        return await make(True)
+    shows_all = service_of(request).settings.public_monitoring == "full"
+    return await _access_of(request).pages.get(name, lambda: make(shows_all))
 
 
 async def read_body(request: Request, model: type[M]) -> M:
@@ -264,9 +318,12 @@ async def read_body(request: Request, model: type[M]) -> M:
     access = _access_of(request)
     limits = access.service.settings.transport
     body = await read_json_bytes(request, limits, access.body_memory)
-    if is_quick(body):
+    caller: Caller | None = request.scope["state"].get(CALLER)
+    if caller is None or len(body) <= _HARMLESS_BYTES:
         return _parsed(body, model)
-    return await asyncio.to_thread(_parsed, body, model)
+    quick = is_quick(body)
+    with access.service.record.noted(work_of(caller, ON_LOOP if quick else "request", "")):
+        return _parsed(body, model) if quick else await asyncio.to_thread(_parsed, body, model)
 
 
 def _parsed(body: bytes, model: type[M]) -> M:
@@ -283,6 +340,8 @@ def _parsed(body: bytes, model: type[M]) -> M:
         ) from None
 
 
+_HARMLESS_BYTES = 512
+"""Up to here nobody could hold the event loop with it: the supervisor is not told."""
 _SHOWN_MISTAKES = 20
 _adapters: dict[type[BaseModel], TypeAdapter[Any]] = {}
 

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from chronoduck import __version__
 from chronoduck.api.access import Access
-from chronoduck.api.docs_page import add_docs_page
+from chronoduck.api.docs_page import add_docs_page, keep_openapi_page
 from chronoduck.api.middleware import EnvelopeMiddleware
 from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
 from chronoduck.api.proxies import ForwardedMiddleware, TrustedProxies
@@ -84,6 +84,7 @@ def create_app(
     _add_outer_middleware(app, access.service)
     add_problem_handlers(app)
     add_docs_page(app, DOCS_PATH)
+    keep_openapi_page(app, access.pages)
     add_runbook_pages(app, f"{DOCS_PATH}/runbooks")
     app.include_router(join_routes(access), prefix=API_PREFIX)
     app.include_router(join_public(access, [metrics.router]))

@@ -1,21 +1,42 @@
-"""All open connections together: how many there may be, of whom, and whose time is over."""
+"""All open connections together: how many there may be, of whom, whose time is over, whose turn it is."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Protocol
 
 from chronoduck.api.proxies import TrustedProxies
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
+from chronoduck.resilience.pace import Pace, Turn
 from chronoduck.settings import TransportSettings
 
-__all__ = ["ConnectionGuard", "GuardedConnection", "TooManyConnectionsError", "client_network"]
+__all__ = [
+    "ConnectionGuard",
+    "GuardedConnection",
+    "TooManyConnectionsError",
+    "TooManyRequestsError",
+    "client_network",
+]
 
 _log = get_logger("api")
 _SWEEP_SECONDS = 1.0
+_PACE_SECONDS = 0.01
+_PROVEN = 10_000
+"""Credentials that are remembered as valid."""
+
+
+class TooManyRequestsError(DuckDBException):
+    """Too many requests without a valid credential come from one address."""
+
+    code = "too_many_requests"
+    title = "Too many requests"
+    http_status = 429
+    retryable = True
 
 
 class TooManyConnectionsError(DuckDBException):
@@ -51,6 +72,65 @@ class ConnectionGuard:
         self._by_client: Counter[str] = Counter()
         self._refusals: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
+        rates = (limits.http_anonymous_rate_per_client, limits.http_anonymous_rate)
+        self._requests = _LoopPace(Pace(*rates))
+        self._handshakes = _LoopPace(Pace(*rates, most_waiting=limits.http_max_connections))
+        self._proven: OrderedDict[int, None] = OrderedDict()
+
+    # --- turns --------------------------------------------------------------------------------
+
+    def is_proven(self, credential: int | None) -> bool:
+        """Whether the newest request with the credential was admitted; it need not wait."""
+        return credential in self._proven
+
+    def note_credential(self, credential: int, *, is_valid: bool) -> None:
+        """Take in what came of a request with the credential."""
+        if not is_valid:
+            self._proven.pop(credential, None)
+            return
+        self._proven[credential] = None
+        self._proven.move_to_end(credential)
+        if len(self._proven) > _PROVEN:
+            self._proven.popitem(last=False)
+
+    def client_of(self, host: str, forwarded: Iterable[str]) -> str:
+        """Return what requests are counted by: the client's network, behind trusted proxies, too."""
+        return client_network(self._proxies.client(host, forwarded))
+
+    def take_turn(self, client: str, go: Callable[[], None]) -> DuckDBException | None:
+        """Call ``go``, at once or when it is the client's turn; return why not, or None."""
+        if self._requests.take_turn(client, go):
+            return None
+        error = TooManyRequestsError(
+            "too many requests without a valid credential wait for an answer",
+            hint="Send the next one when the last one is answered; "
+            "DUCKDB_HTTP_ANONYMOUS_RATE_PER_CLIENT is the limit.",
+        )
+        error.retry_after_seconds = 1.0
+        return error
+
+    def give_up_turn(self, client: str, go: Callable[[], None]) -> None:
+        """Forget a request that waits, because its connection is closed."""
+        self._requests.give_up(client, go)
+
+    async def wait_for_handshake(self, host: str) -> None:
+        """Return when a connection of the address may begin its handshake: it costs 1 ms and more."""
+        if host in self._proxies:
+            return
+        turn = asyncio.get_running_loop().create_future()
+
+        def go() -> None:
+            if not turn.done():
+                turn.set_result(None)
+
+        client = client_network(host)
+        self._handshakes.take_turn(client, go)
+        try:
+            await turn
+        finally:
+            self._handshakes.give_up(client, go)
+
+    # --- connections --------------------------------------------------------------------------
 
     def admit(self, connection: GuardedConnection, host: str) -> DuckDBException | None:
         """Count the connection; return why it is not taken, or None.
@@ -113,6 +193,34 @@ class ConnectionGuard:
         self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep, loop) if self._open else None
 
 
+class _LoopPace:
+    """A pace on the event loop, which looks at it while anybody waits."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take_turn(self, client: str, go: Callable[[], None]) -> bool:
+        loop = asyncio.get_running_loop()
+        turn = self._pace.enter(client, go, loop.time())
+        if turn is Turn.NOW:
+            go()
+        elif turn is Turn.LATER and self._timer is None:
+            self._timer = loop.call_later(_PACE_SECONDS, self._serve, loop)
+        return turn is not Turn.NEVER
+
+    def give_up(self, client: str, go: Callable[[], None]) -> None:
+        self._pace.leave(client, go)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        for go in self._pace.serve(loop.time()):
+            go()
+        if self._pace.is_anybody_waiting and self._timer is None:
+            self._timer = loop.call_later(_PACE_SECONDS, self._serve, loop)
+
+
+@lru_cache(maxsize=4096)
 def client_network(host: str) -> str:
     """Return what one client can be told by: an IPv4 address, or the first half of an IPv6 one."""
     if ":" not in host:

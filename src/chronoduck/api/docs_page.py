@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route, request_response
 
-__all__ = ["add_docs_page"]
+from chronoduck.api.public_pages import PublicPages
+
+__all__ = ["add_docs_page", "keep_openapi_page"]
 
 _STATIC = "/static-offline-docs"  # where fastapi-offline mounts its files
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -36,6 +40,20 @@ def add_docs_page(app: FastAPI, path: str) -> None:
         return HTMLResponse(body, headers={"Content-Security-Policy": _policy(body)})
 
     app.add_api_route(path, page, methods=["GET"], include_in_schema=False)
+
+
+def keep_openapi_page(app: FastAPI, pages: PublicPages) -> None:
+    """Have the OpenAPI document be made into JSON once a second at most: it takes 10 ms."""
+    [route] = [each for each in app.routes if getattr(each, "path", None) == app.openapi_url]
+    assert isinstance(route, Route)  # noqa: S101 - FastAPI's own
+    make: Callable[[Request], Awaitable[Response]] = route.endpoint
+
+    async def page(request: Request) -> Response:
+        # Where the application is mounted is the host's word, not the client's.
+        name = f"openapi {request.scope.get('root_path', '')}"
+        return await pages.get(name, lambda: make(request))
+
+    route.app = request_response(page)
 
 
 def _policy(html: bytes) -> str:

@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from chronoduck.api.access import ADMITTED
 from chronoduck.api.bodies import RequestTimeoutError
 from chronoduck.api.connection_guard import ConnectionGuard
 from chronoduck.api.problems import problem_response
@@ -92,6 +93,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = self._hosts = 0
         self._body_bytes = self._wire_bytes = self._progress_bytes = 0
         self._large_body = self._chunked = False
+        self._is_parsing = False
+        self._running: RequestResponseCycle | None = None
+        self._waiting: Callable[[], None] | None = None
+        """What begins the request that waits for its turn."""
+        self._client_id = ""
         self._closing_since: float | None = None
         self._unsent_bytes = 0
 
@@ -107,6 +113,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application and the guard."""
         self._guard.leave(self)
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -120,6 +127,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._saw_bytes = True
         phase, body_bytes = self._phase, self._body_bytes
         try:
+            self._is_parsing = True
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._phase = _Phase.DISCARDING  # there is no other protocol here; the request is whole
@@ -128,6 +136,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._refusal or BadRequestError(f"the request is not HTTP/1.1: {_reason(error)}")
             )
             return
+        finally:
+            self._is_parsing = False
         if phase is self._phase is not _Phase.IDLE:
             self._count_framing(len(data), self._body_bytes - body_bytes)
 
@@ -231,7 +241,43 @@ class GuardedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         if self._large_body and cycle is self.cycle:
             app = partial(self._answer_before_the_end, cycle, app)
-        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        self._running = cycle
+        if self._guard.is_proven(_credential(cycle)):
+            super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        else:
+            self._start_in_turn(cycle, app)
+
+    def _start_in_turn(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
+        """Begin a stranger's request when it is its turn; nothing more is read until then."""
+        start = super()._start_asgi_task
+
+        def go() -> None:
+            self._waiting = None
+            if not self.transport.is_closing():
+                if not self.pipeline:
+                    self.flow.resume_reading()
+                start(cycle, app)  # type: ignore[arg-type]
+
+        forwarded = [
+            value.decode("latin-1")
+            for name, value in cycle.scope["headers"]
+            if name == b"x-forwarded-for"
+        ]
+        self._client_id = self._guard.client_of(self.client[0] if self.client else "", forwarded)
+        self._waiting = go
+        error = self._guard.take_turn(self._client_id, go)
+        if error is not None:
+            self._waiting = None
+            if self._is_parsing:
+                raise self._refused(error)
+            self._refuse(error)
+        elif self._waiting is not None:
+            self.flow.pause_reading()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._guard.give_up_turn(self._client_id, self._waiting)
+            self._waiting = None
 
     async def _answer_before_the_end(
         self, cycle: RequestResponseCycle, app: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -254,9 +300,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or get rid of what is left of this one."""
+        self._note_credential()
         super().on_response_complete()
         if self._large_body and self._phase is _Phase.BODY and not self.transport.is_closing():
             self._linger()
+
+    def _note_credential(self) -> None:
+        cycle, self._running = self._running, None
+        credential = None if cycle is None else _credential(cycle)
+        if cycle is not None and credential is not None:
+            is_valid = ADMITTED in cycle.scope.get("state", {})
+            self._guard.note_credential(credential, is_valid=is_valid)
 
     def _refuse(self, error: DuckDBException) -> None:
         """Answer the error and close; inside another answer there is only closing."""
@@ -291,7 +345,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     @property
     def idle_since(self) -> float | None:
-        """When it last did anything, if it waits for a request now; for the guard."""
+        """When it last did anything, if it waits for a request or a turn now; for the guard."""
+        if self._waiting is not None and not self.transport.is_closing():
+            return self._since
         if self._phase is _Phase.BODY or self.transport.is_closing():
             return None
         if self.cycle is not None and not self.cycle.response_complete:
@@ -345,6 +401,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self._unsent_bytes = unsent
         elif now - self._closing_since > self._limits.http_header_timeout:
             self.transport.abort()
+
+
+def _credential(cycle: RequestResponseCycle) -> int | None:
+    """Return what a request's credential is known by here, without keeping it."""
+    for name, value in cycle.scope["headers"]:
+        if name == b"authorization":
+            return hash(value)  # keyed by this process
+    return None
 
 
 def _reason(error: httptools.HttpParserError) -> str:

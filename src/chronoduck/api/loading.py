@@ -24,6 +24,7 @@ from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.resilience.space_budget import SpaceClaim
+from chronoduck.service.engine_turn import ON_LOOP, work_of
 from chronoduck.service.records import Caller
 from chronoduck.transfer import (
     FileFormat,
@@ -59,6 +60,7 @@ class LoadWish:
 
 async def answer_load(request: Request, wish: LoadWish, caller: Caller) -> Response:
     """Load the body and return the response."""
+    service_of(request).penalties.check(caller)  # before a byte of the body is read
     check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     wish.options.check()
     file_format = format_of(request, wish.format)
@@ -168,7 +170,9 @@ class _Load:
         rows = None
         if self._service.settings.ingest.grouping:
             is_quick = len(body) <= _QUICK_BYTES
-            rows = small_rows(body) if is_quick else await asyncio.to_thread(small_rows, body)
+            kind = ON_LOOP if is_quick else "load"
+            with self._service.record.noted(work_of(self._caller, kind, "")):
+                rows = small_rows(body) if is_quick else await asyncio.to_thread(small_rows, body)
         if rows is not None and (claim is None or claim.answer is None):
             try:
                 summary = await self._append(rows, None if claim is None else claim.request)
@@ -195,12 +199,18 @@ class _Load:
     async def _append(self, rows: SmallRows, request: RequestKey | None) -> LoadSummary:
         """Commit the rows together with others', and charge this principal its share."""
         check_reader(self._caller.principal)
-        loader = (await self._service.parts()).loader
+        parts = await self._service.parts()
+        loader, runner = parts.loader, parts.runner
         account = self._service.quotas.account(self._caller.principal)
         account.open_statement()
         try:
-            done = await loader.groups.append(self._wish.table, rows, self._format.value, request)
+            # The transaction is the service's own: after a crash this tells whose rows were in it.
+            with runner.access.record.noted(work_of(self._caller, "load", "")):
+                done = await loader.groups.append(
+                    self._wish.table, rows, self._format.value, request
+                )
             account.charge(done.engine_seconds)
+            self._service.penalties.note_survived(self._caller, "")
             return done.summary
         finally:
             account.close_statement()
@@ -250,7 +260,7 @@ class _Load:
         self, file: Any, claim: KeyClaim | None, space: SpaceClaim | None = None
     ) -> AsyncIterator[LoadEvent]:
         loader = (await self._service.parts()).loader_for(self._caller)
-        async for event in loader.load(
+        events = loader.load(
             file,
             name=self._wish.source,
             table=self._wish.table,
@@ -259,7 +269,14 @@ class _Load:
             options=self._wish.options,
             claim=claim,
             space=space,
-        ):
+        )
+        work = work_of(self._caller, "load", "")
+        while True:
+            # The file is read outside of any statement, too. A client that reads slowly is no suspect.
+            with self._service.record.noted(work):
+                event = await anext(events, None)
+            if event is None:
+                return
             yield event
 
     def _request_key(self, key: str, digest: str) -> RequestKey:

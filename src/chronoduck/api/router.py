@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from chronoduck.api.access import PUBLIC, Access, attach, remember, required_role
 from chronoduck.api.problems import ProblemRoute
+from chronoduck.api.revocation import RevocationWatch
 from chronoduck.api.routes import key_router, public_routers, routers
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.authentication import open_authenticator
@@ -47,13 +48,18 @@ async def opened(access: Access) -> AsyncIterator[None]:
     """Open the service and what tells who asks; close both afterwards."""
     service = access.service
     await service.initialize()
+    watching: asyncio.Task[None] | None = None
     try:
         if access.authenticate is None:
             # After the database: its directory exists and belongs to us now.
             access.authenticator = await asyncio.to_thread(open_authenticator, service.settings)
             access.authenticator.start()
+            watch = RevocationWatch(service, access.authenticator.keys)
+            watching = asyncio.create_task(watch.run())
         yield
     finally:
+        if watching is not None:
+            watching.cancel()
         closing, access.authenticator = access.authenticator, None
         if closing is not None:
             await closing.close()

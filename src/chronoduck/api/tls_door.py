@@ -52,10 +52,14 @@ class TlsDoor(asyncio.Protocol):
         connection = transport.get_extra_info("socket").dup()
         transport.abort()
         self._connections.add(self)
-        self._handshake = loop.create_task(self._open(loop, connection))
+        host = str(peer[0]) if peer else ""
+        self._handshake = loop.create_task(self._open(loop, connection, host))
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+    async def _open(
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, host: str
+    ) -> None:
         try:
+            await self._guard.wait_for_handshake(host)
             await loop.connect_accepted_socket(
                 self._behind,
                 connection,

@@ -14,6 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from chronoduck import __version__
+from chronoduck.assembly.accountability import Accountability
 from chronoduck.assembly.opening import OnOpening, open_instance
 from chronoduck.assembly.parts import Parts
 from chronoduck.assembly.state import make_reports
@@ -45,6 +46,7 @@ from chronoduck.service.results import QueryResult
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.service.transactions import Transaction, open_transaction
 from chronoduck.settings import Settings, load_settings
+from chronoduck.supervision.running_record import RunningRecord
 from chronoduck.sync import read_sync_file
 
 __all__ = ["DuckDBService"]
@@ -64,6 +66,7 @@ class DuckDBService:
         on_stuck: Callable[[str], None] = lambda reason: None,
         restarts: RestartHistory | None = None,
         on_opening: OnOpening = lambda seconds: None,
+        record: RunningRecord | None = None,
     ) -> None:
         """Make a service that is not open yet.
 
@@ -72,7 +75,8 @@ class DuckDBService:
         It may begin to replace this process, see ``abandon``; by itself the service only tells it in
         its health. ``restarts``: what a supervisor knows of the processes before this one.
         ``on_opening`` is called with the seconds that DuckDB may take to open the file, and with None
-        when it has: a process that dies or hangs in between should be replaced once.
+        when it has: a process that dies or hangs in between should be replaced once. ``record`` is
+        where a supervisor reads what works, after this process has died.
         """
         self._on_opening = on_opening
         self._on_stuck = on_stuck
@@ -101,6 +105,13 @@ class DuckDBService:
             mask_message=mask_message,
         )
         """The append-only trail; ``record`` and ``act`` are for every room."""
+        self._accountability = Accountability(
+            self.settings, self.quotas, self.audit, self._restarts, record
+        )
+        self.penalties = self._accountability.penalties
+        """Who has to wait because of what its statements broke."""
+        self.record = self._accountability.record
+        """What works now, for the supervisor to read after a crash."""
         self.tracing = open_tracing(__version__) if self.settings.tracing else None
         self._log = get_logger("service")
         self._parts: Parts | None = None
@@ -134,6 +145,7 @@ class DuckDBService:
         try:
             await asyncio.to_thread(self.audit.open)
             await self._statistics.open()
+            await self._accountability.open()
         except BaseException:
             await asyncio.to_thread(instance.close)
             if link is not None:
@@ -156,6 +168,7 @@ class DuckDBService:
             statistics=self._statistics,
             declared=declared,
             exported=exported,
+            accountability=self._accountability,
         )
         await self._parts.jobs.open()
         self._parts.exports.open()
@@ -187,6 +200,7 @@ class DuckDBService:
             interrupted = await parts.close(self.settings.shutdown_grace)
             if interrupted:
                 self._log.warning("shutdown_interrupted_statements", count=interrupted)
+            await self._accountability.close()
             self._log.info("service_stopped", graceful=not interrupted)
             self.audit.record("service_stopped", LOCAL, interrupted_statements=interrupted)
             await asyncio.to_thread(self.audit.close)
@@ -202,6 +216,7 @@ class DuckDBService:
         self._is_abandoned = True
         if self._parts is not None:
             await self._parts.abandon(grace_seconds)
+            await self._accountability.close()
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -392,6 +407,7 @@ class DuckDBService:
                 self._restarts,
                 self._open_parts,
                 self.audit.get_status,
+                self.penalties.get_status,
                 self._statistics,
             )
         return self._reports

@@ -20,6 +20,7 @@ _LOAD = Statement(
     parameter_names=frozenset(),
     query_hash="",
     leaves_state=True,
+    is_label=True,
 )
 
 

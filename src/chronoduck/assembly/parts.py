@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from chronoduck.assembly.accountability import Accountability
 from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
@@ -37,11 +38,12 @@ from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
 from chronoduck.engine.stored_results import StoredResults
+from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
-from chronoduck.principals import Principal, Scope
+from chronoduck.principals import LOCAL, Principal, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
@@ -119,12 +121,14 @@ class Parts:
         statistics: StatementStatistics,
         declared: SyncFile,
         exported: ExportFile,
+        accountability: Accountability,
     ) -> Self:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
         workers = Workers(settings.worker_threads, young=available_cpus())
-        # Closing a connection may roll back for long; it must not wait for (or take) a worker.
-        closers = ThreadPoolExecutor(2, thread_name_prefix="chronoduck-closer")
+        # Closing a connection may roll back for long; it must not wait for (or take) a worker, nor for
+        # other connections that do so. A thread is started only when the others are busy.
+        closers = ThreadPoolExecutor(settings.pool_size + 2, thread_name_prefix="chronoduck-closer")
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
@@ -184,6 +188,8 @@ class Parts:
                 refuted.replace_process,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
+            accountability.penalties,
+            record=accountability.record,
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
         runner = StatementRunner(
@@ -222,6 +228,11 @@ class Parts:
             instance.spool_directory,
             keys,
             GroupCommit(own, settings.ingest.queue, keys),
+            UploadProof(
+                instance.spool_directory,
+                instance.budget.limit_bytes // 4,
+                settings.max_statement_timeout,
+            ),
         )
         space = SpaceBudgets(settings, instance.spool_directory)
         encoded = EncodedQueries(runner, instance.spool_directory, space.spools)
@@ -297,7 +308,7 @@ class Parts:
         """Return the loader, with what it runs on the caller's account."""
         return self.loader.through(OwnTransactions(self.runner, caller))
 
-    async def check_scope(self, scope: Scope, principal: Principal) -> None:
+    async def check_scope(self, scope: Scope, principal: Principal = LOCAL) -> None:
         """Refuse a scope that could not be kept; ``principal``: who asks for it.
 
         Raises:

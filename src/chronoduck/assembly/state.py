@@ -30,12 +30,14 @@ class StateView:
         restarts: RestartHistory,
         current: Callable[[], Parts | None],
         audit_status: Callable[[], dict[str, Any]],
+        penalty_status: Callable[[], dict[str, Any]],
     ) -> None:
         self._settings = settings
         self._breaker = breaker
         self._restarts = restarts
         self._current = current
         self.audit_status = audit_status
+        self.penalty_status = penalty_status
         self.memory_limit_bytes = budget.limit_bytes
 
     @property
@@ -175,10 +177,11 @@ def make_reports(
     restarts: RestartHistory,
     current: Callable[[], Parts | None],
     audit_status: Callable[[], dict[str, Any]],
+    penalty_status: Callable[[], dict[str, Any]],
     statements: StatementView,
 ) -> Reports:
     """Return the reports of a service in every state; ``current`` is None while it is closed."""
     budget = memory_budget(settings)
-    view = StateView(settings, breaker, budget, restarts, current, audit_status)
+    view = StateView(settings, breaker, budget, restarts, current, audit_status, penalty_status)
     machine = MachineProbe(budget.total_bytes, settings.database_path.parent)
     return Reports(view, statements, machine)

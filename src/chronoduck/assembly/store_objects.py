@@ -12,7 +12,6 @@ from chronoduck.engine.store_reads import (
     FetchedObjects,
     defines_what_stays,
     store_addresses,
-    with_files,
 )
 from chronoduck.errors import DuckDBException, DuckDBQueryError, StatementTimeoutError
 from chronoduck.settings import Settings
@@ -49,13 +48,11 @@ class StoreObjects:
             )
         objects = FetchedObjects(Path(tempfile.mkdtemp(prefix="objects-", dir=self._spool)))
         try:
-            files = await self._fetch(addresses, objects.directory)
+            objects.files = await self._fetch(addresses, objects.directory)
         except BaseException:
             objects.remove()
             raise
-        return replace(
-            statement, run_text=with_files(statement.text, files), fetched_objects=objects
-        )
+        return replace(statement, fetched_objects=objects)
 
     async def _fetch(self, addresses: tuple[str, ...], directory: Path) -> dict[str, list[Path]]:
         seconds = self._settings.max_statement_timeout

@@ -50,6 +50,7 @@ _LABEL = Statement(
     parameter_names=frozenset(),
     query_hash="",
     leaves_state=True,
+    is_label=True,
 )
 _ATTEMPTS = 3
 """Of a transaction that meets others on the same rows."""

@@ -141,7 +141,8 @@ class JwtTokens:
                 "the bearer token gives no role here",
                 hint="The platform must put a role into the token that DUCKDB_JWT_ROLES knows.",
             )
-        return Principal(subject, role, f"jwt:{subject}")
+        # As the name, too: a subject may be called like the admin, or like a key.
+        return Principal(f"jwt:{subject}", role, f"jwt:{subject}")
 
     async def close(self) -> None:
         """End a fetch that is on its way."""

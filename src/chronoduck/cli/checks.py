@@ -109,6 +109,9 @@ def _service(settings: Settings) -> Iterator[Check]:
         report["status"], Severity.ERROR
     )
     yield Check("service", severity, f"{where}: {report['status']}", " ".join(report["errors"]))
+    waits = report["components"].get("penalties", {})
+    if waits.get("reason"):
+        yield Check("penalties", Severity.OK, waits["reason"], waits["hint"])
 
 
 def _token(settings: Settings) -> Iterator[Check]:

@@ -59,7 +59,7 @@ _COMMANDS = {
 }
 _GROUPS = (
     *("keys", "replication", "backup", "sync", "export", "templates", "audit", "breaker"),
-    "maintenance",
+    *("maintenance", "penalties"),
 )
 
 

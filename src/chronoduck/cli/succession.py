@@ -60,7 +60,8 @@ class Succession:
     @property
     def restart_history(self) -> RestartHistory:
         """What health tells of the processes before this one."""
-        return RestartHistory(True, self.handover.restarts, self.handover.last_restart)
+        handover = self.handover
+        return RestartHistory(True, handover.restarts, handover.last_restart, handover.lost)
 
     def log_predecessor(self) -> None:
         """Write into the log why this process took over."""

@@ -15,9 +15,10 @@ from chronoduck.cli.output import console, plain, print_json
 from chronoduck.cli.progress import progress_bar
 from chronoduck.cli.target import DatabaseOption, JsonOption, Target, find_target, owned
 from chronoduck.engine.inspection import refuse_damaged_indexes
-from chronoduck.engine.offline import read_database
+from chronoduck.engine.offline import find_poisoned, read_database
 from chronoduck.engine.paths import is_database_file
 from chronoduck.engine.quarantine import check_headers, check_log
+from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.replication.failures import ReplicaDamagedError
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.records import REPLICA_NAME
@@ -68,6 +69,12 @@ def verify(
         console.print(
             f"{path} is whole: {facts['rows']:,} rows in {facts['tables']} tables", soft_wrap=True
         )
+        for column in facts.get("quarantined", ()):
+            console.print(
+                f"  quarantined: {plain(column)} holds values that end the engine; statements that name "
+                "its table are refused until it is dropped and verify has run again",
+                soft_wrap=True,
+            )
 
 
 def _verify_database(target: Target, path: Path) -> dict[str, Any]:
@@ -86,7 +93,11 @@ def _verify_database(target: Target, path: Path) -> dict[str, Any]:
                 on_progress=lambda done, total: show("verifying", done, total),
             ).inspection
             refuse_damaged_indexes(path, inspection)
-    return {"tables": len(inspection.tables), "rows": inspection.rows}
+            poisoned = find_poisoned(path, seconds=target.settings.deadline.opening)
+            quarantined = [column.name for column in poisoned.columns]
+            QuarantineList(path).write(quarantined, poisoned.names)
+    facts = {"tables": len(inspection.tables), "rows": inspection.rows}
+    return facts | ({"quarantined": quarantined} if quarantined else {})
 
 
 def _verify_replica(settings: Settings, url: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import shutil
 import threading
 import time
@@ -86,8 +85,16 @@ _ORDER = "preserve_insertion_order"
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
-_NEWER_FILE = re.compile("version number|newer version|unrecognized enum value")
-"""The last one is a type that this engine does not have."""
+# Beginnings of DuckDB's own sentences: at a start there is nothing else to tell them by, and what users
+# wrote (a name in the WAL) stands behind them.
+_LOCKED = "Could not set lock on file"
+_NO_DATABASE = 'The file "'
+_NEWER_FILE = (
+    "Trying to read a database file with",
+    'Error opening "',
+    "Enum value: unrecognized enum value",  # a type that this engine does not have
+)
+_REPLAYING = 'Failure while replaying WAL file "'
 _CHECKPOINT_BYTES = 4 * 262144
 """A checkpoint writes some blocks of metadata at least. Where they do not fit, it ends the instance."""
 _SHARED_BLOCKS = "SELECT block_id FROM pragma_metadata_info() WHERE free_blocks > 0 ORDER BY 1"
@@ -230,18 +237,20 @@ class DuckDBInstance:
     def _opening_error(self, error: Exception) -> DuckDBConnectionError:
         path = self.settings.database_path
         message = read_facts(error).message
-        if "Could not set lock" in message or "Conflicting lock" in message:
+        if message.startswith(_REPLAYING):
+            message = message.removeprefix(_REPLAYING).partition('": ')[2]
+        if message.startswith(_LOCKED):
             return DatabaseLockedError(
                 f"{path} is in use by a process that is not a chronoduck service: {message}",
                 hint="Close that process, then start again.",
             )
-        if _NEWER_FILE.search(message):
+        if message.startswith(_NEWER_FILE):
             return DatabaseVersionError(
                 f"{path} was written by another version of DuckDB than {duckdb.__version__}: "
                 f"{message.splitlines()[0]}",
                 hint="Install the DuckDB version that wrote it, or export and import the data.",
             )
-        if "not a valid DuckDB database" in message:
+        if message.startswith(_NO_DATABASE):
             return DatabaseFormatError(f"{path} is not a DuckDB database")
         return DatabaseFailedError(
             f"{path} cannot be opened: {first_sentence(error)}",

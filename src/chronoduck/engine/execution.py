@@ -15,6 +15,7 @@ from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
 from chronoduck.engine.failures import EngineFailure, translate
+from chronoduck.engine.judged_text import JudgedText, check_judged, own_text
 from chronoduck.engine.profiling import peak_memory_bytes
 from chronoduck.engine.renaming import refuse_rename_of_parent
 
@@ -42,6 +43,9 @@ _ENGINE_ERRORS = (duckdb.Error, OSError, RuntimeError, ValueError, TypeError, Me
 """What DuckDB's client and pyarrow raise while a statement runs."""
 
 _BATCH_ROWS = 16_384
+_BEGIN = own_text("BEGIN TRANSACTION")
+_BEGIN_READ_ONLY = own_text("BEGIN TRANSACTION READ ONLY")
+_COMMIT = own_text("COMMIT")
 _IS_VERSION_1 = duckdb.__version__.startswith("1.")
 _CATALOG_WORDS = frozenset({"CREATE", "DROP", "ALTER"})
 
@@ -72,12 +76,17 @@ def in_engine(
         token.unbind()
 
 
-def execute(connection: Connection, sql: str, params: Params, token: CancelToken | None) -> None:
+def execute(
+    connection: Connection, sql: JudgedText, params: Params, token: CancelToken | None
+) -> None:
     """Run the statement; its result is then pending on the connection.
 
     Raises:
+        TypeError: the text was not judged.
         EngineFailure: the instance failed. It had no effect if the instance refused to begin it.
     """
+
+    check_judged(sql)
 
     def run() -> Connection:
         refuse_rename_of_parent(connection, sql)
@@ -120,9 +129,9 @@ def commit(connection: Connection, token: CancelToken, commits: Commits) -> None
     token.check()
     if commits.in_transaction:
         with commits.committing():
-            execute(connection, "COMMIT", None, None)
+            execute(connection, _COMMIT, None, None)
     else:
-        execute(connection, "COMMIT", None, None)
+        execute(connection, _COMMIT, None, None)
     commits.in_transaction = False
 
 
@@ -130,7 +139,7 @@ def begin(
     connection: Connection, token: CancelToken, commits: Commits, *, read_only: bool = False
 ) -> None:
     """Begin a transaction; in a read-only one DuckDB refuses every change of the database."""
-    execute(connection, f"BEGIN TRANSACTION{' READ ONLY' if read_only else ''}", None, token)
+    execute(connection, _BEGIN_READ_ONLY if read_only else _BEGIN, None, token)
     commits.in_transaction, commits.changes_catalog = not read_only, False
 
 
@@ -166,7 +175,8 @@ class SqlSession:
     def execute(self, sql: str, params: Params = None) -> Rows:
         """Run one statement and return all its rows."""
         self._commits.changes_catalog |= sql.split(None, 1)[0].upper() in _CATALOG_WORDS
-        return RunningResult(self._connection, sql, params, self._token).fetch("all")[0]
+        text = sql if isinstance(sql, JudgedText) else own_text(sql)
+        return RunningResult(self._connection, text, params, self._token).fetch("all")[0]
 
     def scan(self, name: str, rows: pa.RecordBatchReader | pa.Table) -> None:
         """Have ``name`` stand for Arrow rows; a reader's can be read once, by one thread."""
@@ -184,7 +194,7 @@ class RunningResult:
     def __init__(
         self,
         connection: Connection,
-        sql: str,
+        sql: JudgedText,
         params: Params,
         token: CancelToken,
         *,
@@ -201,14 +211,18 @@ class RunningResult:
 
         ``batch_rows``: rows of each Arrow batch, but for the last one. A statement that may write is
         not run here but in ``engine/writing.py``.
+
+        Raises:
+            TypeError: the text was not judged.
         """
+        check_judged(sql)
         self._batch_rows = batch_rows
         self._connection = connection
         self._sql = sql
         started = time.perf_counter()
         self._in_transaction = in_read_only_transaction
         if in_read_only_transaction:
-            execute(connection, "BEGIN TRANSACTION READ ONLY", None, token)
+            execute(connection, _BEGIN_READ_ONLY, None, token)
         self._token = token
         self._reader: pa.RecordBatchReader | None = None
         if as_rows or _IS_VERSION_1:

@@ -25,6 +25,7 @@ from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.inspection import inspect_database, read_table
 from chronoduck.engine.opening_options import OPENING_OPTIONS
+from chronoduck.engine.poisoned_values import dependents_of, try_columns
 from chronoduck.errors import DuckDBException
 
 __all__ = ["main"]
@@ -152,11 +153,28 @@ def _inspect(
     return {"inspection": base64.b64encode(pickle.dumps(found)).decode()}
 
 
+def _try(
+    database: Path, say: Say, *, skipped: list[str], dead: list[str], memory_limit: str
+) -> dict[str, Any]:
+    """Try the values of all columns but some; what is ``dead`` are tables that ended others."""
+    connection = _connect(str(database), memory_limit, read_only=True)
+    found = try_columns(connection, skipped, lambda stage: say(stage=stage))
+    tables = {*dead, *(column.table for column in found)}
+    return {
+        "columns": [
+            [column.schema, column.table, column.column, column.type, column.reason]
+            for column in found
+        ],
+        "names": dependents_of(connection, tables) if tables else [],
+    }
+
+
 _ACTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "open": _open,
     "checkpoint": _checkpoint,
     "copy": _copy,
     "inspect": _inspect,
+    "try": _try,
 }
 
 if __name__ == "__main__":

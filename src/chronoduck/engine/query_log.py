@@ -9,8 +9,8 @@ this instance, where users' tables do not exist either.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +22,10 @@ import pyarrow as pa
 
 from chronoduck.engine.database import CURSOR_SETTINGS, Connection, set_up_cursor
 from chronoduck.engine.error_facts import read_facts
+from chronoduck.engine.failures import FULL_ERRNOS
 from chronoduck.engine.paths import is_open_here
 from chronoduck.engine.storage_version import new_file_config
+from chronoduck.engine.volume_probe import VolumeProbe
 from chronoduck.errors import DuckDBConnectionError, DuckDBException, ServiceUnavailableError
 from chronoduck.logs import get_logger
 from chronoduck.resilience.service_time import CarefulClock
@@ -81,12 +83,16 @@ DELETE FROM chronoduck.query_log WHERE time < greatest(
     (SELECT time FROM chronoduck.query_log ORDER BY time DESC LIMIT 1 OFFSET ?)
 )
 """
-_NOT_ITS_FAULT = re.compile(
-    r"Could not set lock|Conflicting lock|Permission denied|No space left|quota exceeded"
-    r"|Too many open files|Out of Memory|failed to allocate",
-    re.IGNORECASE,
-)
-"""Failures that a new file would meet, too."""
+_OF_THE_MACHINE = FULL_ERRNOS | {
+    errno.EAGAIN,  # another process holds the lock
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}
+"""Error numbers that a new file would meet, too."""
 _RETRY_SECONDS = 60.0
 
 _log = get_logger("query_log")
@@ -154,7 +160,7 @@ class QueryLogStore:
         try:
             return _connect(self._path, self._storage_version)
         except duckdb.Error as error:
-            if _NOT_ITS_FAULT.search(str(error)):
+            if not _is_damaged(error, self._path):
                 raise
             reason = _reason(error)
         aside = self._path.with_name(self._path.name + ".damaged")
@@ -339,6 +345,15 @@ def _run(connection: Connection, sql: str, params: Sequence[Any] = ()) -> None:
 
 def _wal_of(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
+
+
+def _is_damaged(error: duckdb.Error, path: Path) -> bool:
+    """Whether the file is at fault, and neither this machine nor its disk."""
+    facts = read_facts(error)
+    if facts.type == "Out of Memory" or facts.errno in _OF_THE_MACHINE:
+        return False
+    found = VolumeProbe(path).look()
+    return not (found.is_full or found.is_failed)
 
 
 def _reason(error: Exception) -> str:

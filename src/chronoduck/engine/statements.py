@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,13 +15,15 @@ from chronoduck.engine.autocommit import Autocommit
 from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.everybody import judge_for_everybody
 from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.judged_text import JudgedText
 from chronoduck.engine.parsing_options import PARSING_OPTIONS
-from chronoduck.engine.store_reads import FetchedObjects
+from chronoduck.engine.store_reads import FetchedObjects, with_files
 from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 from chronoduck.sql.characters import stray_character
 from chronoduck.sql.comments import has_slow_comments
-from chronoduck.sql.tokens import read_tokens
+from chronoduck.sql.explaining import RUN_BY_EXPLAIN, read_explain
+from chronoduck.sql.tokens import first_word, read_tokens
 
 __all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
@@ -38,10 +39,9 @@ CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
 """Kinds of DDL."""
 _COUNTS = frozenset({"insert", "update", "delete", "merge_into", "copy"})
 _CHANGES_NOTHING = frozenset({"checkpoint", "vacuum", "analyze", "set", "variable_set", "export"})
-_RETURNS = re.compile("return", re.IGNORECASE)
-_ALTER = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*+ALTER\b", re.IGNORECASE | re.DOTALL)
-_SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
-_QUERY_LOG = re.compile("query_log", re.IGNORECASE)
+_EXPLAIN_HINT = "EXPLAIN (ANALYZE, FORMAT json) takes a SELECT, INSERT, UPDATE, DELETE or MERGE."
+_EXPLAINED = RUN_BY_EXPLAIN | {"create"}
+"""Kinds that EXPLAIN shows a plan of; of ANALYZE only those it may run."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,23 @@ class Statement:
         default=None, compare=False, repr=False
     )
     """Called in a worker right before it runs: whether what it was judged by is still so."""
-    run_text: str | None = None
-    """What the engine runs instead of ``text``: files in place of objects of S3."""
+    is_label: bool = False
+    """Names work of the service in lists and records; its text is nothing to run."""
     fetched_objects: FetchedObjects | None = field(default=None, compare=False, repr=False)
-    """Keeps those files while the statement is in use."""
+    """Files in place of objects of S3, kept while the statement is in use."""
+
+    @property
+    def judged(self) -> JudgedText:
+        """The text that the engine runs: this one to the letter, but for files of S3 objects.
+
+        Raises:
+            TypeError: there is nothing to run.
+        """
+        if self.is_label:
+            raise TypeError(f"{self.text!r} is a label")
+        if self.fetched_objects is None:
+            return JudgedText(self.text)
+        return JudgedText(with_files(self.text, self.fetched_objects.files))
 
     @property
     def changes_catalog(self) -> bool:
@@ -156,7 +169,8 @@ class StatementParser:
                 "the text holds no statement", hint="Send one SQL statement.", category="empty"
             )
         texts = [part.query for part in parts]
-        if _ALTER.match(sql) and (kinds == ["multi"] or (len(parts) > 1 and not any(texts))):
+        has_no_texts = len(parts) > 1 and not any(texts)
+        if (kinds == ["multi"] or has_no_texts) and first_word(sql) == "alter":
             # DuckDB makes a transaction of its own of it: ALTER, UPDATE, ALTER.
             refuse(
                 "one-statement",
@@ -171,17 +185,19 @@ class StatementParser:
             )
         kind = "select" if is_pivot else kinds[-1]
         kind = judge_for_everybody(kind, sql)
-        # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
-        may_run = kind == "explain" and "analyze" in sql.lower()
+        # EXPLAIN ANALYZE runs what it explains.
+        run = self._run_by_explain(sql) if kind == "explain" else None
+        may_run = run is not None and not run.is_read_only
         # In DuckDB 2.0 a CTE may write.
         may_run |= kind == "select" and has_writing_cte(self._connection, sql)
-        if (kind not in _READ_ONLY or may_run) and _SCOPES.search(sql):
+        lowered = sql.lower()
+        if (kind not in _READ_ONLY or may_run) and "chronoduck_scope_" in lowered:
             raise StatementRefusedError(
                 "the catalogues of narrowed keys belong to the service",
                 hint="They follow the tables by themselves.",
                 rule="attach",
             )
-        reads_query_log = _names_query_log(sql)
+        reads_query_log = "query_log" in lowered and _names_query_log(sql)
         if reads_query_log and kind not in _READ_ONLY:
             refuse("query-log", "the query log is only read, by a SELECT of its own")
         return Statement(
@@ -189,35 +205,49 @@ class StatementParser:
             kind=kind,
             parameter_names=names,
             query_hash=query_hash(sql),
-            # setseed() changes the connection's random state although it is called in a SELECT.
             is_read_only=kind in _READ_ONLY and not may_run,
             in_read_only_transaction=reads_query_log,
-            is_alter=kind == "alter" or (may_run and "alter" in sql.lower()),
-            autocommit=_autocommit(kind, sql, may_run=may_run),
+            is_alter=kind == "alter",
+            autocommit=_autocommit(kind, has_result="return" in lowered, may_run=may_run),
             reads_query_log=reads_query_log,
+            # setseed() changes the connection's random state although it is called in a SELECT.
             leaves_state=is_pivot
             or may_run
             or kind not in _LEAVES_NO_STATE
-            or re.search("setseed", sql, re.IGNORECASE) is not None,
+            or "setseed" in lowered,
         )
+
+    def _run_by_explain(self, sql: str) -> Statement | None:
+        """Return the statement that an EXPLAIN runs, None of one that only shows a plan.
+
+        Raises:
+            StatementRefusedError: its options are not understood, or it is of no such kind.
+        """
+        explained = read_explain(sql, read_tokens(sql))
+        if explained.problem is not None:
+            refuse("unreadable", f"EXPLAIN: {explained.problem}", _EXPLAIN_HINT)
+        inner = self._parse(explained.text)
+        allowed = RUN_BY_EXPLAIN if explained.is_run else _EXPLAINED
+        if inner.kind not in allowed:
+            how = "EXPLAIN ANALYZE" if explained.is_run else "EXPLAIN"
+            refuse("statement-kind", f"{how} of {inner.kind.upper()} is not run", _EXPLAIN_HINT)
+        return inner if explained.is_run else None
 
     def close(self) -> None:
         """Close the parser's own connection."""
         self._connection.close()
 
 
-def _autocommit(kind: str, sql: str, *, may_run: bool) -> Autocommit:
+def _autocommit(kind: str, *, has_result: bool, may_run: bool) -> Autocommit:
     if kind in _CHANGES_NOTHING or (kind in _READ_ONLY and not may_run):
         return Autocommit.NEVER
-    if kind in _COUNTS and _RETURNS.search(sql) is None:
+    if kind in _COUNTS and not has_result:
         return Autocommit.BY_DUCKDB
     return Autocommit.BY_US
 
 
 def _names_query_log(sql: str) -> bool:
     """Whether ``chronoduck.query_log`` stands in it, as a name and not in a literal or comment."""
-    if _QUERY_LOG.search(sql) is None:
-        return False
     tokens = read_tokens(sql)
     names = [token.text if token.is_name or token.text == "." else "" for token in tokens]
     return any(

@@ -23,6 +23,8 @@ class FetchedObjects:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.files: Mapping[str, Sequence[Path]] = {}
+        """Those of each address."""
         self._finalizer = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
 
     def remove(self) -> None:

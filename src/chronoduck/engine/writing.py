@@ -15,6 +15,7 @@ from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params, Rows, execute, in_engine, transaction
+from chronoduck.engine.judged_text import JudgedText
 from chronoduck.engine.own_tables import unchanged_own_schema
 from chronoduck.engine.profiling import peak_memory_bytes
 
@@ -33,7 +34,7 @@ class WrittenResult:
     def __init__(
         self,
         connection: Connection,
-        sql: str,
+        sql: JudgedText,
         params: Params,
         token: CancelToken,
         commits: Commits,

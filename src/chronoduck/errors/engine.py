@@ -117,7 +117,11 @@ class WriteOutcomeUnknownError(DuckDBConnectionError):
     http_status = 500
     exit_code = 75
     retryable = False
-    default_hint = "Look whether it was applied before you send it again."
+    default_hint = (
+        "Look whether it was applied before you send it again. An admin finds it by its request id in "
+        "the audit trail: `statement` with its end, or `statement_lost`. Loads that carry an "
+        "Idempotency-Key can be sent again as they are."
+    )
 
 
 class DuckDBResourceError(DuckDBException):

@@ -25,6 +25,7 @@ from chronoduck.monitoring.exports import export_finding
 from chronoduck.monitoring.health import Finding, Status, overall_status
 from chronoduck.monitoring.history import QueryHistory
 from chronoduck.monitoring.machine import MachineProbe
+from chronoduck.monitoring.penalties import penalty_finding
 from chronoduck.monitoring.restarts import restart_finding
 from chronoduck.monitoring.set_aside import set_aside_finding
 from chronoduck.monitoring.shadow import do_first, shadow_finding, shadow_report
@@ -36,6 +37,7 @@ __all__ = ["EngineAnswer", "Reports", "ServiceView", "StatementView"]
 
 _DISK_WARN_PERCENT, _DISK_FULL_PERCENT = 90.0, 98.0
 _MEMORY_WARN_PERCENT = 90.0
+_LAST_CHECKPOINT_FAILED = "the last checkpoint failed: GET replication and the log say why"
 _SILENT_SECONDS = 5.0
 """An engine that has not answered for so long hangs; a shorter silence is a busy machine."""
 
@@ -83,6 +85,8 @@ class ServiceView(Protocol):
     def disk_status(self) -> dict[str, Any]: ...
     @property
     def audit_status(self) -> Callable[[], dict[str, Any]]: ...
+    @property
+    def penalty_status(self) -> Callable[[], dict[str, Any]]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -167,6 +171,7 @@ class Reports:
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
             "audit": view.audit_status(),
+            "penalties": view.penalty_status(),
             "query_analysis": {**self._history.analysis(), "windows": statements["windows"]},
             "latency": statements["latency"],
             "statements": statements["statements"],
@@ -258,6 +263,7 @@ class Reports:
             sync_finding(self._view.sync_status()),
             export_finding(self._view.export_status()),
             audit_finding(self._view.audit_status()),
+            penalty_finding(self._view.penalty_status()),
             query_log_finding(self._statements.query_log_status()),
             self._clock.finding(),
         ]
@@ -374,10 +380,20 @@ class Reports:
 
 
 def _without_words(report: dict[str, Any]) -> dict[str, Any]:
-    """Drop what names hosts and paths: the store's and the engine's words are for GET replication."""
+    """Drop what names hosts and paths: the store's and the engine's words are for GET replication.
+
+    The engine repeats what users wrote.
+    """
     shadow = {name: value for name, value in report["shadow"].items() if name != "reason"}
-    hidden = ("error", "hint", "retention_error", "shadow")
-    return {**{name: report[name] for name in report if name not in hidden}, "shadow": shadow}
+    hidden = ("error", "hint", "retention_error", "notice", "shadow", "checkpoints")
+    checkpoints = dict(report["checkpoints"])
+    if checkpoints.get("last_error"):
+        checkpoints["last_error"] = _LAST_CHECKPOINT_FAILED
+    return {
+        **{name: report[name] for name in report if name not in hidden},
+        "shadow": shadow,
+        "checkpoints": checkpoints,
+    }
 
 
 def _stored_files(path: Path) -> list[os.stat_result]:

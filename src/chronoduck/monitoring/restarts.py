@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chronoduck.monitoring.health import Finding, Status
+from chronoduck.supervision.running_record import LostWork
 
 __all__ = ["RestartHistory", "restart_finding"]
 
@@ -25,6 +26,8 @@ class RestartHistory:
     is_supervised: bool = False
     count: int = 0
     last: Mapping[str, Any] | None = None
+    lost: LostWork = field(default_factory=LostWork)
+    """What the last one worked on when it died."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON fields, fit for everybody's eyes."""
@@ -46,6 +49,6 @@ def restart_finding(history: Mapping[str, Any], now: Callable[[], datetime] = _n
         Status.DEGRADED,
         f"The server's process was replaced {history['count']} times, last at {last_at}: "
         f"{history['last_reason']}",
-        "The log names the statement and its user (statement_stuck); see "
-        "`chronoduck runbook restarted-by-itself`.",
+        "The log and the audit trail name the statements that ran (statement_lost) and who waits for "
+        "it (penalty_boxed); see `chronoduck runbook restarted-by-itself`.",
     )

@@ -53,6 +53,23 @@ class SpendingWindow:
         self._forget_old(now)
         return self._entries[0][1] + self.seconds - now if self._entries else 0.0
 
+    def entries(self, now: float) -> list[list[float]]:
+        """Return what counts now as [seconds ago, amount], oldest first."""
+        self._forget_old(now)
+        return [[now - moment, amount] for _, moment, amount in self._entries]
+
+    def restore(self, now: float, entries: list[list[float]]) -> None:
+        """Take in what was counted elsewhere, as ``entries`` returned it, before anything is spent here.
+
+        Raises:
+            ValueError, TypeError: it is not of that form.
+        """
+        found = [(now - max(0.0, float(ago)), float(amount)) for ago, amount in entries]
+        for moment, amount in sorted(found):
+            self._entries.append([moment, moment, amount])
+            self._total += amount
+        self._forget_old(now)
+
     def _forget_old(self, now: float) -> None:
         entries = self._entries
         while entries and entries[0][1] + self.seconds <= now:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -22,12 +24,21 @@ class WritersBusyError(DuckDBException):
     retryable = True
 
 
+_WINDOW_SECONDS = 0.5
+"""How long the gate is shut for one who waits to be alone, before others are let in again."""
+_BETWEEN_SECONDS = 2.0
+"""How long it then stays open at least, whoever waits to be alone."""
+
+
 class WriteGate:
-    """Counts writers. Use from one event loop."""
+    """Counts writers. Use from one event loop.
+
+    Whoever waited is inside before the gate can be shut again: those who shut it one after the other
+    keep nobody out for longer than one of them does.
+    """
 
     def __init__(self) -> None:
-        self._open = asyncio.Event()
-        self._open.set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
         self._single = asyncio.Event()
@@ -35,6 +46,8 @@ class WriteGate:
         self._single.set()
         self._inside = 0
         self._closers = 0
+        self._next_window = 0.0
+        """Loop time from which on it may be shut again for one who waits to be alone."""
         self._alone = asyncio.Lock()
         """Held by the one who is alone inside, or waits for that."""
 
@@ -44,17 +57,28 @@ class WriteGate:
         Raises:
             StatementTimeoutError: it stayed closed.
         """
-        if not self._open.is_set():
-            try:
-                async with asyncio.timeout(timeout):
-                    # It may be closed again before those who waited for it come to run.
-                    while not self._open.is_set():
-                        await self._open.wait()
-            except TimeoutError:
+        if not self._closers:
+            self._let_in()
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                self.leave()  # it was let in, and goes
+            else:
+                with contextlib.suppress(ValueError):  # passed over by who opened the gate
+                    self._waiting.remove(waiter)
+            if isinstance(error, TimeoutError):
                 raise StatementTimeoutError(
                     "the database's files are being worked on; the statement waited in vain",
                     hint="Nothing of it was run. Send it again in a while, or with a longer timeout.",
                 ) from None
+            raise
+
+    def _let_in(self) -> None:
         self._inside += 1
         self._idle.clear()
         if self._inside > 1:
@@ -117,16 +141,35 @@ class WriteGate:
         self._reopen()
 
     async def _wait_until_alone(self, timeout: float) -> None:
-        self._shut()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._single.wait()
-        except TimeoutError:
-            self._reopen()
-            raise self._busy(timeout) from None
-        except BaseException:
-            self._reopen()
-            raise
+        """Return once nobody else is inside, with the gate shut.
+
+        It is shut for a short time only while it waits: a writer that takes long is not waited for by
+        others. Between two such times it stays open, and is shut at once when the others have left.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            await self._wait_for_single(min(end, self._next_window))
+            self._shut()
+            try:
+                async with asyncio.timeout_at(min(end, loop.time() + _WINDOW_SECONDS)):
+                    await self._single.wait()
+                return
+            except TimeoutError:
+                self._reopen()
+                self._next_window = loop.time() + _BETWEEN_SECONDS
+                if loop.time() >= end:
+                    raise self._busy(timeout) from None
+            except BaseException:
+                self._reopen()
+                raise
+
+    async def _wait_for_single(self, until: float) -> None:
+        """Wait with the gate open: until that time, or until nobody else is inside."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while self._inside > 1:
+                    await self._single.wait()
 
     def hold(self) -> Callable[[], None]:
         """Let nobody in until the returned function is called; it may be called more than once."""
@@ -143,12 +186,15 @@ class WriteGate:
 
     def _shut(self) -> None:
         self._closers += 1
-        self._open.clear()
 
     def _reopen(self) -> None:
         self._closers -= 1
         if not self._closers:
-            self._open.set()
+            for waiter in self._waiting:
+                if not waiter.done():
+                    self._let_in()
+                    waiter.set_result(None)
+            self._waiting.clear()
 
     def _busy(self, timeout: float) -> WritersBusyError:
         return WritersBusyError(

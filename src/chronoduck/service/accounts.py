@@ -44,7 +44,7 @@ class Allowance(NamedTuple):
 
 
 class Account:
-    """Counts for one principal. For one event loop; all in memory: a restart begins anew.
+    """Counts for one principal. For one event loop; ``state`` and ``restore`` carry it over a restart.
 
     Engine time is the time that the principal's statements hold workers, whatever comes of them. It
     is charged as each step ends, in entries of ten seconds; what runs at the moment counts too, and is
@@ -58,6 +58,8 @@ class Account:
         self._timer: asyncio.TimerHandle | None = None
         """Comes when nothing may be left; not later, but perhaps earlier, than that."""
         self._engine = SpendingWindow(_HOUR, _ENGINE_STEP_SECONDS)
+        self._coarse_requests = SpendingWindow(_MINUTE, 1.0)
+        """What ``state`` returns of them: few entries however many requests there are."""
         self.open_statements = 0
         self.total_requests = 0
         self.total_statements = 0
@@ -106,6 +108,7 @@ class Account:
                 self._requests.seconds_until_below(now, limit),
             )
         self._requests.spend(now)
+        self._coarse_requests.spend(now)
         self.total_requests += 1
 
     def open_statement(self) -> None:
@@ -201,6 +204,35 @@ class Account:
         error = QuotaExceededError(detail, hint=_HINT)
         error.retry_after_seconds = retry_after_seconds
         return error
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something of it is in the engine, so that what it used grows by itself."""
+        return bool(self._busy)
+
+    def state(self) -> list[list[list[float]]]:
+        """Return what is used as JSON values: requests and engine time as [seconds ago, amount].
+
+        What runs counts as if it had ended now.
+        """
+        now = self._clock()
+        engine = self._engine.entries(now)
+        running = self._seconds_now(now)
+        if running:
+            engine.append([0.0, running])
+        return [self._coarse_requests.entries(now), engine]
+
+    def restore(self, state: list[list[list[float]]], passed: float) -> None:
+        """Take in what an earlier process counted, ``passed`` seconds ago, before anything is counted.
+
+        Raises:
+            ValueError, TypeError: it is not of that form.
+        """
+        then = self._clock() - passed
+        requests, engine = state
+        self._requests.restore(then, requests)
+        self._coarse_requests.restore(then, requests)
+        self._engine.restore(then, engine)
 
     def allowances(self) -> tuple[Allowance, Allowance, Allowance]:
         """Return requests, engine seconds and open statements, limited or not."""

@@ -137,7 +137,7 @@ class AckBarrier:
         if suspect.is_settled:
             return ""
         if proof is not None and proof.verdict is Verdict.PROVEN:
-            self.watch.settle(suspect)
+            await asyncio.to_thread(self.watch.settle, suspect)
             self.proofs += 1
             return ""
         left = max(0.0, end - time.monotonic())
@@ -163,11 +163,12 @@ class AckBarrier:
 
     async def _ask(self, suspect: Suspect, seconds: float) -> Proof | None:
         """Return the prover's answer; None without a prover, or when nothing is left to prove."""
-        position = self.watch.position(suspect)
+        # In a thread: another may be reading megabytes of the WAL under the watch's lock.
+        position = await asyncio.to_thread(self.watch.position, suspect)
         if position is None:  # commits beside a checkpoint belong to the next WAL
             async with self._checkpoints.held():
                 await asyncio.to_thread(self.watch.look)
-            position = self.watch.position(suspect)
+            position = await asyncio.to_thread(self.watch.position, suspect)
         if position is None or suspect.is_settled or self.prover is None:
             return None
         return await self.prover.prove(position, seconds)

@@ -53,6 +53,7 @@ async def run_batch(
         query_hash=query_hash(text[:MAX_STATEMENT_BYTES]),
         leaves_state=True,
         is_read_only=all(statement.is_read_only for statement, _ in parsed),
+        is_label=True,
         is_alter=any(statement.is_alter for statement, _ in parsed),
     )
     for index, (statement, _) in enumerate(parsed):

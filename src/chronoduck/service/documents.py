@@ -16,6 +16,7 @@ from chronoduck.engine.encoding import (
     open_encoder,
 )
 from chronoduck.engine.execution import RunningResult
+from chronoduck.engine.judged_text import JudgedText, inside
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import InvalidRequestError
 from chronoduck.service.jobs import Progress
@@ -28,8 +29,8 @@ from chronoduck.service.statement_jobs import watching
 __all__ = ["DocumentQueries"]
 
 _OPTIONS = EncodingOptions(json_numbers="safe")
-Wrap = Callable[[Sequence[tuple[str, str]]], str]
-"""Returns the statement to run, for the columns (names and DuckDB's types) of the one given."""
+Wrap = Callable[[Sequence[tuple[str, str]]], tuple[str, str]]
+"""Returns what stands before and behind a SELECT in brackets, for its columns' names and types."""
 Take = Callable[[pa.RecordBatch, bytes], None]
 """Gets the columns that are not of the document, and the documents, one a line."""
 
@@ -72,7 +73,8 @@ class DocumentQueries:
         def step(connection: Connection) -> None:
             check_scan(connection, statement, None, session)
             columns = _columns(connection, statement, session)
-            _read(connection, wrap(columns), params, session, take, apart)
+            text = inside(statement.judged, *wrap(columns))
+            _read(connection, text, params, session, take, apart)
 
         try:
             with watching(show) as watch:
@@ -87,17 +89,15 @@ class DocumentQueries:
 def _columns(
     connection: Connection, statement: Statement, session: Session
 ) -> list[tuple[str, str]]:
-    text = statement.text.strip().rstrip(";")
-    none = RunningResult(
-        connection, f"SELECT * FROM (\n{text}\n) AS q LIMIT 0", None, session.token
-    )
+    text = inside(statement.judged, "SELECT * FROM", "AS q LIMIT 0")
+    none = RunningResult(connection, text, None, session.token)
     none.fetch("all")
     return list(zip(none.columns, none.types, strict=True))
 
 
 def _read(
     connection: Connection,
-    sql: str,
+    sql: JudgedText,
     params: dict[str, Any] | None,
     session: Session,
     take: Take,

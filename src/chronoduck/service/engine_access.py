@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from chronoduck.engine.database import Connection, DuckDBInstance
@@ -15,7 +15,10 @@ from chronoduck.engine.workers import Workers
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.acknowledging import AckBarrier
+from chronoduck.service.alone import AloneGate
+from chronoduck.service.penalties import Penalties
 from chronoduck.service.stuck import StuckStatements
+from chronoduck.supervision.running_record import RunningRecord
 
 __all__ = ["Checkpoints", "EngineAccess"]
 
@@ -42,3 +45,7 @@ class EngineAccess:
     scopes: Scopes
     stuck: StuckStatements
     barrier: AckBarrier
+    penalties: Penalties = field(default_factory=Penalties)
+    alone: AloneGate = field(default_factory=AloneGate)
+    record: RunningRecord = field(default_factory=RunningRecord)
+    """What works now, for the supervisor to read after a crash."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession, begin
+from chronoduck.engine.judged_text import explained
 from chronoduck.engine.profiling import MEASURE_OPERATORS
 from chronoduck.engine.scopes.registry import has_filters
 from chronoduck.errors import StatementRefusedError
@@ -58,7 +59,6 @@ async def explain_statement(
         runner.record_refusal(statement, caller, refusal)
         raise refusal
     options = [*(["ANALYZE"] if analyze else []), "FORMAT JSON" if as_json else "FORMAT TEXT"]
-    explained = f"EXPLAIN ({', '.join(options)}) {sql}"
 
     def step(connection: Connection) -> Plan:
         if analyze:
@@ -70,7 +70,9 @@ async def explain_statement(
         started = time.perf_counter()
         if statement.in_read_only_transaction:
             begin(connection, session.token, session.commits, read_only=True)
-        text = "\n".join(str(row[1]) for row in own.execute(explained, params))
+        text = "\n".join(
+            str(row[1]) for row in own.execute(explained(statement.judged, *options), params)
+        )
         return Plan(text, round(time.perf_counter() - started, 6), statement.query_hash)
 
     # Not marked clean: the next user gets a connection that measures as all do.

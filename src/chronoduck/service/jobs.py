@@ -96,7 +96,10 @@ class JobRegistry:
         ended = [
             each
             for each in self._jobs.values()
-            if each.owner == job.owner and each.has_ended and each.keep_seconds is None
+            # An export that failed is kept as long as others, and is as cheap to begin.
+            if each.owner == job.owner
+            and each.has_ended
+            and (each.keep_seconds is None or each.state is not JobState.SUCCEEDED)
         ]
         for old in ended[: max(0, len(ended) - _REMEMBERED)]:
             self._forget(old)

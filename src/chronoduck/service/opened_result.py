@@ -16,7 +16,6 @@ Result = RunningResult | WrittenResult
 
 def open_result(
     connection: Connection,
-    sql: str,
     statement: Statement,
     params: Params,
     session: Session,
@@ -34,7 +33,7 @@ def open_result(
     if statement.is_read_only or statement.autocommit is Autocommit.NEVER:
         return RunningResult(
             connection,
-            sql,
+            statement.judged,
             params,
             session.token,
             as_rows=as_rows,
@@ -43,7 +42,7 @@ def open_result(
         )
     return WrittenResult(
         connection,
-        sql,
+        statement.judged,
         params,
         session.token,
         session.commits,

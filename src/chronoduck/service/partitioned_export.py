@@ -79,7 +79,6 @@ async def write_partitions(
         check_scan(connection, statement, request.params, session)
         result = open_result(
             connection,
-            statement.run_text or request.sql,
             statement,
             request.params,
             session,

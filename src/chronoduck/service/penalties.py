@@ -6,15 +6,17 @@ Whoever meets a fault that one statement caused tells it by ``note_fault``; use 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from chronoduck.engine.masking import MASK
 from chronoduck.engine.normalizing import fingerprint, normalize_statement
 from chronoduck.errors import PenaltyBoxError
 from chronoduck.logs import get_logger
 from chronoduck.principals import LOCAL
-from chronoduck.resilience.penalty_box import FaultKind, Penalty, PenaltyBox
+from chronoduck.resilience.penalty_box import FaultKind, Penalty, PenaltyBox, Suspect
 from chronoduck.service.records import Caller
 
 __all__ = ["EXEMPT", "FaultKind", "Penalties", "party_of", "shape_of"]
@@ -29,6 +31,8 @@ _WHAT = {
     FaultKind.INTERNAL_ERROR: "it met internal errors of the engine",
     FaultKind.ANALYZER_KILLED: "its text ended the process that judges statements",
 }
+_NO_TEXT = "load"
+_REMEMBERED_NAMES = 5_000
 _HINT = (
     "Wait as long as Retry-After says; do not send the statement again as it is. An admin sees the "
     "reason with `chronoduck penalties list` and can release you."
@@ -44,10 +48,10 @@ def party_of(caller: Caller) -> str:
 def shape_of(sql: str) -> str:
     """Return the hash of the normalized text, as the statement statistics show it.
 
-    Empty for what has none of its own: the label of a load, and a text that cannot be read.
+    What has none of its own is one shape: the label of a load, and a text that cannot be read.
     """
     normalized = normalize_statement(sql)
-    return "" if normalized in ("", MASK) else fingerprint(normalized)
+    return _NO_TEXT if normalized in ("", MASK) else fingerprint(normalized)
 
 
 class Penalties:
@@ -64,6 +68,8 @@ class Penalties:
         self.box = box or PenaltyBox()
         self._clock = clock
         self._on_boxed = on_boxed
+        self.names: OrderedDict[str, str] = OrderedDict()
+        """What people call the parties."""
         self.total_refused = 0
         self._log = get_logger("penalties")
 
@@ -78,9 +84,26 @@ class Penalties:
             request_id=caller.request_id,
         )
         if caller.principal.id not in EXEMPT:
-            self.tell(self.box.note_fault(self._clock(), party, shape, kind))
+            self.name(caller)
+            self.note_party(party, shape, kind)
 
-    def tell(self, boxed: list[Penalty]) -> None:
+    def name(self, caller: Caller) -> None:
+        """Remember what people call this party."""
+        party = party_of(caller)
+        self.names[party] = caller.principal.name if caller.sub_user is None else caller.sub_user
+        self.names.move_to_end(party)
+        if len(self.names) > _REMEMBERED_NAMES:
+            self.names.popitem(last=False)
+
+    def note_party(self, party: str, shape: str, kind: FaultKind) -> None:
+        """Count a fault of a party; ``shape`` is empty if its statement has none."""
+        self._tell(self.box.note_fault(self._clock(), party, shape, kind))
+
+    def note_death(self, suspects: Sequence[Suspect], *, is_complete: bool) -> None:
+        """Take in the death of the process before, in which these statements ran."""
+        self._tell(self.box.note_death(self._clock(), suspects, is_complete=is_complete))
+
+    def _tell(self, boxed: list[Penalty]) -> None:
         """Log who has to wait from now on, and pass it on."""
         for penalty in boxed:
             self._log.warning(
@@ -112,14 +135,46 @@ class Penalties:
             self._clock(), party_of(caller), partial(shape_of, sql)
         )
 
-    def note_survived(self, caller: Caller, sql: str) -> None:
+    def note_survived(self, caller: Caller, sql: str, *, has_ended: bool = True) -> None:
         """Note that a statement ended, or ran alone for its while, and the process lives."""
         if len(self.box):
-            self.box.note_survived(party_of(caller), shape_of(sql))
+            self.box.note_survived(party_of(caller), shape_of(sql), has_ended=has_ended)
 
     def release(self, party: str) -> bool:
         """Forget all that is held against a party; whether there was anything."""
         return self.box.release(party)
+
+    def describe(self) -> dict[str, Any]:
+        """Return who waits and what runs alone as JSON values, for admins; times in seconds."""
+        now = self._clock()
+        return {
+            "waiting": [self._describe(each) for each in self.box.penalties(now)],
+            "alone": [self._describe(each) for each in self.box.watched(now)],
+            **self.get_status(),
+        }
+
+    def get_status(self) -> dict[str, Any]:
+        """Return how many wait, and counters since the start: nothing that names anybody."""
+        now = self._clock()
+        waiting = self.box.penalties(now)
+        return {
+            "principals_waiting": sum(not each.shape for each in waiting),
+            "statements_waiting": sum(bool(each.shape) for each in waiting),
+            "running_alone": len(self.box.watched(now)),
+            "faults": {kind.value: number for kind, number in self.box.total_faults.items()},
+            "total_boxed": self.box.total_boxings,
+            "total_refused": self.total_refused,
+        }
+
+    def _describe(self, penalty: Penalty) -> dict[str, Any]:
+        return {
+            "party": penalty.party,
+            "name": self.names.get(penalty.party),
+            "fingerprint": penalty.shape or None,
+            "reason": penalty.kind.value,
+            "seconds": round(penalty.seconds, 1),
+            "faults": penalty.faults,
+        }
 
 
 def _refusal(caller: Caller, penalty: Penalty) -> PenaltyBoxError:

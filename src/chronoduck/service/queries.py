@@ -38,8 +38,7 @@ def run_and_fetch(
     if not session.is_own_text:
         max_rows = lesser(max_rows, session.limits.max_rows)
     check_scan(connection, statement, params, session)
-    sql = statement.run_text or statement.text
-    result = open_result(connection, sql, statement, params, session, as_rows=True)
+    result = open_result(connection, statement, params, session, as_rows=True)
     rows, truncated = result.fetch(fetch_mode, max_rows)
     running = session.running
     running.rows += len(rows)
@@ -123,7 +122,7 @@ class Queries:
 
             def begin(connection: Connection) -> Result:
                 check_scan(connection, statement, params, session)
-                return open_result(connection, sql, statement, params, session, as_rows=False)
+                return open_result(connection, statement, params, session, as_rows=False)
 
             result = await session.run(self._runner.routed(statement, begin))
             session.attach(result)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
+from chronoduck.logs import get_logger
 from chronoduck.principals import Limits, Principal, Role
 from chronoduck.service.accounts import Account, Allowance
 
@@ -44,15 +45,20 @@ class Quotas:
         self._clock = clock
         self._remembered = remembered
         self._accounts: OrderedDict[str, Account] = OrderedDict()
+        self._changed: set[str] = set()
+        self._earlier: dict[str, tuple[list[list[list[float]]], float]] = {}
+        """What an earlier process counted, and when: of principals that have not come yet."""
 
     def account(self, principal: Principal) -> Account:
         """Return the principal's account, with the limits that it has now."""
+        self._changed.add(principal.id)
         account = self._accounts.get(principal.id)
         if account is None:
             self._give_up_old()
             account = self._accounts[principal.id] = Account(
                 principal, self._limits(principal), self._clock
             )
+            self._restore(account)
             return account
         if account.principal is not principal and account.principal != principal:
             account.adopt(principal, self._limits(principal))
@@ -61,6 +67,28 @@ class Quotas:
 
     def _limits(self, principal: Principal) -> Limits:
         return effective_limits(principal, self._limits_of(principal.role))
+
+    def _restore(self, account: Account) -> None:
+        earlier = self._earlier.pop(account.principal.id, None)
+        if earlier is None:
+            return
+        state, at = earlier
+        try:
+            account.restore(state, self._clock() - at)
+        except (ValueError, TypeError):
+            get_logger("service").warning("usage_not_read", principal=account.principal.id)
+
+    def restore(self, states: dict[str, tuple[list[list[list[float]]], float]]) -> None:
+        """Take in what principals had used, as ``changes`` returned it, and how many seconds ago."""
+        now = self._clock()
+        self._earlier = {name: (state, now - passed) for name, (state, passed) in states.items()}
+
+    def changes(self) -> dict[str, list[list[list[float]]]]:
+        """Return what the principals use of which something changed since the last call."""
+        accounts = self._accounts
+        changed = [name for name in self._changed if name in accounts]
+        self._changed = {name for name in changed if accounts[name].is_busy}
+        return {name: accounts[name].state() for name in changed}
 
     def _give_up_old(self) -> None:
         """Make room for one more account."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-import duckdb
-
 from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.database import Connection
-from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.definitions import Definitions, MacroBody, ViewBody
 from chronoduck.engine.guard.judge import Origin, Pending
 from chronoduck.engine.guard.live import LiveDefinitions
@@ -54,13 +51,10 @@ class Rejudging:
         for _ in range(_TIMES):
             if self.live.is_settled(self.definitions):
                 return
-            try:
-                # A batch sees definitions of its own; what others committed is looked at elsewhere.
-                is_in_batch = bool(self.created or self.statements)
-                if self.live.settle(self.definitions, None if is_in_batch else connection):
-                    return
-            except duckdb.Error as error:
-                raise translate(error) from error
+            # A batch sees definitions of its own; what others committed is looked at elsewhere.
+            is_in_batch = bool(self.created or self.statements)
+            if self.live.settle(self.definitions, None if is_in_batch else connection):
+                return
             self._judge()
         raise TransactionConflictError("views or macros keep changing while the statement waits")
 

@@ -90,7 +90,6 @@ class ResultEncoding:
         check_scan(connection, self._statement, request.params, self._session)
         result = self._result = open_result(
             connection,
-            self._statement.run_text or request.sql,
             self._statement,
             request.params,
             self._session,

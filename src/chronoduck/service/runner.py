@@ -15,6 +15,7 @@ from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
 from chronoduck.engine.guard.judge import Origin, Pending
 from chronoduck.engine.guard.rules import refuse
+from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.statements import (
@@ -30,7 +31,7 @@ from chronoduck.errors import (
     NotFoundError,
     ReaderInterruptedError,
 )
-from chronoduck.principals import LOCAL, Limits, Principal
+from chronoduck.principals import LOCAL, Limits, Principal, Role
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
@@ -41,7 +42,7 @@ from chronoduck.service.outcomes import (
     outcome_of,
     rule_of,
 )
-from chronoduck.service.penalties import FaultKind, Penalties
+from chronoduck.service.penalties import FaultKind
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
     Caller,
@@ -75,7 +76,6 @@ class StatementRunner:
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
-        penalties: Penalties | None = None,
         results: StoredResults | None = None,
     ) -> None:
         """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
@@ -95,7 +95,8 @@ class StatementRunner:
         self._results = results
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
-        self.penalties = penalties or Penalties()
+        self.penalties = access.penalties
+        self._quarantined = QuarantineList(settings.database_path)
         self._sessions: dict[str, Session] = {}
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -137,6 +138,7 @@ class StatementRunner:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
                 return await self._fetched(statement)
+            self._quarantined.check(sql)
             account = self.quotas.account(principal)
             account.check_engine_time()
             before = Pending() if pending is None else pending
@@ -395,6 +397,9 @@ class OpenStatement:
             is_writer=not statement.is_read_only and statement.kind != "checkpoint",
             is_alter=statement.is_alter,
             is_own_text=is_own_text,
+            alone_seconds=None
+            if caller.principal.role is Role.ADMIN
+            else runner.settings.deadline.alter,
         )
         self._ended = False
         runner.add(self.session)

@@ -10,6 +10,7 @@ import orjson
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession
+from chronoduck.engine.judged_text import JudgedText, explained
 from chronoduck.engine.scopes.registry import has_filters
 from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBQueryError, LimitExceededError
@@ -50,7 +51,7 @@ def check_scan(
             "how much this statement reads is not known before it has run",
             hint="Name the values of a PIVOT with IN (...); measure by POST explain with analyze.",
         )
-    rows = _planned_rows(connection, statement.run_text or statement.text, params, session)
+    rows = _planned_rows(connection, statement.judged, params, session)
     if rows > limit:
         scope = session.running.caller.principal.scope
         # Of a table with hidden rows the estimate counts them too.
@@ -61,10 +62,12 @@ def check_scan(
         )
 
 
-def _planned_rows(connection: Connection, sql: str, params: Params, session: Session) -> int:
+def _planned_rows(
+    connection: Connection, judged: JudgedText, params: Params, session: Session
+) -> int:
     try:
         plan = SqlSession(connection, session.token, session.commits).execute(
-            _EXPLAIN + sql, params
+            explained(judged, "FORMAT JSON"), params
         )
     except DuckDBQueryError as error:
         if error.line == 1 and error.column is not None:

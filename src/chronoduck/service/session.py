@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
@@ -25,6 +26,7 @@ from chronoduck.principals import Limits, Role
 from chronoduck.service.accounts import Account
 from chronoduck.service.acknowledging import Acknowledgement
 from chronoduck.service.engine_access import EngineAccess
+from chronoduck.service.engine_turn import EngineTurn
 from chronoduck.service.records import RunningStatement
 from chronoduck.service.stuck import unheard
 from chronoduck.service.widening import return_widened
@@ -63,14 +65,22 @@ class Session:
         is_writer: bool,
         is_alter: bool = False,
         is_own_text: bool = False,
+        alone_seconds: float | None = None,
     ) -> None:
+        """``alone_seconds``: how long it may keep all other writers out; None: until its deadline."""
         self._access = access
         self._account = account
         self._party_id = account.principal.id
         self._is_capped = account.principal.role is not Role.ADMIN
         self._has_seat = False
         """Whether the gate counts a connection for it."""
-        self._write_pass = WritePass(access.gate, is_writer=is_writer, is_alter=is_alter)
+        self._write_pass = WritePass(
+            access.gate,
+            is_writer=is_writer,
+            is_alter=is_alter,
+            alone_seconds=alone_seconds,
+            on_too_long=partial(self.interrupt, CancelReason.DEADLINE),
+        )
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
         self._lease: PooledConnection[Connection] | None = None
@@ -89,6 +99,7 @@ class Session:
         self.token = token
         self._generation = access.instance.generation
         """The opening of the instance that the last step ran in."""
+        self._turn = EngineTurn(running, access.record, access.alone, access.penalties)
         self._acknowledgement = Acknowledgement(
             access.barrier, self._write_pass, self._judge, access.instance.note_catalog_change
         )
@@ -291,12 +302,14 @@ class Session:
         try:
             if not had_seat:
                 self._has_seat = True
+            await self._turn.enter(max(0.0, self.remaining_seconds))
             self.token.check()
             if waited:
                 self._account.check_engine_time()
             if self._lease is None:
                 self._lease = await access.pool.get_connection(max(0.0, self.remaining_seconds))
         except BaseException:
+            self._turn.leave()
             access.admission.release(self._party_id)
             raise
         return await self._run_in_worker(step, self._lease)
@@ -316,6 +329,7 @@ class Session:
             error: BaseException | None = None
             began = time.perf_counter()
             try:
+                self._turn.begin()
                 narrowed, raw = self._narrowed, lease.raw
                 result = step(raw) if narrowed is None else narrowed.run(raw, step)
             except DuckDBException as raised:
@@ -323,6 +337,7 @@ class Session:
             except BaseException as raised:  # noqa: BLE001 - handed to the caller below
                 error = raised
             self._acknowledgement.look()
+            self._turn.end()
             seconds = time.perf_counter() - began
             loop.call_soon_threadsafe(self._finish_step, outcome, result, error, seconds)
 
@@ -359,6 +374,7 @@ class Session:
             self._access.stuck.remove(self.running)
         self.running.engine_seconds += seconds
         self._account.end_step(self, seconds)
+        self._turn.leave()
         self._access.admission.release(self._party_id)
         if self._closed:
             self._leave()
@@ -388,6 +404,7 @@ class Session:
         if self._outcome is not outcome:
             return
         self._is_stuck = True
+        self._turn.flag_stuck()
         if not outcome.done():
             outcome.set_exception(unheard(self.token, reason))
         self._access.stuck.add(self.running)
@@ -409,17 +426,22 @@ class Session:
         if self._result is not None:
             self._result.release()
         lease, self._lease = self._lease, None
+        has_seat, self._has_seat = self._has_seat, False
+        leave = partial(self._access.admission.leave, self._party_id) if has_seat else None
         if lease is not None:
-            self._give_back(lease)
-        if self._has_seat:
-            self._has_seat = False
-            self._access.admission.leave(self._party_id)
+            self._give_back(lease, leave)
+        elif leave is not None:
+            leave()
 
-    def _give_back(self, lease: PooledConnection[Connection]) -> None:
+    def _give_back(
+        self, lease: PooledConnection[Connection], leave: Callable[[], None] | None
+    ) -> None:
+        """Return the connection; the seat is kept until it is closed, which may roll back for long."""
+        pool = self._access.pool
         if self._narrowed is None:
-            self._access.pool.return_connection(lease, tainted=not self._is_clean)
+            pool.return_connection(lease, tainted=not self._is_clean, on_free=leave)
         elif self._is_clean:
-            return_widened(self._access.pool, self._access.workers, lease, self._narrowed)
+            return_widened(pool, self._access.workers, lease, self._narrowed, leave)
         else:
-            self._access.pool.return_connection(lease, tainted=True)
+            pool.return_connection(lease, tainted=True, on_free=leave)
             self._narrowed.abandon()

@@ -28,6 +28,7 @@ _LABEL = Statement(
     parameter_names=frozenset(),
     query_hash="",
     leaves_state=True,
+    is_label=True,
 )
 
 

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+from chronoduck.errors import DuckDBException, StatementTimeoutError
 from chronoduck.resilience.write_gate import WriteGate
 
 __all__ = ["WritePass"]
 
 _ALTER_PATIENCE_SECONDS = 10.0
-"""How long an ALTER waits for the writers before it; those after it wait for it."""
+"""How long an ALTER waits for the writers before it. Those after it wait for a part of that only."""
 
 
 class WritePass:
     """Passes the gate of writers before the first step, alone if it is for an ALTER."""
 
-    def __init__(self, gate: WriteGate, *, is_writer: bool, is_alter: bool) -> None:
+    def __init__(
+        self,
+        gate: WriteGate,
+        *,
+        is_writer: bool,
+        is_alter: bool,
+        alone_seconds: float | None = None,
+        on_too_long: Callable[[DuckDBException], None] = lambda error: None,
+    ) -> None:
+        """``on_too_long`` gets an error when it keeps others out for ``alone_seconds``; None: never."""
         self._gate = gate
+        self._alone_seconds = alone_seconds
+        self._on_too_long = on_too_long
+        self._timer: asyncio.TimerHandle | None = None
         self.is_writer = is_writer
         self._is_alter = is_alter
         self._is_inside = False
@@ -31,7 +47,7 @@ class WritePass:
             return
         if self._is_alter:
             await self._gate.enter_alone(min(_ALTER_PATIENCE_SECONDS, timeout))
-            self._is_alone = True
+            self._note_alone()
         else:
             await self._gate.enter(timeout)
         self._is_inside = True
@@ -44,11 +60,20 @@ class WritePass:
         """
         if self._is_inside and not self._is_alone:
             await self._gate.stay_alone(min(_ALTER_PATIENCE_SECONDS, timeout))
-            self._is_alone = True
+            self._note_alone()
+
+    def _note_alone(self) -> None:
+        self._is_alone = True
+        if self._alone_seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(
+                self._alone_seconds, self._on_too_long, _too_long(self._alone_seconds)
+            )
 
     def leave(self) -> None:
         """Give it back for good: all was written. Idempotent."""
         self._is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
         if not self._is_inside:
             return
         self._is_inside = False
@@ -57,3 +82,11 @@ class WritePass:
             self._gate.leave_alone()
         else:
             self._gate.leave()
+
+
+def _too_long(seconds: float) -> StatementTimeoutError:
+    return StatementTimeoutError(
+        f"other writers wait for an ALTER at most {seconds:g} s, and it took longer",
+        hint="Make a new table by CREATE TABLE AS and rename it. An admin's ALTER may take longer; an "
+        "operator can raise DUCKDB_DEADLINE_ALTER.",
+    )

@@ -16,6 +16,16 @@ __all__ = ["AuthSettings", "JwtSettings"]
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
+def _names(value: Any) -> Any:
+    """Read ``platform,reports``."""
+    if not isinstance(value, str):
+        return value
+    return tuple(filter(None, (name.strip() for name in value.split(","))))
+
+
+NameList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+
+
 class AuthSettings(BaseSettings):
     """How guessing is slowed (``DUCKDB_AUTH_*``)."""
 
@@ -27,6 +37,9 @@ class AuthSettings(BaseSettings):
     """The first wait; each further failure doubles it."""
     max_wait: Seconds = 30.0
     """The longest wait."""
+    sub_user_keys: NameList = ()
+    """Names of the keys that serve many people, separated by commas. They may name whom they ask for in
+    the header ``X-Chronoduck-User``: the penalty box then holds for that person, not for the key."""
 
 
 def _role_map(value: Any) -> Any:

@@ -16,5 +16,7 @@ class DeadlineSettings(BaseSettings):
 
     opening: Seconds = 120.0
     """How long one attempt to open an empty database may take; a larger file or WAL may take more."""
+    alter: Seconds = 2.0
+    """How long an ALTER, or a transaction with one, may keep other writers out; admins' may longer."""
     task: Seconds = 1800.0
     """How long a backup, drill, verification or compaction may take, and ten minutes more per GB."""

@@ -86,6 +86,10 @@ class QuotaSettings(BaseSettings):
     """Workers that one principal may hold at once; default: all but one."""
     connections: Annotated[int, Field(ge=1)] | None = None
     """Connections that one principal may hold at once; default: half of them."""
+    penalty_wait: Seconds = 15.0
+    """The first wait of a principal whose statement ended the process; each further one doubles it."""
+    penalty_max_wait: Seconds = 900.0
+    """The longest such wait."""
     space: Annotated[int, Field(ge=1, le=100)] = 50
     """Percent of each budget of disk space that one principal may hold at once."""
 
@@ -144,6 +148,8 @@ class AuditSettings(BaseSettings):
     """Days after which a rotated file is deleted."""
     queue_size: ByteCount = 16_000_000
     """Events that wait in memory for a slow or full disk, in bytes; more are dropped and counted."""
+    hourly: ByteCount = 1_000_000_000
+    """What the lines of one principal may take within an hour; then its requests are refused."""
 
 
 class JobSettings(BaseSettings):

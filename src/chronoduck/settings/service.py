@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     """Callers that may wait for a worker; the next one gets 503 with Retry-After at once."""
     analyzers: Annotated[int, Field(ge=2, le=32)] = 4
     """Processes that read users' SQL before it is run; they start when they are needed."""
-    analysis_timeout: Seconds = 2.0
+    analysis_timeout: Seconds = 5.0
     """CPU time for a statement of 100 KB; a shorter one gets less, at least a quarter."""
     temp_directory: Path = Path("/tmp/duckdb")  # noqa: S108 - the operations guide's default
     """Spill files and uploads, in a folder per database. Must not be writable by everybody."""
@@ -317,6 +317,11 @@ class Settings(BaseSettings):
         return self.audit.file or self.database_path.with_name(
             self.database_path.name + ".audit.jsonl"
         )
+
+    @property
+    def usage_path(self) -> Path:
+        """The file of what principals used, and of who has to wait."""
+        return self.database_path.with_name(self.database_path.name + ".usage.json")
 
     @property
     def shadow_path(self) -> Path:

@@ -57,6 +57,10 @@ class TransportSettings(BaseSettings):
     """Open connections; for one more the longest idle one is closed, or the new one gets 503."""
     http_max_connections_per_client: Annotated[int, Field(ge=1)] = 500
     """Open connections of one address (IPv6: one /64), trusted proxies excepted."""
+    http_anonymous_rate: Annotated[int, Field(ge=1)] = 200
+    """Requests a second without a valid credential that are worked on; others wait in turn."""
+    http_anonymous_rate_per_client: Annotated[int, Field(ge=1)] = 50
+    """The same of one address, and as many TLS handshakes; 100 requests of it wait, more get 429."""
 
     @field_validator("trusted_proxies")
     @classmethod

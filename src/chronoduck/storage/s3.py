@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,11 +30,14 @@ except ImportError:  # the extra is not installed
 __all__ = ["S3BlobStore", "S3Location"]
 
 _LIST_PAGE = 1000
-_CODE = re.compile(r"<Code>(\w+)</Code>")
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 _ROLE_ADDRESS = "169.254.169.254"
 """Where machines of Amazon are told the keys of their role."""
-_NOT_IMPLEMENTED = "501 Not Implemented"
+_STATUS = " - Server returned non-2xx status code: "
+"""The library tells a status in its text alone. Before the first of these words stands the request, whose
+address is ours; behind the number stands what the server said, and servers repeat what users sent."""
+_NOT_IMPLEMENTED = 501
+_LONGEST_CODE = 64
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class S3BlobStore:
             )
         prefix = f"/{location.prefix}" if location.prefix else ""
         self.url = f"s3://{location.bucket}{prefix}"
+        self._lacks_conditions = False
+        """Whether the server was seen to know no conditional requests."""
         config: dict[str, Any] = {
             "region": location.region,
             "endpoint": location.endpoint,
@@ -109,8 +114,7 @@ class S3BlobStore:
 
     def _failure(self, what: str, error: BaseException) -> StoreError:
         """Return what a failure means; the server's own code tells it better than its status."""
-        found = _CODE.search(str(error))
-        code = found[1] if found else ""
+        code = _code_of(error)
         denied = exceptions.PermissionDeniedError, exceptions.UnauthenticatedError
         if isinstance(error, denied) or code in _DENIED:
             return StoreError(
@@ -194,7 +198,8 @@ class S3BlobStore:
         """Write the blob if it has the expected version, by a conditional request.
 
         A server without such requests (Swift) is asked for the version first: then two writers at
-        the very same moment both believe that they were the only one.
+        the very same moment both believe that they were the only one. So one refusal is not believed:
+        the server has to refuse a conditional request for a name that nobody has, too.
         """
         check_name(name)
         mode: Any = "create" if expected is None else {"e_tag": expected}
@@ -202,7 +207,7 @@ class S3BlobStore:
             try:
                 result = obstore.put(self._store, name, data, mode=mode, use_multipart=False)
             except exceptions.GenericError as error:
-                if _NOT_IMPLEMENTED not in str(error):
+                if _status_of(error) != _NOT_IMPLEMENTED or not self._refuses_conditions(name):
                     raise
                 current = obstore.head(self._store, name)["e_tag"]
                 if current != expected:
@@ -211,6 +216,30 @@ class S3BlobStore:
                     ) from error
                 result = obstore.put(self._store, name, data, use_multipart=False)
         return result["e_tag"] or ""
+
+    def _refuses_conditions(self, name: str) -> bool:
+        """Whether the server knows no conditional requests at all: measured once, then remembered."""
+        if not self._lacks_conditions:
+            nobodys = f"{name}.{secrets.token_hex(8)}"
+            try:
+                obstore.put(self._store, nobodys, b"", mode="create", use_multipart=False)
+            except exceptions.GenericError as error:
+                self._lacks_conditions = _status_of(error) == _NOT_IMPLEMENTED
+            else:
+                obstore.delete(self._store, [nobodys])
+        return self._lacks_conditions
+
+
+def _status_of(error: BaseException) -> int | None:
+    """Return the HTTP status of the answer; None: there was none."""
+    number = str(error).partition(_STATUS)[2][:3]
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+def _code_of(error: BaseException) -> str:
+    """Return the server's own code, which serves the sentence alone."""
+    code = str(error).partition("<Code>")[2].partition("</Code>")[0]
+    return code if code.isalnum() and len(code) < _LONGEST_CODE else ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,9 +1,9 @@
 """What supervisor and server say to each other: small messages, one a packet, with a socket now and then.
 
 The server hears ``go``, once: with the listening socket when it follows another server, without when
-it must open the socket itself. The supervisor hears ``warm``, ``bound`` (with the socket and what it
-must know of the settings), ``opening``, ``serving``, ``alive`` several times a second, ``ending`` and
-``replace``.
+it must open the socket itself, and with the record of what a server that died worked on. The supervisor
+hears ``warm``, ``bound`` (with the socket and what it must know of the settings), ``opening``,
+``serving``, ``alive`` several times a second, ``ending`` and ``replace``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ _NO_SPACE = (BlockingIOError, BrokenPipeError, ConnectionError)
 
 @dataclass(frozen=True)
 class Message:
-    """A kind, its fields, and the socket that came with it."""
+    """A kind, its fields, and the socket and the record that came with it."""
 
     kind: str
     fields: dict[str, Any] = field(default_factory=dict)
     listener: socket.socket | None = None
+    record: int | None = None
+    """A descriptor, the receiver's to close."""
 
 
 class Channel:
@@ -61,14 +63,23 @@ class Channel:
         """The descriptor, to wait on."""
         return self._end.fileno()
 
-    def say(self, kind: str, listener: socket.socket | None = None, **fields: Any) -> bool:
+    def say(
+        self,
+        kind: str,
+        listener: socket.socket | None = None,
+        record: int | None = None,
+        **fields: Any,
+    ) -> bool:
         """Send a message; false when the other side is gone, or does not read."""
-        packet = json.dumps({"kind": kind, **fields}).encode()
+        opened = None if listener is None else listener.fileno()
+        given = {"listener": opened, "record": record}
+        sent = {name: number for name, number in given.items() if number is not None}
+        packet = json.dumps({"kind": kind, "sent": list(sent), **fields}).encode()
         try:
-            if listener is None:
-                self._end.send(packet)
+            if sent:
+                socket.send_fds(self._end, [packet], list(sent.values()))
             else:
-                socket.send_fds(self._end, [packet], [listener.fileno()])
+                self._end.send(packet)
         except _NO_SPACE:
             return False
         return True
@@ -79,7 +90,7 @@ class Channel:
         Raises:
             BlockingIOError: there is none yet, at the end that never blocks.
         """
-        ancillary = socket.CMSG_SPACE(array.array("i").itemsize)
+        ancillary = socket.CMSG_SPACE(2 * array.array("i").itemsize)
         try:
             packet, control, _, _ = self._end.recvmsg(_PACKET_BYTES, ancillary)
         except ConnectionError:
@@ -91,8 +102,9 @@ class Channel:
         for level, kind, data in control:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(data)
-        listener = socket.socket(fileno=descriptors[0]) if descriptors else None
-        return Message(fields.pop("kind"), fields, listener)
+        sent = dict(zip(fields.pop("sent"), descriptors, strict=False))
+        listener = socket.socket(fileno=sent["listener"]) if "listener" in sent else None
+        return Message(fields.pop("kind"), fields, listener, sent.get("record"))
 
     def close(self) -> None:
         """End the conversation."""

@@ -8,10 +8,12 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chronoduck.supervision.channel import VARIABLE, Channel
+from chronoduck.supervision.running_record import LostWork, RunningRecord, read_record
 
 __all__ = ["Handover", "SupervisorLink"]
 
@@ -25,13 +27,17 @@ class Handover:
     listener: socket.socket | None
     restarts: int
     last_restart: dict[str, Any] | None
+    lost: LostWork
+    """What the server before worked on when it died."""
 
 
 class SupervisorLink:
     """The conversation with the supervisor that started this process."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, record: int | None = None) -> None:
+        """``record``: the descriptor where the supervisor reads what this process works on."""
         self._channel = channel
+        self.running = RunningRecord(record)
 
     @classmethod
     def from_environment(cls) -> SupervisorLink | None:
@@ -42,12 +48,12 @@ class SupervisorLink:
         value = os.environ.pop(VARIABLE, None)
         if value is None:
             return None
-        descriptor, parent = map(int, value.split(":"))
+        descriptor, parent, record = map(int, value.split(":"))
         _end_with(parent)
         # A core dump would hold users' data, and takes longer to write than a restart.
         _, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-        return cls(Channel.inherited(descriptor))
+        return cls(Channel.inherited(descriptor), record)
 
     def wait_until_needed(self) -> Handover:
         """Block until this process is to be the server; the process ends if that never comes."""
@@ -56,17 +62,27 @@ class SupervisorLink:
         if message is None:
             sys.exit(0)
         self._channel.never_block()
+        lost = LostWork()
+        if message.record is not None:
+            lost = read_record(message.record)
+            os.close(message.record)
         return Handover(
-            message.listener, message.fields["restarts"], message.fields["last_restart"]
+            message.listener, message.fields["restarts"], message.fields["last_restart"], lost
         )
 
     def bound(
-        self, listener: socket.socket, *, standby: bool, silent_seconds: float, stop_seconds: float
+        self,
+        listener: socket.socket,
+        *,
+        standby: bool,
+        silent_seconds: float,
+        stop_seconds: float,
+        tls: Sequence[str] | None,
     ) -> None:
         """Give the supervisor the socket, and what it must know.
 
         ``silent_seconds``: after so long without ``beat`` it ends us; ``stop_seconds``: so long may an
-        orderly end take.
+        orderly end take. ``tls``: the files of certificate and key, for answers while nobody serves.
         """
         self._channel.say(
             "bound",
@@ -74,6 +90,7 @@ class SupervisorLink:
             standby=standby,
             silent_seconds=silent_seconds,
             stop_seconds=stop_seconds,
+            tls=tls,
         )
 
     def opening(self, seconds: float | None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chronoduck.supervision.channel import VARIABLE, Channel, Message
+from chronoduck.supervision.running_record import new_record
 
 __all__ = ["ServerProcess"]
 
@@ -21,12 +22,14 @@ class ServerProcess:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.channel, theirs = Channel.pair()
+        self.record = new_record()
+        """The descriptor of what it works on."""
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 # -P: a supervisor's directory must not decide what a restart imports.
                 [sys.executable, "-P", "-m", "chronoduck", *arguments],
-                env={**os.environ, VARIABLE: f"{theirs.fileno()}:{os.getpid()}"},
-                pass_fds=[theirs.fileno()],
+                env={**os.environ, VARIABLE: f"{theirs.fileno()}:{os.getpid()}:{self.record}"},
+                pass_fds=[theirs.fileno(), self.record],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is the supervisor's to pass on
             )
@@ -46,9 +49,9 @@ class ServerProcess:
         """The process."""
         return self._process.pid
 
-    def go(self, listener: socket.socket | None, **facts: Any) -> None:
-        """Tell it to be the server."""
-        self.channel.say("go", listener, **facts)
+    def go(self, listener: socket.socket | None, lost: int | None, **facts: Any) -> None:
+        """Tell it to be the server; ``lost`` is the record of the one before, if that died at work."""
+        self.channel.say("go", listener, lost, **facts)
 
     def hear(self) -> list[Message]:
         """Return what it has said since the last time."""

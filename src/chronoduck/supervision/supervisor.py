@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chronoduck.supervision.channel import VARIABLE, Message
+from chronoduck.supervision.doorkeeper import Doorkeeper
 from chronoduck.supervision.notify import ServiceManager
 from chronoduck.supervision.policy import Finish, RestartPolicy, ServerEnd, shell_code
 from chronoduck.supervision.process import ServerProcess
+from chronoduck.supervision.running_record import read_record
 
 __all__ = ["Supervisor", "is_supervised", "supervise"]
 
@@ -30,6 +32,11 @@ _STARTING_SECONDS = 30.0
 """What we ask the service manager for again and again while a log is replayed."""
 _REPLACEMENT_SECONDS = 3.0
 """How long a server that wants to be replaced may take to end."""
+_DEATH_SECONDS, _ON_PURPOSE_SECONDS = 0.1, 5.0
+"""How long after a server's end those who connect wait in the kernel before they are answered 503."""
+_MOST_HANDED = 2
+"""How many successors are told what a dead server worked on, should the first of them not serve."""
+_MOST_LOGGED = 32
 _SAME_WISH_SECONDS = 1.0
 """Signals so close together are one: Ctrl-C reaches us from the terminal, and again from `make`."""
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -58,6 +65,7 @@ class Supervisor:
         self._policy = RestartPolicy(random.random)
         self._manager = ServiceManager()
         self._selector = selectors.DefaultSelector()
+        self._doorkeeper = Doorkeeper(self._selector)
         self._server: ServerProcess | None = None
         self._standby: ServerProcess | None = None
         self._listener: socket.socket | None = None
@@ -72,6 +80,9 @@ class Supervisor:
         """Then SIGHUP says that its window was closed; else it asks to read files again."""
         self._restarts = 0
         self._last_restart: dict[str, Any] | None = None
+        self._lost: int | None = None
+        """The record of a server that died at work, until a successor serves."""
+        self._lost_handed = 0
 
     def run(self) -> int:
         """Return the exit code once there is nothing more to do."""
@@ -101,13 +112,17 @@ class Supervisor:
             if now >= next_tick:
                 self._tick(now)
                 next_tick = now + _TICK_SECONDS
-            due = [at for at in (next_tick, self._start_at, self._warm_at) if at is not None]
+            self._doorkeeper.tick(now)
+            moments = (next_tick, self._start_at, self._warm_at, self._doorkeeper.due)
+            due = [at for at in moments if at is not None]
             for key, _ in self._selector.select(max(0.0, min(due) - time.monotonic())):
                 if key.fileobj is wakeup:
                     with contextlib.suppress(BlockingIOError):
                         self._handle_signals(wakeup.recv(64))
                 elif isinstance(key.data, ServerProcess):
                     self._hear(key.data)
+                elif key.data is self._doorkeeper:
+                    self._doorkeeper.accept()
             code = self._look_for_the_dead()
             if code is not None:
                 return code
@@ -126,7 +141,15 @@ class Supervisor:
     def _start(self) -> None:
         self._start_at = None
         self._server, self._standby = self._standby or self._spawn(), None
-        self._server.go(self._listener, restarts=self._restarts, last_restart=self._last_restart)
+        self._server.go(
+            self._listener,
+            self._lost,
+            restarts=self._restarts,
+            last_restart=self._last_restart,
+        )
+        self._lost_handed += 1
+        if self._lost_handed >= _MOST_HANDED:
+            self._drop_lost()  # whoever reads it may die of that
 
     def _warm(self) -> None:
         self._warm_at = None
@@ -137,12 +160,41 @@ class Supervisor:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(process.channel)
         process.channel.close()
+        if process.record != self._lost:
+            os.close(process.record)
+
+    def _keep_lost(self, server: ServerProcess) -> None:
+        """Log what a dead server worked on, and keep it for the next one."""
+        lost = read_record(server.record)
+        if not lost.works:
+            return
+        self._drop_lost()
+        self._lost, self._lost_handed = server.record, 0
+        for work in lost.works[:_MOST_LOGGED]:
+            _log(
+                "error",
+                "statement_lost",
+                pid=server.pid,
+                statement_id=work.id,
+                request_id=work.request_id or None,
+                principal=work.principal,
+                kind=work.kind,
+                query_hash=work.query_hash,
+                stuck=work.is_stuck,
+                running=len(lost.works),
+            )
+
+    def _drop_lost(self) -> None:
+        if self._lost is not None:
+            os.close(self._lost)
+            self._lost = None
 
     def _end_all(self) -> None:
         for process in (self._server, self._standby):
             if process is not None:
                 process.kill()
                 process.wait()
+        self._doorkeeper.close()
         if self._listener is not None:
             self._listener.close()
         self._manager.close()
@@ -163,12 +215,16 @@ class Supervisor:
     def _take(self, server: ServerProcess, message: Message) -> None:
         if message.kind == "bound":
             self._listener = message.listener
+            if message.listener is not None:
+                self._doorkeeper.set_up(message.listener, message.fields["tls"])
             self._keeps_standby = message.fields["standby"]
             self._silent_limit_seconds = message.fields["silent_seconds"]
             self._stop_seconds = message.fields["stop_seconds"]
         elif message.kind == "serving":
             server.serving_since = time.monotonic()
             self._has_served = True
+            self._doorkeeper.open()
+            self._drop_lost()
             self._manager.tell("READY=1", f"STATUS=served by process {server.pid}")
             if self._keeps_standby:
                 self._warm_at = time.monotonic() + _WARM_AFTER_SECONDS
@@ -178,7 +234,7 @@ class Supervisor:
         elif message.kind == "ending":
             server.ends_by = server.ends_by or time.monotonic() + self._stop_seconds
         elif message.kind == "replace":
-            server.last_words = message.fields
+            server.last_words = {**message.fields, "gave_up": True}
             server.ends_by = time.monotonic() + _REPLACEMENT_SECONDS
 
     def _handle_signals(self, numbers: bytes) -> None:
@@ -204,6 +260,7 @@ class Supervisor:
         if server.serving_since is not None:
             server.ends_by = now + self._stop_seconds
         server.terminate(wish)
+        self._doorkeeper.close()
         if self._listener is not None:
             # From now on it is the server's alone: nobody may wait for an answer that never comes.
             self._listener.close()
@@ -228,7 +285,10 @@ class Supervisor:
             server.silent_ticks += 1
             seconds = server.silent_ticks * _TICK_SECONDS
             if seconds > self._silent_limit_seconds:
-                server.last_words = {"reason": f"its event loop was silent for {seconds:g} s"}
+                server.last_words = {
+                    "reason": f"its event loop was silent for {seconds:g} s",
+                    "was_silent": True,
+                }
                 server.ends_by = now + _REPLACEMENT_SECONDS
                 server.kill()
 
@@ -250,6 +310,7 @@ class Supervisor:
             return None
         self._hear(server)
         self._server = None
+        self._keep_lost(server)
         self._forget(server)
         end = ServerEnd(
             code,
@@ -264,6 +325,9 @@ class Supervisor:
                 _log("error", "server_ended", code=verdict.code)
             return verdict.code
         self._note_restart(server, code, verdict.wait_seconds)
+        if self._has_served:
+            # One that ended on purpose said "at once": so short a wait is better than a second trip.
+            self._doorkeeper.shut(_DEATH_SECONDS if code < 0 else _ON_PURPOSE_SECONDS)
         self._start_at = time.monotonic() + verdict.wait_seconds
         return None
 

@@ -206,7 +206,7 @@ def _run(connection: PostgresConnection, sql: str, why: str | None = None) -> No
     try:
         connection.run(sql)
     except SyncSourceError as error:
-        if error.sqlstate != _FORBIDDEN and "owner" not in error.detail:
+        if error.sqlstate != _FORBIDDEN:
             raise
         raise SyncSourceError(
             why or error.detail, hint=f"The owner of the table has to run, once: {sql};"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ __all__ = ["Dsn", "PostgresConnection", "literal", "open_source", "quoted"]
 _CONNECT_SECONDS = "10"
 _KEEPALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 _PAIR = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S*))\s*")
+_TIMED_OUT = "57014"
+_NEARLY = 0.95
+"""PostgreSQL's clock of a statement begins a little later than ours."""
 _HINTS = {
-    "57014": "PostgreSQL ended the statement: raise the source's statement_timeout, or read less.",
+    _TIMED_OUT: "PostgreSQL ended the statement: raise the source's statement_timeout, or read less.",
     "42501": "GRANT SELECT on it to the user of the connection string.",
     "42P01": "Check table and schema of the sync.",
     "42703": "Check the columns of the sync.",
@@ -132,10 +136,14 @@ class PostgresConnection:
         self._error: type[Exception] = Error
         self._dsn = dsn
         self._fetch_bytes = source.fetch_bytes
+        self._statement_seconds = source.statement_timeout
+        self._began: float | None = None
+        """``time.monotonic()`` when the stream that is read began."""
+        self._connection: Any = None
         os.environ.setdefault("PGCONNECT_TIMEOUT", _CONNECT_SECONDS)
         os.environ.setdefault("PGAPPNAME", "chronoduck")
         with self._translated():
-            self._connection: Any = dbapi.connect(dsn.text, autocommit=True)
+            self._connection = dbapi.connect(dsn.text, autocommit=True)
             timeout = round(source.statement_timeout * 1000)
             for name, value in (
                 ("statement_timeout", timeout),
@@ -154,6 +162,13 @@ class PostgresConnection:
                 with suppress(self._error):
                     self._run(f"SET {name} = {value}")
 
+    def _has_used_its_time(self) -> bool:
+        """Whether a stream ran for as long as PostgreSQL lets it: the driver then tells no SQLSTATE."""
+        return (
+            self._began is not None
+            and time.monotonic() - self._began >= self._statement_seconds * _NEARLY
+        )
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -165,11 +180,11 @@ class PostgresConnection:
             ) from None
         except (self._error, OSError) as error:
             state = str(getattr(error, "sqlstate", "") or "")
-            if "statement timeout" in str(error):  # of a stream it is told in words alone
-                state = "57014"
+            if not state and self._has_used_its_time():
+                state = _TIMED_OUT
             hint = _HINTS.get(state, "Nothing was lost: the next run goes on from the watermark.")
-            if state.startswith("28") or "password" in str(error):
-                hint = "Check user and password of the connection string."
+            if state.startswith("28") or (not state and self._connection is None):
+                hint = "Check user and password of the connection string, and its address."
             told = SyncSourceError(
                 f"PostgreSQL at {self._dsn.place}: {self._dsn.clean(str(error))}", hint=hint
             )
@@ -215,6 +230,7 @@ class PostgresConnection:
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a statement as they come; memory stays flat."""
         with self._cursor(batch_size_hint_bytes=str(self._fetch_bytes)) as cursor:
+            self._began = time.monotonic()
             with self._translated():
                 cursor.execute(sql)
                 reader = cursor.fetch_record_batch()
@@ -223,6 +239,7 @@ class PostgresConnection:
                     try:
                         batch = reader.read_next_batch()
                     except StopIteration:
+                        self._began = None
                         return
                 yield batch
 

@@ -18,10 +18,12 @@ from chronoduck.engine.disk_format import headers_sha256
 from chronoduck.engine.inspection import refuse_damaged_indexes
 from chronoduck.engine.offline import (
     copy_database,
+    find_poisoned,
     read_database,
     remove_database,
     speaking_of,
 )
+from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.replication.drill import run_drill
 from chronoduck.replication.opening import open_archive
 from chronoduck.settings import Settings
@@ -79,8 +81,12 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
                 seconds=settings.deadline.opening,
                 on_progress=lambda done, total: show("verifying", done, total),
             ).inspection
+            poisoned = find_poisoned(copy, seconds=settings.deadline.opening)
         refuse_damaged_indexes(settings.database_path, found)
-    return {"tables": len(found.tables), "rows": found.rows}
+        quarantined = [column.name for column in poisoned.columns]
+        QuarantineList(settings.database_path).write(quarantined, poisoned.names)
+    facts = {"tables": len(found.tables), "rows": found.rows}
+    return facts | ({"quarantined": quarantined} if quarantined else {})
 
 
 def _compact(

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from chronoduck.errors import LoadError
 from chronoduck.transfer.arrow_messages import check_messages
+from chronoduck.transfer.arrow_types import check_values, taken_schema
 
 __all__ = ["FILE_MAGIC", "open_arrow"]
 
@@ -54,6 +55,7 @@ def _checked(
                 # Offsets that point outside of their buffer would be followed by the engine.
                 for column in batch.columns:
                     _seen_plainly(column).validate(full=True)
+                    check_values(column)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise LoadError(
                     f"record batch {number} of {name} is broken: {_first_line(error)}"
@@ -61,7 +63,7 @@ def _checked(
             number += 1
             yield batch
 
-    return pa.RecordBatchReader.from_batches(schema, checked())
+    return pa.RecordBatchReader.from_batches(taken_schema(schema, name), checked())
 
 
 def _seen_plainly(column: pa.Array) -> pa.Array:

@@ -31,6 +31,7 @@ from chronoduck.transfer.small_rows import SmallRows
 from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table, quote_text
 from chronoduck.transfer.table_columns import TableColumn, match_columns
 from chronoduck.transfer.text_values import json_type, json_value
+from chronoduck.transfer.value_checks import check_target
 
 __all__ = ["GroupCommit", "GroupedRows", "NotGroupedError"]
 
@@ -193,6 +194,7 @@ def _add(
     database = str(session.execute("SELECT current_database()")[0][0])
     quoted = quote_table(table, database)
     columns = _columns(session, quoted)
+    check_target(columns, table)
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for waiting in group:
         alike[waiting.rows.names].extend(waiting.rows.documents)

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
+from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.errors import (
     DuckDBQueryError,
     InvalidRequestError,
@@ -37,7 +38,7 @@ from chronoduck.transfer.group_commit import GroupCommit
 from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKey
 from chronoduck.transfer.options import LoadOptions
 from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
-from chronoduck.transfer.sources import open_source
+from chronoduck.transfer.sources import TableSource, open_source
 from chronoduck.transfer.spooling import unreadable
 from chronoduck.transfer.sql import SqlSession, Transact
 from chronoduck.transfer.table_load import TableOutcome, load_table
@@ -64,13 +65,16 @@ class FileLoader:
         spool_directory: Path,
         keys: IdempotencyKeys,
         groups: GroupCommit,
+        proof: UploadProof,
     ) -> None:
+        """``proof`` reads a Parquet file where it can harm nobody, and refuses what cannot be read."""
         self._transact = transact
         self.keys = keys
         """What was done already."""
         self.groups = groups
         """What commits small bodies together."""
         self._spool_directory = spool_directory
+        self._proof = proof
         # Two loads that look for known captures at the same time would both add the same new one.
         self._adding = asyncio.Lock()
 
@@ -84,6 +88,7 @@ class FileLoader:
         """End what goes on in the background."""
         await self.groups.close()
         await self.keys.stop()
+        await asyncio.to_thread(self._proof.close)
 
     async def load(
         self,
@@ -166,6 +171,11 @@ class FileLoader:
             return
         yield job.summary()
 
+    def _check(self, source: TableSource, file_format: FileFormat) -> None:
+        source.prepare()
+        if file_format is FileFormat.PARQUET:
+            self._proof.check(source.path, source.name)
+
     async def _load_table(
         self,
         job: _Job,
@@ -180,7 +190,7 @@ class FileLoader:
         job.note_all_read(path.stat().st_size if opened.source is not None else 0)
         yield job.progress()
         source = open_source(file_format, path, job.name, opened.head)
-        await asyncio.to_thread(source.prepare)
+        await asyncio.to_thread(self._check, source, file_format)
         prepare = _create_schema if job.table == CAPTURES_TABLE else None
 
         def keep(session: SqlSession, outcome: TableOutcome) -> None:
@@ -199,17 +209,27 @@ class FileLoader:
             for event in events_of(await self.keys.resolve(request, error)):
                 yield event
             return
-        except DuckDBQueryError:
+        except DuckDBQueryError as error:
             # A request with the same key, whose client had left, may have come to its end.
             answer = None if request is None else await self.keys.find(request)
             if answer is None:
-                raise
+                _raise_as_files_fault(error, path, job.name)
             for event in events_of(answer):
                 yield event
             return
         for line in _rejected(outcome):
             yield line
         yield job.summary_of(outcome)
+
+
+def _raise_as_files_fault(error: DuckDBQueryError, path: Path, name: str) -> NoReturn:
+    """Raise what is said of an error in a file that was read: its uploader is at fault, no disk."""
+    if type(error) is not DuckDBQueryError:
+        raise error  # a deadline, a conflict, a refusal
+    raise LoadError(
+        f"{name} cannot be loaded: {error.detail.replace(str(path), name)}",
+        hint="Nothing was loaded.",
+    ) from error
 
 
 def _check_captures(name: str, table: str, options: LoadOptions) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from chronoduck.errors import LoadError
 from chronoduck.transfer.arrow_file import open_arrow
 from chronoduck.transfer.detect import FileFormat
+from chronoduck.transfer.json_depth import check_depth, check_depth_of_lines
 from chronoduck.transfer.row_checks import Cell, csv_cells, json_cells, plain_cells
 from chronoduck.transfer.sql import SqlSession, quote_name, quote_text
 from chronoduck.transfer.table_columns import Filled, TableColumn
 from chronoduck.transfer.text_lines import drop_trailer, numbered_lines
 from chronoduck.transfer.text_values import csv_type, csv_value, json_type, json_value
+from chronoduck.transfer.value_checks import check_file_values, check_width
 
 __all__ = ["Rows", "TableSource", "open_source"]
 
@@ -55,6 +57,13 @@ class TableSource(ABC):
 
         Raises:
             LoadError: the file says that it is not complete.
+        """
+
+    def check(self, session: SqlSession) -> None:  # noqa: B027 - nothing, where the engine checks all
+        """Look at what the engine's reader takes as it is.
+
+        Raises:
+            LoadError: a column has a type, or values, that are not loaded.
         """
 
     @property
@@ -109,6 +118,10 @@ class _Plain(TableSource):
 
 
 class _Parquet(_Plain):
+    def check(self, session: SqlSession) -> None:
+        relation = self.inferred(session, lenient=False)
+        check_file_values(session, relation, self.columns(session), self.name)
+
     def inferred(self, session: SqlSession, *, lenient: bool) -> str:
         return f"read_parquet({self.quoted_path})"
 
@@ -122,16 +135,20 @@ class _Arrow(_Plain):
 class _Json(TableSource):
     """An array of objects, or objects one after the other."""
 
+    def prepare(self) -> None:
+        check_depth(self.path, self.name)
+
     @property
     def layout(self) -> str:
         return "array" if self.head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") else "auto"
 
     def inferred(self, session: SqlSession, *, lenient: bool) -> str:
         more = ", ignore_errors = true" if lenient else ""
+        keys = set(self._keys(session, lenient=lenient))
         known = session.execute(
             f"DESCRIBE SELECT * FROM read_json({self.quoted_path}, format = '{self.layout}'{more})"
         )
-        late = set(self._keys(session, lenient=lenient)) - {row[0] for row in known}
+        late = keys - {row[0] for row in known}
         sample = ", sample_size = -1" if late else ""
         return f"read_json({self.quoted_path}, format = '{self.layout}'{more}{sample})"
 
@@ -139,6 +156,7 @@ class _Json(TableSource):
         more = ", ignore_errors = true" if lenient else ""
         objects = f"read_json_objects({self.quoted_path}, format = '{self.layout}'{more})"
         rows = session.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {objects}")
+        check_width(len(rows), self.name)
         return sorted(str(row[0]) for row in rows)
 
     def names(self, session: SqlSession) -> list[str]:
@@ -171,6 +189,7 @@ class _NdJson(_Json):
 
     def prepare(self) -> None:
         drop_trailer(self.path, self.name)
+        check_depth_of_lines(self.path, self.name)
 
     def rows(self, session: SqlSession, filled: Sequence[Filled], known: Sequence[str]) -> Rows:
         session.scan(BODY, numbered_lines(self.path, self.name))
@@ -206,15 +225,16 @@ class _Csv(TableSource):
 
     def __init__(self, path: Path, name: str, head: bytes) -> None:
         super().__init__(path, name, head)
-        header = head.decode("utf-8-sig", "replace").splitlines()[0]
+        header = next(iter(head.decode("utf-8-sig", "replace").splitlines()), "")
         self.delimiter = max(",\t;|", key=header.count)
         try:
-            self._names = next(csv.reader([header], delimiter=self.delimiter))
-        except csv.Error as error:
+            self._names = next(csv.reader([header], delimiter=self.delimiter), [])
+        except csv.Error as error:  # a name of more than 131,072 characters, for one
             raise LoadError(
                 f"the header of {name} cannot be read: {error}",
                 hint="Its first line names the columns, separated by commas.",
             ) from error
+        check_width(len(self._names), name)
 
     def names(self, session: SqlSession) -> list[str]:
         return self._names

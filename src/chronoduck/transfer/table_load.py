@@ -26,6 +26,7 @@ from chronoduck.transfer.table_columns import (
     create_statement,
     match_columns,
 )
+from chronoduck.transfer.value_checks import check_target
 
 __all__ = ["TableOutcome", "load_table"]
 
@@ -95,7 +96,9 @@ class _Load:
         self._quoted = quote_table(table, database)
 
     def run(self) -> TableOutcome:
+        self._read(lambda: self._source.check(self._session))
         columns, is_created = self._columns()
+        check_target(columns, self._table)
         names = self._read(lambda: self._source.names(self._session))
         if self._options.on_error is OnError.SKIP:  # a name that is unknown makes a row bad
             known = {column.name.lower() for column in columns}

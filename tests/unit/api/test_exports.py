@@ -193,6 +193,21 @@ async def test_a_link_is_for_one_file_and_a_while(
     assert (await stranger.get(link["url"])).status_code == 404
 
 
+@pytest.mark.parametrize("revoked", ["ann", "boss"])
+async def test_a_link_ends_with_the_key_of_whose_file_it_is_and_of_who_made_it(
+    admin: httpx2.AsyncClient, revoked: str
+) -> None:
+    ann, boss = await log_in(admin, "ann"), await log_in(admin, "boss", role=Role.ADMIN)
+    job = await export(ann)
+    link = (await boss.post(f"/exports/{job['id']}/links", json={"file": "export.parquet"})).json()
+    stranger = httpx2.AsyncClient(transport=admin._transport, base_url="http://test")
+    assert (await stranger.get(link["url"])).status_code == 200
+    await admin.delete(f"/keys/{revoked}")
+    refused = await stranger.get(link["url"])
+    assert refused.status_code == 401
+    assert "revoked" in refused.json()["detail"]
+
+
 async def test_forgetting_an_export_removes_its_files(
     admin: httpx2.AsyncClient, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 import uvicorn
 
+from chronoduck.api.access import ADMITTED
 from chronoduck.api.http_protocol import guarded_protocol
 from chronoduck.settings import TransportSettings
 from tests.patience import PATIENCE_SECONDS
@@ -22,7 +23,12 @@ Serve = Callable[..., Awaitable[int]]
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the length of the body; ``/early`` answers before it is read."""
+    """Answer with the length of the body; ``/early`` answers before it is read.
+
+    A credential that says ``known`` is valid.
+    """
+    if (b"authorization", b"Bearer known") in scope["headers"]:
+        scope["state"][ADMITTED] = True
     length = 0
     if scope["path"] != "/early":
         while True:
@@ -65,9 +71,10 @@ async def talk(port: int, data: bytes, *more: bytes) -> bytes:
     writer.write(data)
     for piece in more:
         writer.write(piece)
-    answer = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
-    writer.close()
-    return answer
+    try:
+        return await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
+    finally:
+        writer.close()
 
 
 def problem(answer: bytes) -> tuple[int, str]:
@@ -298,3 +305,91 @@ async def test_one_address_gets_no_more_than_its_share_and_a_trusted_proxy_does(
         assert answer.startswith(b"HTTP/1.1 200")
         for _, writer in held:
             writer.close()
+
+
+async def _requests(port: int, count: int, head: bytes = b"") -> list[int]:
+    """Return the statuses of requests that are sent one after the other on one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        return [await _request(reader, writer, head) for _ in range(count)]
+    finally:
+        writer.close()
+
+
+async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> int:
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+    status = (await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)).split()[1]
+    length = 0
+    while (line := await reader.readline()) not in (b"\r\n", b""):
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+    await reader.readexactly(length)
+    return int(status)
+
+
+async def _given_up(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_strangers_wait_for_their_turn_and_who_is_known_does_not() -> None:
+    """Fails when a flood from one address is worked on as fast as it comes, or keeps others out."""
+    limits = {"http_anonymous_rate_per_client": 1, "http_anonymous_rate": 1000}
+    async with serving(**limits) as port:
+        known = b"Authorization: Bearer known\r\n"
+        assert await _requests(port, 1, known) == [200]
+        flood = [asyncio.create_task(_requests(port, 5)) for _ in range(6)]
+        await asyncio.sleep(0.1)
+        assert await _requests(port, 50, known) == [200] * 50
+        assert not all(each.done() for each in flood)  # they need half a minute
+        await _given_up(flood)
+
+
+async def test_who_was_refused_is_a_stranger_again() -> None:
+    limits = {"http_anonymous_rate_per_client": 5, "http_anonymous_rate": 1000}
+    now = asyncio.get_running_loop().time
+    async with serving(**limits) as port:
+        began = now()
+        assert await _requests(port, 20, b"Authorization: Bearer wrong\r\n") == [200] * 20
+        assert now() - began > (20 - 11) / 5
+
+
+async def test_too_many_that_wait_get_429_and_the_end() -> None:
+    limits = {"http_anonymous_rate_per_client": 1, "http_anonymous_rate": 1000}
+    async with serving(**limits) as port:
+        tasks = [asyncio.create_task(talk(port, GET)) for _ in range(110)]
+        while not (done := [each for each in tasks if each.done()]):
+            await asyncio.sleep(0.01)
+        assert problem(await done[0]) == (429, "too_many_requests")
+        await _given_up(tasks)
+
+
+async def test_clients_behind_a_trusted_proxy_have_a_turn_each_and_others_cannot_pretend() -> None:
+    limits = {"http_anonymous_rate_per_client": 1, "http_anonymous_rate": 1000}
+    now = asyncio.get_running_loop().time
+    async with serving(**limits, trusted_proxies=("127.0.0.1",)) as port:
+        flood = [
+            asyncio.create_task(_requests(port, 3, b"X-Forwarded-For: 10.0.0.1\r\n"))
+            for _ in range(6)
+        ]
+        await asyncio.sleep(0.1)
+        assert await _requests(port, 1, b"X-Forwarded-For: 10.0.0.2\r\n") == [200]
+        assert not any(each.done() for each in flood)
+        await _given_up(flood)
+    async with serving(**limits) as port:
+        began = now()
+        for number in range(5):
+            told = b"X-Forwarded-For: 10.0.0.%d\r\n" % number
+            assert await _requests(port, 1, told) == [200]
+        assert now() - began > 2
+
+
+async def test_a_request_that_waits_makes_room_for_a_new_connection() -> None:
+    limits = {"http_anonymous_rate_per_client": 1, "http_anonymous_rate": 1000}
+    async with serving(**limits, http_max_connections=8) as port:
+        waiting = [asyncio.create_task(talk(port, GET)) for _ in range(8)]
+        await asyncio.sleep(0.1)
+        known = b"Authorization: Bearer known\r\n"
+        assert await _requests(port, 1, known) == [200]
+        await _given_up(waiting)

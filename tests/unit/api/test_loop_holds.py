@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import http.client
 import string
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -148,6 +150,47 @@ def test_no_batch_holds_it(held: Callable[..., int]) -> None:
     wrong = [TEXTS["many columns"] + f" -- {n}" for n in range(5)] + ["SELEC"]
     assert held("POST", "/batch", orjson.dumps({"queries": wrong})) == 400
     assert held("POST", "/batch", orjson.dumps({"queries": [[n] for n in range(1000)]})) == 422
+
+
+@pytest.mark.parametrize("shown", ["json", "text"])
+def test_no_plan_holds_it(held: Callable[..., int], shown: str) -> None:
+    wide = "SELECT " + ", ".join(f"({n} + {n}) AS b{n}" for n in range(3_000))
+    long = " UNION ALL ".join(["SELECT 1"] * 400)
+    for sql in (wide, long):
+        assert held("POST", "/explain", orjson.dumps({"query": sql, "format": shown})) == 200
+
+
+def test_no_table_holds_it(held: Callable[..., int], send: Send) -> None:
+    columns = ", ".join(f"c{n} INT DEFAULT {n}" for n in range(2_500))
+    create = f"CREATE OR REPLACE TABLE wide ({columns})"
+    assert held("POST", "/query", orjson.dumps({"query": create})) == 200
+    assert held("GET", "/tables/wide") == 200
+    assert held("GET", "/tables") == 200
+
+
+def test_no_running_statement_holds_it(held: Callable[..., int], send: Send) -> None:
+    """Running statements are shown without their secrets, which takes time."""
+    long = "SELECT count(*) FROM range(100000000000) t(i) WHERE i::VARCHAR NOT IN ("
+    texts = ["'" + "eyJ_" * 20_000 + "'", ", ".join(map(str, range(12_000)))]
+    ended = threading.Event()
+
+    def run(text: str) -> None:
+        while not ended.is_set():
+            send("POST", "/query", orjson.dumps({"query": f"{long}{text})", "timeout_seconds": 2}))
+
+    threads = [threading.Thread(target=run, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(orjson.loads(send("GET", "/queries")[1])) < len(texts):
+            assert time.monotonic() < deadline
+        assert held("GET", "/queries") == 200
+        assert held("GET", "/me") == 200
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS)

@@ -42,6 +42,8 @@ ROLES = {
     "GET /tables": Role.ANALYST,
     "GET /tables/{name}": Role.ANALYST,
     "POST /tables/{name}/rows": Role.WRITER,
+    "GET /penalties": Role.ADMIN,
+    "DELETE /penalties/{party:path}": Role.ADMIN,
     "POST /circuit-breaker/reset": Role.ADMIN,
     "POST /initialize": Role.ADMIN,
     "GET /replication": Role.ADMIN,

@@ -51,7 +51,7 @@ async def test_a_good_token_is_its_subject_with_the_mapped_role(
     platform: Platform, tokens: JwtTokens
 ) -> None:
     principal = await tokens.check(platform.token(NOW), NOW)
-    assert (principal.name, principal.id, principal.role) == ("ann", "jwt:ann", Role.ANALYST)
+    assert (principal.name, principal.id, principal.role) == ("jwt:ann", "jwt:ann", Role.ANALYST)
     assert principal.scope is None
 
 
@@ -192,7 +192,7 @@ async def test_key_ids_choose_among_known_keys_only() -> None:
         with pytest.raises(AuthenticationError, match="not valid"):
             await tokens.check(platform.token(NOW, header={"kid": key_id}), NOW)
     unnamed = jwt.encode(platform.claims(NOW), platform.key, "ES256")
-    assert (await tokens.check(unnamed, NOW)).name == "ann"  # there is one key: it is meant
+    assert (await tokens.check(unnamed, NOW)).name == "jwt:ann"  # there is one key: it is meant
 
 
 async def test_what_is_remembered_of_tokens_is_bounded() -> None:

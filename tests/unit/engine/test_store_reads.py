@@ -30,7 +30,7 @@ A, B = "s3://lake/a.parquet", "s3://lake/b/*.csv"
             f"FROM read_csv(['/x/2', '/x/it''s']) UNION ALL FROM read_parquet(['/x/1']) -- read_csv('{A}')",  # noqa: E501
         ),
         (
-            f"SELECT 'ü', n FROM\u00a0read_parquet('{A}') a JOIN read_parquet('{A}') b USING (n)",
+            f"SELECT 'ü', n FROM read_parquet('{A}') a JOIN read_parquet('{A}') b USING (n)",
             (A,),
             "SELECT 'ü', n FROM read_parquet(['/x/1']) a JOIN read_parquet(['/x/1']) b USING (n)",
         ),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chronoduck.errors import DuckDBQueryError
 from chronoduck.resilience.service_time import ServiceTime
 from chronoduck.service.job import Job, JobState
 from chronoduck.service.job_store import JobSpaceError, JobStore
@@ -147,6 +148,28 @@ async def test_a_job_is_forgotten_while_its_end_is_being_written(
     assert registry.list() == []
     await asyncio.sleep(0.2)
     assert list(store.directory.iterdir()) == []
+    await registry.close()
+
+
+async def test_of_exports_that_failed_only_the_newest_of_an_owner_are_remembered(
+    store: JobStore,
+) -> None:
+    registry = JobRegistry(store)
+    await registry.open()
+
+    async def fails(job: Job, show: object) -> dict[str, object]:
+        raise DuckDBQueryError("no such table")
+
+    async def works(job: Job, show: object) -> dict[str, object]:
+        return {}
+
+    kept = await registry.begin("export", works, "key:1", 604_800.0)
+    other = await registry.begin("export", fails, "key:2", 604_800.0)
+    for _ in range(110):
+        await registry.wait(await registry.begin("export", fails, "key:1", 604_800.0))
+    assert sum(job.state is JobState.FAILED for job in registry.list("key:1")) <= 101
+    assert kept in registry.list()
+    assert other in registry.list()
     await registry.close()
 
 

@@ -41,7 +41,7 @@ async def run_late(
     async with runner.session(statement, caller) as session:
         rows, _ = await session.run(
             lambda connection: open_result(
-                connection, sql, statement, None, session, as_rows=True
+                connection, statement, None, session, as_rows=True
             ).fetch("all")
         )
     return list(rows)

@@ -8,6 +8,7 @@ from chronoduck.api.routes import (
     jobs,
     keys,
     load,
+    penalties,
     query,
     replication,
     running,
@@ -34,6 +35,7 @@ routers = [
     exports.router,
     audit.router,
     usage.router,
+    penalties.router,
     statements.router,
     sync.router,
 ]

@@ -11,14 +11,24 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
-from chronoduck.api.access import Admin, Analyst, Viewer, body_schema, read_body, service_of
+from chronoduck.api.access import (
+    Admin,
+    Analyst,
+    Viewer,
+    body_schema,
+    keys_of,
+    read_body,
+    service_of,
+)
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse, job_response
+from chronoduck.api.revocation import is_revoked
 from chronoduck.api.routes.jobs import job_of
 from chronoduck.api.routes.query import encoding_options
 from chronoduck.api.schemas import ExportRequest, ExportRunRequest, LinkRequest, LinkResponse
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.signed_links import SignedLinks
+from chronoduck.errors import AuthenticationError
 from chronoduck.service.exports import ExportWish
 from chronoduck.service.job import Job
 from chronoduck.service.jobs import JobConflictError
@@ -110,7 +120,8 @@ async def create_export_link(job_id: str, request: Request, caller: Viewer) -> L
     service = service_of(request)
     await asyncio.to_thread((await service.parts()).exports.read, job, asked.file)  # it is there
     expires_at = int(time.time()) + asked.expires_in_seconds
-    token = await asyncio.to_thread(_links(service).sign, [job.id, asked.file], expires_at)
+    what = [job.id, asked.file, caller.principal.id]
+    token = await asyncio.to_thread(_links(service).sign, what, expires_at)
     service.audit.act("link_created", caller, job=job.id, file=asked.file)
     return LinkResponse(
         url=str(request.app.url_path_for("download", token=token)),
@@ -125,10 +136,16 @@ async def create_export_link(job_id: str, request: Request, caller: Viewer) -> L
     responses=_FILE,  # type: ignore[arg-type] # a dict of dicts
 )
 async def download(token: str, request: Request) -> Response:
-    """Public. The link itself is the credential; 401 when it is wrong or has expired."""
+    """Public. The link itself is the credential; 401 when it is wrong or has expired, or when the key of
+    whose file it is, or of who made it, was revoked.
+    """
     service = service_of(request)
-    job_id, name = await asyncio.to_thread(_links(service).check, token, time.time())
-    return await _file(service, (await service.parts()).jobs.get(job_id), name)
+    job_id, name, *maker = await asyncio.to_thread(_links(service).check, token, time.time())
+    job = (await service.parts()).jobs.get(job_id)
+    keys = keys_of(request)
+    if keys is not None and any(is_revoked(owner, keys) for owner in (job.owner, *maker)):
+        raise AuthenticationError("the key behind this link was revoked", hint="Ask for a new one.")
+    return await _file(service, job, name)
 
 
 def _links(service: DuckDBService) -> SignedLinks:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Admin, is_leaving, service_of, shows_all
+from chronoduck.api.access import Admin, answer_public, is_leaving, service_of
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import StatusMessage
@@ -24,10 +24,15 @@ _UNWELL_RESPONSE: dict[int | str, dict[str, Any]] = {503: {"description": "Not w
 @router.get("/health", operation_id="health", summary="Is it well?", responses=_UNWELL_RESPONSE)
 async def health(request: Request) -> Response:
     """Public. 200 when healthy or degraded, 503 otherwise; every reason comes with what to do."""
-    report = await service_of(request).health_check()
-    if not await shows_all(request):
-        del report["database_path"]
-    return JsonResponse(report, status_code=200 if report["status"] in _WELL else 503)
+    service = service_of(request)
+
+    async def make(shows_all: bool) -> Response:
+        report = await service.health_check()
+        if not shows_all:
+            del report["database_path"]
+        return JsonResponse(report, status_code=200 if report["status"] in _WELL else 503)
+
+    return await answer_public(request, "health", make)
 
 
 @router.head("/health/live", include_in_schema=False)
@@ -46,21 +51,32 @@ async def live() -> dict[str, str]:
 )
 async def ready(request: Request) -> Response:
     """Public. 503 while starting, healing, about to shut down or with an open breaker."""
-    status = (await service_of(request).health_check())["status"]
-    is_ready = status in _WELL and not is_leaving(request)
-    return JsonResponse(
-        {"status": "ready" if is_ready else "not_ready", "health": status},
-        status_code=200 if is_ready else 503,
-    )
+    service = service_of(request)
+
+    async def make(_: bool) -> Response:
+        status = (await service.health_check())["status"]
+        is_ready = status in _WELL and not is_leaving(request)
+        return JsonResponse(
+            {"status": "ready" if is_ready else "not_ready", "health": status},
+            status_code=200 if is_ready else 503,
+        )
+
+    # Who leaves says so at once, not after a second.
+    return await answer_public(request, f"ready {is_leaving(request)}", make)
 
 
 @router.get("/statistics", operation_id="statistics", summary="Counters and durations")
 async def statistics(request: Request) -> Response:
     """Public. No statement's text is in it; the names of templates are told to admins alone."""
-    report = await service_of(request).get_statistics()
-    if not await shows_all(request):
-        del report["latency"]["by_template"]
-    return JsonResponse(report)
+    service = service_of(request)
+
+    async def make(shows_all: bool) -> Response:
+        report = await service.get_statistics()
+        if not shows_all:
+            del report["latency"]["by_template"]
+        return JsonResponse(report)
+
+    return await answer_public(request, "statistics", make)
 
 
 @router.get(
@@ -70,7 +86,12 @@ async def statistics(request: Request) -> Response:
 )
 async def performance_metrics(request: Request) -> Response:
     """Public. The counters that dashboards read."""
-    return JsonResponse(await service_of(request).get_performance_metrics())
+    service = service_of(request)
+
+    async def make(_: bool) -> Response:
+        return JsonResponse(await service.get_performance_metrics())
+
+    return await answer_public(request, "performance", make)
 
 
 @control_router.post(

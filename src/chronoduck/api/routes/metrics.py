@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import service_of, shows_all
+from chronoduck.api.access import answer_public, service_of
 from chronoduck.api.problems import ProblemRoute
 
 __all__ = ["router"]
@@ -21,7 +21,10 @@ router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 )
 async def metrics(request: Request) -> Response:
     """Public. Text or OpenMetrics by `Accept`; versions only for admins, as in GET health."""
-    page, media_type = await service_of(request).render_metrics(
-        request.headers.get("accept", ""), show_versions=await shows_all(request)
-    )
-    return Response(page, headers={"Content-Type": media_type})
+    accept, service = request.headers.get("accept", ""), service_of(request)
+
+    async def make(shows_all: bool) -> Response:
+        page, media_type = await service.render_metrics(accept, show_versions=shows_all)
+        return Response(page, headers={"Content-Type": media_type})
+
+    return await answer_public(request, f"metrics {service.metrics.media_type(accept)}", make)

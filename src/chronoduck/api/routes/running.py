@@ -5,6 +5,7 @@ An admin sees every statement, everybody else those of their own principal: othe
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -22,13 +23,16 @@ from chronoduck.service.runner import StatementRunner
 __all__ = ["describe_running", "router"]
 
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
+_SHOWN_CHARACTERS = 20_000
+"""Of a longer statement its beginning is shown."""
 
 
 def describe_running(running: RunningStatement) -> RunningQuery:
-    """Return a running statement as the API shows it."""
+    """Return a running statement as the API shows it; 0.1 s for a long one, so for a thread."""
+    shown = running.sql[:_SHOWN_CHARACTERS]
     return RunningQuery(
         id=running.id,
-        query=mask_statement(running.sql),
+        query=mask_statement(shown) + ("" if shown == running.sql else " ..."),
         kind=running.kind,
         query_hash=running.query_hash,
         user=running.caller.name,
@@ -65,13 +69,14 @@ async def _find(query_id: str, request: Request, caller: Caller) -> RunningState
 async def list_queries(request: Request, caller: Viewer) -> list[RunningQuery]:
     """List waiting, running and streaming statements, oldest first; only an admin sees others'."""
     runner = (await service_of(request).parts()).runner
-    return [describe_running(running) for running in _visible(runner, caller)]
+    visible = _visible(runner, caller)
+    return await asyncio.to_thread(lambda: [describe_running(running) for running in visible])
 
 
 @router.get("/queries/{query_id}", operation_id="get_query", summary="One running statement")
 async def get_query(query_id: str, request: Request, caller: Viewer) -> RunningQuery:
     """Show one statement that runs now."""
-    return describe_running(await _find(query_id, request, caller))
+    return await asyncio.to_thread(describe_running, await _find(query_id, request, caller))
 
 
 @router.delete("/queries/{query_id}", operation_id="cancel_query", summary="End a statement")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import orjson
 from fastapi import APIRouter, Request, Response
 
@@ -33,7 +31,7 @@ async def list_tables(request: Request, caller: Analyst) -> Response:
     catalog = (await service_of(request).parts()).catalog
     return JsonResponse(
         [
-            {key: value for key, value in asdict(table).items() if key not in _DETAIL_ONLY}
+            {key: value for key, value in vars(table).items() if key not in _DETAIL_ONLY}
             for table in await catalog.tables(caller)
         ]
     )
@@ -60,4 +58,5 @@ async def get_table(name: str, request: Request, caller: Analyst) -> Response:
         ),
         caller,
     )
-    return JsonResponse({**asdict(table), "sample": orjson.Fragment(sample.body)})
+    # Not asdict(), which takes 15 ms for 3,000 columns.
+    return JsonResponse({**vars(table), "sample": orjson.Fragment(sample.body)})

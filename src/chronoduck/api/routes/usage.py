@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -26,11 +27,12 @@ async def get_me(request: Request, caller: Uncounted) -> Me:
     runner = (await service.parts()).runner
     usage: dict[str, Any] = service.quotas.usage_of(caller.principal)
     mine = [
-        describe_running(running)
+        running
         for running in runner.list_running()
         if running.caller.principal.id == caller.principal.id
     ]
-    return Me(**usage, running=mine)
+    shown = await asyncio.to_thread(lambda: list(map(describe_running, mine)))
+    return Me(**usage, running=shown)
 
 
 @router.get("/usage", operation_id="get_usage", summary="What every principal uses")

@@ -32,6 +32,8 @@ _MAKES_NOTHING = frozenset({"select", "insert", "update", "delete", "merge_into"
 _TIMES_ASKED = 3
 """Without the catalog, with it, and once more if it changed meanwhile."""
 _NO_CATALOG = CatalogCopy(database="unknown")
+_CHARGED_SECONDS = 0.05
+_OWING_PARTIES = 10_000
 _CACHE_ENTRIES = 4096
 _CACHED_CHARACTERS = 8_000
 _FULL_TIME_CHARACTERS = 100_000
@@ -59,6 +61,8 @@ class Analysis:
         self.live = live
         self._cpu_seconds = cpu_seconds
         self._handed = HandOver(1, EMPTY)
+        self._owed: dict[str, float] = {}
+        """CPU seconds of principals that are not charged yet."""
         self._known: OrderedDict[tuple[str, str, Origin, bool], Answer] = OrderedDict()
 
     def note_statement(self, kind: str, sql: str) -> None:
@@ -99,10 +103,13 @@ class Analysis:
         else:
             answer, judged_by = await self._ask(key, principal, pending, charge)
         raise_error(answer)
-        if answer.statement is None or answer.statement.text != sql:
+        statement = answer.statement
+        if statement is None or statement.text != sql:
             refuse("analysis", "an analyzer judged another text")
+        if statement.is_label or statement.reads_results or statement.fetched_objects is not None:
+            refuse("analysis", "an analyzer answered what only the service may add")
         definitions = None if live is None or is_narrowed else judged_by.definitions
-        return Verdict(answer.statement, answer.names, definitions)
+        return Verdict(statement, answer.names, definitions)
 
     async def check_filter(self, text: str, table: str, principal: Principal) -> None:
         """Refuse what is no row filter whatever the table's columns are.
@@ -149,7 +156,7 @@ class Analysis:
             except AnalyzerDiedError as death:
                 charge(death.cpu_seconds)
                 _refuse_killer(death)
-            charge(answer.cpu_seconds)
+            self._owe(principal.id, answer.cpu_seconds, charge)
             if not answer.wants_catalog or not await self._has_newer_catalog(handed):
                 break
         if answer.statement is None and answer.error is None:
@@ -168,6 +175,16 @@ class Analysis:
             if len(self._known) > _CACHE_ENTRIES:
                 self._known.popitem(last=False)
         return answer, handed or self._handed
+
+    def _owe(self, party: str, seconds: float, charge: Callable[[float], None]) -> None:
+        """Charge small costs together: most statements cost their principal a millisecond here."""
+        owed = self._owed.pop(party, 0.0) + seconds
+        if owed >= _CHARGED_SECONDS:
+            charge(owed)
+            return
+        if len(self._owed) >= _OWING_PARTIES:
+            self._owed.clear()
+        self._owed[party] = owed
 
     async def _has_newer_catalog(self, handed: HandOver | None) -> bool:
         """Read the catalog; whether it is another one than the judgement was made with."""
@@ -201,6 +218,10 @@ class Analysis:
     def _time_for(self, text: str) -> float:
         share = min(1.0, len(text) / _FULL_TIME_CHARACTERS)
         return self._cpu_seconds * max(_LEAST_SHARE, share)
+
+    def warm(self) -> None:
+        """Start analyzers before the first statement comes, which would wait for them."""
+        self.pool.warm()
 
     async def close(self) -> None:
         """End the analyzers."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -32,25 +33,34 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # so that a collection in an analyzer copies no page
     children: dict[int, int] = {}
-
-    def reap(number: int, frame: object) -> None:
-        for key, child in list(children.items()):
-            if os.waitpid(child, os.WNOHANG)[0]:
-                del children[key]
-
-    signal.signal(signal.SIGCHLD, reap)
+    # A signal that comes just before a wait begins would not end the wait: a byte does.
+    deaths, tells = socket.socketpair()
+    deaths.setblocking(False)
+    tells.setblocking(False)
+    signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's
     while True:
+        readable, _, _ = select.select([control, deaths], [], [])
+        if deaths in readable:
+            deaths.recv(_WORD_BYTES)
+        _reap(children)
+        if control not in readable:
+            continue
         word, descriptors, _, _ = socket.recv_fds(control, _WORD_BYTES, 1)
         if not word:
             os._exit(0)  # the kernel ends the analyzers with this process
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         key = int(word)
         if descriptors:
             _fork(key, descriptors[0], children, analyst)
         elif key in children:
             os.kill(children[key], signal.SIGKILL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+def _reap(children: dict[int, int]) -> None:
+    for key, child in list(children.items()):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            del children[key]
 
 
 def _fork(key: int, descriptor: int, children: dict[int, int], analyst: Analyst) -> None:
@@ -69,8 +79,8 @@ def _fork(key: int, descriptor: int, children: dict[int, int], analyst: Analyst)
 def _become(descriptor: int, nursery: int, analyst: Analyst) -> NoReturn:
     try:
         end_with_parent(nursery)
+        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         os.dup2(descriptor, _CONNECTION)
         os.closerange(_CONNECTION + 1, os.sysconf("SC_OPEN_MAX"))
         enclose(_CONNECTION + 1, _MEMORY_BYTES)

@@ -19,9 +19,13 @@ _INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHON
 _STOP_SECONDS = 2.0
 
 
-@functools.cache
 def nursery_of_this_process(*, has_stores: bool) -> Nursery:
     """Return the nursery that all services in this process share; it ends with the process."""
+    return _nursery_of(os.getpid(), has_stores=has_stores)
+
+
+@functools.cache
+def _nursery_of(process: int, *, has_stores: bool) -> Nursery:
     nursery = Nursery(has_stores=has_stores)
     atexit.register(nursery.close)
     return nursery

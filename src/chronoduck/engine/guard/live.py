@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import duckdb
 
+from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.definitions import EMPTY, Definitions, ViewBody
 from chronoduck.engine.guard.scratch import macros_of
 from chronoduck.errors import DuckDBConnectionError
@@ -107,10 +108,14 @@ class LiveDefinitions:
         If not, ``current`` reads them anew, too.
 
         Raises:
-            duckdb.Error: the instance does not answer.
+            DuckDBException: the instance does not answer.
         """
         before = self.changes  # a change meanwhile is seen by the next one
-        if (self._read() if connection is None else _read(connection)) != definitions:
+        try:
+            fresh = self._read() if connection is None else _read(connection)
+        except duckdb.Error as error:
+            raise translate(error) from error
+        if fresh != definitions:
             self._is_stale = True
             return False
         if definitions is self._known:

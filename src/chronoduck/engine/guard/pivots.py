@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from chronoduck.engine.guard.cutting import top_level
+from chronoduck.engine.guard.rules import refuse
 from chronoduck.sql.tokens import Token
 
 __all__ = ["has_pivot", "with_in_lists"]
 
+_MAX_PIVOTS = 50
 _WORDS = ("pivot", "pivot_wider")
 _ENDS = frozenset(
     "using group order limit offset union intersect except where having qualify on join".split()
@@ -24,7 +26,15 @@ def with_in_lists(sql: str, tokens: Sequence[Token]) -> str:
     """Return the text with an IN list for every PIVOT without one.
 
     DuckDB makes several statements of a PIVOT whose columns come from the data, and no tree.
+
+    Raises:
+        StatementRefusedError: it holds too many of them.
     """
+    pivots = sum(token.kind == "word" and token.text in _WORDS for token in tokens)
+    if pivots > _MAX_PIVOTS:  # each is looked at to its end: the square of them would be
+        refuse(
+            "expansion", f"the statement says PIVOT {pivots} times; at most {_MAX_PIVOTS} are read"
+        )
     data = sql.encode(errors="replace")
     inserts: list[tuple[int, bytes]] = []
     for index, token in enumerate(tokens):

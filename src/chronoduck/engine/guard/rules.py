@@ -30,6 +30,7 @@ RULES: dict[str, str] = {
     "engine-log": "POST explain with analyze shows a measured plan; the service logs statements.",
     "engine-internals": "There is no use for it in a query.",
     "variant": "Keep the value as JSON; -> and json_extract() read it.",
+    "quarantined": "Ask the operator: DROP the table or the column, then run chronoduck verify.",
     "sleep": "Wait where you send the statement from.",
     "session-state": "Pass values as params; every statement gets a clean connection.",
     "sequence": "Only statements that write may take numbers from a sequence.",

@@ -29,6 +29,7 @@ from chronoduck.engine.offline.prefix import Transactions
 from chronoduck.engine.offline.reading import Reading, read_database
 from chronoduck.engine.offline.replayed_wal import join_wal, read_root, replayed_wal
 from chronoduck.engine.offline.snapshot import SnapshotError, copy_database
+from chronoduck.engine.offline.trial import Poisoned, find_poisoned
 from chronoduck.engine.offline.wal_repair import drop_failed_checkpoints
 from chronoduck.engine.offline.ways import Opening, UnopenableError, Way, open_by_ways
 
@@ -39,6 +40,7 @@ __all__ = [
     "MetadataCopy",
     "Opening",
     "OpeningMark",
+    "Poisoned",
     "Reading",
     "Run",
     "SetAside",
@@ -52,6 +54,7 @@ __all__ = [
     "database_files",
     "drop_failed_checkpoints",
     "files_bytes",
+    "find_poisoned",
     "find_set_aside",
     "finish_placing",
     "free_name",

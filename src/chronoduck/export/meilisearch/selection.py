@@ -40,8 +40,8 @@ class Selection:
     ids_only: bool = False
     among: bool = False
 
-    def sql(self, columns: Sequence[tuple[str, str]]) -> str:
-        """Return the statement for a query of these columns (names and DuckDB's types).
+    def sql(self, columns: Sequence[tuple[str, str]]) -> tuple[str, str]:
+        """Return what stands before and behind the query, for its columns' names and DuckDB's types.
 
         Raises:
             ExportDataError: a declared column is not there, or cannot be what it is declared as.
@@ -63,9 +63,6 @@ class Selection:
                 f"CAST({self._deleted(types)} AS TINYINT) AS {DELETED}",
                 *self._document(columns, key_id),
             ]
-        text = declared.query.strip().rstrip(";")
-        # On lines of its own: a comment at the text's end must not swallow what follows.
-        sql = f"SELECT {', '.join(items)} FROM (\n{text}\n) AS q"
         conditions = []
         if self.since is not None:
             conditions.append(self._since(types))
@@ -73,7 +70,8 @@ class Selection:
             conditions.append(f"NOT {self._deleted(types)}")
         if self.among:
             conditions.append(f"{key_id} IN (SELECT unnest($ids))")
-        return f"{sql} WHERE {' AND '.join(conditions)}" if conditions else sql
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        return f"SELECT {', '.join(items)} FROM", f"AS q{where}"
 
     def _id(self, types: dict[str, str]) -> str:
         declared = self.declared

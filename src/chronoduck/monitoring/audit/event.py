@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import orjson
 
 __all__ = [
+    "MAX_TEXT_CHARACTERS",
     "VERSION",
     "Act",
     "AuditedStatement",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 VERSION = 1
-_MAX_TEXT_CHARACTERS = 10_000
+MAX_TEXT_CHARACTERS = 10_000
 _MAX_FACT_CHARACTERS = 500
 _REFUSED = frozenset({"statement_refused", "forbidden", "unauthenticated"})
 _TOO_MUCH = frozenset({"quota_exceeded", "penalty_box"})
@@ -51,6 +52,8 @@ class Caller(Protocol):
     def address(self) -> str | None: ...
     @property
     def request_id(self) -> str | None: ...
+    @property
+    def sub_user(self) -> str | None: ...
 
 
 class AuditedStatement(Protocol):
@@ -116,6 +119,7 @@ def statement_fields(
         "principal": principal.id,
         "name": principal.name,
         "role": principal.role,
+        "sub_user": caller.sub_user,
         "address": caller.address,
         "request_id": caller.request_id,
         "kind": statement.kind,
@@ -129,7 +133,7 @@ def statement_fields(
         "queue_ms": round(statement.queue_time * 1000, 3),
     }
     if mask is not None:
-        fields["text"] = _cut(mask(statement.sql), _MAX_TEXT_CHARACTERS)
+        fields["text"] = _cut(mask(statement.sql), MAX_TEXT_CHARACTERS)
     return fields
 
 

@@ -19,6 +19,7 @@ from chronoduck.monitoring.metrics.gauges import (
 )
 from chronoduck.monitoring.metrics.requests import RequestMetrics
 from chronoduck.monitoring.metrics.statements import StatementMetrics
+from chronoduck.monitoring.penalties import penalty_families
 from chronoduck.monitoring.syncs import sync_families
 
 __all__ = ["MetricsPage"]
@@ -65,6 +66,10 @@ class MetricsPage:
         ProcessCollector(registry=self._registry)
         self._registry.register(self._snapshot)
 
+    def media_type(self, accept: str) -> str:
+        """Return the media type that a page by this ``accept`` has."""
+        return choose_encoder(accept)[1]
+
     def render(
         self,
         accept: str,
@@ -99,3 +104,4 @@ def _families(
     yield from engine_families(health, statistics)
     yield from resource_families(statistics)
     yield from durability_families(replication, backups)
+    yield from penalty_families(statistics["penalties"])

@@ -1,0 +1,37 @@
+"""``penalties``: who has to wait because of what its statements broke, and the release; for admins."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from chronoduck.api.access import Admin, service_of
+from chronoduck.api.problems import ProblemRoute
+from chronoduck.api.responses import JsonResponse
+from chronoduck.api.schemas import StatusMessage
+from chronoduck.errors import NotFoundError
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"], route_class=ProblemRoute)
+
+
+@router.get("/penalties", operation_id="list_penalties", summary="Who waits in the penalty box")
+async def list_penalties(request: Request, caller: Admin) -> Response:
+    """List who has to wait and why, the longest wait first, and what runs alone; times in seconds."""
+    return JsonResponse(service_of(request).penalties.describe())
+
+
+@router.delete(
+    "/penalties/{party:path}",
+    operation_id="release_penalty",
+    summary="Release from the penalty box",
+)
+async def release_penalty(party: str, request: Request, caller: Admin) -> StatusMessage:
+    """Forget all that is held against a principal, named as the list names it (`key:5f0c...`)."""
+    service = service_of(request)
+    if not service.penalties.release(party):
+        raise NotFoundError(
+            f"nothing is held against {party[:80]}", hint="GET penalties lists who waits."
+        )
+    service.audit.act("penalty_released", caller, party=party)
+    return StatusMessage(status="success", message=f"{party} may run statements again.")

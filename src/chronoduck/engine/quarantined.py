@@ -1,0 +1,79 @@
+"""Tables that hold values which end DuckDB: nobody's statement reads them until they are dropped.
+
+``chronoduck verify`` writes the list beside the database; the service looks at it before each statement.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from chronoduck.engine.guard.rules import refuse
+from chronoduck.sql.tokens import read_tokens
+
+__all__ = ["QuarantineList"]
+
+_SUFFIX = ".quarantined.json"
+_LOOK_SECONDS = 1.0
+
+
+class QuarantineList:
+    """The list of one database; safe from any thread."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + _SUFFIX)
+        self._looked = float("-inf")
+        self._seen: tuple[int, int] | None = None
+        self._names: frozenset[str] = frozenset()
+
+    def write(self, columns: Sequence[str], names: Sequence[str]) -> None:
+        """Keep what was found; without columns the list is removed."""
+        self._looked = float("-inf")
+        if not columns:
+            self._path.unlink(missing_ok=True)
+            return
+        new = self._path.with_name(f".{self._path.name}.new")
+        new.write_text(json.dumps({"columns": list(columns), "names": list(names)}, indent=1))
+        new.replace(self._path)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Tables, views and macros that are not read, in lower case; looked for once a second."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return self._names
+        self._looked = now
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            self._names, self._seen = frozenset(), None
+            return self._names
+        seen = (found.st_mtime_ns, found.st_size)
+        if seen != self._seen:
+            self._names = frozenset(json.loads(self._path.read_text())["names"])
+            self._seen = seen
+        return self._names
+
+    def check(self, sql: str) -> None:
+        """Refuse a statement that names one of them, but to drop it or a column of it.
+
+        Raises:
+            StatementRefusedError: rule ``quarantined``.
+        """
+        names = self.names
+        if not names:
+            return
+        lower = sql.lower()
+        if not any(name in lower for name in names):
+            return
+        tokens = read_tokens(sql)
+        words = [token.text for token in tokens if token.kind in ("word", "quoted", "string")]
+        used = sorted(names.intersection(words))
+        drops = words[:1] == ["drop"] or (words[:1] == ["alter"] and "drop" in words)
+        if used and not drops:
+            refuse(
+                "quarantined",
+                f"{used[0]} holds values that end the database engine, as chronoduck verify has found",
+            )
