@@ -170,6 +170,7 @@ class DuckDBService:
             exported=exported,
             accountability=self._accountability,
         )
+        self._accountability.start()
         await self._parts.jobs.open()
         self._parts.exports.open()
         await asyncio.to_thread(self._parts.drills.note_interrupted)

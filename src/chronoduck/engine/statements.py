@@ -159,7 +159,7 @@ class StatementParser:
                 "be a space or a part of a name",
             )
         try:
-            parts = self._connection.extract_statements(sql)
+            parts = self._extracted(sql)
             kinds = [part.type.name.lower() for part in parts]
             names = frozenset().union(*(part.named_parameters for part in parts))
         except (duckdb.Error, ValueError, RuntimeError) as error:
@@ -216,6 +216,17 @@ class StatementParser:
             or kind not in _LEAVES_NO_STATE
             or "setseed" in lowered,
         )
+
+    def _extracted(self, sql: str) -> list[duckdb.Statement]:
+        """Return the parsed statements; another text's failure must not be this one's.
+
+        DuckDB 1.5 parses a PIVOT in a transaction, and an error leaves it open on the connection.
+        """
+        try:
+            return self._connection.extract_statements(sql)
+        except duckdb.TransactionException:
+            self._connection.rollback()
+            return self._connection.extract_statements(sql)
 
     def _run_by_explain(self, sql: str) -> Statement | None:
         """Return the statement that an EXPLAIN runs, None of one that only shows a plan.

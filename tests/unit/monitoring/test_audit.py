@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
+from chronoduck.engine.masking import mask_message
 from chronoduck.errors import (
     InvalidRequestError,
     QueueFullError,
@@ -21,6 +22,7 @@ from chronoduck.errors import (
     SettingsError,
 )
 from chronoduck.monitoring.audit import AuditFilter, AuditReader, AuditTrail, verify_chain
+from chronoduck.monitoring.audit.event import Act, act_fields
 from chronoduck.monitoring.audit.files import compress, rotated_files
 from chronoduck.monitoring.audit.folding import FailureFolding
 from chronoduck.monitoring.audit.reading import moment
@@ -419,3 +421,15 @@ def test_requests_are_refused_before_events_are_dropped(path: Path) -> None:
     trail.open()
     trail.close()
     assert len(events(path)) == 91
+
+
+def test_ids_of_principals_among_the_facts_are_not_taken_for_secrets() -> None:
+    facts = {
+        "owner": "key:5f0c2a91b3de",
+        "party": "key:5f0c2a91b3de/amy",
+        "reason": "key:5f0c2a91b3de",
+    }
+    fields = act_fields(Act("penalty_boxed", 0.0, facts=facts), mask_message)
+    assert fields["owner"] == facts["owner"]
+    assert fields["party"] == facts["party"]
+    assert "5f0c2a91b3de" not in fields["reason"]
