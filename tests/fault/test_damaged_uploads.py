@@ -89,13 +89,11 @@ async def test_a_parquet_file_that_is_an_internal_error_ends_no_instance_of_othe
     assert bad != good
     for _ in range(2):
         await refusal(service, bad, FileFormat.PARQUET, "made")
-    await service.execute_query("CREATE TABLE made (v JSON)")
     loader = (await service.parts()).loader
-    async for _ in loader.load(
-        io.BytesIO(good), name="upload", table="made", file_format=FileFormat.PARQUET
-    ):
+    source = io.BytesIO(parquet())
+    async for _ in loader.load(source, name="u", table="t", file_format=FileFormat.PARQUET):
         pass
-    assert (await service.execute_query("SELECT count(*) FROM made")).data == [(50,)]
+    assert (await service.execute_query("SELECT count(*) FROM t")).data == [(300,)]
 
 
 async def test_an_arrow_stream_whose_metadata_is_no_json(service: DuckDBService) -> None:

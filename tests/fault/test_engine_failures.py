@@ -6,6 +6,7 @@ import asyncio
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -14,13 +15,18 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.engine import healing
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
+from chronoduck.engine.healing import HealReason
+from chronoduck.engine.inspection import ENGINE_VERSION
 from chronoduck.errors import (
+    CircuitBreakerOpenException,
     DatabaseFailedError,
     DiskFullError,
     DuckDBException,
+    EngineBugError,
     StatementCancelledError,
     StatementRefusedError,
 )
+from chronoduck.resilience.breaker import BreakerState
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import CheckpointSettings, Settings
@@ -115,6 +121,41 @@ async def test_one_failure_is_counted_once_however_many_notice(
     await provoke_fatal_error(service, settings)
     await asyncio.gather(*(service.execute_query("SELECT 1") for _ in range(50)))
     assert service.circuit_breaker.get_status()["failure_count"] == 1
+
+
+async def test_five_lost_instances_open_the_breaker_whoever_is_there(
+    service: DuckDBService, settings: Settings
+) -> None:
+    for _ in range(service.circuit_breaker.config.failure_threshold):
+        await provoke_fatal_error(service, settings)
+    assert service.circuit_breaker.state is BreakerState.OPEN
+    with pytest.raises(CircuitBreakerOpenException, match="the database engine failed"):
+        await service.execute_query("SELECT 1")
+
+
+@pytest.mark.skipif(
+    ENGINE_VERSION > "2", reason="DuckDB 2.0 refuses the file by a class of its own"
+)
+async def test_an_internal_error_that_ends_the_instance_is_its_senders_alone(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    path = tmp_path / "files" / "bad.parquet"
+    path.parent.mkdir()
+    duckdb.connect().execute(f"COPY (SELECT {{'a': 1}}::VARIANT AS v) TO '{path}' (FORMAT parquet)")
+    path.write_bytes(path.read_bytes().replace(b"metadata", b"m\xfetadata", 1))
+    settings = make_settings(allowed_directories=[str(path.parent)])
+    async with DuckDBService(settings) as service:
+        breaker = service.circuit_breaker
+        for number in range(1, breaker.config.failure_threshold + 2):
+            with pytest.raises(EngineBugError) as caught:
+                await service.execute_query(f"FROM read_parquet('{path}')")
+            assert (caught.value.http_status, caught.value.retryable) == (500, False)
+            assert (await service.execute_query("SELECT 42")).data == [(42,)]
+            health = await service.health_check()
+            assert health["healing"]["count"] == number
+            assert health["healing"]["last_heal"]["reason"] == HealReason.INTERNAL
+        assert breaker.state is BreakerState.CLOSED
+        assert breaker.get_status()["failure_count"] == 0
 
 
 async def test_a_commit_on_a_full_disk_is_refused_and_later_ones_succeed(

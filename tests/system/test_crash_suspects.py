@@ -21,6 +21,8 @@ from tests.server import Server, run_cli, watch_end
 
 pytestmark = pytest.mark.slow
 
+# At each "a" the pattern looks for a "b" to the end of the value; the engine does not look up.
+DEAF = "SELECT length(regexp_replace(a, 'a*b|a', 'x', 'g')) FROM words"
 ENDLESS = (
     "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b WHERE a.range > {}"
 )
@@ -44,7 +46,7 @@ class User:
             made = admin.post("/keys", json={"name": name, "role": "analyst", **more}).json()
         self.id = f"key:{made['id']}"
         self.name = name
-        self._headers = {"Authorization": f"Bearer {made['key']}"}
+        self.headers = {"Authorization": f"Bearer {made['key']}"}
 
     def ask(self, sql: str, **headers: str) -> httpx2.Response:
         """Send a statement, again when the connection breaks or the process is not there yet."""
@@ -52,7 +54,7 @@ class User:
             try:
                 with self.server.client() as client:
                     answer = client.post(
-                        "/query", json={"query": sql}, headers={**self._headers, **headers}
+                        "/query", json={"query": sql}, headers={**self.headers, **headers}
                     )
             except httpx2.TransportError:
                 assert self.server.process.poll() is None, "the supervisor ended"
@@ -70,7 +72,7 @@ class User:
                     client.post(
                         "/query",
                         json={"query": ENDLESS.format(number)},
-                        headers={**self._headers, **headers},
+                        headers={**self.headers, **headers},
                     )
             except httpx2.TransportError:
                 pass
@@ -123,7 +125,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         DUCKDB_WORKER_THREADS=3,
         DUCKDB_AUTH_SUB_USER_KEYS="platform",
         DUCKDB_QUOTA_PENALTY_WAIT="500s",
+        DUCKDB_STUCK_SECONDS="200ms",
     ) as started:
+        started.query("CREATE TABLE words AS SELECT string_agg('a', '') AS a FROM range(400000)")
         yield started
 
 
@@ -218,6 +222,24 @@ def test_of_a_key_that_serves_many_only_the_one_who_did_it_waits(server: Server)
     assert other.ask("SELECT 1", **{"X-Chronoduck-User": "somebody-else"}).status_code == 429
     lost = trail(server, "statement_lost", "platform", "other")
     assert [each.get("sub_user") for each in lost] == ["eve", None]
+
+
+def test_who_does_not_listen_waits_and_neighbours_are_answered(server: Server) -> None:
+    eve, bob = User(server, "eve-5"), User(server, "bob-5")
+    bob.begin(8)  # it is sent away with an answer, and is no suspect
+    pid = server.server_pid
+    with server.client() as client:
+        answer = client.post(
+            "/query", json={"query": DEAF, "timeout_seconds": 0.2}, headers=eve.headers
+        )
+    assert answer.json()["code"] == "statement_timeout"
+    until(lambda: server.pid_of_owner not in (None, pid), "it is not replaced")
+    refused = eve.ask("SELECT 1")
+    assert refused.json()["reason"] == "forced_replacement"
+    assert bob.ask("SELECT 1").status_code == 200
+    assert {each["party"] for each in penalties(server)["waiting"]} == {eve.id}
+    lost = trail(server, "statement_lost", "eve-5", "bob-5")
+    assert [each["name"] for each in lost] == ["eve-5"]
 
 
 def test_used_quotas_survive_the_process(server: Server) -> None:

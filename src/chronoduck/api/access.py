@@ -29,6 +29,7 @@ from chronoduck.errors import (
     TooManyAttemptsError,
 )
 from chronoduck.principals import Principal, Role
+from chronoduck.service.engine_turn import ON_LOOP, work_of
 from chronoduck.service.records import Caller
 
 __all__ = [
@@ -234,6 +235,7 @@ async def admit(request: Request, role: Role, *, is_counted: bool = True) -> Cal
     state[CALLER] = caller
     note = count_request if is_counted else show_quota
     note(request, service_of(request).quotas, principal)
+    service_of(request).audit.check(principal)
     if not principal.role.includes(role):
         raise PermissionDeniedError(
             f"this needs the role {role}; {principal.name} is {principal.role}",
@@ -316,9 +318,12 @@ async def read_body(request: Request, model: type[M]) -> M:
     access = _access_of(request)
     limits = access.service.settings.transport
     body = await read_json_bytes(request, limits, access.body_memory)
-    if is_quick(body):
+    caller: Caller | None = request.scope["state"].get(CALLER)
+    if caller is None or len(body) <= _HARMLESS_BYTES:
         return _parsed(body, model)
-    return await asyncio.to_thread(_parsed, body, model)
+    quick = is_quick(body)
+    with access.service.record.noted(work_of(caller, ON_LOOP if quick else "request", "")):
+        return _parsed(body, model) if quick else await asyncio.to_thread(_parsed, body, model)
 
 
 def _parsed(body: bytes, model: type[M]) -> M:
@@ -335,6 +340,8 @@ def _parsed(body: bytes, model: type[M]) -> M:
         ) from None
 
 
+_HARMLESS_BYTES = 512
+"""Up to here nobody could hold the event loop with it: the supervisor is not told."""
 _SHOWN_MISTAKES = 20
 _adapters: dict[type[BaseModel], TypeAdapter[Any]] = {}
 

@@ -24,7 +24,7 @@ from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.resilience.space_budget import SpaceClaim
-from chronoduck.service.engine_turn import work_of
+from chronoduck.service.engine_turn import ON_LOOP, work_of
 from chronoduck.service.records import Caller
 from chronoduck.transfer import (
     FileFormat,
@@ -169,9 +169,9 @@ class _Load:
     async def _small_events(self, body: bytes, claim: KeyClaim | None) -> list[LoadEvent]:
         rows = None
         if self._service.settings.ingest.grouping:
-            record = (await self._service.parts()).runner.access.record
-            with record.noted(work_of(self._caller, "load", "")):
-                is_quick = len(body) <= _QUICK_BYTES
+            is_quick = len(body) <= _QUICK_BYTES
+            kind = ON_LOOP if is_quick else "load"
+            with self._service.record.noted(work_of(self._caller, kind, "")):
                 rows = small_rows(body) if is_quick else await asyncio.to_thread(small_rows, body)
         if rows is not None and (claim is None or claim.answer is None):
             try:
@@ -210,6 +210,7 @@ class _Load:
                     self._wish.table, rows, self._format.value, request
                 )
             account.charge(done.engine_seconds)
+            self._service.penalties.note_survived(self._caller, "")
             return done.summary
         finally:
             account.close_statement()
@@ -259,7 +260,7 @@ class _Load:
         self, file: Any, claim: KeyClaim | None, space: SpaceClaim | None = None
     ) -> AsyncIterator[LoadEvent]:
         loader = (await self._service.parts()).loader_for(self._caller)
-        async for event in loader.load(
+        events = loader.load(
             file,
             name=self._wish.source,
             table=self._wish.table,
@@ -268,7 +269,14 @@ class _Load:
             options=self._wish.options,
             claim=claim,
             space=space,
-        ):
+        )
+        work = work_of(self._caller, "load", "")
+        while True:
+            # The file is read outside of any statement, too. A client that reads slowly is no suspect.
+            with self._service.record.noted(work):
+                event = await anext(events, None)
+            if event is None:
+                return
             yield event
 
     def _request_key(self, key: str, digest: str) -> RequestKey:

@@ -110,6 +110,8 @@ class DuckDBService:
         )
         self.penalties = self._accountability.penalties
         """Who has to wait because of what its statements broke."""
+        self.record = self._accountability.record
+        """What works now, for the supervisor to read after a crash."""
         self.tracing = open_tracing(__version__) if self.settings.tracing else None
         self._log = get_logger("service")
         self._parts: Parts | None = None
@@ -168,6 +170,7 @@ class DuckDBService:
             exported=exported,
             accountability=self._accountability,
         )
+        self._accountability.start()
         await self._parts.jobs.open()
         self._parts.exports.open()
         await asyncio.to_thread(self._parts.drills.note_interrupted)

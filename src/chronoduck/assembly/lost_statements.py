@@ -10,9 +10,9 @@ from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.principals import LOCAL, Principal, Role
 from chronoduck.resilience.penalty_box import FaultKind, Suspect
+from chronoduck.service.engine_turn import ON_LOOP
 from chronoduck.service.penalties import EXEMPT, Penalties, party_of, shape_of
 from chronoduck.service.records import Caller
-from chronoduck.supervision.channel import REPLACE_ME
 from chronoduck.supervision.running_record import LostWork, RunningWork
 
 __all__ = ["take_in_lost"]
@@ -35,14 +35,19 @@ def take_in_lost(
     """
     if not lost.works:
         return
-    was_on_purpose = last is not None and last.get("code") == REPLACE_ME
+    # Also if the supervisor had to end it because it did not get so far.
+    was_on_purpose = last is not None and bool(last.get("gave_up"))
     works = [work for work in lost.works if work.is_stuck or not was_on_purpose]
     for work in works:
         _record(work, last, audit, running=len(works), shows_text=shows_text)
     for work in works:
         penalties.name(_caller(work))
-    suspects = [_suspect(work) for work in _without_carriers(works)]
-    if not was_on_purpose:
+    on_loop = [_suspect(work) for work in works if work.kind == ON_LOOP]
+    suspects = [_suspect(work) for work in _in_engine(works)]
+    if last is not None and last.get("was_silent"):
+        # The loop hangs by what is on it, or by who holds the interpreter; most statements do neither.
+        penalties.note_death(on_loop or suspects, is_complete=bool(on_loop))
+    elif not was_on_purpose:
         penalties.note_death(suspects, is_complete=lost.is_complete)
     elif len({each.party for each in suspects}) >= _MANY_STUCK:
         penalties.note_death(suspects, is_complete=False)
@@ -52,10 +57,13 @@ def take_in_lost(
                 penalties.note_party(each.party, each.shape, FaultKind.FORCED_REPLACEMENT)
 
 
-def _without_carriers(works: list[RunningWork]) -> list[RunningWork]:
-    """Leave out the service's own transaction that carries the rows of others, who are there, too."""
-    others = [work for work in works if (work.principal, work.name) != (LOCAL.id, "ingest")]
-    return others or works
+def _in_engine(works: list[RunningWork]) -> list[RunningWork]:
+    """Leave out bodies that were only read, if there is more, and the transaction that carries rows.
+
+    That one is the service's own; those whose rows they are are there, too.
+    """
+    more = [work for work in works if work.kind not in (ON_LOOP, "request")] or works
+    return [work for work in more if (work.principal, work.name) != (LOCAL.id, "ingest")] or more
 
 
 def _caller(work: RunningWork) -> Caller:

@@ -125,8 +125,9 @@ class Parts:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
         workers = Workers(settings.worker_threads, young=available_cpus())
-        # Closing a connection may roll back for long; it must not wait for (or take) a worker.
-        closers = ThreadPoolExecutor(2, thread_name_prefix="chronoduck-closer")
+        # Closing a connection may roll back for long; it must not wait for (or take) a worker, nor for
+        # other connections that do so. A thread is started only when the others are busy.
+        closers = ThreadPoolExecutor(settings.pool_size + 2, thread_name_prefix="chronoduck-closer")
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )

@@ -19,6 +19,7 @@ from chronoduck.errors import (
     DuckDBResourceError,
     InvalidRequestError,
     NotFoundError,
+    PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
     ServiceUnavailableError,
@@ -112,6 +113,8 @@ def error_of(fields: Mapping[str, Any], statements: Sequence[str] = ()) -> DuckD
             facts["operator_detail"] = f"{detail} {where}"
     if isinstance(error, StatementRefusedError):
         facts["rule"] = fields.get("rule")
+    if isinstance(error, PenaltyBoxError):
+        facts["reason"] = fields.get("reason", "")
     if isinstance(error, BatchError):
         index = int(fields.get("statement_index", 0))
         facts |= {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from chronoduck.engine.writing_ctes import has_writing_cte
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 from chronoduck.sql.characters import stray_character
 from chronoduck.sql.comments import has_slow_comments
-from chronoduck.sql.tokens import read_tokens
+from chronoduck.sql.explaining import RUN_BY_EXPLAIN, read_explain
+from chronoduck.sql.tokens import first_word, read_tokens
 
 __all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
@@ -38,10 +38,9 @@ CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
 """Kinds of DDL."""
 _COUNTS = frozenset({"insert", "update", "delete", "merge_into", "copy"})
 _CHANGES_NOTHING = frozenset({"checkpoint", "vacuum", "analyze", "set", "variable_set", "export"})
-_RETURNS = re.compile("return", re.IGNORECASE)
-_ALTER = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*+ALTER\b", re.IGNORECASE | re.DOTALL)
-_SCOPES = re.compile("chronoduck_scope_", re.IGNORECASE)
-_QUERY_LOG = re.compile("query_log", re.IGNORECASE)
+_EXPLAIN_HINT = "EXPLAIN (ANALYZE, FORMAT json) takes a SELECT, INSERT, UPDATE, DELETE or MERGE."
+_EXPLAINED = RUN_BY_EXPLAIN | {"create"}
+"""Kinds that EXPLAIN shows a plan of; of ANALYZE only those it may run."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class StatementParser:
                 "be a space or a part of a name",
             )
         try:
-            parts = self._connection.extract_statements(sql)
+            parts = self._extracted(sql)
             kinds = [part.type.name.lower() for part in parts]
             names = frozenset().union(*(part.named_parameters for part in parts))
         except (duckdb.Error, ValueError, RuntimeError) as error:
@@ -163,7 +162,8 @@ class StatementParser:
                 "the text holds no statement", hint="Send one SQL statement.", category="empty"
             )
         texts = [part.query for part in parts]
-        if _ALTER.match(sql) and (kinds == ["multi"] or (len(parts) > 1 and not any(texts))):
+        has_no_texts = len(parts) > 1 and not any(texts)
+        if (kinds == ["multi"] or has_no_texts) and first_word(sql) == "alter":
             # DuckDB makes a transaction of its own of it: ALTER, UPDATE, ALTER.
             refuse(
                 "one-statement",
@@ -178,17 +178,19 @@ class StatementParser:
             )
         kind = "select" if is_pivot else kinds[-1]
         kind = judge_for_everybody(kind, sql)
-        # EXPLAIN ANALYZE runs what it explains, and the parser does not say what that is.
-        may_run = kind == "explain" and "analyze" in sql.lower()
+        # EXPLAIN ANALYZE runs what it explains.
+        run = self._run_by_explain(sql) if kind == "explain" else None
+        may_run = run is not None and not run.is_read_only
         # In DuckDB 2.0 a CTE may write.
         may_run |= kind == "select" and has_writing_cte(self._connection, sql)
-        if (kind not in _READ_ONLY or may_run) and _SCOPES.search(sql):
+        lowered = sql.lower()
+        if (kind not in _READ_ONLY or may_run) and "chronoduck_scope_" in lowered:
             raise StatementRefusedError(
                 "the catalogues of narrowed keys belong to the service",
                 hint="They follow the tables by themselves.",
                 rule="attach",
             )
-        reads_query_log = _names_query_log(sql)
+        reads_query_log = "query_log" in lowered and _names_query_log(sql)
         if reads_query_log and kind not in _READ_ONLY:
             refuse("query-log", "the query log is only read, by a SELECT of its own")
         return Statement(
@@ -196,35 +198,60 @@ class StatementParser:
             kind=kind,
             parameter_names=names,
             query_hash=query_hash(sql),
-            # setseed() changes the connection's random state although it is called in a SELECT.
             is_read_only=kind in _READ_ONLY and not may_run,
             in_read_only_transaction=reads_query_log,
-            is_alter=kind == "alter" or (may_run and "alter" in sql.lower()),
-            autocommit=_autocommit(kind, sql, may_run=may_run),
+            is_alter=kind == "alter",
+            autocommit=_autocommit(kind, has_result="return" in lowered, may_run=may_run),
             reads_query_log=reads_query_log,
+            # setseed() changes the connection's random state although it is called in a SELECT.
             leaves_state=is_pivot
             or may_run
             or kind not in _LEAVES_NO_STATE
-            or re.search("setseed", sql, re.IGNORECASE) is not None,
+            or "setseed" in lowered,
         )
+
+    def _extracted(self, sql: str) -> list[duckdb.Statement]:
+        """Return the parsed statements; another text's failure must not be this one's.
+
+        DuckDB 1.5 parses a PIVOT in a transaction, and an error leaves it open on the connection.
+        """
+        try:
+            return self._connection.extract_statements(sql)
+        except duckdb.TransactionException:
+            self._connection.rollback()
+            return self._connection.extract_statements(sql)
+
+    def _run_by_explain(self, sql: str) -> Statement | None:
+        """Return the statement that an EXPLAIN runs, None of one that only shows a plan.
+
+        Raises:
+            StatementRefusedError: its options are not understood, or it is of no such kind.
+        """
+        explained = read_explain(sql, read_tokens(sql))
+        if explained.problem is not None:
+            refuse("unreadable", f"EXPLAIN: {explained.problem}", _EXPLAIN_HINT)
+        inner = self._parse(explained.text)
+        allowed = RUN_BY_EXPLAIN if explained.is_run else _EXPLAINED
+        if inner.kind not in allowed:
+            how = "EXPLAIN ANALYZE" if explained.is_run else "EXPLAIN"
+            refuse("statement-kind", f"{how} of {inner.kind.upper()} is not run", _EXPLAIN_HINT)
+        return inner if explained.is_run else None
 
     def close(self) -> None:
         """Close the parser's own connection."""
         self._connection.close()
 
 
-def _autocommit(kind: str, sql: str, *, may_run: bool) -> Autocommit:
+def _autocommit(kind: str, *, has_result: bool, may_run: bool) -> Autocommit:
     if kind in _CHANGES_NOTHING or (kind in _READ_ONLY and not may_run):
         return Autocommit.NEVER
-    if kind in _COUNTS and _RETURNS.search(sql) is None:
+    if kind in _COUNTS and not has_result:
         return Autocommit.BY_DUCKDB
     return Autocommit.BY_US
 
 
 def _names_query_log(sql: str) -> bool:
     """Whether ``chronoduck.query_log`` stands in it, as a name and not in a literal or comment."""
-    if _QUERY_LOG.search(sql) is None:
-        return False
     tokens = read_tokens(sql)
     names = [token.text if token.is_name or token.text == "." else "" for token in tokens]
     return any(

@@ -14,9 +14,11 @@ of a statement's normalized text):
    comes then: a long report must not be boxed for two crashers beside it.
 4. A party that is an uncleared suspect of two deaths is *watched*: all that it sends runs alone. So is
    one that comes out of the box. An innocent one survives that, a guilty one is alone when it happens.
-   Only one that is a suspect of three deaths, more than any other, is boxed without having been alone.
+   Only one that is a suspect of three deaths, more than any other, or of five, is boxed without having
+   been alone.
 5. A certain author explains the earlier deaths at which the same shape ran: their other suspects are
-   cleared. One shape at three deaths is boxed whoever ran beside it; its party is not.
+   cleared. A shape that ran at three deaths and never ended in between is boxed whoever ran beside
+   it; its party is not.
 
 Times are seconds on a clock of the caller that never goes back.
 """
@@ -40,7 +42,7 @@ _FORGET_SECONDS = 3600.0
 _ALONE_SECONDS = 900.0
 """So long a suspect's shape is run alone if it never ends."""
 _WATCH_SECONDS = 60.0
-_WATCHED_DEATHS, _BOXED_DEATHS = 2, 3
+_WATCHED_DEATHS, _BOXED_DEATHS, _MOST_DEATHS = 2, 3, 5
 _REMEMBERED_PARTIES, _REMEMBERED_SHAPES, _REMEMBERED_DEATHS = 5_000, 100, 50
 
 
@@ -69,8 +71,7 @@ class Suspect:
     """A statement that was in the engine when the process died."""
 
     party: str
-    shape: str = ""
-    """Empty: it has none that could run alone, such as the load of a file."""
+    shape: str
     is_proved: bool = False
     """It had run alone for its while before others were let in."""
     is_exempt: bool = False
@@ -131,6 +132,7 @@ class _Death:
     uncleared: set[tuple[str, str]]
     """Party and shape of the suspects that may be the author."""
     everyone: set[tuple[str, str]]
+    """The cleared ones, too, unless they have ended since."""
 
 
 class PenaltyBox:
@@ -192,7 +194,7 @@ class PenaltyBox:
         found = [
             self._box(now, each.party, each.shape, kind)
             for each in boxable
-            if each.shape and self._deaths_of_shape(each.party, each.shape) >= _BOXED_DEATHS
+            if self._deaths_of_shape(each.party, each.shape) >= _BOXED_DEATHS
         ]
         return found + self._judge(now, {each.party for each in boxable})
 
@@ -205,16 +207,15 @@ class PenaltyBox:
                 entry.watched_until = max(entry.watched_until, now + seconds)
         worst = max(marks.values(), default=0)
         guilty = [party for party, count in marks.items() if count == worst]
-        if worst < _BOXED_DEATHS or len(guilty) > 1:
+        if worst < _BOXED_DEATHS or (len(guilty) > 1 and worst < _MOST_DEATHS):
             return []
-        return [self._box(now, guilty[0], "", FaultKind.PROCESS_DEATH)]
+        return [self._box(now, party, "", FaultKind.PROCESS_DEATH) for party in guilty]
 
     def _remember(self, now: float, suspects: Sequence[Suspect]) -> None:
         everyone = {(each.party, each.shape) for each in suspects}
         proved = {(each.party, each.shape) for each in suspects if each.is_proved}
         for party, shape in everyone:
-            if shape:
-                _put(self._entry(party).alone, shape, now + _ALONE_SECONDS, _REMEMBERED_SHAPES)
+            _put(self._entry(party).alone, shape, now + _ALONE_SECONDS, _REMEMBERED_SHAPES)
         recent = [old for old in self._deaths if now - old.at < _FORGET_SECONDS]
         self._deaths = [*recent, _Death(now, everyone - proved, everyone)][-_REMEMBERED_DEATHS:]
 
@@ -281,13 +282,18 @@ class PenaltyBox:
             return True
         return bool(entry.alone) and entry.alone.get(shape(), 0.0) > now
 
-    def note_survived(self, party: str, shape: str) -> None:
+    def note_survived(self, party: str, shape: str, *, has_ended: bool = True) -> None:
         """Clear a shape: it ended, or ran alone for its while, and nothing happened."""
         entry = self._parties.get(party)
-        if entry is not None and entry.alone.pop(shape, None) is not None:
-            self.changes += 1
-            for death in self._deaths:
-                death.uncleared.discard((party, shape))
+        if entry is None:
+            return
+        was_suspect = entry.alone.pop(shape, None) is not None
+        for death in self._deaths:
+            was_suspect |= (party, shape) in death.everyone
+            death.uncleared.discard((party, shape))
+            if has_ended:
+                death.everyone.discard((party, shape))
+        self.changes += was_suspect
 
     # --- operators ----------------------------------------------------------------------------
 

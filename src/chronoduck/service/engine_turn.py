@@ -10,7 +10,10 @@ from chronoduck.service.penalties import Penalties, party_of
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.supervision.running_record import RunningRecord, encode_work
 
-__all__ = ["EngineTurn", "work_of"]
+__all__ = ["ON_LOOP", "EngineTurn", "work_of"]
+
+ON_LOOP = "loop"
+"""The kind of work on the event loop: there is one at a time, and if the loop hangs it is this one."""
 
 
 def work_of(
@@ -53,7 +56,7 @@ class EngineTurn:
         self._is_inside = False
         self._was_suspect = False
         self._has_turn = False
-        self._is_alone = False
+        self._timer: asyncio.TimerHandle | None = None
 
     async def enter(self, timeout: float) -> None:
         """Pass the gate, alone if the statement is a suspect.
@@ -64,9 +67,13 @@ class EngineTurn:
         gate, running = self._gate, self._running
         if self._penalties.must_run_alone(running.caller, running.sql):
             self._was_suspect = True
-            self._is_alone = await gate.enter_alone(party_of(running.caller), timeout)
+            is_alone = await gate.enter_alone(party_of(running.caller), timeout)
             self._has_turn = True
-            asyncio.get_running_loop().call_later(ALONE_SECONDS, self._let_others_in)
+            if is_alone:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(ALONE_SECONDS, self._let_others_in)
+            else:
+                self._end_turn()  # it would prove nothing, and the others have waited
         elif gate.is_shut:
             await gate.enter(timeout)
         else:
@@ -74,14 +81,16 @@ class EngineTurn:
         self._is_inside = True
 
     def _let_others_in(self) -> None:
-        if not self._has_turn:
-            return
-        if self._is_alone:
+        if self._slot:  # it has begun
             self._record.flag_proved(self._slot)
-            self._penalties.note_survived(self._running.caller, self._running.sql)
+            running = self._running
+            self._penalties.note_survived(running.caller, running.sql, has_ended=False)
         self._end_turn()
 
     def _end_turn(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._has_turn:
             self._has_turn = False
             self._gate.end_turn()

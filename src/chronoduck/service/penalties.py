@@ -31,6 +31,7 @@ _WHAT = {
     FaultKind.INTERNAL_ERROR: "it met internal errors of the engine",
     FaultKind.ANALYZER_KILLED: "its text ended the process that judges statements",
 }
+_NO_TEXT = "load"
 _REMEMBERED_NAMES = 5_000
 _HINT = (
     "Wait as long as Retry-After says; do not send the statement again as it is. An admin sees the "
@@ -47,10 +48,10 @@ def party_of(caller: Caller) -> str:
 def shape_of(sql: str) -> str:
     """Return the hash of the normalized text, as the statement statistics show it.
 
-    Empty for what has none of its own: the label of a load, and a text that cannot be read.
+    What has none of its own is one shape: the label of a load, and a text that cannot be read.
     """
     normalized = normalize_statement(sql)
-    return "" if normalized in ("", MASK) else fingerprint(normalized)
+    return _NO_TEXT if normalized in ("", MASK) else fingerprint(normalized)
 
 
 class Penalties:
@@ -134,10 +135,10 @@ class Penalties:
             self._clock(), party_of(caller), partial(shape_of, sql)
         )
 
-    def note_survived(self, caller: Caller, sql: str) -> None:
+    def note_survived(self, caller: Caller, sql: str, *, has_ended: bool = True) -> None:
         """Note that a statement ended, or ran alone for its while, and the process lives."""
         if len(self.box):
-            self.box.note_survived(party_of(caller), shape_of(sql))
+            self.box.note_survived(party_of(caller), shape_of(sql), has_ended=has_ended)
 
     def release(self, party: str) -> bool:
         """Forget all that is held against a party; whether there was anything."""

@@ -148,6 +148,8 @@ class AuditSettings(BaseSettings):
     """Days after which a rotated file is deleted."""
     queue_size: ByteCount = 16_000_000
     """Events that wait in memory for a slow or full disk, in bytes; more are dropped and counted."""
+    hourly: ByteCount = 1_000_000_000
+    """What the lines of one principal may take within an hour; then its requests are refused."""
 
 
 class JobSettings(BaseSettings):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import duckdb
 
-__all__ = ["Token", "closing", "has_gaps", "read_tokens", "span_text"]
+__all__ = ["Token", "closing", "first_word", "has_gaps", "read_tokens", "span_text"]
 
 _COMMENT = duckdb.token_type.comment
 _STRING_KIND = duckdb.token_type.string_const
@@ -251,3 +251,12 @@ def span_text(sql: str, tokens: Sequence[Token], first: int, stop: int) -> str:
         return ""
     data = sql.encode(errors="replace")
     return data[tokens[first].start : tokens[stop - 1].end].decode(errors="replace")
+
+
+def first_word(sql: str) -> str:
+    """Return the word that a text begins with, in lower case; empty: it begins with something else."""
+    data = sql.encode(errors="replace")
+    start = _skip(data, 0, len(data))
+    while data[start : start + 1] == b";":
+        start = _skip(data, start + 1, len(data))
+    return _text(data[start : _run(data, start, len(data), _WORD_BYTES)]).lower()

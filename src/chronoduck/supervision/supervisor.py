@@ -234,7 +234,7 @@ class Supervisor:
         elif message.kind == "ending":
             server.ends_by = server.ends_by or time.monotonic() + self._stop_seconds
         elif message.kind == "replace":
-            server.last_words = message.fields
+            server.last_words = {**message.fields, "gave_up": True}
             server.ends_by = time.monotonic() + _REPLACEMENT_SECONDS
 
     def _handle_signals(self, numbers: bytes) -> None:
@@ -285,7 +285,10 @@ class Supervisor:
             server.silent_ticks += 1
             seconds = server.silent_ticks * _TICK_SECONDS
             if seconds > self._silent_limit_seconds:
-                server.last_words = {"reason": f"its event loop was silent for {seconds:g} s"}
+                server.last_words = {
+                    "reason": f"its event loop was silent for {seconds:g} s",
+                    "was_silent": True,
+                }
                 server.ends_by = now + _REPLACEMENT_SECONDS
                 server.kill()
 

@@ -11,6 +11,7 @@ from chronoduck.errors import (
     DuckDBException,
     DuckDBQueryError,
     EngineRestartedError,
+    PenaltyBoxError,
     QueueFullError,
     QuotaExceededError,
     ServiceUnavailableError,
@@ -49,6 +50,7 @@ def attempts(repeat: Repeat, clock: Clock | None = None, **retries: float) -> At
         ),
         (KEY_IN_USE, {Repeat.KEYED}),
         (WriteOutcomeUnknownError("x"), set()),
+        (PenaltyBoxError("x"), set()),  # the statement would do it again
         (DuckDBQueryError("x"), set()),
         (error_of({"code": "disk_full", "status": 507, "retryable": True}), set()),
     ],

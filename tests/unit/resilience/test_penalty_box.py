@@ -77,7 +77,7 @@ def test_a_long_report_is_not_boxed_for_two_crashers_beside_it() -> None:
     box = PenaltyBox()
     box.note_death(0.0, [suspect("bob:report"), suspect("eve:bomb")])
     # It is sent again, runs alone for its while, and then somebody else's bomb comes beside it.
-    box.note_survived("bob", "report")
+    box.note_survived("bob", "report", has_ended=False)
     found = box.note_death(5.0, [suspect("bob:report", is_proved=True), suspect("mal:bomb")])
     assert boxed(found) == set()
     assert boxed(box.note_death(9.0, [suspect("mal:bomb")])) == {"mal"}
@@ -106,11 +106,20 @@ def test_a_busy_principal_beside_many_crashers_is_watched_and_never_boxed() -> N
 
 def test_two_that_are_always_together_are_watched_and_not_boxed() -> None:
     box = PenaltyBox()
-    for number in range(5):
+    for number in range(4):
         pair = [suspect(f"bob:a{number}"), suspect(f"eve:b{number}")]
         assert boxed(box.note_death(float(number), pair)) == set()
     assert is_alone(box, 5.0, "eve", "new")
     assert boxed(box.note_death(6.0, [suspect("eve:new")])) == {"eve"}
+
+
+def test_accomplices_that_are_never_alone_are_boxed_together_at_last() -> None:
+    box = PenaltyBox()
+    for number in range(5):
+        found = box.note_death(
+            float(number), [suspect(f"mal:a{number}"), suspect(f"eve:b{number}")]
+        )
+    assert boxed(found) == {"mal", "eve"}
 
 
 def test_a_suspect_of_more_deaths_than_anybody_else_is_boxed() -> None:
@@ -130,15 +139,25 @@ def test_a_certain_author_explains_the_deaths_before() -> None:
     assert not is_alone(box, 3.0, "bob", "new")
 
 
-def test_a_shape_at_three_deaths_is_boxed_whoever_ran_beside_it_and_its_party_is_not() -> None:
+def test_a_shape_that_never_ended_at_three_deaths_is_boxed_and_its_party_is_not() -> None:
     box = PenaltyBox()
     for number in range(3):
-        box.note_survived("bob", "late")
+        box.note_survived("bob", "late", has_ended=False)
         pair = [suspect("bob:late", is_proved=True), suspect(f"user{number}:a")]
         found = box.note_death(float(number), pair)
     assert [(each.party, each.shape) for each in found] == [("bob", "late")]
     assert waits(box, 3.0, "bob", "late") > 0
     assert waits(box, 3.0, "bob", "other") == 0.0
+
+
+def test_an_honest_writer_beside_every_crasher_is_not_the_one_that_is_boxed() -> None:
+    """Its loads have one shape, and each one that ends clears it."""
+    box = PenaltyBox()
+    for number in range(20):
+        found = box.note_death(float(number), [suspect("bob:load"), suspect(f"eve{number}:b")])
+        assert found == []
+        box.note_survived("bob", "load")
+    assert waits(box, 21.0, "bob") == 0.0
 
 
 def test_several_statements_of_one_principal_are_one_suspect() -> None:

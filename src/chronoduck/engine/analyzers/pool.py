@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +19,9 @@ from chronoduck.logs import get_logger
 __all__ = ["LEAST_ANALYZERS", "AnalyzerDiedError", "AnalyzerPool"]
 
 LEAST_ANALYZERS = 2
-_WAITING_EACH = 64
-_WAITING_IN_ALL = 2_000
+_WAITING_EACH, _WAITING_IN_ALL = 1_000, 10_000
+_CHARACTERS_EACH, _CHARACTERS_IN_ALL = 16_000_000, 64_000_000
+"""Of the texts that wait, of one principal and of all."""
 _WALL_PER_CPU = 10.0
 """How much longer than its CPU time a text may take on a busy machine, before it counts as hanging."""
 _START_SECONDS = 30.0
@@ -48,6 +49,12 @@ class _Ticket:
     answer: asyncio.Future[Answer] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+    @property
+    def characters(self) -> int:
+        """How long the text is."""
+        question = self.question
+        return len(question.sql if isinstance(question, Question) else question.text)
 
 
 class _Costs:
@@ -89,6 +96,7 @@ class AnalyzerPool:
         self._failed_starts = 0
         self._waiting: dict[str, deque[_Ticket]] = {}
         self._waiting_count = 0
+        self._waiting_characters: Counter[str] = Counter()
         self._busy: dict[str, Analyzer] = {}
         self._costs = _Costs()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,22 +127,42 @@ class AnalyzerPool:
         """
         if self._is_closed:
             raise ServiceUnavailableError("the service is shutting down")
-        waiting = self._waiting.setdefault(party, deque())
-        if len(waiting) >= _WAITING_EACH or self._waiting_count >= _WAITING_IN_ALL:
-            raise QueueFullError(
-                f"{len(waiting)} statements of this principal and {self._waiting_count} of all wait "
-                "to be judged",
-                hint="Send fewer at a time; statements that are known do not wait.",
-            )
         ticket = _Ticket(party, question, handed)
-        waiting.append(ticket)
-        self._waiting_count += 1
+        self._check_room(ticket)
+        self._put(ticket)
         self.total_questions += 1
         self._dispatch()
         try:
             return await ticket.answer
         finally:
             self._forget(ticket)
+
+    def _check_room(self, ticket: _Ticket) -> None:
+        count = len(self._waiting.get(ticket.party, ()))
+        characters = self._waiting_characters[ticket.party] + ticket.characters
+        if (
+            count >= _WAITING_EACH
+            or self._waiting_count >= _WAITING_IN_ALL
+            or characters > _CHARACTERS_EACH
+            or self._waiting_characters.total() + ticket.characters > _CHARACTERS_IN_ALL
+        ):
+            raise QueueFullError(
+                f"{count} statements of this principal and {self._waiting_count} of all wait to be "
+                "judged",
+                hint="Send fewer at a time; statements that are known do not wait.",
+            )
+
+    def _put(self, ticket: _Ticket, *, is_first: bool = False) -> None:
+        waiting = self._waiting.setdefault(ticket.party, deque())
+        (waiting.appendleft if is_first else waiting.append)(ticket)
+        self._waiting_count += 1
+        self._waiting_characters[ticket.party] += ticket.characters
+
+    def _note_taken(self, ticket: _Ticket) -> None:
+        self._waiting_count -= 1
+        self._waiting_characters[ticket.party] -= ticket.characters
+        if not self._waiting_characters[ticket.party]:
+            del self._waiting_characters[ticket.party]
 
     def warm(self) -> None:
         """Start as many as there always are."""
@@ -145,7 +173,7 @@ class AnalyzerPool:
         if waiting is not None:
             if ticket in waiting:
                 waiting.remove(ticket)
-                self._waiting_count -= 1
+                self._note_taken(ticket)
             if not waiting:
                 del self._waiting[ticket.party]
 
@@ -156,26 +184,27 @@ class AnalyzerPool:
 
     def _dispatch(self) -> None:
         """Give texts to analyzers that have nothing to do, and start more if texts are left."""
+        if self._is_closed:
+            return
         ready = self._ready_parties()
         while ready and self._idle:
             party = min(ready, key=self._costs.of)
             ready.remove(party)
             ticket = self._waiting[party].popleft()
-            self._waiting_count -= 1
+            self._note_taken(ticket)
             analyzer = self._busy[party] = self._idle.pop()
             self._spawn(self._serve(analyzer, ticket))
         if ready or self.count:
             self._grow(max(len(ready), LEAST_ANALYZERS - self.count))
 
     def _grow(self, wanted: int) -> None:
+        if self._is_closed:
+            return
         for _ in range(min(wanted, self._most - self.count) - self._starting):
             self._starting += 1
             self._spawn(self._start())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._is_closed:
-            work.close()
-            return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -245,8 +274,7 @@ class AnalyzerPool:
         if ticket.attempts >= _ATTEMPTS:
             ticket.answer.set_exception(_unavailable("processes that judge statements keep dying"))
             return
-        self._waiting.setdefault(ticket.party, deque()).appendleft(ticket)
-        self._waiting_count += 1
+        self._put(ticket, is_first=True)
 
     def _refuse_all(self, reason: str) -> None:
         for tickets in self._waiting.values():
@@ -262,8 +290,11 @@ class AnalyzerPool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        while self._idle:
-            self._idle.pop().end()
+        # A task that was cancelled before its first step has ended nothing.
+        for analyzer in (*self._idle, *self._busy.values()):
+            analyzer.end()
+        self._idle.clear()
+        self._busy.clear()
 
 
 def _unavailable(reason: str) -> ServiceUnavailableError:

@@ -19,12 +19,12 @@ MAX_BRACKETS = 500
 """How deep brackets nest."""
 MAX_ITEMS = 20_000
 """Items of one list, in brackets or not."""
-MAX_WORDS = 40_000
+MAX_WORDS = 80_000
 """Words and signs, of a text that is not a bulk insert."""
 MAX_GROUPING_SETS = 1_024
 """Of one GROUP BY: ROLLUP of 200 columns twice is 1.2 KB and makes 40,401 of them."""
 MAX_GROUPED_COLUMNS = 50_000
-"""Grouping sets times columns."""
+"""Grouping sets times columns, of a whole statement."""
 
 _STRUCTURE = b"()[]{},'\";"
 _NO_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE))
@@ -84,20 +84,21 @@ def _check_lists(structure: bytes) -> None:
 
 def _check_grouping(tokens: Sequence[Token]) -> None:
     index, sets, columns = 0, 1, 0
+    before = 0  # columns of all sets of the GROUP BYs before this one
     while index < len(tokens):
         if tokens[index].kind == "word" and tokens[index].text == "group":
-            sets, columns = 1, 0
+            before, sets, columns = before + sets * columns, 1, 0
         found = _sets_at(tokens, index)
         if found is None:
             index += 1
             continue
         more, wide, index = found
         sets, columns = sets * more, columns + wide
-        if sets > MAX_GROUPING_SETS or sets * columns > MAX_GROUPED_COLUMNS:
+        if sets > MAX_GROUPING_SETS or before + sets * columns > MAX_GROUPED_COLUMNS:
             refuse(
                 "expansion",
-                f"GROUP BY makes more than {MAX_GROUPING_SETS:,} grouping sets, or more than "
-                f"{MAX_GROUPED_COLUMNS:,} columns of all together",
+                f"a GROUP BY makes more than {MAX_GROUPING_SETS:,} grouping sets, or all together have "
+                f"more than {MAX_GROUPED_COLUMNS:,} columns",
                 "Group by fewer columns, or name the sets you need: GROUPING SETS ((a), (a, b)).",
             )
 

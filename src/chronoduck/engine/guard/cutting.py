@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chronoduck.engine.guard.definitions import MacroBody, ViewBody
-from chronoduck.engine.guard.rules import refuse
 from chronoduck.sql.tokens import Token, closing, read_tokens, span_text
 
 __all__ = [
     "Piece",
     "created_by",
-    "explained",
     "pieces_of",
     "target_of",
     "top_level",
@@ -26,7 +24,6 @@ _BEFORE_OBJECT = frozenset(
     "create or replace temp temporary local global unlogged persistent unique recursive "
     "materialized".split()
 )
-_EXPLAIN_OPTIONS = frozenset({"analyze", "analyse", "format", "verbose", "settings"})
 
 
 class Piece(NamedTuple):
@@ -54,29 +51,6 @@ def top_level(tokens: Sequence[Token], first: int, stop: int) -> Iterator[tuple[
             yield index, token
         if is_operator and token.text in ("(", "[", "{"):
             depth += 1
-
-
-def explained(sql: str, tokens: Sequence[Token]) -> tuple[str, bool]:
-    """Return the statement behind EXPLAIN, and whether it is run."""
-    index, is_run = 1, False
-    if index < len(tokens) and tokens[index].text == "(":
-        following = tokens[index + 1].text if index + 1 < len(tokens) else ""
-        if following in _EXPLAIN_OPTIONS:
-            stop = closing(tokens, index)
-            _judge_options(tokens[index + 1 : stop])
-            is_run = any(token.text in ("analyze", "analyse") for token in tokens[index:stop])
-            index = stop + 1
-    while index < len(tokens) and tokens[index].text in ("analyze", "analyse", "verbose"):
-        is_run |= tokens[index].text != "verbose"
-        index += 1
-    return span_text(sql, tokens, index, len(tokens)), is_run
-
-
-def _judge_options(tokens: Sequence[Token]) -> None:
-    """Refuse options of EXPLAIN that are more than words and literals."""
-    for token in tokens:
-        if token.kind not in ("word", "string", "number") and token.text != ",":
-            refuse("unreadable", "the options of EXPLAIN are words: ANALYZE, FORMAT json")
 
 
 def view_query(sql: str) -> str | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
-import duckdb
+from collections.abc import Sequence
 
 from chronoduck.engine.guard.known_settings import ALLOWED_PRAGMAS, ALLOWED_SETTINGS
 from chronoduck.engine.guard.rules import refuse
-from chronoduck.sql.tokens import read_tokens
+from chronoduck.sql.tokens import Token, first_word, read_tokens
 
 __all__ = ["judge_for_everybody"]
 
@@ -19,12 +17,14 @@ _REFUSED = {
     "load": "extension",
 }
 _CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
-_OWN_SETTINGS = re.compile(
-    "profil|tracked_metrics|progress_bar|verif|optimizer|insertion_order|checkpoint_on_shutdown",
-    re.IGNORECASE,
-)
-_OWN_FUNCTIONS = re.compile(
-    r"\b(?:(?:en|dis)able_(?:logging|profiling)|truncate_duckdb_logs|duckdb_logs)\b", re.IGNORECASE
+_OWN_SETTINGS = (
+    "profil",
+    "tracked_metrics",
+    "progress_bar",
+    "verif",
+    "optimizer",
+    "insertion_order",
+    "checkpoint_on_shutdown",
 )
 _OWN_NAMES = frozenset(
     "enable_logging disable_logging enable_profiling disable_profiling truncate_duckdb_logs "
@@ -32,13 +32,8 @@ _OWN_NAMES = frozenset(
 )
 _RUN_TEXT = frozenset("query query_table json_execute_serialized_sql prepare execute".split())
 """Words of statements in which a string may be run."""
-_IMPORT = re.compile(r"\bimport\b.*\bdatabase\b", re.IGNORECASE | re.DOTALL)
-_WORD = re.compile(rb"\w+")
-_PRAGMA = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*+PRAGMA\b", re.IGNORECASE | re.DOTALL)
-_CHECKPOINT = re.compile(r"checkpoint\b", re.IGNORECASE)
-_FORCED = re.compile(r"\bforce(?:\s+|_)checkpoint\b", re.IGNORECASE)
-_CHECKPOINT_FUNCTION = re.compile(r"\b(?:force_)?checkpoint\s*\(", re.IGNORECASE)
-_BEFORE_SECRET = frozenset(b"create drop or replace temp temporary persistent".split())
+_CHECKPOINTS = frozenset({"checkpoint", "force_checkpoint"})
+_BEFORE_SECRET = frozenset("create drop or replace temp temporary persistent".split())
 
 
 def judge_for_everybody(kind: str, sql: str) -> str:
@@ -49,15 +44,18 @@ def judge_for_everybody(kind: str, sql: str) -> str:
     """
     if kind in _REFUSED:
         refuse(_REFUSED[kind], f"{kind.upper()} statements are not run here")
-    if kind == "pragma" and _IMPORT.search(sql):  # DuckDB 1.5 refuses it while it parses
-        refuse("import", "IMPORT DATABASE is not run here")
-    if kind in ("call", "pragma") and _CHECKPOINT.search(sql):
+    lowered = sql.lower()
+    if kind == "pragma" and "database" in lowered.partition("import")[2]:
+        refuse("import", "IMPORT DATABASE is not run here")  # DuckDB 1.5 refuses it while it parses
+    if kind in ("call", "pragma") and "checkpoint" in lowered:
         kind = "checkpoint"
-    elif _PRAGMA.match(sql):
+    elif first_word(sql) == "pragma":
         _refuse_pragma(sql)
-    _refuse_other_checkpoints(kind, sql)
-    _refuse_own_settings(kind, sql)
-    _refuse_secrets(kind, sql)
+    if "checkpoint" in lowered:
+        _refuse_other_checkpoints(kind, read_tokens(sql))
+    _refuse_own_settings(kind, sql, lowered)
+    if kind in ("create", "drop") and "secret" in lowered:
+        _refuse_secrets(read_tokens(sql))
     return kind
 
 
@@ -72,7 +70,7 @@ def _refuse_pragma(sql: str) -> None:
         refuse("settings", f"PRAGMA {name[:50]} is not run here")
 
 
-def _refuse_own_settings(kind: str, sql: str) -> None:
+def _refuse_own_settings(kind: str, sql: str, lowered: str) -> None:
     """Keep the settings that connections need open for the service out of users' reach.
 
     RESET custom_profiling_settings makes DuckDB 1.5.5 end the process at the next EXPLAIN ANALYZE.
@@ -80,13 +78,13 @@ def _refuse_own_settings(kind: str, sql: str) -> None:
     statement on the connection ends with an internal error, and the log keeps every user's
     statements in memory for every other user to read.
     """
-    if kind in _CHANGES_SETTINGS and _OWN_SETTINGS.search(sql):
+    if kind in _CHANGES_SETTINGS and any(name in lowered for name in _OWN_SETTINGS):
         refuse(
             "settings",
             "settings of profiler, optimizer, progress bar, order and shutdown belong to the service",
             hint="POST explain with analyze shows a measured plan.",
         )
-    if _OWN_FUNCTIONS.search(sql) and _names_own_function(sql):
+    if any(name in lowered for name in _OWN_NAMES) and _names_own_function(sql):
         refuse("engine-log", "the engine's log and profiler belong to the service")
 
 
@@ -96,26 +94,29 @@ def _names_own_function(sql: str) -> bool:
     return bool(names & (_OWN_NAMES | _RUN_TEXT))
 
 
-def _refuse_other_checkpoints(kind: str, sql: str) -> None:
+def _refuse_other_checkpoints(kind: str, tokens: Sequence[Token]) -> None:
     """Leave one way to ask for a checkpoint, which the service can run under its own lock.
 
     A forced one would end other users' transactions.
     """
-    if kind == "checkpoint" and _FORCED.search(sql):
-        refuse("checkpoint", "a forced checkpoint would end the transactions of others")
-    if kind != "checkpoint" and _CHECKPOINT_FUNCTION.search(sql):
-        refuse("checkpoint", "checkpoints are not run as a function")
-
-
-def _refuse_secrets(kind: str, sql: str) -> None:
-    """Keep the service's keys as they are: every user's statements share them."""
-    if kind not in ("create", "drop") or "secret" not in sql.lower():
+    names = [token.text if token.is_name else "" for token in tokens]
+    if kind == "checkpoint":
+        if "force_checkpoint" in names or "force" in names:
+            refuse("checkpoint", "a forced checkpoint would end the transactions of others")
         return
-    text = sql.encode(errors="surrogatepass")
-    for start, _ in duckdb.tokenize(sql):
-        match = _WORD.match(text, start)
-        word = match.group().lower() if match else b""  # a comment, in DuckDB 2.0
-        if word == b"secret":
+    runs_texts = not _RUN_TEXT.isdisjoint(names)
+    for index, token in enumerate(tokens):
+        is_called = index + 1 < len(tokens) and tokens[index + 1].text == "("
+        if (names[index] in _CHECKPOINTS and is_called) or (
+            runs_texts and token.kind == "string" and "checkpoint" in token.text.lower()
+        ):
+            refuse("checkpoint", "checkpoints are not run as a function")
+
+
+def _refuse_secrets(tokens: Sequence[Token]) -> None:
+    """Keep the service's keys as they are: every user's statements share them."""
+    for token in tokens:
+        if token.text == "secret" and token.is_name:
             refuse("secrets", "secrets belong to the service")
-        if word and word not in _BEFORE_SECRET:
+        if token.kind != "word" or token.text not in _BEFORE_SECRET:
             return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Literal
 
 from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
-from chronoduck.engine.guard.cutting import created_by, explained, pieces_of
+from chronoduck.engine.guard.cutting import created_by, pieces_of
 from chronoduck.engine.guard.definitions import (
     EMPTY,
     CatalogWantedError,
@@ -31,6 +30,8 @@ from chronoduck.engine.statements import CHANGES_CATALOG, Statement, StatementPa
 from chronoduck.errors import DuckDBException, StatementRefusedError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
+from chronoduck.sql.bulk_insert import is_bulk_insert
+from chronoduck.sql.explaining import read_explain
 from chronoduck.sql.tokens import Token, has_gaps, read_tokens
 
 __all__ = ["Guard", "Origin", "Pending"]
@@ -41,20 +42,6 @@ Origin = Literal["user", "template"]
 _MAKES_NOTHING = frozenset({"select", "insert", "update", "delete", "merge_into"})
 _CACHE_ENTRIES = 4096
 _CACHED_CHARACTERS = 8_000
-
-# The usual bulk insert: rows of literals. Nothing in it can be called, read or nested.
-_LITERAL = (
-    r"(?:[+-]?[0-9][0-9_]*+(?:\.[0-9]*+)?(?:[eE][+-]?[0-9]++)?|'(?:[^']|'')*+'"
-    r"|NULL|TRUE|FALSE|DEFAULT|\?|\$\w++|(?:DATE|TIME|TIMESTAMP|TIMESTAMPTZ|UUID)\s*+'(?:[^']|'')*+')"
-)
-_ROW = rf"\(\s*+{_LITERAL}\s*+(?:,\s*+{_LITERAL}\s*+)*+\)"
-_NAME = r'(?:[A-Za-z_]\w*+|"[A-Za-z_]\w*+")'
-_BULK_INSERT = re.compile(
-    rf"\s*+INSERT\s++(?:OR\s++(?:REPLACE|IGNORE)\s++)?INTO\s++{_NAME}(?:\.{_NAME}){{0,2}}\s*+"
-    rf"(?:\(\s*+{_NAME}\s*+(?:,\s*+{_NAME}\s*+)*+\)\s*+)?"
-    rf"VALUES\s*+{_ROW}\s*+(?:,\s*+{_ROW}\s*+)*+;?\s*+",
-    re.IGNORECASE | re.ASCII,
-)
 
 
 class Pending:
@@ -235,7 +222,7 @@ class _Case:
         """Return the statement as it is to be run."""
         is_bulk = False
         if len(sql) > MAX_STATEMENT_BYTES // 4:
-            is_bulk = _BULK_INSERT.fullmatch(sql) is not None
+            is_bulk = is_bulk_insert(sql)
             size = len(sql.encode(errors="surrogatepass"))
             if size > MAX_STATEMENT_BYTES and not (is_bulk and self._may_write):
                 refuse(
@@ -271,7 +258,7 @@ class _Case:
         if kind == "explain":
             if is_inner:
                 refuse("unreadable", "EXPLAIN explains no EXPLAIN")
-            inner, is_run = explained(text, tokens)
+            inner, is_run, _ = read_explain(text, tokens)
             parsed = self._parser.parse(inner)
             inner_tokens = read_tokens(inner)
             writes = self._judge_parsed(parsed, inner, inner_tokens, is_inner=True)

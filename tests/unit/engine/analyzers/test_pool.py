@@ -233,20 +233,28 @@ async def test_the_principal_that_used_least_comes_first(nursery: Nursery) -> No
         await analysis.close()
 
 
+@pytest.mark.parametrize(
+    ("count", "text"), [(1_100, "SELECT -{}"), (40, "SELECT '{}" + "x" * 900_000)]
+)
 async def test_too_many_waiting_texts_of_one_principal_are_refused(
-    analysis: Analysis, nursery: Nursery
+    analysis: Analysis, nursery: Nursery, count: int, text: str
 ) -> None:
     await analysis.judge("SELECT 1", ANN)
     for pid in analyzers(nursery):
         os.kill(pid, signal.SIGSTOP)
-    flood = [asyncio.create_task(analysis.judge(f"SELECT {n}", ANN)) for n in range(100, 200)]
-    done, _ = await asyncio.wait(flood, timeout=0.2)
-    assert done
-    assert all(isinstance(each.exception(), QueueFullError) for each in done)
+    flood = [asyncio.create_task(analysis.judge(text.format(n), ANN)) for n in range(count)]
+    while not any(task.done() for task in flood):
+        await asyncio.sleep(0)
+    refused = [task for task in flood if task.done()]
+    assert all(isinstance(task.exception(), QueueFullError) for task in refused)
+    assert 0 < len(refused) < count
+    for task in flood:
+        task.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
+    assert analysis.pool.waiting == 0
     for pid in analyzers(nursery):
         os.kill(pid, signal.SIGCONT)
-    results = await asyncio.gather(*flood, return_exceptions=True)
-    assert len([each for each in results if isinstance(each, QueueFullError)]) == len(done)
+    assert await analysis.judge("SELECT 2", BOB)
 
 
 async def test_a_caller_that_leaves_leaves_nothing_behind(
@@ -290,3 +298,20 @@ async def test_a_nursery_that_dies_is_started_again(nursery: Nursery, analysis: 
             continue  # its analyzers died with it
     else:
         pytest.fail("no statement is judged any more")
+
+
+async def test_a_database_may_have_the_name_that_duckdb_gives_to_none(nursery: Nursery) -> None:
+    """The copy of a catalog of that name cannot be used twice, and an analyzer opens no other."""
+    with duckdb.connect() as database:
+        database.execute("CREATE TABLE t (a INT)")
+        assert database.execute("SELECT current_database()").fetchall() == [("memory",)]
+        analysis = Analysis(
+            AnalyzerPool(nursery, 2), LiveDefinitions(database.cursor), cpu_seconds=20.0
+        )
+        try:
+            for number in range(4):
+                sql = f"CREATE TABLE u AS SELECT a + {number} AS a FROM t"
+                assert (await analysis.judge(sql, BOB)).statement.kind == "create"
+            assert analysis.pool.deaths == 0
+        finally:
+            await analysis.close()

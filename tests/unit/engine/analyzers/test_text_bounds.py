@@ -28,10 +28,16 @@ COLUMNS = ", ".join(NAMES)
             "expansion",
         ),
         (f"SELECT 1 FROM t GROUP BY GROUPING SETS ({', '.join(['(a, b)'] * 2000)})", "expansion"),
+        (
+            " UNION ALL ".join(
+                [f"SELECT 1 FROM t GROUP BY ROLLUP({', '.join(NAMES[:25])}), ROLLUP(x, y, z)"] * 40
+            ),
+            "expansion",
+        ),
         ("SELECT " + "(" * 600 + "1" + ")" * 600, "nesting"),
         ("SELECT " + "[" * 600 + "1" + "]" * 600, "nesting"),
         ("SELECT 1 IN (" + "1," * 20_001 + "1)", "too-many-terms"),
-        ("SELECT " + "- " * 45_000 + "1", "too-many-terms"),
+        ("SELECT " + "1+" * 45_000 + "1", "too-many-terms"),
     ],
 )
 def test_what_is_too_much_is_refused(sql: str, rule: str) -> None:
