@@ -115,6 +115,15 @@ class AnalyzerPool:
         """Texts that wait for an analyzer."""
         return self._waiting_count
 
+    def status(self) -> dict[str, int]:
+        """Return counts for monitoring."""
+        return {
+            "running": self.count,
+            "waiting": self.waiting,
+            "total_questions": self.total_questions,
+            "total_deaths": self.deaths,
+        }
+
     async def ask(
         self, party: str, question: Question | FilterQuestion, handed: HandOver | None = None
     ) -> Answer:
