@@ -17,7 +17,15 @@ from chronoduck.principals import Principal, Role, Scope, TableGrant
 from chronoduck.service.records import Caller
 from chronoduck.settings import load_settings
 
-__all__ = ["CALLER", "CANARIES", "SCOPE", "narrowed_and_twin", "outcome", "service_of_part"]
+__all__ = [
+    "CALLER",
+    "CANARIES",
+    "SCOPE",
+    "narrowed_and_twin",
+    "outcome",
+    "scripts",
+    "service_of_part",
+]
 
 CANARIES = ("CANARY", "q7x", "chronoduck_scope")
 """In every hidden row, and in the name of everything hidden."""
@@ -81,6 +89,12 @@ COMMENT ON COLUMN pages.title IS 'CANARY comment';
 """
 
 
+def scripts(*, is_whole: bool) -> list[str]:
+    """Return the statements that make the database, or with ``is_whole`` false its twin."""
+    script = _TABLES + (_HIDDEN if is_whole else "") + _SHOWN
+    return [statement for statement in script.split(";\n") if statement.strip()]
+
+
 @asynccontextmanager
 async def service_of_part(directory: Path, *, is_whole: bool) -> AsyncIterator[DuckDBService]:
     """Open the database, or with ``is_whole`` false its twin, of the same name."""
@@ -93,8 +107,7 @@ async def service_of_part(directory: Path, *, is_whole: bool) -> AsyncIterator[D
         ballast_size=0,
     )
     async with DuckDBService(settings) as service:
-        script = _TABLES + (_HIDDEN if is_whole else "") + _SHOWN
-        for statement in filter(str.strip, script.split(";\n")):
+        for statement in scripts(is_whole=is_whole):
             await service.execute_query(statement)
         yield service
 

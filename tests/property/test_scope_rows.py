@@ -22,7 +22,7 @@ _TABLES = {
 }
 
 
-class _Statements:
+class GeneratedStatements:
     """Makes SELECT statements by chance; all of them have results that do not depend on row order."""
 
     def __init__(self, seed: int) -> None:
@@ -234,7 +234,7 @@ class _Statements:
 
 async def _compare(directory: Path, seed: int, count: int) -> tuple[int, list[object]]:
     """Return how many statements had rows, and all that were answered otherwise."""
-    statements = _Statements(seed)
+    statements = GeneratedStatements(seed)
     answered, different = 0, []
     async with narrowed_and_twin(directory) as (whole, twin):
         for _ in range(count):

@@ -42,7 +42,7 @@ class Accountability:
         self._is_loaded = False
 
     async def open(self) -> None:
-        """Take in what the processes before knew and lost, and begin to save; the trail is open."""
+        """Take in what the processes before knew and lost; the trail is open."""
         if not self._is_loaded:
             self._is_loaded = True
             await asyncio.to_thread(self._usage.load)
@@ -54,6 +54,9 @@ class Accountability:
                 shows_text=self._shows_text,
             )
             await self._usage.save()  # before anybody is served: this process may die at once, too
+
+    def start(self) -> None:
+        """Begin to save."""
         self._usage.start()
 
     async def close(self) -> None:

@@ -6,11 +6,12 @@ from chronoduck.auth.admin_token import AdminToken
 from chronoduck.auth.authentication import Authenticator, PlatformTokens
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.key_ring import KeyRing
+from chronoduck.auth.signed_links import SignedLinks
 from chronoduck.errors import SettingsError
 from chronoduck.resilience.attempts import AttemptLimit
 from chronoduck.settings import Settings
 
-__all__ = ["check_credentials", "open_authenticator"]
+__all__ = ["check_credentials", "open_authenticator", "open_links"]
 
 
 def check_credentials(settings: Settings) -> None:
@@ -23,7 +24,13 @@ def check_credentials(settings: Settings) -> None:
     if settings.token_path.exists():
         AdminToken.load_or_create(settings.token_path)
     KeyFile(settings.keys_path).read()
+    open_links(settings).check_key()
     _platform_tokens(settings)
+
+
+def open_links(settings: Settings) -> SignedLinks:
+    """Return what signs links to files."""
+    return SignedLinks(settings.jobs_path / "links.key")
 
 
 def open_authenticator(settings: Settings) -> Authenticator:
@@ -33,6 +40,7 @@ def open_authenticator(settings: Settings) -> Authenticator:
         DatabasePermissionError: a file of tokens is open to others, damaged or cannot be written.
         SettingsError: the package for the platform's tokens is missing.
     """
+    open_links(settings).check_key()
     limit = settings.auth
     return Authenticator(
         AdminToken.load_or_create(settings.token_path),

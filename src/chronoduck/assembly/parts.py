@@ -37,6 +37,7 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.stored_results import StoredResults
 from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
@@ -125,8 +126,9 @@ class Parts:
         """Join the rooms around an open instance and start them; call it on the event loop."""
         settings = instance.settings
         workers = Workers(settings.worker_threads, young=available_cpus())
-        # Closing a connection may roll back for long; it must not wait for (or take) a worker.
-        closers = ThreadPoolExecutor(2, thread_name_prefix="chronoduck-closer")
+        # Closing a connection may roll back for long; it must not wait for (or take) a worker, nor for
+        # other connections that do so. A thread is started only when the others are busy.
+        closers = ThreadPoolExecutor(settings.pool_size + 2, thread_name_prefix="chronoduck-closer")
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
@@ -198,7 +200,11 @@ class Parts:
                 AnalyzerPool(
                     nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
                 ),
-                LiveDefinitions(instance.cursor, lambda: instance.generation),
+                LiveDefinitions(
+                    instance.cursor,
+                    lambda: instance.generation,
+                    lambda: instance.catalog_changes,
+                ),
                 settings.analysis_timeout,
             ),
             settings,
@@ -212,6 +218,7 @@ class Parts:
             quotas,
             statistics.query_log,
             _object_reader(instance),
+            results=StoredResults(settings.jobs_path),
         )
         queries = Queries(runner)
         own = OwnTransactions(runner, Caller("ingest"), leaves_state=False)

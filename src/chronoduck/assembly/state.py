@@ -80,6 +80,13 @@ class StateView:
             "requests_waiting": 0,
         }
 
+    def analyzer_status(self) -> dict[str, int]:
+        """Return counts of the processes that judge statements."""
+        state = self._current()
+        if state is None:
+            return {"running": 0, "waiting": 0, "total_questions": 0, "total_deaths": 0}
+        return state.runner.analysis.pool.status()
+
     def queue_status(self) -> dict[str, Any]:
         """Return the admission's counters."""
         state = self._current()

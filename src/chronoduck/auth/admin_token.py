@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hmac
-import os
 import secrets
-import stat
-import tempfile
 from pathlib import Path
 
 from chronoduck.errors import AuthenticationError, DatabasePermissionError
-from chronoduck.storage.durable_write import fsync_directory
+from chronoduck.storage.secret_file import create_secret, read_secret
 
 __all__ = ["AdminToken", "read_token"]
+
+_WHAT = "the token file"
+_LEAST = 16
+"""Characters of a token; one that the service makes has 46."""
 
 
 def read_token(path: Path) -> str:
@@ -42,33 +42,20 @@ class AdminToken:
         """Return the token of the file, making both when there is none.
 
         Raises:
-            DatabasePermissionError: the file may be read by other users, or cannot be written.
+            DatabasePermissionError: the file may be read by other users, is empty or short, or
+                cannot be written.
         """
-        if not path.exists():
-            try:
-                _create(path, f"cd_{secrets.token_urlsafe(32)}\n")
-            except OSError as error:
-                raise DatabasePermissionError(
-                    f"the token file {path} cannot be written: {error.strerror}",
-                    hint="Make the directory of the database writable for this user.",
-                ) from error
-        return cls._load(path)
-
-    @classmethod
-    def _load(cls, path: Path) -> AdminToken:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
+        token = read_secret(path, _WHAT, least=_LEAST)
+        if token is None:
+            create_secret(path, f"cd_{secrets.token_urlsafe(32)}\n".encode(), _WHAT)
+            token = read_secret(path, _WHAT, least=_LEAST)
+        try:
+            return cls((token or b"").decode().strip())
+        except UnicodeDecodeError as error:
             raise DatabasePermissionError(
-                f"the token file {path} has mode {mode:04o}: other users may read it",
-                hint=f"Run: chmod 600 {path}",
-            )
-        token = read_token(path)
-        if not token:
-            raise DatabasePermissionError(
-                f"the token file {path} is empty",
+                f"{_WHAT} {path} is no text",
                 hint=f"Delete {path}; a new one is made at start.",
-            )
-        return cls(token)
+            ) from error
 
     def could_be(self, token: str) -> bool:
         """Whether the text is as long as the token; its length is no secret."""
@@ -77,21 +64,3 @@ class AdminToken:
     def matches(self, token: str) -> bool:
         """Whether the text is the token."""
         return hmac.compare_digest(token.encode(errors="replace"), self._token)
-
-
-def _create(path: Path, text: str) -> None:
-    """Make the file with its text, or leave the one that somebody else made meanwhile.
-
-    It appears under its name only when it is on disk: a crash leaves no empty token.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-            fsync_directory(path.parent)
-    finally:
-        Path(name).unlink()

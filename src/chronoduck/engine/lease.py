@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from chronoduck.errors import DuckDBConnectionError
@@ -27,6 +28,7 @@ class PooledConnection(Generic[C]):
         "_is_opening",
         "_is_returned",
         "_is_spoiled",
+        "_on_free",
         "_pool",
         "_raw",
     )
@@ -39,6 +41,8 @@ class PooledConnection(Generic[C]):
         self._is_returned = False
         self._is_clean = False
         self._is_spoiled = False
+        self._on_free: Callable[[], None] | None = None
+        """Called once the place in the pool is free again; set as it is returned."""
 
     @property
     def raw(self) -> C:

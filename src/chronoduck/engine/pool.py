@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Generic, TypeVar
 
 from chronoduck.engine.lease import PooledConnection
@@ -184,8 +185,17 @@ class ConnectionPool(Generic[C]):
         finally:
             self.return_connection(lease, tainted=lease.is_tainted)
 
-    def return_connection(self, lease: PooledConnection[C], *, tainted: bool = True) -> None:
+    def return_connection(
+        self,
+        lease: PooledConnection[C],
+        *,
+        tainted: bool = True,
+        on_free: Callable[[], None] | None = None,
+    ) -> None:
         """End a lease; never waits and never raises. Returning it again changes nothing.
+
+        ``on_free`` is called on the event loop when its place is free again, which a slow rollback
+        may delay: whoever counts places by owner counts until then.
 
         A tainted connection, or one from before ``invalidate``, is closed on the executor and keeps
         its place until that is done, since the bound holds for open connections. Closing may take
@@ -194,12 +204,13 @@ class ConnectionPool(Generic[C]):
         of another pool (the service was initialised anew) goes back there.
         """
         if lease._pool is not self:
-            lease._pool.return_connection(lease, tainted=tainted)
+            lease._pool.return_connection(lease, tainted=tainted, on_free=on_free)
             return
         with self._lock:
             if lease._is_returned:
                 return
             lease._is_returned = True
+            lease._on_free = on_free
             is_opening = lease._is_opening
             raw, lease._raw = lease._raw, None
         if tainted:
@@ -213,7 +224,7 @@ class ConnectionPool(Generic[C]):
         if raw is not None and not (lease.is_tainted or is_stale or self._is_closed):
             self._idle.append(raw)
             raw = None
-        self._discard(raw)
+        self._discard(raw, lease._on_free)
 
     def invalidate(self) -> None:
         """Give up every connection there is, since the instance behind them was lost.
@@ -274,7 +285,7 @@ class ConnectionPool(Generic[C]):
                 lease._raw = raw
                 return True
         try:
-            self._loop.call_soon_threadsafe(self._discard, raw)
+            self._loop.call_soon_threadsafe(self._discard, raw, lease._on_free)
         except RuntimeError:  # the loop is closed and counts no more
             if raw is not None:
                 self._close(raw)
@@ -286,10 +297,10 @@ class ConnectionPool(Generic[C]):
         for raw in idle:
             self._discard(raw)
 
-    def _discard(self, raw: C | None) -> None:
+    def _discard(self, raw: C | None, on_free: Callable[[], None] | None = None) -> None:
         """Free a place in use, at once or when its connection ``raw`` is closed."""
         if raw is None:
-            self._free_place()
+            self._free_place(on_free)
             return
         try:
             closing = self._executor.submit(self._close, raw)
@@ -300,21 +311,25 @@ class ConnectionPool(Generic[C]):
                 closing.set_result(self._close(raw))
             except Exception as error:  # noqa: BLE001 - as the executor does
                 closing.set_exception(error)
-        closing.add_done_callback(self._report_closed)
+        closing.add_done_callback(partial(self._report_closed, on_free))
 
-    def _report_closed(self, closing: Future[None]) -> None:
+    def _report_closed(self, on_free: Callable[[], None] | None, closing: Future[None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed and counts no more
-            self._loop.call_soon_threadsafe(self._finish_closing, closing)
+            self._loop.call_soon_threadsafe(self._finish_closing, closing, on_free)
 
-    def _finish_closing(self, closing: Future[None]) -> None:
+    def _finish_closing(
+        self, closing: Future[None], on_free: Callable[[], None] | None = None
+    ) -> None:
         # Cancelled: the executor was shut down; the connection goes with its instance.
         if not closing.cancelled() and (error := closing.exception()) is not None:
             self._log.warning("connection_close_failed", reason=str(error))
         self.connections_closed += 1
-        self._free_place()
+        self._free_place(on_free)
 
-    def _free_place(self) -> None:
+    def _free_place(self, on_free: Callable[[], None] | None) -> None:
         self.in_use -= 1
+        if on_free is not None:
+            on_free()
         self._serve()
         if self.in_use == 0:
             for drained in self._drainers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -71,6 +72,12 @@ class Statement:
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
     keeps_own_schema: bool = False
     """It is rolled back if it changes the service's own schema, however it names it."""
+    reads_results: bool = False
+    """It reads the stored result of a job, on the instance that only does that."""
+    recheck: Callable[[duckdb.DuckDBPyConnection], None] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """Called in a worker right before it runs: whether what it was judged by is still so."""
     is_label: bool = False
     """Names work of the service in lists and records; its text is nothing to run."""
     fetched_objects: FetchedObjects | None = field(default=None, compare=False, repr=False)
@@ -152,7 +159,7 @@ class StatementParser:
                 "be a space or a part of a name",
             )
         try:
-            parts = self._connection.extract_statements(sql)
+            parts = self._extracted(sql)
             kinds = [part.type.name.lower() for part in parts]
             names = frozenset().union(*(part.named_parameters for part in parts))
         except (duckdb.Error, ValueError, RuntimeError) as error:
@@ -209,6 +216,17 @@ class StatementParser:
             or kind not in _LEAVES_NO_STATE
             or "setseed" in lowered,
         )
+
+    def _extracted(self, sql: str) -> list[duckdb.Statement]:
+        """Return the parsed statements; another text's failure must not be this one's.
+
+        DuckDB 1.5 parses a PIVOT in a transaction, and an error leaves it open on the connection.
+        """
+        try:
+            return self._connection.extract_statements(sql)
+        except duckdb.TransactionException:
+            self._connection.rollback()
+            return self._connection.extract_statements(sql)
 
     def _run_by_explain(self, sql: str) -> Statement | None:
         """Return the statement that an EXPLAIN runs, None of one that only shows a plan.

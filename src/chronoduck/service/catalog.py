@@ -125,8 +125,9 @@ class Catalog:
         scope = caller.principal.scope
         found = self._find(await self.tables(caller), name)
         view = None if scope is None else (await self._plan(scope)).find(found.schema, found.name)
-        if view is not None and not view.is_whole:
-            # Sizes, defaults and constraints tell of rows that are hidden.
+        if view is not None and (found.kind == "view" or not view.is_whole):
+            # Sizes, defaults and constraints tell of rows that are hidden, and a view may read a
+            # table of which some are hidden.
             return replace(found, columns=[Column(*each, True, None) for each in view.columns])
         params: dict[str, Any] = {"schema": found.schema, "table": found.name}
         columns = [Column(*row) for row in await self._run(_COLUMNS, params, caller)]

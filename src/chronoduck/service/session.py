@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
@@ -78,7 +79,7 @@ class Session:
             is_writer=is_writer,
             is_alter=is_alter,
             alone_seconds=alone_seconds,
-            on_too_long=self._end_being_alone,
+            on_too_long=partial(self.interrupt, CancelReason.DEADLINE),
         )
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds
@@ -99,7 +100,9 @@ class Session:
         self._generation = access.instance.generation
         """The opening of the instance that the last step ran in."""
         self._turn = EngineTurn(running, access.record, access.alone, access.penalties)
-        self._acknowledgement = Acknowledgement(access.barrier, self._write_pass, self._judge)
+        self._acknowledgement = Acknowledgement(
+            access.barrier, self._write_pass, self._judge, access.instance.note_catalog_change
+        )
         self.commits = self._acknowledgement.commits
         """What it has committed, or may have."""
         self.is_own_text = is_own_text
@@ -117,16 +120,6 @@ class Session:
             self._end_pause(reason)
             return
         self._begin_interrupt(asyncio.get_running_loop(), reason)
-
-    def _end_being_alone(self, seconds: float) -> None:
-        self.interrupt(
-            CancelReason.DEADLINE,
-            StatementTimeoutError(
-                f"other writers wait for an ALTER at most {seconds:g} s, and it took longer",
-                hint="Make a new table by CREATE TABLE AS and rename it. An admin's ALTER may take "
-                "longer; an operator can raise DUCKDB_DEADLINE_ALTER.",
-            ),
-        )
 
     @property
     def progress(self) -> float | None:
@@ -433,17 +426,22 @@ class Session:
         if self._result is not None:
             self._result.release()
         lease, self._lease = self._lease, None
+        has_seat, self._has_seat = self._has_seat, False
+        leave = partial(self._access.admission.leave, self._party_id) if has_seat else None
         if lease is not None:
-            self._give_back(lease)
-        if self._has_seat:
-            self._has_seat = False
-            self._access.admission.leave(self._party_id)
+            self._give_back(lease, leave)
+        elif leave is not None:
+            leave()
 
-    def _give_back(self, lease: PooledConnection[Connection]) -> None:
+    def _give_back(
+        self, lease: PooledConnection[Connection], leave: Callable[[], None] | None
+    ) -> None:
+        """Return the connection; the seat is kept until it is closed, which may roll back for long."""
+        pool = self._access.pool
         if self._narrowed is None:
-            self._access.pool.return_connection(lease, tainted=not self._is_clean)
+            pool.return_connection(lease, tainted=not self._is_clean, on_free=leave)
         elif self._is_clean:
-            return_widened(self._access.pool, self._access.workers, lease, self._narrowed)
+            return_widened(pool, self._access.workers, lease, self._narrowed, leave)
         else:
-            self._access.pool.return_connection(lease, tainted=True)
+            pool.return_connection(lease, tainted=True, on_free=leave)
             self._narrowed.abandon()

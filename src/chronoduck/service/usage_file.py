@@ -55,6 +55,7 @@ class UsageFile:
         """When each principal's use was noted, and what it was."""
         self._saved_changes = 0
         self._task: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
         self._is_failing = False
         self._log = get_logger("service")
 
@@ -123,7 +124,12 @@ class UsageFile:
             "names": dict(self._penalties.names),
             "accounts": dict(self._accounts),
         }
-        await asyncio.shield(asyncio.to_thread(self._write, told))
+        if self._writing is not None:
+            await asyncio.wait(
+                [self._writing]
+            )  # of a call that was cancelled: it must not come last
+        self._writing = asyncio.ensure_future(asyncio.to_thread(self._write, told))
+        await asyncio.shield(self._writing)
 
     def _forget(self, now: float) -> None:
         accounts = self._accounts

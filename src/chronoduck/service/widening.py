@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.pool import ConnectionPool, PooledConnection
@@ -19,8 +21,12 @@ def return_widened(
     workers: Workers,
     lease: PooledConnection[Connection],
     narrowed: NarrowedConnection,
+    on_free: Callable[[], None] | None,
 ) -> None:
-    """Give the connection back once it sees the whole database again; a worker does that."""
+    """Give the connection back once it sees the whole database again; a worker does that.
+
+    ``on_free``: see ``ConnectionPool.return_connection``.
+    """
     loop = asyncio.get_running_loop()
 
     def widen() -> None:
@@ -29,6 +35,8 @@ def return_widened(
         except DuckDBException:  # the instance was lost meanwhile
             tainted = True
         with contextlib.suppress(RuntimeError):  # the loop is closed and counts no more
-            loop.call_soon_threadsafe(lambda: pool.return_connection(lease, tainted=tainted))
+            loop.call_soon_threadsafe(
+                partial(pool.return_connection, lease, tainted=tainted, on_free=on_free)
+            )
 
     workers.submit(widen)

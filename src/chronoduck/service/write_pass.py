@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from chronoduck.errors import DuckDBException, StatementTimeoutError
 from chronoduck.resilience.write_gate import WriteGate
 
 __all__ = ["WritePass"]
@@ -23,9 +24,9 @@ class WritePass:
         is_writer: bool,
         is_alter: bool,
         alone_seconds: float | None = None,
-        on_too_long: Callable[[float], None] = lambda seconds: None,
+        on_too_long: Callable[[DuckDBException], None] = lambda error: None,
     ) -> None:
-        """``on_too_long`` is called when it keeps others out for ``alone_seconds``; None: never."""
+        """``on_too_long`` gets an error when it keeps others out for ``alone_seconds``; None: never."""
         self._gate = gate
         self._alone_seconds = alone_seconds
         self._on_too_long = on_too_long
@@ -65,7 +66,7 @@ class WritePass:
         self._is_alone = True
         if self._alone_seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(
-                self._alone_seconds, self._on_too_long, self._alone_seconds
+                self._alone_seconds, self._on_too_long, _too_long(self._alone_seconds)
             )
 
     def leave(self) -> None:
@@ -81,3 +82,11 @@ class WritePass:
             self._gate.leave_alone()
         else:
             self._gate.leave()
+
+
+def _too_long(seconds: float) -> StatementTimeoutError:
+    return StatementTimeoutError(
+        f"other writers wait for an ALTER at most {seconds:g} s, and it took longer",
+        hint="Make a new table by CREATE TABLE AS and rename it. An admin's ALTER may take longer; an "
+        "operator can raise DUCKDB_DEADLINE_ALTER.",
+    )

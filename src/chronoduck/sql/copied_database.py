@@ -57,8 +57,7 @@ class CopiedDatabases:
         out: a statement that needs it does not bind.
         """
         with self._lock:
-            if self._root is None or database.lower() in _OWN_NAMES:
-                self.close()
+            if self._root is None:
                 self._root = self._open()
             root = self._root
             cursor = root.cursor()
@@ -81,6 +80,11 @@ class CopiedDatabases:
         with self._lock:
             if self._root is None:
                 self._root = self._open()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next call needs no new instance."""
+        return self._root is not None
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         root = duckdb.connect(":memory:", config=_OPTIONS)

@@ -106,6 +106,11 @@ class Witness:
         """Open what is needed for answers: 50 ms."""
         self._databases.open()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether all that is needed is open."""
+        return self._databases.is_open
+
     def ask(self, question: Question, catalog: CatalogCopy) -> Bound | Unbound:
         """Return what the statement binds to among the names that were judged."""
         used = set(question.names)

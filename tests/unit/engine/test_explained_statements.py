@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import duckdb
 import pytest
 
 from chronoduck.assembly import DuckDBService
@@ -79,3 +80,13 @@ async def test_what_explain_ran_is_committed(make_settings: Callable[..., Settin
         await service.execute_query("EXPLAIN (ANALYZE, FORMAT json) UPDATE t SET i = 2")
     async with DuckDBService(settings) as service:
         assert (await service.execute_query("FROM t")).data == [(2,)]
+
+
+def test_a_transaction_that_a_failure_left_open_spoils_no_other_text() -> None:
+    """Met on DuckDB 1.5, which parses a PIVOT in a transaction, by texts of other users before it."""
+    parser = StatementParser()
+    parser._connection.execute("BEGIN")
+    with pytest.raises(duckdb.Error):
+        parser._connection.execute("SELECT error('x')")
+    assert parser.parse("SELECT * FROM (PIVOT t ON a USING count(*))").kind == "select"
+    parser.close()

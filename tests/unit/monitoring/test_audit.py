@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,21 @@ from typing import Any
 import orjson
 import pytest
 
-from chronoduck.errors import InvalidRequestError, SettingsError
+from chronoduck.errors import (
+    InvalidRequestError,
+    QueueFullError,
+    QuotaExceededError,
+    SettingsError,
+)
 from chronoduck.monitoring.audit import AuditFilter, AuditReader, AuditTrail, verify_chain
+from chronoduck.monitoring.audit.event import Act, act_fields
 from chronoduck.monitoring.audit.files import compress, rotated_files
 from chronoduck.monitoring.audit.folding import FailureFolding
 from chronoduck.monitoring.audit.reading import moment
-from chronoduck.principals import LOCAL
+from chronoduck.principals import LOCAL, Principal, Role
 from chronoduck.service.records import Caller, StatementRecord
 from chronoduck.settings import AuditSettings
+from chronoduck.sql.masking import mask_message
 
 MakeTrail = Callable[..., AuditTrail]
 
@@ -366,3 +375,61 @@ def test_a_flood_of_failures_is_told_by_its_count() -> None:
     told = {address: facts["count"] for address, facts in folding.due(1063.0, everything=True)}
     assert set(told) == {"others"}
     assert told["others"] > 3900
+
+
+def test_a_principal_that_fills_the_trail_is_refused_and_its_lines_never_are(
+    path: Path, make: MakeTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = make(hourly=10_000)
+    eve = Principal("eve", Role.ANALYST, "key:eve")
+    bob = Principal("bob", Role.ANALYST, "key:bob")
+    done = 0
+    with pytest.raises(QuotaExceededError) as refused:
+        while True:
+            trail.check(eve)
+            trail.record("test", eve)
+            done += 1
+    assert done == 20
+    assert refused.value.is_recorded
+    assert 0 < (refused.value.retry_after_seconds or 0) <= 3600
+    for _ in range(100):  # a flood of refusals is one line
+        with pytest.raises(QuotaExceededError):
+            trail.check(eve)
+    trail.record("test", eve)  # what ran already
+    trail.check(bob)
+    trail.check(Principal("admin", Role.ADMIN, "admin"))
+    later = time.monotonic() + 3600
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    trail.check(eve)
+    monkeypatch.undo()
+    trail.close()
+    kinds = Counter(event["event"] for event in events(path))
+    assert kinds["test"] == 21
+    assert kinds["audit_budget_used"] == 1
+
+
+def test_requests_are_refused_before_events_are_dropped(path: Path) -> None:
+    trail = AuditTrail(path, AuditSettings(queue_size=50_000), mask_statement=str, mask_message=str)
+    eve = Principal("eve", Role.ANALYST, "key:eve")
+    with pytest.raises(QueueFullError):  # nobody writes yet
+        while True:
+            trail.check(eve)
+            trail.record("test", eve)
+    for _ in range(40):  # each request that runs has its line
+        trail.record("test", eve)
+    assert trail.get_status()["dropped"] == 0
+    trail.open()
+    trail.close()
+    assert len(events(path)) == 91
+
+
+def test_ids_of_principals_among_the_facts_are_not_taken_for_secrets() -> None:
+    facts = {
+        "owner": "key:5f0c2a91b3de",
+        "party": "key:5f0c2a91b3de/amy",
+        "reason": "key:5f0c2a91b3de",
+    }
+    fields = act_fields(Act("penalty_boxed", 0.0, facts=facts), mask_message)
+    assert fields["owner"] == facts["owner"]
+    assert fields["party"] == facts["party"]
+    assert "5f0c2a91b3de" not in fields["reason"]

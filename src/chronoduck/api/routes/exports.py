@@ -27,6 +27,7 @@ from chronoduck.api.routes.jobs import job_of
 from chronoduck.api.routes.query import encoding_options
 from chronoduck.api.schemas import ExportRequest, ExportRunRequest, LinkRequest, LinkResponse
 from chronoduck.assembly import DuckDBService
+from chronoduck.assembly.authentication import open_links
 from chronoduck.auth.signed_links import SignedLinks
 from chronoduck.errors import AuthenticationError
 from chronoduck.service.exports import ExportWish
@@ -149,7 +150,7 @@ async def download(token: str, request: Request) -> Response:
 
 
 def _links(service: DuckDBService) -> SignedLinks:
-    return SignedLinks(service.settings.jobs_path / "links.key")
+    return open_links(service.settings)
 
 
 async def _file(service: DuckDBService, job: Job, name: str) -> Response:

@@ -98,7 +98,11 @@ class Analyst:
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, the text was not judged
             answer = Answer(error=error_fields(_not_judged(error)), is_tired=True)
-        is_tired = answer.is_tired or _peak_kb() > self._peak_kb + _TIRED_KB
+        is_tired = (
+            answer.is_tired
+            or _peak_kb() > self._peak_kb + _TIRED_KB
+            or not self._guard.witness.is_open  # and it could not open another
+        )
         return Answer(
             answer.statement,
             answer.names,

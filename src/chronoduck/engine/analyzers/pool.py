@@ -115,6 +115,15 @@ class AnalyzerPool:
         """Texts that wait for an analyzer."""
         return self._waiting_count
 
+    def status(self) -> dict[str, int]:
+        """Return counts for monitoring."""
+        return {
+            "running": self.count,
+            "waiting": self.waiting,
+            "total_questions": self.total_questions,
+            "total_deaths": self.deaths,
+        }
+
     async def ask(
         self, party: str, question: Question | FilterQuestion, handed: HandOver | None = None
     ) -> Answer:
@@ -184,6 +193,8 @@ class AnalyzerPool:
 
     def _dispatch(self) -> None:
         """Give texts to analyzers that have nothing to do, and start more if texts are left."""
+        if self._is_closed:
+            return
         ready = self._ready_parties()
         while ready and self._idle:
             party = min(ready, key=self._costs.of)
@@ -196,14 +207,13 @@ class AnalyzerPool:
             self._grow(max(len(ready), LEAST_ANALYZERS - self.count))
 
     def _grow(self, wanted: int) -> None:
+        if self._is_closed:
+            return
         for _ in range(min(wanted, self._most - self.count) - self._starting):
             self._starting += 1
             self._spawn(self._start())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._is_closed:
-            work.close()
-            return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -289,8 +299,11 @@ class AnalyzerPool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        while self._idle:
-            self._idle.pop().end()
+        # A task that was cancelled before its first step has ended nothing.
+        for analyzer in (*self._idle, *self._busy.values()):
+            analyzer.end()
+        self._idle.clear()
+        self._busy.clear()
 
 
 def _unavailable(reason: str) -> ServiceUnavailableError:

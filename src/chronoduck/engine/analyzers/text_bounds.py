@@ -19,7 +19,7 @@ MAX_BRACKETS = 500
 """How deep brackets nest."""
 MAX_ITEMS = 20_000
 """Items of one list, in brackets or not."""
-MAX_WORDS = 40_000
+MAX_WORDS = 80_000
 """Words and signs, of a text that is not a bulk insert."""
 MAX_GROUPING_SETS = 1_024
 """Of one GROUP BY: ROLLUP of 200 columns twice is 1.2 KB and makes 40,401 of them."""

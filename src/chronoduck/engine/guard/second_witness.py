@@ -77,6 +77,11 @@ class SecondWitness:
                 self._witness.open()
             return self._witness
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it answers without opening anything."""
+        return self._witness is not None and self._witness.is_open
+
     def close(self) -> None:
         """Close the copy of the catalog."""
         if self._witness is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import duckdb
+
 from chronoduck.engine.scopes.filters import condition
 from chronoduck.engine.scopes.names import SYSTEM_SCHEMAS, Syntax, check_names, folded
+from chronoduck.engine.scopes.types import without_enums
 from chronoduck.engine.scopes.views import body_of
 from chronoduck.engine.tables import quoted
 from chronoduck.errors import DuckDBException, InvalidRequestError
@@ -17,7 +19,9 @@ from chronoduck.principals import Scope, TableGrant
 __all__ = ["CATALOG_PREFIX", "Relation", "ScopePlan", "ScopeView", "plan_scope"]
 
 CATALOG_PREFIX = "chronoduck_scope_"
-_ENUM = re.compile(r"ENUM\((?:'(?:[^']|'')*'(?:,\s*)?)*\)")
+_MORE_ROWS = 1_000_000_000_000
+"""More than any table has: the number of rows that the optimizer counts with for a filtered table."""
+_SUMS_BRANCHES = duckdb.__version__ < "2"
 Key = tuple[str, str]
 """Schema and name, folded."""
 
@@ -167,17 +171,18 @@ def _view(relation: Relation, grant: TableGrant, source: str, syntax: Syntax) ->
     types = {folded(name): kind for name, kind in relation.columns}
     where = condition(grant.row_filter, types, relation.name, syntax)
     # An ENUM's type lists the values of all rows, the hidden ones too: its columns become texts.
-    columns = tuple((name, _ENUM.sub("VARCHAR", kind)) for name, kind in relation.columns)
+    columns = tuple((name, without_enums(kind)) for name, kind in relation.columns)
     items = ", ".join(
         _item(name, None if kind == shown else shown)
         for (name, kind), (_, shown) in zip(relation.columns, columns, strict=True)
     )
     # The sample takes every row and keeps the optimizer from moving anything of the user's statement
     # below it: an expression that fails on a hidden row would tell of it. Statistics of columns do
-    # pass the sample. `_item` stops those.
+    # pass the sample. `_item` stops those, and `_of_any_size` the number of rows.
     select = (
         f"SELECT * FROM (SELECT {items} FROM {source} WHERE {where}) USING SAMPLE 100% (system)"
     )
+    select = _of_any_size(select, len(columns))
     return ScopeView(relation.schema, relation.name, select, columns, is_whole=False)
 
 
@@ -194,6 +199,23 @@ def _item(name: str, shown: str | None) -> str:
     column = quoted(name)
     opaque = f"TRY({column})"
     return f"{opaque if shown is None else f'CAST({opaque} AS {shown})'} AS {column}"
+
+
+def _of_any_size(select: str, columns: int) -> str:
+    """Return the SELECT without what the optimizer knows of the number of its rows.
+
+    By the estimated rows DuckDB decides which side of a join it reads first, and which of two
+    expressions fails first tells that decision. A second branch has more rows than any table by the
+    estimate, and none when it runs: how many is not known before. DuckDB 2 takes the larger branch
+    for the estimate; 1.5 takes the sum, which the LIMIT cuts to the same number. Measured with three
+    million rows: 1.4 times the time of a bare count, less than 5 % of a GROUP BY.
+    """
+    nothing = ", ".join(["NULL"] * columns)
+    branches = (
+        f"SELECT * FROM ({select}) UNION ALL "
+        f"(SELECT {nothing} FROM range({_MORE_ROWS}) LIMIT (SELECT 0))"
+    )
+    return f"SELECT * FROM ({branches}) LIMIT {_MORE_ROWS}" if _SUMS_BRANCHES else branches
 
 
 def _add_views(

@@ -60,6 +60,10 @@ LEFT JOIN duckdb_views() v ON v.database_name = c.database_name
 WHERE c.database_name = current_database() AND NOT c.internal AND c.schema_name <> '{OWN_SCHEMA}'
 GROUP BY 1, 2 ORDER BY 1, 2
 """
+_COLUMNS = """
+SELECT schema_name, table_name, list((column_name, data_type) ORDER BY column_index)
+FROM duckdb_columns() WHERE database_name = $1 AND NOT internal GROUP BY 1, 2
+"""
 
 
 def has_filters(scope: Scope) -> bool:
@@ -95,7 +99,21 @@ def make_catalog(
         except duckdb.Error as error:
             problems.append(f"{view.schema}.{view.name}: {translate(error)}")
     connection.execute("RESET search_path")
-    return replace(wanted, views=tuple(made), problems=tuple(problems))
+    return replace(wanted, views=_as_made(connection, made, catalog), problems=tuple(problems))
+
+
+def _as_made(
+    connection: Connection | duckdb.DuckDBPyConnection, made: list[ScopeView], catalog: str
+) -> tuple[ScopeView, ...]:
+    """Return the views with their columns as the catalogue has them.
+
+    A user's view over a filtered table has other types here than in the database.
+    """
+    rows = connection.execute(_COLUMNS, [catalog]).fetchall()
+    columns = {(schema, name): tuple(map(tuple, each)) for schema, name, each in rows}
+    return tuple(
+        replace(view, columns=columns.get((view.schema, view.name), view.columns)) for view in made
+    )
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import orjson
 
 __all__ = [
+    "MAX_TEXT_CHARACTERS",
     "VERSION",
     "Act",
     "AuditedStatement",
@@ -23,8 +24,10 @@ __all__ = [
 ]
 
 VERSION = 1
-_MAX_TEXT_CHARACTERS = 10_000
+MAX_TEXT_CHARACTERS = 10_000
 _MAX_FACT_CHARACTERS = 500
+_PRINCIPALS = frozenset({"owner", "party"})
+"""Facts that are ids of principals."""
 _REFUSED = frozenset({"statement_refused", "forbidden", "unauthenticated"})
 _TOO_MUCH = frozenset({"quota_exceeded", "penalty_box"})
 _VERDICTS = {"user_error": "error", "refused": "unavailable"}
@@ -132,7 +135,7 @@ def statement_fields(
         "queue_ms": round(statement.queue_time * 1000, 3),
     }
     if mask is not None:
-        fields["text"] = _cut(mask(statement.sql), _MAX_TEXT_CHARACTERS)
+        fields["text"] = _cut(mask(statement.sql), MAX_TEXT_CHARACTERS)
     return fields
 
 
@@ -150,8 +153,11 @@ def act_fields(act: Act, mask: Callable[[str], str]) -> dict[str, Any]:
         "verdict": "ok",
     }
     for name, value in act.facts.items():
-        is_text = isinstance(value, str)
-        fields[name] = _masked_fact(value, mask) if is_text else value
+        if isinstance(value, str):
+            # `key:5f0c...` is whose it is, and is written like a secret behind its name.
+            is_principal = name in _PRINCIPALS
+            value = value[:_MAX_FACT_CHARACTERS] if is_principal else _masked_fact(value, mask)
+        fields[name] = value
     return fields
 
 

@@ -1,7 +1,8 @@
 """The audit trail as the rest of the service sees it: takes events at once, writes them soon.
 
 A statement never waits for the trail. While the disk is full or slow the events wait in memory, up to
-``DUCKDB_AUDIT_QUEUE_SIZE``; what comes after that is dropped and counted, and an ``events_dropped``
+``DUCKDB_AUDIT_QUEUE_SIZE``. From half of that on requests are refused (``check``), so that the rest is
+enough for what runs already; what comes after that is dropped and counted, and an ``events_dropped``
 event in the trail says how many and from when to when. Health is degraded meanwhile.
 """
 
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chronoduck.errors import SettingsError
+from chronoduck.errors import QueueFullError, QuotaExceededError, SettingsError
 from chronoduck.logs import get_logger
+from chronoduck.monitoring.audit.budget import AuditBudget
 from chronoduck.monitoring.audit.event import (
+    MAX_TEXT_CHARACTERS,
     Act,
     AuditedStatement,
     Caller,
@@ -72,6 +75,7 @@ class AuditTrail:
         self._queue: list[Act | AuditedStatement] = []
         self._queue_bytes = 0
         self._folding = FailureFolding()
+        self._budget = AuditBudget(settings.hourly)
         self._gap = 0
         self._gap_since = self._gap_until = 0.0
         self._dropped = 0
@@ -85,7 +89,16 @@ class AuditTrail:
 
     def statement(self, statement: AuditedStatement) -> None:
         """Record a statement that has ended."""
-        self._take(statement, statement.ended_at, _EVENT_BYTES + len(statement.sql))
+        size = _EVENT_BYTES + (
+            0 if self._mask_text is None else min(len(statement.sql), MAX_TEXT_CHARACTERS)
+        )
+        self._take(
+            statement,
+            statement.ended_at,
+            _EVENT_BYTES + len(statement.sql),
+            size,
+            statement.caller.principal,
+        )
 
     def record(
         self,
@@ -101,7 +114,39 @@ class AuditTrail:
         """
         now = time.time()
         act = Act(event, now, principal, address, request_id, facts)
-        self._take(act, now, _EVENT_BYTES)
+        self._take(act, now, _EVENT_BYTES, _EVENT_BYTES, principal)
+
+    def check(self, principal: Principal) -> None:
+        """Refuse a request of a principal whose lines take all that they may; never the lines.
+
+        The refusals are told in one line a minute: a flood of them fills nothing.
+
+        Raises:
+            QuotaExceededError: the principal has written as much within an hour as it may.
+            QueueFullError: so much waits for the disk that lines of further requests might be lost.
+        """
+        if not self.is_enabled or principal.role == "admin":
+            return
+        if self._waiting_bytes() > self._settings.queue_size // 2:
+            raise QueueFullError(
+                "the audit trail waits for its disk, and what is asked for now might go unrecorded",
+                hint="Retry in a while. Operators: GET health tells why the trail is not written.",
+            )
+        now = time.monotonic()
+        with self._lock:
+            seconds = self._budget.seconds_until_free(principal, now)
+            count = self._budget.note_refusal(principal, now) if seconds else 0
+        if not seconds:
+            return
+        if count:
+            self.record("audit_budget_used", principal, verdict="refused", count=count)
+        error = QuotaExceededError(
+            f"what {principal.name} did within an hour fills its part of the audit trail",
+            hint="Wait, or send fewer and larger requests. DUCKDB_AUDIT_HOURLY is the limit.",
+        )
+        error.retry_after_seconds = seconds
+        error.is_recorded = True
+        raise error
 
     def act(self, event: str, caller: Caller, **facts: Any) -> None:
         """Record an act of the caller."""
@@ -121,10 +166,19 @@ class AuditTrail:
             act = Act("authentication_failed", now, None, address, request_id, facts)
             self._take(act, now, _EVENT_BYTES)
 
-    def _take(self, event: Act | AuditedStatement, at: float, size: int) -> None:
+    def _take(
+        self,
+        event: Act | AuditedStatement,
+        at: float,
+        size: int,
+        line_bytes: int = 0,
+        principal: Principal | None = None,
+    ) -> None:
+        """``size``: of the event in memory; ``line_bytes``: about what its line takes on the disk."""
         if not self.is_enabled:
             return
         with self._lock:
+            self._budget.spend(principal, line_bytes, time.monotonic())
             if self._waiting_bytes() + size > self._settings.queue_size:
                 self._gap_since = self._gap_since if self._gap else at
                 self._gap_until = at

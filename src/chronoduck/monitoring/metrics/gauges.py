@@ -80,6 +80,16 @@ def engine_families(health: Mapping[str, Any], statistics: Mapping[str, Any]) ->
         "Statements refused because too many waited.",
         value=queue["total_refused"],
     )
+    analyzers = statistics["analyzers"]
+    yield _gauge("duckdb_analyzers", "Processes that judge statements.", analyzers["running"])
+    yield _gauge(
+        "duckdb_analyzer_queue_depth", "Statements that wait for one.", analyzers["waiting"]
+    )
+    yield CounterMetricFamily(
+        "duckdb_analyzer_deaths",
+        "Analyzers that died of a statement, or were ended because it took too long.",
+        value=analyzers["total_deaths"],
+    )
     family = GaugeMetricFamily(
         "duckdb_pool_connections", "Connections of the pool.", labels=["state"]
     )

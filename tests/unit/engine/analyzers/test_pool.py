@@ -298,3 +298,20 @@ async def test_a_nursery_that_dies_is_started_again(nursery: Nursery, analysis: 
             continue  # its analyzers died with it
     else:
         pytest.fail("no statement is judged any more")
+
+
+async def test_a_database_may_have_the_name_that_duckdb_gives_to_none(nursery: Nursery) -> None:
+    """The copy of a catalog of that name cannot be used twice, and an analyzer opens no other."""
+    with duckdb.connect() as database:
+        database.execute("CREATE TABLE t (a INT)")
+        assert database.execute("SELECT current_database()").fetchall() == [("memory",)]
+        analysis = Analysis(
+            AnalyzerPool(nursery, 2), LiveDefinitions(database.cursor), cpu_seconds=20.0
+        )
+        try:
+            for number in range(4):
+                sql = f"CREATE TABLE u AS SELECT a + {number} AS a FROM t"
+                assert (await analysis.judge(sql, BOB)).statement.kind == "create"
+            assert analysis.pool.deaths == 0
+        finally:
+            await analysis.close()

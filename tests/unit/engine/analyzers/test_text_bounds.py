@@ -37,7 +37,7 @@ COLUMNS = ", ".join(NAMES)
         ("SELECT " + "(" * 600 + "1" + ")" * 600, "nesting"),
         ("SELECT " + "[" * 600 + "1" + "]" * 600, "nesting"),
         ("SELECT 1 IN (" + "1," * 20_001 + "1)", "too-many-terms"),
-        ("SELECT " + "- " * 45_000 + "1", "too-many-terms"),
+        ("SELECT " + "1+" * 45_000 + "1", "too-many-terms"),
     ],
 )
 def test_what_is_too_much_is_refused(sql: str, rule: str) -> None:

@@ -1,4 +1,4 @@
-"""Statements' texts without the secrets in them, for the audit trail and for lists of statements.
+"""The masks as they were before they became linear: what they hid must stay hidden.
 
 A text in which a telling word occurs (``password``, ``token``, ``ATTACH``, ...) loses every literal,
 quoted name and comment: which of them is the secret cannot be known. In all other texts what looks
