@@ -51,7 +51,7 @@ STILL_THERE = {
     "auth/keys.py",
     "engine/guard/calls.py",
     "engine/guard/live.py",
-    "engine/normalizing.py",
+    "sql/normalizing.py",
     "engine/profiling.py",
     "engine/scopes/functions.py",
     "export/meilisearch/selection.py",

@@ -16,16 +16,16 @@ import duckdb
 import pytest
 
 from chronoduck.engine.failures import translate
-from chronoduck.engine.masking import (
+from chronoduck.engine.scopes.errors import scrubbed
+from chronoduck.errors import DuckDBQueryError
+from chronoduck.monitoring.audit.event import Act, act_fields
+from chronoduck.sql.masking import (
     mask_message,
     mask_statement,
     pieces,
     shapes,
     telling,
 )
-from chronoduck.engine.scopes.errors import scrubbed
-from chronoduck.errors import DuckDBQueryError
-from chronoduck.monitoring.audit.event import Act, act_fields
 from tests.growth import is_linear, text_of
 
 SAMPLES = int(os.environ.get("CHRONODUCK_LINEAR_SAMPLES", "6"))

@@ -7,7 +7,7 @@ import string
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from chronoduck.engine.masking import mask_message, mask_statement
+from chronoduck.sql.masking import mask_message, mask_statement
 
 WORDS = st.text(
     string.ascii_letters + string.digits + "!#%&*+./<>?@^_~ äλ", min_size=8, max_size=30

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chronoduck.engine.masking import mask_message, mask_statement
+from chronoduck.sql.masking import mask_message, mask_statement
 from tests.property import former_masking as former
 from tests.security.corpus import CORPORA, statements
 

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from chronoduck.api.secure_headers import secured
-from chronoduck.engine.masking import mask_message
 from chronoduck.errors import (
     AuthenticationError,
     BatchError,
@@ -30,6 +29,7 @@ from chronoduck.errors import (
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.service.records import Caller
+from chronoduck.sql.masking import mask_message
 
 __all__ = [
     "MEDIA_TYPE",

@@ -24,7 +24,6 @@ from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.engine.inspection import ENGINE_VERSION
 from chronoduck.engine.known_bugs import durability_bugs
-from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
@@ -46,6 +45,7 @@ from chronoduck.service.results import QueryResult
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.service.transactions import Transaction, open_transaction
 from chronoduck.settings import Settings, load_settings
+from chronoduck.sql.masking import mask_message, mask_statement
 from chronoduck.supervision.running_record import RunningRecord
 from chronoduck.sync import read_sync_file
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chronoduck.engine.masking import mask_statement
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.principals import LOCAL, Principal, Role
@@ -13,6 +12,7 @@ from chronoduck.resilience.penalty_box import FaultKind, Suspect
 from chronoduck.service.engine_turn import ON_LOOP
 from chronoduck.service.penalties import EXEMPT, Penalties, party_of, shape_of
 from chronoduck.service.records import Caller
+from chronoduck.sql.masking import mask_statement
 from chronoduck.supervision.running_record import LostWork, RunningWork
 
 __all__ = ["take_in_lost"]

@@ -37,6 +37,7 @@ from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.stored_results import StoredResults
 from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
@@ -199,7 +200,11 @@ class Parts:
                 AnalyzerPool(
                     nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
                 ),
-                LiveDefinitions(instance.cursor, lambda: instance.generation),
+                LiveDefinitions(
+                    instance.cursor,
+                    lambda: instance.generation,
+                    lambda: instance.catalog_changes,
+                ),
                 settings.analysis_timeout,
             ),
             settings,
@@ -213,6 +218,7 @@ class Parts:
             quotas,
             statistics.query_log,
             _object_reader(instance),
+            results=StoredResults(settings.jobs_path),
         )
         queries = Queries(runner)
         own = OwnTransactions(runner, Caller("ingest"), leaves_state=False)

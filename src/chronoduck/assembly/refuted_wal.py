@@ -6,6 +6,7 @@ Until the data is saved nothing may replace this process: its memory holds the o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -259,7 +260,9 @@ class RefutedWal:
         if free < path.stat().st_size + self._settings.disk_floor:
             raise DiskFullError("the rescue copy does not fit on the volume of the database")
         # The only directory beside the database where the instance may ATTACH a file.
-        draft = self._settings.jobs_path / f"{target.name}.part"
+        place = self._settings.rescue_path
+        place.mkdir(mode=0o700, exist_ok=True)
+        draft = place / f"{target.name}.part"
         connection = self._instance.cursor()
         try:
             copy = copy_living_database(connection, draft)
@@ -268,5 +271,7 @@ class RefutedWal:
         finally:
             remove_database(draft)  # a copy that failed would fill the volume, try by try
             connection.close()
+            with contextlib.suppress(OSError):
+                place.rmdir()
         fsync_directory(target.parent)
         return copy, target

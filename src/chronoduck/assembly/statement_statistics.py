@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chronoduck.engine.database import Connection
-from chronoduck.engine.masking import mask_statement
-from chronoduck.engine.normalizing import NORMALIZED_CHARACTERS, fingerprint, normalize_statement
+from chronoduck.engine.disk_guard import VolumeFloor
 from chronoduck.engine.query_log import QUERY_LOG_COLUMNS, QueryLogStore
 from chronoduck.errors import InvalidRequestError
 from chronoduck.logs import get_logger
@@ -27,6 +26,8 @@ from chronoduck.monitoring.statements import (
 )
 from chronoduck.service.records import StatementRecord
 from chronoduck.settings import Settings
+from chronoduck.sql.masking import mask_statement
+from chronoduck.sql.normalizing import NORMALIZED_CHARACTERS, fingerprint, normalize_statement
 
 __all__ = ["StatementStatistics"]
 
@@ -54,6 +55,8 @@ class StatementStatistics:
                 log.keep_rows,
                 log.keep_days,
                 storage_version=settings.storage_version,
+                space_bytes=log.space,
+                check_volume=VolumeFloor(settings.query_log_path.parent, settings.disk_floor).check,
             )
             if log.enabled
             else None

@@ -6,11 +6,11 @@ import getpass
 from typing import Any
 
 from chronoduck.cli.output import errors, plain
-from chronoduck.engine.masking import mask_message, mask_statement
 from chronoduck.errors import SettingsError
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.principals import LOCAL
 from chronoduck.settings import Settings
+from chronoduck.sql.masking import mask_message, mask_statement
 
 __all__ = ["record_locally"]
 

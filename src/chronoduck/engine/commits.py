@@ -18,12 +18,15 @@ class Commits:
         self,
         before_catalog_commit: Callable[[], None] = lambda: None,
         measure: Callable[[DuckDBException], DuckDBException] = lambda error: error,
+        around_catalog_commit: Callable[[], None] = lambda: None,
     ) -> None:
         """``before_catalog_commit`` is called right before the COMMIT of a transaction with DDL.
 
+        ``around_catalog_commit`` is called before it, too, and once more when it has ended.
         ``measure`` tells a suspected failure from an error of the statement: that was rolled back.
         """
         self._before_catalog_commit = before_catalog_commit
+        self._around_catalog_commit = around_catalog_commit
         self._measure = measure
         self.may_exist = False
         """Whether a commit of this session may be on the disk."""
@@ -51,6 +54,7 @@ class Commits:
         before = self.may_exist, self.is_known
         if self.changes_catalog:
             self._before_catalog_commit()
+            self._around_catalog_commit()
         self.may_exist, self.is_known = True, False
         try:
             yield
@@ -66,6 +70,9 @@ class Commits:
         except DuckDBException:
             self.may_exist, self.is_known = before
             raise
+        finally:
+            if self.changes_catalog:
+                self._around_catalog_commit()
         self.is_known = self.awaits_answer = True
 
     def judge(self, error: DuckDBException) -> DuckDBException:

@@ -42,6 +42,7 @@ from chronoduck.engine.paths import (
 )
 from chronoduck.engine.profiling import METRIC_SETTINGS
 from chronoduck.engine.quarantine import check_log
+from chronoduck.engine.reachable import check_reachable
 from chronoduck.engine.storage_version import check_storage_version, new_file_config
 from chronoduck.engine.version_note import check_version_note, write_notes
 from chronoduck.engine.volume_probe import VolumeProbe
@@ -76,6 +77,9 @@ CURSOR_SETTINGS = METRIC_SETTINGS | {
     "progress_bar_time": "0",
 }
 """Settings that a connection needs for itself; but for the next, all others are locked at the start."""
+_ENCRYPTED_SPILL = ("SET temp_file_encryption = true", "SET force_mbedtls_unsafe = true")
+"""The second one allows DuckDB's own cipher where httpfs, which brings OpenSSL's, is not loaded. Its
+random numbers are not made for secrets that last; the key here lives in memory, with the process."""
 _ORDER = "preserve_insertion_order"
 """Whoever loads rows in bulk may give their order up for speed, on a connection of its own."""
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
@@ -133,12 +137,19 @@ class DuckDBInstance:
         self.extensions: dict[str, str] = {}
         self.generation = 0
         """Counts the openings; a connection belongs to one of them."""
+        self.catalog_changes = 0
+        """Grows before and after each COMMIT of a transaction with DDL."""
         self.ownership = DatabaseOwnership(settings.database_path)
         self._metadata = MetadataCopy(settings.database_path)
         self.damage = DamageWatch(settings.database_path)
         self.failures = FailureJudge(self, VolumeProbe(settings.database_path))
         self._root: Connection | None = None
         self._lock = threading.Lock()
+
+    def note_catalog_change(self) -> None:
+        """Count a change of the catalog, which is about to be committed or just was."""
+        with self._lock:
+            self.catalog_changes += 1
 
     @property
     def max_temp_bytes(self) -> int:
@@ -184,7 +195,7 @@ class DuckDBInstance:
             SettingsError: see ``take``.
         """
         check_storage_version(self.settings.storage_version)
-        self._check_allowed_directories(self.settings.database_path)
+        check_reachable(self.settings)
 
     def open(self) -> None:
         """Open the file; take it first if that was not done. After a failure it is still taken.
@@ -195,24 +206,6 @@ class DuckDBInstance:
         if not self.ownership.is_held:
             self.take()
         self._connect()
-
-    def _check_allowed_directories(self, database: Path) -> None:
-        for directory in self.settings.allowed_directories:
-            if "://" not in directory and database.is_relative_to(Path(directory).absolute()):
-                raise SettingsError(
-                    f"DUCKDB_ALLOWED_DIRECTORIES: {directory} holds the database itself, "
-                    "so that any COPY could overwrite it",
-                    hint="Name a directory that does not contain the database file.",
-                )
-            shadow = self.settings.shadow_path
-            if "://" not in directory and (
-                shadow.is_relative_to(Path(directory).absolute())
-                or Path(directory).absolute().is_relative_to(shadow)
-            ):
-                raise SettingsError(
-                    f"DUCKDB_ALLOWED_DIRECTORIES: {directory} holds the shadow's copy ({shadow})",
-                    hint="Set DUCKDB_SHADOW_DIR to a directory that no statement may reach.",
-                )
 
     def _connect(self) -> None:
         path = self.settings.database_path
@@ -276,7 +269,7 @@ class DuckDBInstance:
         root.execute("SET allow_persistent_secrets = false")
         directories = [
             str(self.spool_directory),
-            str(settings.jobs_path),
+            str(settings.rescue_path),
             *settings.allowed_directories,
         ]
         if settings.enable_s3 and self.extensions.get("httpfs") == "loaded":
@@ -288,6 +281,7 @@ class DuckDBInstance:
             f"SET threads = {settings.engine_threads or available_cpus()}",
             f"SET temp_directory = {_literal(str(self.temp_directory))}",
             f"SET max_temp_directory_size = '{self.max_temp_bytes}B'",
+            *(_ENCRYPTED_SPILL if settings.temp_encryption else ()),
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",

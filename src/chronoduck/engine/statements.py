@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -71,6 +72,12 @@ class Statement:
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
     keeps_own_schema: bool = False
     """It is rolled back if it changes the service's own schema, however it names it."""
+    reads_results: bool = False
+    """It reads the stored result of a job, on the instance that only does that."""
+    recheck: Callable[[duckdb.DuckDBPyConnection], None] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """Called in a worker right before it runs: whether what it was judged by is still so."""
     is_label: bool = False
     """Names work of the service in lists and records; its text is nothing to run."""
     fetched_objects: FetchedObjects | None = field(default=None, compare=False, repr=False)

@@ -215,15 +215,16 @@ class Acknowledgement:
         barrier: AckBarrier,
         write_pass: WritePass,
         measure: Callable[[DuckDBException], DuckDBException],
+        around_catalog_commit: Callable[[], None] = lambda: None,
     ) -> None:
-        """``measure``: what an error of a commit is; see ``Commits``."""
+        """``measure``, ``around_catalog_commit``: see ``Commits``."""
         self._barrier = barrier
         self._write_pass = write_pass
         self._loop = asyncio.get_running_loop()
         self._let_in: Callable[[], None] | None = None
         self._suspect: Suspect | None = None
         self._unread: OSError | None = None
-        self.commits = Commits(self._close_gate, measure)
+        self.commits = Commits(self._close_gate, measure, around_catalog_commit)
         """What the session has committed, or may have."""
 
     def _close_gate(self) -> None:

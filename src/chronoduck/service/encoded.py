@@ -98,7 +98,7 @@ class EncodedQueries:
             DuckDBQueryError: it is not one valid statement, or the caller may not run it.
         """
         if request.is_own_text:
-            return self._runner.parse_own(request.sql)
+            return replace(self._runner.parse_own(request.sql), reads_results=True)
         return await self._runner.parse(request.sql, caller, request.origin)
 
     async def write(

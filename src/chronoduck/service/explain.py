@@ -63,6 +63,8 @@ async def explain_statement(
     def step(connection: Connection) -> Plan:
         if analyze:
             check_scan(connection, statement, params, session)
+        if statement.recheck is not None:
+            statement.recheck(connection)
         own = SqlSession(connection, session.token, session.commits)
         own.execute(MEASURE_OPERATORS)
         started = time.perf_counter()

@@ -28,6 +28,8 @@ def open_result(
     A statement that only reads streams. One that may write has done so when this returns, unless
     the session is in a transaction. ``as_rows``: it will be asked for Python values, else for Arrow.
     """
+    if statement.recheck is not None:
+        statement.recheck(connection)
     if statement.is_read_only or statement.autocommit is Autocommit.NEVER:
         return RunningResult(
             connection,

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from chronoduck.engine.masking import MASK
-from chronoduck.engine.normalizing import fingerprint, normalize_statement
 from chronoduck.errors import PenaltyBoxError
 from chronoduck.logs import get_logger
 from chronoduck.principals import LOCAL
 from chronoduck.resilience.penalty_box import FaultKind, Penalty, PenaltyBox, Suspect
 from chronoduck.service.records import Caller
+from chronoduck.sql.masking import MASK
+from chronoduck.sql.normalizing import fingerprint, normalize_statement
 
 __all__ = ["EXEMPT", "FaultKind", "Penalties", "party_of", "shape_of"]
 

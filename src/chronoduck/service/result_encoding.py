@@ -36,7 +36,8 @@ class ResultRequest:
 
     ``whole``: nothing may be sent before the last row is known, whatever the size; the result then
     waits in a spool file. ``origin``: whose text it is, the caller's or the operator's.
-    ``is_own_text``: the service's; it runs on the caller's account, and is not judged.
+    ``is_own_text``: the service's, which reads the result of a job; it runs on the caller's account,
+    and is not judged.
     """
 
     sql: str

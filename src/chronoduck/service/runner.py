@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import getrandbits
 from typing import TypeVar
 
@@ -22,6 +24,7 @@ from chronoduck.engine.statements import (
     StatementParser,
     query_hash,
 )
+from chronoduck.engine.stored_results import StoredResults
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
@@ -47,6 +50,7 @@ from chronoduck.service.records import (
     StatementObserver,
     StatementRecord,
 )
+from chronoduck.service.rejudging import Rejudging
 from chronoduck.service.session import Session
 from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.settings import Settings
@@ -72,10 +76,12 @@ class StatementRunner:
         quotas: Quotas | None = None,
         open_query_log: Callable[[], Connection] | None = None,
         fetch_objects: Callable[[Statement], Awaitable[Statement]] | None = None,
+        results: StoredResults | None = None,
     ) -> None:
         """Without ``writes`` every write may begin, without ``quotas`` all is allowed.
 
         ``open_query_log`` returns a connection to the query log; without it there is none.
+        ``results``: where results of jobs are read.
         ``fetch_objects`` puts files in place of objects of S3 that the engine cannot read itself.
         """
         self.access = access
@@ -86,6 +92,7 @@ class StatementRunner:
         self._observers = tuple(observers)
         self.writes = writes or WriteAdmission()
         self._open_query_log = open_query_log
+        self._results = results
         self._fetch_objects = fetch_objects
         self.quotas = quotas or Quotas()
         self.penalties = access.penalties
@@ -134,9 +141,19 @@ class StatementRunner:
             self._quarantined.check(sql)
             account = self.quotas.account(principal)
             account.check_engine_time()
-            statement, names = await self.analysis.judge(
+            before = Pending() if pending is None else pending
+            created, statements = before.created, before.statements
+            statement, names, definitions = await self.analysis.judge(
                 sql, principal, origin, pending, account.charge
             )
+            live = self.analysis.live
+            if definitions is not None and live is not None and not statement.reads_query_log:
+                loop = asyncio.get_running_loop()
+                recheck = Rejudging(
+                    *(self.analysis, live, loop, statement, principal, origin, definitions),
+                    *(created, statements),
+                )
+                statement = replace(statement, recheck=recheck)
             self._judge_query_log(statement, principal, pending)
             if principal.scope is not None:
                 self.access.scopes.judge(statement, principal, names)
@@ -175,6 +192,14 @@ class StatementRunner:
         self, statement: Statement, step: Callable[[Connection], T]
     ) -> Callable[[Connection], T]:
         """Return the step of a statement as one that runs where its tables are."""
+        results = self._results
+        if statement.reads_results and results is not None:
+
+            def run_on_results(_: Connection) -> T:
+                with results.reading() as connection:
+                    return step(connection)
+
+            return run_on_results
         open_query_log = self._open_query_log
         if not statement.reads_query_log or open_query_log is None:
             return step
@@ -268,8 +293,10 @@ class StatementRunner:
             raise
 
     async def close(self) -> None:
-        """End what judges statements."""
+        """End what judges statements, and what reads results."""
         await self.analysis.close()
+        if self._results is not None:
+            self._results.close()
 
     def add(self, session: Session) -> None:
         """List a statement as running."""

@@ -100,7 +100,9 @@ class Session:
         self._generation = access.instance.generation
         """The opening of the instance that the last step ran in."""
         self._turn = EngineTurn(running, access.record, access.alone, access.penalties)
-        self._acknowledgement = Acknowledgement(access.barrier, self._write_pass, self._judge)
+        self._acknowledgement = Acknowledgement(
+            access.barrier, self._write_pass, self._judge, access.instance.note_catalog_change
+        )
         self.commits = self._acknowledgement.commits
         """What it has committed, or may have."""
         self.is_own_text = is_own_text

@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     slow_query_seconds: Seconds = 5.0
     """Statements from this duration on are logged as warnings."""
 
+    temp_encryption: bool = True
+    """Encrypt spill files with a key that only the process knows."""
     enable_s3: bool = False
     """Load the httpfs extension and allow ``s3://`` in statements."""
     allow_extension_download: bool = False
@@ -303,6 +305,11 @@ class Settings(BaseSettings):
     def jobs_path(self) -> Path:
         """The directory of jobs and their results."""
         return self.database_path.with_name(self.database_path.stem + ".jobs")
+
+    @property
+    def rescue_path(self) -> Path:
+        """The directory where the instance writes a copy of itself in an emergency; else not there."""
+        return self.database_path.with_name(self.database_path.stem + ".rescue")
 
     @property
     def audit_path(self) -> Path:

@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 import pytest
 
-from chronoduck.engine.masking import mask_message
 from chronoduck.errors import (
     InvalidRequestError,
     QueueFullError,
@@ -29,6 +28,7 @@ from chronoduck.monitoring.audit.reading import moment
 from chronoduck.principals import LOCAL, Principal, Role
 from chronoduck.service.records import Caller, StatementRecord
 from chronoduck.settings import AuditSettings
+from chronoduck.sql.masking import mask_message
 
 MakeTrail = Callable[..., AuditTrail]
 

@@ -14,11 +14,11 @@ from fastapi import APIRouter, Request
 from chronoduck.api.access import Viewer, service_of
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.schemas import RunningQuery, StatusMessage
-from chronoduck.engine.masking import mask_statement
 from chronoduck.errors import NotFoundError
 from chronoduck.principals import Role
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.runner import StatementRunner
+from chronoduck.sql.masking import mask_statement
 
 __all__ = ["describe_running", "router"]
 

@@ -46,6 +46,8 @@ class Verdict(NamedTuple):
 
     statement: Statement
     names: Names | None
+    definitions: Definitions | None = None
+    """By which it was judged; None: by none."""
 
 
 class Analysis:
@@ -56,7 +58,7 @@ class Analysis:
     ) -> None:
         """Without ``live`` no view or macro is known. ``cpu_seconds``: for a text of 100 KB."""
         self.pool = pool
-        self._live = live
+        self.live = live
         self._cpu_seconds = cpu_seconds
         self._handed = HandOver(1, EMPTY)
         self._owed: dict[str, float] = {}
@@ -65,8 +67,8 @@ class Analysis:
 
     def note_statement(self, kind: str, sql: str) -> None:
         """Take notice of a statement that has ended: it may have changed views and macros."""
-        if self._live is not None:
-            self._live.note_statement(kind, sql)
+        if self.live is not None:
+            self.live.note_statement(kind, sql)
 
     async def judge(
         self,
@@ -89,7 +91,7 @@ class Analysis:
         """
         # A narrowed principal reaches no view or macro: what they are must not show in refusals.
         is_narrowed = principal.scope is not None
-        live = self._live
+        live = self.live
         if live is not None and live.is_stale and not is_narrowed:
             self._adopt(await asyncio.to_thread(live.current))
         self._forget_old_catalog()
@@ -97,15 +99,17 @@ class Analysis:
         answer = self._known.get(key)
         if answer is not None and (pending is None or _is_same_in_batch(answer, pending)):
             self._known.move_to_end(key)
+            judged_by = self._handed
         else:
-            answer = await self._ask(key, principal, pending, charge)
+            answer, judged_by = await self._ask(key, principal, pending, charge)
         raise_error(answer)
         statement = answer.statement
         if statement is None or statement.text != sql:
             refuse("analysis", "an analyzer judged another text")
-        if statement.is_label or statement.fetched_objects is not None:
+        if statement.is_label or statement.reads_results or statement.fetched_objects is not None:
             refuse("analysis", "an analyzer answered what only the service may add")
-        return Verdict(statement, answer.names)
+        definitions = None if live is None or is_narrowed else judged_by.definitions
+        return Verdict(statement, answer.names, definitions)
 
     async def check_filter(self, text: str, table: str, principal: Principal) -> None:
         """Refuse what is no row filter whatever the table's columns are.
@@ -127,7 +131,7 @@ class Analysis:
         principal: Principal,
         pending: Pending | None,
         charge: Callable[[float], None],
-    ) -> Answer:
+    ) -> tuple[Answer, HandOver]:
         sql, _, origin, is_narrowed = key
         if len(sql) > MAX_STATEMENT_BYTES:
             raise DuckDBQueryError(
@@ -170,7 +174,7 @@ class Analysis:
             self._known[key] = answer
             if len(self._known) > _CACHE_ENTRIES:
                 self._known.popitem(last=False)
-        return answer
+        return answer, handed or self._handed
 
     def _owe(self, party: str, seconds: float, charge: Callable[[float], None]) -> None:
         """Charge small costs together: most statements cost their principal a millisecond here."""
@@ -184,7 +188,7 @@ class Analysis:
 
     async def _has_newer_catalog(self, handed: HandOver | None) -> bool:
         """Read the catalog; whether it is another one than the judgement was made with."""
-        live, known = self._live, None if handed is None else handed.catalog
+        live, known = self.live, None if handed is None else handed.catalog
         if handed is None or (live is None and known is not None):
             return False
         try:
@@ -202,7 +206,7 @@ class Analysis:
 
     def _forget_old_catalog(self) -> None:
         """Have no statement judged by tables that were."""
-        live, handed = self._live, self._handed
+        live, handed = self.live, self._handed
         if live is not None and handed.catalog and handed.catalog.version != live.changes:
             self._handed = HandOver(handed.version + 1, handed.definitions)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import duckdb
 
+from chronoduck.engine.failures import translate
 from chronoduck.engine.guard.definitions import EMPTY, Definitions, ViewBody
 from chronoduck.engine.guard.scratch import macros_of
 from chronoduck.errors import DuckDBConnectionError
@@ -35,8 +36,15 @@ class LiveDefinitions:
         self,
         connect: Callable[[], duckdb.DuckDBPyConnection],
         generation: Callable[[], int] = lambda: 0,
+        commits: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``generation`` changes when the database was opened anew."""
+        """``generation`` changes when the database was opened anew.
+
+        ``commits`` grows before and after each COMMIT of DDL.
+        """
+        self._commits = commits
+        self._settled_at: int | None = None
+        """Up to which change ``_known`` is known to be what there is."""
         self._connect = connect
         self._generation = generation
         self._read_at: int | None = None
@@ -71,6 +79,7 @@ class LiveDefinitions:
             generation = self._generation()
             if self._is_stale or generation != self._read_at:
                 self._is_stale = False  # before it is read: a change meanwhile sets it again
+                before = self.changes
                 try:
                     read = self._read()
                     if read != self._known:  # else what was judged by them still holds
@@ -79,13 +88,39 @@ class LiveDefinitions:
                     # It is being reopened: the same file, the same definitions.
                     self._is_stale = True
                 else:
-                    self._read_at = generation
+                    self._read_at, self._settled_at = generation, before
             return self._known
 
     @property
     def changes(self) -> int:
         """How many statements have ended that may have changed a definition."""
-        return self._changes
+        return self._changes + self._commits()
+
+    def is_settled(self, definitions: Definitions) -> bool:
+        """Whether these are the ones that there are now, as far as nothing has changed since."""
+        return definitions is self._known and self.changes == self._settled_at
+
+    def settle(
+        self, definitions: Definitions, connection: duckdb.DuckDBPyConnection | None
+    ) -> bool:
+        """Read the definitions as a connection sees them, and return whether they are these.
+
+        If not, ``current`` reads them anew, too.
+
+        Raises:
+            DuckDBException: the instance does not answer.
+        """
+        before = self.changes  # a change meanwhile is seen by the next one
+        try:
+            fresh = self._read() if connection is None else _read(connection)
+        except duckdb.Error as error:
+            raise translate(error) from error
+        if fresh != definitions:
+            self._is_stale = True
+            return False
+        if definitions is self._known:
+            self._settled_at = before
+        return True
 
     def catalog(self, *, anew: bool = False) -> CatalogCopy:
         """Return all definitions, tables too, as of the last statement that may have changed them.
@@ -93,7 +128,7 @@ class LiveDefinitions:
         ``anew``: read them in any case. 5-50 ms after a change.
         """
         with self._lock:
-            now = (self._changes, self._generation())
+            now = (self.changes, self._generation())
             if self._catalog is None or anew or now != self._catalog_read_at:
                 connection = self._connect()
                 try:
@@ -106,10 +141,14 @@ class LiveDefinitions:
     def _read(self) -> Definitions:
         connection = self._connect()
         try:
-            views: dict[str, tuple[ViewBody, ...]] = {}
-            for written, sql in connection.execute(_VIEWS).fetchall():
-                name = str(written).lower()  # Python's, as everywhere here: DuckDB's is another
-                views[name] = (*views.get(name, ()), ViewBody(name, str(sql)))
-            return Definitions(macros_of(connection, internal=False), views)
+            return _read(connection)
         finally:
             connection.close()
+
+
+def _read(connection: duckdb.DuckDBPyConnection) -> Definitions:
+    views: dict[str, tuple[ViewBody, ...]] = {}
+    for written, sql in connection.execute(_VIEWS).fetchall():
+        name = str(written).lower()  # Python's, as everywhere here: DuckDB's is another
+        views[name] = (*views.get(name, ()), ViewBody(name, str(sql)))
+    return Definitions(macros_of(connection, internal=False), views)

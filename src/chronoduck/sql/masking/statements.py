@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from chronoduck.engine.masking.pieces import Kind, Piece, UnclearError, pieces_of
-from chronoduck.engine.masking.shapes import MASK, without_shapes
-from chronoduck.engine.masking.telling import SCHEMES, SPACES, WORDS, is_telling, telling_words
+from chronoduck.sql.masking.pieces import Kind, Piece, UnclearError, pieces_of
+from chronoduck.sql.masking.shapes import MASK, without_shapes
+from chronoduck.sql.masking.telling import SCHEMES, SPACES, WORDS, is_telling, telling_words
 
 __all__ = ["LONGEST_STATEMENT", "mask_statement"]
 

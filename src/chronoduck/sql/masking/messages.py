@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chronoduck.engine.masking.runs import Runs
-from chronoduck.engine.masking.shapes import covered, without_shapes
-from chronoduck.engine.masking.telling import SCHEMES, SPACES, WORDS, telling_words
+from chronoduck.sql.masking.runs import Runs
+from chronoduck.sql.masking.shapes import covered, without_shapes
+from chronoduck.sql.masking.telling import SCHEMES, SPACES, WORDS, telling_words
 
 __all__ = ["LONGEST_MESSAGE", "mask_message"]
 

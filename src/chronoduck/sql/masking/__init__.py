@@ -5,8 +5,8 @@ what cannot be told apart is treated as a secret. Users' texts meet plain search
 grows as the text does, and of a long text only the beginning is read and shown.
 """
 
-from chronoduck.engine.masking.messages import mask_message
-from chronoduck.engine.masking.shapes import MASK
-from chronoduck.engine.masking.statements import mask_statement
+from chronoduck.sql.masking.messages import mask_message
+from chronoduck.sql.masking.shapes import MASK
+from chronoduck.sql.masking.statements import mask_statement
 
 __all__ = ["MASK", "mask_message", "mask_statement"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chronoduck.engine.masking.runs import Runs, RunsOfText, lower
-from chronoduck.engine.masking.vendors import ANY_CASE, PLAIN_BODIES, WIDE_BODIES
+from chronoduck.sql.masking.runs import Runs, RunsOfText, lower
+from chronoduck.sql.masking.vendors import ANY_CASE, PLAIN_BODIES, WIDE_BODIES
 
 __all__ = ["MASK", "covered", "without_shapes"]
 

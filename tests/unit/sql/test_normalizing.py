@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronoduck.engine.normalizing import fingerprint, normalize_statement
+from chronoduck.sql.normalizing import fingerprint, normalize_statement
 
 
 @pytest.mark.parametrize(

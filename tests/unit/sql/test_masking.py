@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chronoduck.engine.masking import mask_message, mask_statement
+from chronoduck.sql.masking import mask_message, mask_statement
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import duckdb
 
-from chronoduck.engine.masking import MASK, mask_statement
+from chronoduck.sql.masking import MASK, mask_statement
 from chronoduck.sql.tokens import Token, read_tokens
 
 __all__ = ["NORMALIZED_CHARACTERS", "fingerprint", "normalize_statement"]

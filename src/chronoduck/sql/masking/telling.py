@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chronoduck.engine.masking.runs import Runs, lower
+from chronoduck.sql.masking.runs import Runs, lower
 
 __all__ = ["SCHEMES", "SPACES", "WORDS", "is_telling", "telling_words"]
 
