@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chronoduck.engine.database import Connection
+from chronoduck.engine.disk_guard import VolumeFloor
 from chronoduck.engine.query_log import QUERY_LOG_COLUMNS, QueryLogStore
 from chronoduck.errors import InvalidRequestError
 from chronoduck.logs import get_logger
@@ -54,6 +55,8 @@ class StatementStatistics:
                 log.keep_rows,
                 log.keep_days,
                 storage_version=settings.storage_version,
+                space_bytes=log.space,
+                check_volume=VolumeFloor(settings.query_log_path.parent, settings.disk_floor).check,
             )
             if log.enabled
             else None

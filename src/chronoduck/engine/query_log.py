@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ from chronoduck.engine.failures import FULL_ERRNOS
 from chronoduck.engine.paths import is_open_here
 from chronoduck.engine.storage_version import new_file_config
 from chronoduck.engine.volume_probe import VolumeProbe
-from chronoduck.errors import DuckDBConnectionError, DuckDBException, ServiceUnavailableError
+from chronoduck.errors import (
+    DiskFullError,
+    DuckDBConnectionError,
+    DuckDBException,
+    ServiceUnavailableError,
+)
 from chronoduck.logs import get_logger
 from chronoduck.resilience.service_time import CarefulClock
 
@@ -94,6 +100,9 @@ _OF_THE_MACHINE = FULL_ERRNOS | {
 }
 """Error numbers that a new file would meet, too."""
 _RETRY_SECONDS = 60.0
+_USED = """
+SELECT used_blocks * block_size FROM pragma_database_size() WHERE database_name = 'chronoduck'
+"""
 
 _log = get_logger("query_log")
 
@@ -101,8 +110,22 @@ _log = get_logger("query_log")
 class QueryLogStore:
     """Opens, fills and prunes the log. One thread at a time, but for ``cursor``. Everything blocks."""
 
-    def __init__(self, path: Path, keep_rows: int, keep_days: int, *, storage_version: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keep_rows: int,
+        keep_days: int,
+        *,
+        storage_version: str,
+        space_bytes: int = sys.maxsize,
+        check_volume: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """``space_bytes``: about what the file may take; the oldest rows go. ``check_volume`` raises
+        when so many bytes more would leave too little on the disk: the rows are lost then."""
         self._path = path
+        self._space_bytes = space_bytes
+        self._check_volume = check_volume
+        self._unpruned_bytes = 0
         self._storage_version = storage_version
         self._keep_rows = keep_rows
         self._keep_days = keep_days
@@ -184,10 +207,19 @@ class QueryLogStore:
         try:
             if not self.is_persistent and time.monotonic() >= self._retry_at:
                 self._return_to_file()
+            if self.is_persistent:
+                self._check_volume(incoming.nbytes)
             self._insert(incoming, windows)
             self._unpruned += incoming.num_rows
-            if self._unpruned >= max(1_000, self._kept_rows // 20):
+            self._unpruned_bytes += incoming.nbytes
+            is_much = self._unpruned_bytes >= self._space_bytes // 10
+            if is_much or self._unpruned >= max(1_000, self._kept_rows // 20):
                 self.prune()
+        except DiskFullError as error:
+            if self.error != error.detail:
+                _log.warning("query_log_write_failed", reason=error.detail)
+            self.error = error.detail
+            return False
         except duckdb.Error as error:
             self._close_root()
             if self.error != (reason := _reason(error)):
@@ -220,7 +252,7 @@ class QueryLogStore:
             duckdb.Error: it failed.
         """
         assert self._root is not None  # noqa: S101 - the log is open
-        self._unpruned = 0
+        self._unpruned = self._unpruned_bytes = 0
         now = self._clock.now()
         oldest = now - self._keep_days * 86_400
         with contextlib.closing(self._root.cursor()) as cursor:
@@ -230,6 +262,21 @@ class QueryLogStore:
                 "DELETE FROM chronoduck.query_windows WHERE start < ?",
                 [int(now) - _KEPT_WINDOWS_SECONDS],
             )
+            self._prune_bytes(cursor)
+
+    def _prune_bytes(self, cursor: Connection) -> None:
+        """Delete the oldest rows when the file takes more than it may; space is used again."""
+        if not self.is_persistent or self._path.stat().st_size <= self._space_bytes // 2:
+            return
+        _run(cursor, "CHECKPOINT chronoduck")
+        [[used]] = cursor.execute(_USED).fetchall()
+        if used <= self._space_bytes // 2:
+            return
+        # Half of what it may take: what is deleted stays in the file until the next checkpoint.
+        [[rows]] = cursor.execute("SELECT count(*) FROM chronoduck.query_log").fetchall()
+        kept = int(rows * self._space_bytes / 2 / used)
+        _run(cursor, _PRUNE, [0, kept])
+        _run(cursor, "CHECKPOINT chronoduck")
 
     def read_windows(self, since: int) -> list[tuple[int, str]]:
         """Return the windows that begin at ``since`` (Unix time) or later, and forget older ones."""

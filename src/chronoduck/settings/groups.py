@@ -193,6 +193,8 @@ class QueryLogSettings(BaseSettings):
     """Texts without their literals, texts with their secrets masked, or no texts."""
     keep_rows: Annotated[int, Field(ge=1_000)] = 1_000_000
     """Newest statements that are kept; about 50 MB a million."""
+    space: ByteCount = 1_000_000_000
+    """What the file may take at most, about; the oldest statements go before there are ``keep_rows``."""
     keep_days: Annotated[int, Field(ge=1)] = 30
     """Days after which a statement is deleted."""
     interval: Seconds = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import duckdb
 import pytest
 
 from chronoduck.engine.query_log import QUERY_LOG_COLUMNS, QueryLogStore
-from chronoduck.errors import ServiceUnavailableError
+from chronoduck.errors import DiskFullError, ServiceUnavailableError
 
 
 def columns(count: int, at: float | None = None) -> dict[str, list[Any]]:
@@ -202,4 +203,37 @@ def test_a_reader_that_takes_its_time_keeps_nobody_from_writing(path: Path) -> N
     reader.execute("ROLLBACK").fetchall()
     assert store.append(columns(1), [])
     assert count_rows(store) > 10_000
+    store.close()
+
+
+def test_long_texts_take_no_more_than_the_space_for_them(path: Path) -> None:
+    """Fails when only the number of rows bounds the file: a text may have thousands of characters."""
+    space = 6_000_000  # of 60 MB
+    store = QueryLogStore(path, 10**6, 30, storage_version="v1.5.0", space_bytes=space)
+    start = time.time() - 1000
+    for number in range(50):
+        rows = columns(300, start + number)
+        rows["statement"] = [os.urandom(2000).hex() for _ in range(300)]  # 1.2 MB
+        assert store.append(rows, [])
+        assert path.stat().st_size <= 2 * space
+    assert 300 < count_rows(store) < 6000
+    newest = "SELECT epoch_us(max(time)) FROM chronoduck.query_log"
+    assert store.cursor().execute(newest).fetchall() == [(int((start + 49) * 1e6) + 299,)]
+    store.close()
+
+
+def test_below_the_floor_of_its_volume_rows_are_lost_and_told(path: Path) -> None:
+    free = 10_000
+
+    def check(count: int) -> None:
+        if count > free:
+            raise DiskFullError("too little is free")
+
+    store = QueryLogStore(path, 10**6, 30, storage_version="v1.5.0", check_volume=check)
+    assert store.append(columns(3), [])
+    assert not store.append(columns(3000), [])
+    assert store.error == "too little is free"
+    assert store.append(columns(3), [])
+    assert store.error is None
+    assert count_rows(store) == 6
     store.close()
