@@ -24,7 +24,6 @@ OPERATORS_TEXTS = {
     "cli/output.py": "a set of characters; the commands' own process",
     "declared/file.py": "definitions that the operator wrote",
     "engine/downgrade.py": "an offline command",
-    "engine/file_damage.py": "what DuckDB says of a damaged file at start",
     "engine/offline/aside.py": "names of files beside the database",
     "engine/table_export.py": "an offline command",
     "export/declaration.py": "definitions that the operator wrote",

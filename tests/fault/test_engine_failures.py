@@ -123,6 +123,16 @@ async def test_one_failure_is_counted_once_however_many_notice(
     assert service.circuit_breaker.get_status()["failure_count"] == 1
 
 
+async def test_nothing_is_closed_that_still_answers(service: DuckDBService) -> None:
+    parts = await service.parts()
+    batches = service.stream("SELECT range FROM range(5000000)")
+    await anext(batches)
+    parts.access.healer.start(parts.instance.generation, HealReason.FATAL, "somebody says so")
+    assert (await service.execute_query("SELECT 42")).data == [(42,)]
+    assert (parts.instance.generation, parts.access.healer.count) == (1, 0)
+    assert sum([batch.num_rows async for batch in batches]) > 0
+
+
 async def test_five_lost_instances_open_the_breaker_whoever_is_there(
     service: DuckDBService, settings: Settings
 ) -> None:

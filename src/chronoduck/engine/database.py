@@ -142,7 +142,11 @@ class DuckDBInstance:
         self.ownership = DatabaseOwnership(settings.database_path)
         self._metadata = MetadataCopy(settings.database_path)
         self.damage = DamageWatch(settings.database_path)
-        self.failures = FailureJudge(self, VolumeProbe(settings.database_path))
+        self.failures = FailureJudge(
+            self,
+            VolumeProbe(settings.database_path),
+            lambda: (settings.database_path.parent, self.temp_directory),
+        )
         self._root: Connection | None = None
         self._lock = threading.Lock()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Protocol
 
 from chronoduck.engine.failures import (
@@ -31,7 +33,14 @@ class Measurable(Protocol):
 class FailureJudge:
     """Turns a suspicion into a fact. Belongs to one instance; call it in worker threads."""
 
-    def __init__(self, instance: Measurable, probe: VolumeProbe) -> None:
+    def __init__(
+        self,
+        instance: Measurable,
+        probe: VolumeProbe,
+        places: Callable[[], Iterable[Path | None]] = tuple,
+    ) -> None:
+        """``places``: directories that no answer may name."""
+        self._places = places
         self._instance = instance
         self.probe = probe
         self._lock = threading.Lock()
@@ -106,8 +115,15 @@ class FailureJudge:
             return failure
         else:
             told = otherwise
+            told.detail = self._without_places(told.detail)
         told.__cause__ = failure.__cause__
         return told
+
+    def _without_places(self, detail: str) -> str:
+        """Keep to ourselves where the database and its spill files are: a user reads this."""
+        for place in filter(None, self._places()):
+            detail = detail.replace(f"{place}/", "")
+        return detail
 
     def _is_alive(self, generation: int) -> bool:
         """Whether the opening that the statement ran in still answers, or was replaced already."""

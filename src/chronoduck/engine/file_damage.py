@@ -7,10 +7,10 @@ header. Imports nothing of the service, for processes that must start quickly.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from chronoduck.engine.disk_format import (
@@ -25,10 +25,13 @@ from chronoduck.errors import DatabaseFormatError
 
 __all__ = ["Damage", "ReadableFile", "confirm", "find_damage_in", "points_at_file"]
 
-_NAMED = re.compile(
-    r"computed checksum \d+ does not match stored checksum (\d+) in block at location (\d+)"
-)
+_STORED = " does not match stored checksum "
+_PLACE = " in block at location "
+_LONGEST_NUMBER = 20
+"""Digits of a number of 64 bits."""
 _SHORT = "Could not read enough bytes"
+_LOOKED_AT = 8
+"""So many blocks of one error are read again: a user may name thousands, and each is 256 KB."""
 _SETTLE_SECONDS = 0.5
 """A block, or a header, may be read while a checkpoint writes it."""
 
@@ -75,7 +78,26 @@ class Damage:
 
 def points_at_file(text: str) -> bool:
     """Whether an error of DuckDB is a reason to look at the file."""
-    return _SHORT in text or _NAMED.search(text) is not None
+    return _SHORT in text or any(_named_in(text))
+
+
+def _named_in(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the stored checksum and the location of each block that an error names."""
+    at = text.find(_STORED)
+    while at >= 0:
+        stored = _digits(text, at + len(_STORED))
+        place = at + len(_STORED) + len(stored)
+        if stored and text.startswith(_PLACE, place):
+            location = _digits(text, place + len(_PLACE))
+            if location:
+                yield stored, location
+        at = text.find(_STORED, at + 1)
+
+
+def _digits(text: str, start: int) -> str:
+    part = text[start : start + _LONGEST_NUMBER]
+    ends = (n for n, letter in enumerate(part) if not (letter.isascii() and letter.isdigit()))
+    return part[: next(ends, len(part))]
 
 
 def find_damage_in(file: ReadableFile, blocks: Iterable[int] = ()) -> Damage:
@@ -99,7 +121,7 @@ def confirm(text: str, file: ReadableFile, rest: Callable[[float], None] = time.
     """Return the damage that an error points at, and that two looks at the file have shown."""
     named = {
         (int(location) - HEADER_BYTES) // BLOCK_BYTES: int(stored)
-        for stored, location in _NAMED.findall(text)
+        for stored, location in islice(_named_in(text), _LOOKED_AT)
         if len(location) < 18 and int(location) >= HEADER_BYTES
     }
 

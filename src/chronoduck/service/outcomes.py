@@ -23,7 +23,15 @@ from chronoduck.errors import (
 )
 from chronoduck.service.records import Outcome
 
-__all__ = ["Harm", "code_of", "harm_of", "is_infrastructure_failure", "outcome_of", "rule_of"]
+__all__ = [
+    "Harm",
+    "code_of",
+    "harm_of",
+    "is_infrastructure_failure",
+    "outcome_of",
+    "rule_of",
+    "sentence_of",
+]
 
 Harm = Literal["internal_error", "engine_lost"]
 """``engine_lost``: the instance had to be reopened under everybody."""
@@ -87,3 +95,8 @@ def outcome_of(error: BaseException | None) -> Outcome:
     if isinstance(error, _REFUSALS):
         return "refused"
     return "failed" if isinstance(error, DuckDBException) else "aborted"
+
+
+def sentence_of(error: BaseException | None) -> str:
+    """Return what everybody may read of a failure: a title of ours, no message."""
+    return error.title.lower() if isinstance(error, DuckDBException) else "the engine failed"

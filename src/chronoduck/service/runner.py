@@ -33,15 +33,9 @@ from chronoduck.errors import (
 )
 from chronoduck.principals import LOCAL, Limits, Principal, Role
 from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.service import outcomes
 from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
-from chronoduck.service.outcomes import (
-    code_of,
-    harm_of,
-    is_infrastructure_failure,
-    outcome_of,
-    rule_of,
-)
 from chronoduck.service.penalties import FaultKind
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
@@ -56,7 +50,6 @@ from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.settings import Settings
 
 __all__ = ["OpenStatement", "StatementRunner"]
-
 
 T = TypeVar("T")
 
@@ -162,7 +155,7 @@ class StatementRunner:
             # What is longer was not looked at, and is not recorded either.
             sql = sql[:MAX_STATEMENT_BYTES]
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
-            if rule_of(error) == "analysis":
+            if outcomes.rule_of(error) == "analysis":
                 self.penalties.note_fault(caller, sql, FaultKind.ANALYZER_KILLED)
             raise
 
@@ -224,14 +217,14 @@ class StatementRunner:
                 kind=kind,
                 query_hash=sql_hash,
                 caller=caller,
-                outcome=outcome_of(error),
-                error_code=code_of(error),
+                outcome=outcomes.outcome_of(error),
+                error_code=outcomes.code_of(error),
                 ended_at=time.time(),
                 execution_time=0.0,
                 queue_time=0.0,
                 rows=0,
                 memory_mb=0.0,
-                rule=rule_of(error),
+                rule=outcomes.rule_of(error),
             )
         )
         error.is_recorded = True
@@ -414,11 +407,11 @@ class OpenStatement:
         running = self.session.running
         seconds = time.perf_counter() - running.started
         breaker = self._runner.breaker
-        outcome = outcome_of(error)
+        outcome = outcomes.outcome_of(error)
         if outcome == "ok":
             breaker.record_success(self._permit, seconds)
-        elif is_infrastructure_failure(error):
-            breaker.record_failure(self._permit, _sentence(error))
+        elif outcomes.is_infrastructure_failure(error):
+            breaker.record_failure(self._permit, outcomes.sentence_of(error))
         else:
             breaker.record_neutral(self._permit)
         self._note_fault(error)
@@ -429,7 +422,7 @@ class OpenStatement:
             query_hash=running.query_hash or query_hash(running.sql),
             caller=running.caller,
             outcome=outcome,
-            error_code=code_of(error),
+            error_code=outcomes.code_of(error),
             ended_at=time.time(),
             execution_time=seconds,
             queue_time=running.queue_seconds,
@@ -438,8 +431,8 @@ class OpenStatement:
             engine_seconds=running.engine_seconds,
             encode_seconds=running.encode_seconds,
             bytes=running.bytes,
-            rule=rule_of(error),
-            harm=harm_of(error),
+            rule=outcomes.rule_of(error),
+            harm=outcomes.harm_of(error),
             is_read_only=self._is_read_only,
         )
         self._runner.remove(record)
@@ -448,15 +441,9 @@ class OpenStatement:
 
     def _note_fault(self, error: BaseException | None) -> None:
         """Hold internal errors of the engine against whose statement met them."""
-        harm, running = harm_of(error), self.session.running
-        if harm is not None:
-            kind = FaultKind.ENGINE_LOST if harm == "engine_lost" else FaultKind.INTERNAL_ERROR
-            self._runner.penalties.note_fault(running.caller, running.sql, kind)
-
-
-def _sentence(error: BaseException | None) -> str:
-    """Return what everybody may read of a failure: a title of ours, no message."""
-    return error.title.lower() if isinstance(error, DuckDBException) else "the engine failed"
+        harm, running = outcomes.harm_of(error), self.session.running
+        if harm is not None:  # the kinds of faults have the same names
+            self._runner.penalties.note_fault(running.caller, running.sql, FaultKind(harm))
 
 
 def _new_id() -> str:

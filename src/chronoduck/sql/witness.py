@@ -15,16 +15,26 @@ from typing import Any
 import duckdb
 import orjson
 
-from chronoduck.sql.catalog_copy import CatalogCopy, CatalogObject
+from chronoduck.sql.catalog_copy import CatalogCopy, CatalogObject, quoted
 from chronoduck.sql.copied_database import CopiedDatabases
 from chronoduck.sql.plans import PlanNames, read_plan
 
-__all__ = ["Bound", "Question", "Unbound", "Witness"]
+__all__ = ["TOO_WIDE", "Bound", "Question", "Unbound", "Witness", "definition_length"]
 
 _EXPLAIN = "EXPLAIN (FORMAT json) "
 _PREPARE = "PREPARE chronoduck_witness AS\n"
 _PREPARED = "SELECT statement FROM duckdb_prepared_statements() WHERE name = 'chronoduck_witness'"
 _PREPARABLE = frozenset({"insert", "update", "delete"})
+TOO_WIDE = "TooWide"
+_MAX_DEFINITIONS = 100_000
+_COLUMN_TYPES = (
+    "SELECT coalesce(sum(length(data_type)), 0) FROM duckdb_columns() "
+    "WHERE NOT internal AND length(data_type) > 40 AND database_name <> 'chronoduck_walls'"
+)
+_OWN_TYPES = (
+    "SELECT schema_name, type_name FROM duckdb_types() "
+    "WHERE NOT internal AND database_name = current_database()"
+)
 _WHOLE_OBJECTS = 200
 """A larger catalog is not copied as a whole for the sake of a better error."""
 _VIEWS = "SELECT sql FROM duckdb_views() WHERE NOT internal"
@@ -91,6 +101,13 @@ class Bound:
     expressions: tuple[str, ...] = ()
 
 
+_DEFINING = frozenset({"create", "alter"})
+_TOO_WIDE = Unbound(
+    TOO_WIDE,
+    f"the types of what it refers to take more than {_MAX_DEFINITIONS:,} characters to write",
+)
+
+
 class Witness:
     """Answers questions one by one; safe from any thread.
 
@@ -117,6 +134,9 @@ class Witness:
         if question.pending:
             used |= {word for text in question.pending for word in _words(text)}
         objects = catalog.named(used)
+        written = sum(len(item.sql) for item in objects if item.kind == "type")
+        if question.kind in _DEFINING and written > _MAX_DEFINITIONS:
+            return _TOO_WIDE  # before a copy is made of them
         if question.target is not None:
             without = [item for item in objects if item.name != question.target]
             answer = self._bind(question, catalog, without)
@@ -149,11 +169,28 @@ class Witness:
                 return Unbound(type(error).__name__, str(error))
 
 
+def definition_length(cursor: duckdb.DuckDBPyConnection) -> int:
+    """Return how many characters the nested types of columns, and all own types, have together.
+
+    A type of two fields of another one is twice as large: twenty in a row were 60 MB of catalog, and
+    DuckDB did not stop for an interrupt.
+    """
+    row = cursor.execute(_COLUMN_TYPES).fetchone()
+    total = 0 if row is None else int(row[0])
+    for schema, name in cursor.execute(_OWN_TYPES).fetchall():
+        path = f"{quoted(str(schema))}.{quoted(str(name))}"
+        row = cursor.execute(f"SELECT length(typeof(NULL::{path}))").fetchone()
+        total += 0 if row is None else int(row[0])
+    return total
+
+
 def _words(text: str) -> Collection[str]:
     return CatalogObject("statement", "", text).names
 
 
-def _bind(cursor: duckdb.DuckDBPyConnection, question: Question) -> Bound:
+def _bind(cursor: duckdb.DuckDBPyConnection, question: Question) -> Bound | Unbound:
+    if question.kind in _DEFINING and definition_length(cursor) > _MAX_DEFINITIONS:
+        return _TOO_WIDE
     if question.kind == "alter":  # DuckDB's plan of it says nothing
         cursor.execute(question.text)
         return Bound(expressions=_expressions(cursor))

@@ -89,6 +89,13 @@ def test_a_suspicion_is_what_the_probe_shows(
     assert getattr(told, "is_confirmed", False) is (expected is EngineFailure)
 
 
+def test_a_refuted_suspicion_names_no_place_of_the_service(tmp_path: Path) -> None:
+    error = OSError(f"IO Error: Could not read from file {tmp_path}/x.db: Bad address")
+    judge = FailureJudge(Instance(), Probe(tmp_path / "x.db", WELL), lambda: (tmp_path, None))
+    told = judge.judge(translate(error), 1)
+    assert told.detail == "Could not read from file x.db: Bad address"
+
+
 def test_an_instance_that_answers_is_not_closed_whatever_an_error_says(tmp_path: Path) -> None:
     for error in (
         duckdb.FatalException("FATAL Error: x"),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.engine.healing import HealReason
 from chronoduck.engine.scopes import registry
 from chronoduck.errors import (
     DuckDBException,
@@ -174,7 +175,7 @@ async def test_scopes_are_made_anew_when_the_instance_was(filled: DuckDBService)
     assert await rows(filled, "SELECT sum(v) FROM t") == [(3,)]
     parts = filled._parts
     assert parts is not None
-    parts.access.healer.start(parts.instance.generation, "a test asks for it")
+    parts.access.healer.reopen(parts.instance.generation, HealReason.FILE_GROWN)
     assert await rows(filled, "SELECT sum(v) FROM t") == [(3,)]
     assert parts.instance.generation == 2
 

@@ -26,7 +26,7 @@ from chronoduck.engine.guard.tree import walk
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.sql.catalog_copy import words_of
 from chronoduck.sql.tokens import Token
-from chronoduck.sql.witness import Bound, Question, Unbound, Witness
+from chronoduck.sql.witness import TOO_WIDE, Bound, Question, Unbound, Witness
 
 __all__ = ["SecondWitness", "Subject"]
 
@@ -142,6 +142,8 @@ class SecondWitness:
             again = self._live.catalog(anew=True)
             if again.objects != catalog.objects:
                 answer = witness.ask(question, again)
+        if isinstance(answer, Unbound) and answer.error_class == TOO_WIDE:
+            refuse("expansion", answer.message)
         self.was_unbound = isinstance(answer, Unbound)
         return answer
 
