@@ -1,0 +1,113 @@
+"""``python -m tests.security.search.search COUNT [SEED]``: search, and print what DuckDB did not survive.
+
+Each statement that the guard passes for an analyst runs in a process that may die, with an interrupt
+after a second; one that goes on for three seconds more is reported, as are deaths and internal errors. A
+finding is tried again in a process of its own: a busy machine makes statements slow.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from chronoduck.engine.guard.judge import Guard
+from chronoduck.engine.guard.live import LiveDefinitions
+from chronoduck.engine.statements import StatementParser
+from chronoduck.errors import DuckDBException
+from chronoduck.principals import Role
+from tests.security.search.statements import SETUP, statements
+
+import duckdb  # isort: skip
+
+__all__ = ["Finding", "search"]
+
+PATIENCE_SECONDS = 4.0
+Finding = tuple[str, str]
+"""What happened, and the statement."""
+
+
+class Child:
+    """A process that runs statements, and is replaced when it has died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, sql: str, patience: float) -> str:
+        """Return what is wrong with a statement; empty when nothing is."""
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(sql) + "\n")
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], patience)[0]:
+            self.close()
+            return "does not stop"
+        line = process.stdout.readline()
+        if not line:
+            code = process.wait()
+            self.close()
+            return f"ends the process ({code})"
+        error = str(json.loads(line)["error"])
+        if error in ("InternalException", "FatalException"):
+            self.close()
+            return error
+        return ""
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _start(self) -> subprocess.Popen[str]:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.security.search.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(SETUP) + "\n")
+        self._process.stdin.flush()
+        self._process.stdout.readline()
+        return self._process
+
+
+def search(seed: int, count: int, patience: float = PATIENCE_SECONDS) -> Iterator[Finding]:
+    """Yield what is wrong, with the statements that the guard passes."""
+    database = duckdb.connect()
+    for statement in SETUP:
+        database.execute(statement)
+    parser = StatementParser()
+    guard = Guard(parser, LiveDefinitions(database.cursor))
+    child = Child()
+    try:
+        for sql in statements(seed, count):
+            try:
+                guard.judge(sql, Role.ANALYST)
+            except DuckDBException:
+                continue
+            if not child.run(sql, patience):
+                continue
+            child.close()
+            again = child.run(sql, patience * 3)
+            if again:
+                yield again, sql
+    finally:
+        child.close()
+        guard.close()
+        parser.close()
+        database.close()
+
+
+if __name__ == "__main__":
+    for what, found in search(int(sys.argv[2]) if len(sys.argv) > 2 else 0, int(sys.argv[1])):
+        print(f"{what}: {found[:2_000]}", flush=True)
