@@ -125,13 +125,6 @@ class Searched:
 
     def look(self, answer: httpx2.Response) -> Any:
         self.answers += 1
-            self.answers,
-            answer.request.method,
-            answer.request.url,
-            answer.request.content[:60],
-            answer.status_code,
-            flush=True,
-        )
         text = f"{answer.headers} {answer.text}"
         if SIGN in text:
             at = text.index(SIGN)
