@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -22,23 +24,32 @@ CREATE MACRO evil_scalar(p) AS (SELECT content FROM read_text(p));
 CREATE MACRO evil_setting(p) AS current_setting(p);
 CREATE VIEW evil_view AS SELECT * FROM duckdb_settings();
 CREATE VIEW evil_chain AS SELECT * FROM evil_view, users;
-CREATE MACRO bomb_macro(a) AS length(repeat('x', 20000000)) + a;
-CREATE VIEW bomb_view AS SELECT length(repeat('x', 20000000)) AS n;
+CREATE MACRO bomb_macro(a) AS length(repeat('x', 2000000000)) + a;
+CREATE VIEW bomb_view AS SELECT length(repeat('x', 2000000000)) AS n;
 CREATE MACRO fan_out(a) AS a + a + a + a;
 CREATE VIEW v0 AS SELECT * FROM users;
 """
 
 
+@cache
+def _template() -> bytes:
+    """The bytes of the database. It is made once: DuckDB computes the traps' 2 GB when it binds them."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "test.db"
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(_SETUP)
+            for index in range(1, 8):
+                connection.execute(
+                    f"CREATE VIEW v{index} AS SELECT a.* FROM v{index - 1} a JOIN v{index - 1} USING (id)"
+                )
+            connection.execute("CREATE VIEW view_of_views AS SELECT * FROM v7")
+        return path.read_bytes()
+
+
 def make_database(path: Path) -> None:
     """Make the database that the statements are sent to, as an operator might have left it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with duckdb.connect(str(path)) as connection:
-        connection.execute(_SETUP)
-        for index in range(1, 8):
-            connection.execute(
-                f"CREATE VIEW v{index} AS SELECT a.* FROM v{index - 1} a JOIN v{index - 1} USING (id)"
-            )
-        connection.execute("CREATE VIEW view_of_views AS SELECT * FROM v7")
+    path.write_bytes(_template())
     path.chmod(0o600)
 
 
