@@ -187,13 +187,13 @@ async def test_an_open_transaction_ends_with_the_failed_instance(
     await fill_the_log(service)
     with pytest.raises(DatabaseFailedError):
         async with service.transaction() as tx:
-            await tx.execute("SELECT count(*) FROM kept")
+            await tx.execute("INSERT INTO kept VALUES (1)")
             # The service runs no checkpoint beside a transaction, so the engine is struck itself.
             assert service._parts is not None
             with full_disk(wal_size(settings)), pytest.raises(duckdb.FatalException):
                 service._parts.instance.cursor().execute("CHECKPOINT")
             await service.execute_query("SELECT 42")
-            await tx.execute("INSERT INTO kept VALUES (1)")
+            await tx.execute("INSERT INTO kept VALUES (2)")
     assert (await service.execute_query("SELECT count(*) FROM kept")).data == [(0,)]
 
 

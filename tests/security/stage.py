@@ -22,8 +22,8 @@ CREATE MACRO evil_scalar(p) AS (SELECT content FROM read_text(p));
 CREATE MACRO evil_setting(p) AS current_setting(p);
 CREATE VIEW evil_view AS SELECT * FROM duckdb_settings();
 CREATE VIEW evil_chain AS SELECT * FROM evil_view, users;
-CREATE MACRO bomb_macro(a) AS length(repeat('x', 20000000)) + a;
-CREATE VIEW bomb_view AS SELECT length(repeat('x', 20000000)) AS n;
+CREATE MACRO bomb_macro(a) AS length(repeat('x', 2000000000)) + a;
+CREATE VIEW bomb_view AS SELECT length(repeat('x', 2000000000)) AS n;
 CREATE MACRO fan_out(a) AS a + a + a + a;
 CREATE VIEW v0 AS SELECT * FROM users;
 """
