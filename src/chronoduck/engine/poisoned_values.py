@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import duckdb
 
 from chronoduck.engine.tables import quoted
+from chronoduck.sql.tokens import read_tokens
 
 __all__ = ["TRYING", "PoisonedColumn", "dependents_of", "try_columns"]
 
@@ -109,19 +110,27 @@ def _reason(
 
 
 def dependents_of(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> list[str]:
-    """Return the tables' names and those of views and macros that read them, in lower case."""
+    """Return the tables' names and those of views and macros that read them, in lower case.
+
+    Whole names decide: a view of ``pages`` does not read ``page``. A column of a table's name counts.
+    """
     definitions = [
-        (str(name).lower(), str(text).lower())
+        (str(name).lower(), _names_in(str(text)))
         for query in (_VIEWS, _MACROS)
         for name, text in connection.execute(query).fetchall()
     ]
     names = {table.lower() for table in tables}
     while True:
         more = {
-            name
-            for name, text in definitions
-            if name not in names and any(known in text for known in names)
+            name for name, used in definitions if name not in names and not used.isdisjoint(names)
         }
         if not more:
             return sorted(names)
         names |= more
+
+
+def _names_in(sql: str) -> frozenset[str]:
+    """Return the names in a definition; a literal may be one, since ``FROM 'name'`` reads a table."""
+    return frozenset(
+        token.text.lower() for token in read_tokens(sql) if token.is_name or token.kind == "string"
+    )

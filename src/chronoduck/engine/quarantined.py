@@ -69,7 +69,7 @@ class QuarantineList:
         if not any(name in lower for name in names):
             return
         tokens = read_tokens(sql)
-        words = [token.text for token in tokens if token.kind in ("word", "quoted", "string")]
+        words = [token.text.lower() for token in tokens if token.is_name or token.kind == "string"]
         used = sorted(names.intersection(words))
         drops = words[:1] == ["drop"] or (words[:1] == ["alter"] and "drop" in words)
         if used and not drops:

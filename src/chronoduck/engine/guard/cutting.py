@@ -79,6 +79,8 @@ def pieces_of(kind: str, sql: str, tokens: Sequence[Token]) -> list[Piece]:
     stop = _without_end(tokens)
     if kind == "create":
         pieces = _create_pieces(sql, tokens, stop)
+    elif kind == "alter":
+        pieces = _new_values(sql, tokens, stop)
     elif kind in ("insert", "update", "delete", "merge_into"):
         pieces = list(_clauses(kind, sql, tokens, stop))
     else:
@@ -115,8 +117,33 @@ def _is_write(tokens: Sequence[Token], first: int, stop: int) -> bool:
     )
 
 
+def _new_values(sql: str, tokens: Sequence[Token], stop: int) -> list[Piece]:
+    """Return the expression that an ALTER ... TYPE computes a column's values by."""
+    for index, token in top_level(tokens, 0, stop):
+        if token.kind == "word" and token.text == "using" and index + 1 < stop:
+            inner = span_text(sql, tokens, index + 1, stop)
+            return [Piece(f"SELECT ({inner}\n)", index + 1, stop, True)]
+    return []
+
+
+def _index_keys(sql: str, tokens: Sequence[Token], stop: int) -> list[Piece]:
+    """Return the keys of an index, each as a query; behind one may stand its order."""
+    opening = next((i for i, token in top_level(tokens, 0, stop) if token.text == "("), stop)
+    if opening == stop:
+        return []
+    close = min(closing(tokens, opening), stop)
+    commas = [i for i, token in top_level(tokens, opening + 1, close) if token.text == ","]
+    keys = []
+    for first, end in zip([opening, *commas], [*commas, close], strict=True):
+        inner = span_text(sql, tokens, first + 1, end)
+        keys.append(Piece(f"SELECT 1 ORDER BY {inner}", first + 1, end, True))
+    return keys
+
+
 def _create_pieces(sql: str, tokens: Sequence[Token], stop: int) -> list[Piece]:
     made, behind = _made(tokens)
+    if made == "index":
+        return _index_keys(sql, tokens, stop)
     if made in ("macro", "function"):
         return [
             Piece(_query_of(body), first, end, True)

@@ -45,7 +45,7 @@ class Expansion:
 
     ``nodes``: size. ``copies``: how often at most an argument is repeated in it. ``depth``: how deep
     the constructs nest that repeat their operands. ``tables``: relations that are read. ``growth``: how
-    much larger its value is than its arguments.
+    much larger its value is than its arguments. ``has_lambda``: a lambda is in it.
     """
 
     nodes: int
@@ -54,6 +54,7 @@ class Expansion:
     tables: int
     writes: bool = False
     growth: float = 1.0
+    has_lambda: bool = False
     refusal: StatementRefusedError | None = None
 
 

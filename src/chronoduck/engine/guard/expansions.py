@@ -89,6 +89,7 @@ class Expander(Names):
         self, label: str, bodies: tuple[MacroBody, ...] | tuple[ViewBody, ...]
     ) -> Expansion:
         nodes, copies, depth, tables, writes, growth = 1, 1, 0, 0, False, 1.0
+        has_lambda = False
         for body in bodies:
             try:
                 facts = self._facts(body)
@@ -104,9 +105,10 @@ class Expander(Names):
             tables = max(tables, facts.tables)
             writes |= facts.writes
             growth = max(growth, facts.growth)
+            has_lambda |= facts.has_lambda
             if isinstance(body, MacroBody):
                 copies = max([copies, *(facts.columns[name] for name in body.parameters)])
-        return Expansion(nodes, copies, depth, tables, writes, growth)
+        return Expansion(nodes, copies, depth, tables, writes, growth, has_lambda)
 
     def judge_body(self, body: MacroBody | ViewBody) -> None:
         """Refuse a definition, as DuckDB writes it, that a user may not make.

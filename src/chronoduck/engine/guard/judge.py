@@ -23,6 +23,7 @@ from chronoduck.engine.guard.pivots import has_pivot, with_in_lists
 from chronoduck.engine.guard.rules import refuse, refuse_again, refuse_own_schema
 from chronoduck.engine.guard.scratch import Scratch
 from chronoduck.engine.guard.second_witness import SecondWitness, Subject
+from chronoduck.engine.guard.stored_expressions import keeps_expressions, refuse_stored_lambda
 from chronoduck.engine.guard.tree import TreeFacts, walk
 from chronoduck.engine.guard.value_types import judge_type_words
 from chronoduck.engine.guard.words import judge_leftover, judge_words
@@ -328,7 +329,9 @@ class _Case:
                 if piece.is_needed:
                     refuse("unreadable", "a query inside the statement cannot be read")
                 continue
-            walk(tree, inner, self._names)
+            facts = walk(tree, inner, self._names)
+            if facts.has_lambda and keeps_expressions(kind, tokens):
+                refuse_stored_lambda()
             covered[piece.first : piece.stop] = [True] * (piece.stop - piece.first)
         judge_leftover(tokens, covered, self._names)
         judge_type_words(tokens, covered)

@@ -29,6 +29,7 @@ RULES: dict[str, str] = {
     "dynamic-sql": "Send that statement itself.",
     "engine-log": "POST explain with analyze shows a measured plan; the service logs statements.",
     "engine-internals": "There is no use for it in a query.",
+    "stored-lambda": "Add a column and fill it: UPDATE t SET new = list_transform(...); then drop the old one.",
     "variant": "Keep the value as JSON; -> and json_extract() read it.",
     "quarantined": "Ask the operator: DROP the table or the column, then run chronoduck verify.",
     "sleep": "Wait where you send the statement from.",

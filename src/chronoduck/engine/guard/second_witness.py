@@ -22,6 +22,7 @@ from chronoduck.engine.guard.functions import (
 )
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.scratch import Scratch, builtins
+from chronoduck.engine.guard.stored_expressions import keeps_expressions, refuse_stored_lambda
 from chronoduck.engine.guard.tree import walk
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.sql.catalog_copy import words_of
@@ -118,7 +119,7 @@ class SecondWitness:
         _judge_plan(answer)
         if answer.canonical is not None:
             judge_parts(answer.canonical)
-        _judge_made(answer, names, scratch)
+        _judge_made(answer, names, scratch, keeps_expressions(subject.kind, subject.tokens))
 
     def _answer(self, subject: Subject) -> Bound | Unbound | None:
         if self._live is None:
@@ -268,7 +269,7 @@ def _judge_plan(answer: Bound) -> None:
             refuse(rule, f"the statement comes down to {name}()")
 
 
-def _judge_made(answer: Bound, names: Expander, scratch: Scratch) -> None:
+def _judge_made(answer: Bound, names: Expander, scratch: Scratch, keeps: bool) -> None:
     for sql in answer.views:
         names.judge_body(ViewBody("", sql))
     for name, parameters, body, is_table in answer.macros:
@@ -278,4 +279,5 @@ def _judge_made(answer: Bound, names: Expander, scratch: Scratch) -> None:
         tree = scratch.tree(query)
         if tree is None:
             refuse("unreadable", "an expression of the table cannot be read")
-        walk(tree, query, names)
+        if walk(tree, query, names).has_lambda and keeps:
+            refuse_stored_lambda()

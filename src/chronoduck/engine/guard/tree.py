@@ -95,6 +95,8 @@ class TreeFacts:
     tables: int = 0
     writes: bool = False
     growth: float = 1.0
+    has_lambda: bool = False
+    """Whether a lambda is in it, or in a macro; ``j -> '$.a'`` with a constant is none."""
     columns: Counter[str] = field(default_factory=Counter)
     """How often a column without a table's name is used, repeated operands counted."""
 
@@ -178,6 +180,9 @@ class _Walk:
         self._count(place.copies)
         if not self._names.is_trusted:
             self._sizes.note(node)
+        if expression == "LAMBDA":
+            body = node.get("expr")
+            self.facts.has_lambda |= not isinstance(body, dict) or body.get("class") != "CONSTANT"
         repeats = REPEATING.get(expression)
         if repeats is not None:
             return place.inside(repeats, 1)
@@ -213,6 +218,7 @@ class _Walk:
             self._count(place.copies * expansion.nodes)
             self.facts.tables += place.plans * expansion.tables
             self.facts.writes |= expansion.writes
+            self.facts.has_lambda |= expansion.has_lambda
             place = place.inside(
                 expansion.copies, expansion.depth + (expansion.copies > 1), is_planned=True
             )

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from chronoduck.engine.offline import find_poisoned
+from chronoduck.engine.poisoned_values import dependents_of
 from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.errors import StatementRefusedError
 
@@ -77,6 +78,7 @@ def test_statements_that_name_them_are_refused_until_they_are_dropped(tmp_path: 
         "SELECT * FROM times",
         "FROM main.TIMES",
         'SELECT 1 FROM "over_times"',
+        "FROM 'TIMES'",
         "INSERT INTO copy SELECT * FROM times",
         "CREATE VIEW again AS FROM times",
         "ALTER TABLE times ALTER v TYPE VARCHAR",
@@ -95,3 +97,27 @@ def test_statements_that_name_them_are_refused_until_they_are_dropped(tmp_path: 
     quarantine.write([], [])
     quarantine.check("SELECT * FROM times")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whole_names_tell_what_reads_a_table() -> None:
+    with duckdb.connect() as connection:
+        for statement in (
+            "CREATE TABLE page (id INTEGER)",
+            "CREATE TABLE pages (id INTEGER, page_no INTEGER)",
+            'CREATE TABLE "my page" (id INTEGER)',
+            "CREATE VIEW of_pages AS SELECT page_no FROM pages",
+            'CREATE VIEW of_my_page AS FROM "my page"',
+            "CREATE VIEW of_page AS SELECT id FROM main.PAGE",
+            'CREATE VIEW "Of page quoted" AS SELECT * FROM "page" AS p',
+            "CREATE VIEW of_the_view AS SELECT count(*) AS n FROM of_page",
+            "CREATE MACRO read_page() AS (SELECT max(id) FROM page)",
+            "CREATE MACRO read_pages() AS TABLE SELECT 'a page' AS page_text FROM pages",
+        ):
+            connection.execute(statement)
+        assert dependents_of(connection, ["Page"]) == [
+            "of page quoted",
+            "of_page",
+            "of_the_view",
+            "page",
+            "read_page",
+        ]
