@@ -47,12 +47,14 @@ def judge_for_everybody(kind: str, sql: str) -> str:
     lowered = sql.lower()
     if kind == "pragma" and "database" in lowered.partition("import")[2]:
         refuse("import", "IMPORT DATABASE is not run here")  # DuckDB 1.5 refuses it while it parses
-    if kind in ("call", "pragma") and "checkpoint" in lowered:
+    tokens = read_tokens(sql) if "checkpoint" in lowered else []
+    if kind in ("call", "pragma") and any(
+        token.is_name and token.text in _CHECKPOINTS for token in tokens
+    ):
         kind = "checkpoint"
     elif first_word(sql) == "pragma":
         _refuse_pragma(sql)
-    if "checkpoint" in lowered:
-        _refuse_other_checkpoints(kind, read_tokens(sql))
+    _refuse_other_checkpoints(kind, tokens)
     _refuse_own_settings(kind, sql, lowered)
     if kind in ("create", "drop") and "secret" in lowered:
         _refuse_secrets(read_tokens(sql))
