@@ -243,6 +243,7 @@ class Parts:
             share=settings.space_share,
             check_volume=space.check_jobs,
         )
+        space.results = store.budget
         jobs = JobRegistry(store)
         backups = Backups(settings, checkpointer, jobs, instance.damage.look)
         drills = Drills(settings, jobs)
