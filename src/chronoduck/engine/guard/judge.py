@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
-from chronoduck.engine.guard.cutting import created_by, pieces_of
+from chronoduck.engine.guard.cutting import created_by, named_by, pieces_of
 from chronoduck.engine.guard.definitions import (
     EMPTY,
     CatalogWantedError,
@@ -21,7 +21,7 @@ from chronoduck.engine.guard.expansions import Expander
 from chronoduck.engine.guard.kinds import READS, judge_kind, judge_query_log, may_write
 from chronoduck.engine.guard.pivots import has_pivot, with_in_lists
 from chronoduck.engine.guard.rules import refuse, refuse_again, refuse_own_schema
-from chronoduck.engine.guard.scratch import Scratch
+from chronoduck.engine.guard.scratch import Scratch, builtins
 from chronoduck.engine.guard.second_witness import SecondWitness, Subject
 from chronoduck.engine.guard.tree import TreeFacts, walk
 from chronoduck.engine.guard.value_types import judge_type_words
@@ -255,6 +255,8 @@ class _Case:
         kind = statement.kind
         self._judge_own_schema(kind, tokens)
         judge_kind(kind, tokens, self._role)
+        if kind in ("create", "alter"):
+            _judge_name(kind, tokens)
         if kind == "explain":
             if is_inner:
                 refuse("unreadable", "EXPLAIN explains no EXPLAIN")
@@ -344,3 +346,11 @@ class _Case:
                 refuse("builtin-name", f"DuckDB has a function {item.name}() of its own")
         if self._pending is not None:
             self._pending.created += created
+
+
+def _judge_name(kind: str, tokens: list[Token]) -> None:
+    """Refuse to hide a type or view of DuckDB: everybody's statements would mean something else."""
+    made, name = named_by(kind, tokens)
+    hides_type = made == "type" and name in builtins().types
+    if hides_type or (made in ("table", "view", "recursive") and name in builtins().views):
+        refuse("builtin-name", f"DuckDB has a {'type' if hides_type else 'view'} {name} of its own")

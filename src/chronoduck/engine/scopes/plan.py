@@ -207,13 +207,15 @@ def _of_any_size(select: str, columns: int) -> str:
     By the estimated rows DuckDB decides which side of a join it reads first, and which of two
     expressions fails first tells that decision. A second branch has more rows than any table by the
     estimate, and none when it runs: how many is not known before. DuckDB 2 takes the larger branch
-    for the estimate; 1.5 takes the sum, which the LIMIT cuts to the same number. Measured with three
-    million rows: 1.4 times the time of a bare count, less than 5 % of a GROUP BY.
+    for the estimate; 1.5 takes the sum, which the LIMIT cuts to the same number. The branch of nothing
+    is the first one: 1.5 takes the number of different values in a column, by which it estimates
+    groups, from there. Measured with three million rows: 1.4 times the time of a bare count, less
+    than 5 % of a GROUP BY.
     """
     nothing = ", ".join(["NULL"] * columns)
     branches = (
-        f"SELECT * FROM ({select}) UNION ALL "
-        f"(SELECT {nothing} FROM range({_MORE_ROWS}) LIMIT (SELECT 0))"
+        f"(SELECT {nothing} FROM range({_MORE_ROWS}) LIMIT (SELECT 0)) UNION ALL "
+        f"SELECT * FROM ({select})"
     )
     return f"SELECT * FROM ({branches}) LIMIT {_MORE_ROWS}" if _SUMS_BRANCHES else branches
 
