@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import duckdb
 
@@ -16,7 +17,14 @@ from chronoduck.engine.tables import quoted
 from chronoduck.errors import DuckDBException, InvalidRequestError
 from chronoduck.principals import Scope, TableGrant
 
-__all__ = ["CATALOG_PREFIX", "Relation", "ScopePlan", "ScopeView", "plan_scope"]
+__all__ = [
+    "CATALOG_PREFIX",
+    "Relation",
+    "ScopePlan",
+    "ScopeView",
+    "is_before_barrier",
+    "plan_scope",
+]
 
 CATALOG_PREFIX = "chronoduck_scope_"
 _MORE_ROWS = 1_000_000_000_000
@@ -218,6 +226,14 @@ def _of_any_size(select: str, columns: int) -> str:
         f"SELECT * FROM ({select})"
     )
     return f"SELECT * FROM ({branches}) LIMIT {_MORE_ROWS}" if _SUMS_BRANCHES else branches
+
+
+def is_before_barrier(node: Mapping[str, Any]) -> bool:
+    """Whether a node of a plan reads the rows that a filter has left, or the branch of nothing."""
+    facts = node.get("extra_info", {})
+    if "SAMPLE" in node["name"]:
+        return ": 100.0" in str(facts.get("Sample Method"))
+    return node["name"].strip() == "RANGE" and facts.get("Estimated Cardinality") == str(_MORE_ROWS)
 
 
 def _add_views(
