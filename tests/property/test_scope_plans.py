@@ -23,7 +23,6 @@ from tests.narrowed import SCOPE, scripts
 from tests.property.test_scope_rows import GeneratedStatements
 
 PLANS = int(os.environ.get("CHRONODUCK_SCOPE_PLANS", "60"))
-CUTS_BY_LIMIT = duckdb.__version__ < "2"
 HIDDEN_ROWS = (0, 40, 20_000)
 """Of each table, beside 60 or 200 rows that are seen: sizes on both sides of every threshold."""
 _HIDES_MORE = """
@@ -82,15 +81,15 @@ def _plan(connection: Connection, sql: str) -> object:
 def _above(node: dict[str, Any]) -> tuple[object, bool]:
     """Return a part of the plan, and whether it is a filter or projection on the barrier.
 
-    Those have the estimates of all rows. The union with nothing over them does not, in DuckDB 1.5 the
-    LIMIT over that union, and it is from there on that the optimizer decides.
+    Those have the estimates of all rows. The LIMIT over the union with nothing does not, and it is from
+    there on that the optimizer decides.
     """
     facts = node.get("extra_info", {})
     if "SAMPLE" in node["name"].upper() and "100.0" in json.dumps(facts):
         return node["name"], True
     below = [_above(child) for child in node.get("children", [])]
     is_on_barrier = len(below) == 1 and below[0][1] and "LIMIT" not in node["name"]
-    if CUTS_BY_LIMIT and node["name"] == "UNION":
+    if node["name"] == "UNION":
         is_on_barrier = any(is_below for _, is_below in below)
     # Which unused columns a projection still carries differs for some statements; it decides nothing.
     left_out = ("Projections", "Estimated Cardinality") if is_on_barrier else ("Projections",)
