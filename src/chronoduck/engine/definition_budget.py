@@ -8,7 +8,7 @@ seconds. So a statement of a user that makes the catalog longer than this is rol
 from __future__ import annotations
 
 from chronoduck.engine.database import Connection
-from chronoduck.engine.guard.rules import refuse
+from chronoduck.sql.rules.refusals import refuse
 
 __all__ = ["MAX_DEFINITIONS", "check_definitions"]
 

@@ -10,11 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.healing import HealReason
 from chronoduck.engine.pool import PooledConnection
 from chronoduck.engine.scopes.registry import NarrowedConnection
-from chronoduck.engine.statements import CHANGES_CATALOG
 from chronoduck.errors import (
     BatchError,
     DuckDBException,
@@ -31,6 +29,8 @@ from chronoduck.service.records import RunningStatement
 from chronoduck.service.stuck import unheard
 from chronoduck.service.widening import return_widened
 from chronoduck.service.write_pass import WritePass
+from chronoduck.sql.engine_errors import EngineFailure
+from chronoduck.sql.statements import CHANGES_CATALOG
 
 __all__ = ["Session"]
 
