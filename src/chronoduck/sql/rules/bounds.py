@@ -74,9 +74,10 @@ MAX_LIST = 1_000_000
 """Elements that one argument may ask for."""
 MAX_UNITS = 2_000_000
 """Characters and elements of one value, when calls stand inside each other."""
-MAX_JSON_TEXT = 50_000
+MAX_JSON_TEXT = 5_000
 """Characters of a text that functions make and that is read as JSON. DuckDB calls itself for each level:
-100,000 end the process (``json_structure`` on 1.5.5)."""
+100,000 end the process (``json_structure`` on 1.5.5), and ``json_pretty`` indents by it: 20,000 levels
+are 1.6 GB, deaf to interrupts."""
 MAX_BIGNUM_DIGITS = 10_000
 """DuckDB 1.5.5 reads and writes 99,000 of them in three seconds."""
 MAX_PATTERN_STEPS = 100_000_000

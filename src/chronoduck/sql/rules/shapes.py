@@ -18,7 +18,7 @@ from chronoduck.sql.rules.bounds import (
 )
 from chronoduck.sql.rules.refusals import refuse
 
-__all__ = ["Shape", "judge_structure", "levels_built"]
+__all__ = ["Shape", "judge_json", "judge_structure", "levels_built"]
 
 _CONSTRUCTORS = frozenset(
     "struct_pack row list_value list_pack array_value map map_from_entries union_value struct_insert "
@@ -28,6 +28,7 @@ _CONSTRUCTORS = frozenset(
 """Calls whose value holds the values of their arguments; ``[...]`` is ARRAY_CONSTRUCTOR."""
 _MAPS = frozenset({"map", "map_from_entries", "map_concat"})
 """A map is a list of structs."""
+_MAX_JSON_DEPTH = 1_000
 _OPENERS, _CLOSERS = "[{(", "]})"
 
 
@@ -86,11 +87,30 @@ def judge_structure(node: dict[str, Any], text: str | None) -> None:
         if len(arguments_of(node)) > 1:
             refuse("nesting", "the structure of a JSON text is given as a literal")
         return
+    if _is_deeper(text, MAX_NESTED_VALUES):
+        refuse("nesting", f"a structure is nested more than {MAX_NESTED_VALUES} deep")
+
+
+def judge_json(text: str | None) -> None:
+    """Refuse a literal of JSON that is nested deeper than any load accepts.
+
+    Raises:
+        StatementRefusedError: rule ``nesting``.
+    """
+    if text is not None and _is_deeper(text, _MAX_JSON_DEPTH):
+        refuse("nesting", f"JSON is nested more than {_MAX_JSON_DEPTH:,} deep")
+
+
+def _is_deeper(text: str, most: int) -> bool:
+    """Whether a text has more brackets inside each other; those in its strings count too."""
+    if sum(text.count(opener) for opener in _OPENERS) <= most:
+        return False
     depth = 0
     for character in text:
         if character in _OPENERS:
             depth += 1
-            if depth > MAX_NESTED_VALUES:
-                refuse("nesting", f"a structure is nested more than {MAX_NESTED_VALUES} deep")
+            if depth > most:
+                return True
         elif character in _CLOSERS:
             depth -= 1
+    return False

@@ -25,7 +25,7 @@ from chronoduck.sql.rules.bounds import (
 from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.rules.series import times_in_series
-from chronoduck.sql.rules.shapes import judge_structure
+from chronoduck.sql.rules.shapes import judge_json, judge_structure
 from chronoduck.sql.rules.value_types import judge_cast
 
 __all__ = ["Sizes"]
@@ -117,6 +117,9 @@ class Sizes:
         elif name in _STRUCTURED and len(arguments) > 1:
             for argument in arguments if has_named_arguments(node) else arguments[1:2]:
                 judge_structure(node, literal_text(argument))
+        if name.startswith("json_") or name in _STRUCTURED:
+            for argument in arguments:
+                judge_json(literal_text(argument))
         if (name.startswith("json_") or name in _STRUCTURED) and any(
             self.of(argument) > MAX_JSON_TEXT and literal_text(argument) is None
             for argument in arguments
@@ -126,6 +129,8 @@ class Sizes:
     def _judge_cast(self, node: dict[str, Any], types: frozenset[str]) -> None:
         """Refuse to read a text as JSON or BIGNUM that was made too long; ``types``: of the cast."""
         child = node.get("child")
+        if "json" in types:
+            judge_json(literal_text(child))
         if "json" in types and literal_text(child) is None and self.of(child) > MAX_JSON_TEXT:
             refuse("literal-size", "the text is made longer than JSON may be")
         if types & {"bignum", "varint"}:

@@ -16,7 +16,7 @@ from chronoduck.sql.guard import Guard
 from chronoduck.sql.statements import StatementParser
 
 WIDE = "(SELECT " + ", ".join(f"1 AS c{i}" for i in range(60)) + ")"
-DEEP = "(repeat('[', 20000) || repeat(']', 20000))"
+DEEP = "(repeat('[', 2000) || repeat(']', 2000))"
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,9 @@ def guard() -> Iterator[Guard]:
         ("nesting", "SELECT json_transform(j, $1) FROM t"),
         ("nesting", "SELECT json_transform(j, '" + "[" * 60 + '"INT"' + "]" * 60 + "') FROM t"),
         ("literal-size", "SELECT json_structure((repeat('[', 90000) || repeat(']', 90000))::JSON)"),
+        ("literal-size", "SELECT length(json_pretty(repeat('[', 20000) || repeat(']', 20000)))"),
+        ("nesting", "SELECT json_pretty('" + "[" * 1_001 + "]" * 1_001 + "')"),
+        ("nesting", "SELECT '" + '{"a":' * 1_001 + "1" + "}" * 1_001 + "'::JSON"),
         ("literal-size", "SELECT json_contains(repeat('[', 90000) || repeat(']', 90000), '1')"),
         # Values inside of values.
         ("nesting", "SELECT " + "{'a':" * 51 + "1" + "}" * 51),
@@ -196,6 +199,7 @@ def test_what_ends_or_holds_the_engine_is_refused(guard: Guard, rule: str, sql: 
         "SELECT * FROM t WHERE b LIKE '%a%b%c%d%e%f%g%h%i%j%'",
         "SELECT levenshtein(b, 'duckdb'), jaro_winkler_similarity(b, 'duck'), damerau_levenshtein(b, 'x') FROM t",
         # JSON.
+        "SELECT json_pretty('" + "[" * 900 + "]" * 900 + "'), '[" + "[1]," * 2_000 + "[1]]'::JSON",
         "SELECT j->'a'->>'b', json_extract(j, '$.a[0]'), json_structure(j), json_keys(j) FROM t",
         "SELECT json_contains(j, '1'), json_merge_patch(j, '{\"a\": 1}'), json_array(a, b), json_object('a', a) FROM t",
         """SELECT from_json(j, '{"a": "INTEGER", "b": ["VARCHAR"]}'), json_transform(j, '["DOUBLE"]') FROM t""",
