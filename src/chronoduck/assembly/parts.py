@@ -43,6 +43,7 @@ from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
+from chronoduck.monitoring.sandbox import kernel_walls_of
 from chronoduck.principals import LOCAL, Principal, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
@@ -198,7 +199,11 @@ class Parts:
             parser,
             Analysis(
                 AnalyzerPool(
-                    nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
+                    nursery_of_this_process(
+                        has_stores=settings.enable_s3,
+                        demanded=kernel_walls_of(settings.require_sandbox),
+                    ),
+                    settings.analyzers,
                 ),
                 LiveDefinitions(
                     instance.cursor,

@@ -24,6 +24,7 @@ from chronoduck.engine.guard.definitions import EMPTY, CatalogWantedError, Defin
 from chronoduck.engine.guard.judge import Guard, Pending
 from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.guard.scratch import builtins
+from chronoduck.engine.kernel.enclosure import KernelWalls
 from chronoduck.engine.scopes.filters import check_form
 from chronoduck.engine.scopes.names import Syntax
 from chronoduck.engine.statements import StatementParser
@@ -152,9 +153,10 @@ def _peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def serve(connection: socket.socket, analyst: Analyst) -> NoReturn:
-    """Answer questions until the service closes its end, or one takes too long."""
-    connection.sendall(HEADER.pack(0))
+def serve(connection: socket.socket, analyst: Analyst, walls: KernelWalls) -> NoReturn:
+    """Say which walls stand, then answer questions until the service closes its end, or one takes too
+    long."""
+    connection.sendall(HEADER.pack(walls))
     with connection.makefile("rb") as questions:
         while len(header := questions.read(HEADER.size)) == HEADER.size:
             (length,) = HEADER.unpack(header)
