@@ -235,8 +235,9 @@ class Parts:
             GroupCommit(own, settings.ingest.queue, keys),
             UploadProof(
                 instance.spool_directory,
-                instance.budget.limit_bytes // 4,
+                instance.budget.limit_bytes // 8,
                 settings.max_statement_timeout,
+                kernel_walls_of(settings.require_sandbox),
             ),
         )
         space = SpaceBudgets(settings, instance.spool_directory)
