@@ -36,14 +36,15 @@ def main() -> None:
     descriptor, directory, memory_bytes, demanded = sys.argv[1:]
     connection = socket.socket(fileno=int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's
-    with closing(_connect(directory, int(memory_bytes), threads=1)) as first:
-        first.execute("SELECT 1").fetchall()  # it imports what cannot be imported later
+    root = _connect(directory, int(memory_bytes))
+    root.execute("SELECT 1").fetchall()  # it imports what cannot be imported later
     walls = enclose(
         _DESCRIPTORS, 2 * int(memory_bytes) + _RESERVED_BYTES, [Path(directory)], may_open=True
     )
     if KernelWalls(int(demanded)) not in walls:
         os._exit(1)
-    root = _connect(directory, int(memory_bytes), threads=_THREADS)
+    root.execute(f"SET threads = {_THREADS}")  # only a thread that starts now is bound by Landlock
+    root.execute("SET lock_configuration = true")
     connection.sendall(b"%d\n" % walls)
     with connection.makefile("rb") as requests:
         for line in requests:
@@ -76,7 +77,8 @@ def _read(root: duckdb.DuckDBPyConnection, path: str) -> tuple[str, str]:
     return "read", ""
 
 
-def _connect(directory: str, memory_bytes: int, *, threads: int) -> duckdb.DuckDBPyConnection:
+def _connect(directory: str, memory_bytes: int) -> duckdb.DuckDBPyConnection:
+    """Return an instance without threads of its own. DuckDB reads ``/proc`` meanwhile."""
     root = duckdb.connect(
         ":memory:",
         config={
@@ -88,7 +90,7 @@ def _connect(directory: str, memory_bytes: int, *, threads: int) -> duckdb.DuckD
             "errors_as_json": "true",
             "memory_limit": f"{memory_bytes}B",
             "temp_directory": "",
-            "threads": str(threads),
+            "threads": "1",
             **({"async_threads": "0"} if _HAS_ASYNC_THREADS else {}),
         },
     )
@@ -98,7 +100,6 @@ def _connect(directory: str, memory_bytes: int, *, threads: int) -> duckdb.DuckD
     root.execute("SET allow_persistent_secrets = false")
     root.execute(f"SET allowed_directories = ['{quoted}']")
     root.execute("SET enable_external_access = false")
-    root.execute("SET lock_configuration = true")
     return root
 
 
