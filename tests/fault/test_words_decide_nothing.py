@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.engine.error_facts import read_facts
 from chronoduck.errors import BatchError, DuckDBException, DuckDBQueryError
 from chronoduck.settings import Settings
+from chronoduck.sql.error_facts import read_facts
 from chronoduck.transfer.detect import FileFormat
 
 WORDS = (

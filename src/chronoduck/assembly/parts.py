@@ -29,14 +29,13 @@ from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
-from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.healing import Healer
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
-from chronoduck.engine.statements import StatementParser
 from chronoduck.engine.stored_results import StoredResults
 from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
@@ -65,6 +64,7 @@ from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.shadow.link import ShadowLink
+from chronoduck.sql.statements import StatementParser
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
 from chronoduck.transfer.group_commit import GroupCommit

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from chronoduck.engine.database import Connection
-from chronoduck.engine.guard.rules import refuse_own_schema
 from chronoduck.own_schema import OWN_SCHEMA
+from chronoduck.sql.rules.refusals import refuse_own_schema
 
 __all__ = ["unchanged_own_schema"]
 

@@ -27,8 +27,6 @@ from chronoduck.engine.database import (
     Connection,
     set_up_cursor,
 )
-from chronoduck.engine.error_facts import read_facts
-from chronoduck.engine.failures import FULL_ERRNOS
 from chronoduck.engine.paths import is_open_here
 from chronoduck.engine.storage_version import new_file_config
 from chronoduck.engine.volume_probe import VolumeProbe
@@ -40,6 +38,8 @@ from chronoduck.errors import (
 )
 from chronoduck.logs import get_logger
 from chronoduck.resilience.service_time import CarefulClock
+from chronoduck.sql.engine_errors import FULL_ERRNOS
+from chronoduck.sql.error_facts import read_facts
 
 __all__ = ["QUERY_LOG_COLUMNS", "QueryLogStore", "reading_query_log"]
 

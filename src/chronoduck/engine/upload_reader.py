@@ -17,9 +17,9 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.failures import EngineFailure, first_sentence, translate
 from chronoduck.engine.kernel.enclosure import KernelWalls, enclose
 from chronoduck.errors import EngineBugError, OutOfMemoryError
+from chronoduck.sql.engine_errors import EngineFailure, first_sentence, translate
 
 __all__ = ["main"]
 

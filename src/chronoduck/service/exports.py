@@ -13,7 +13,6 @@ from typing import Any
 
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
@@ -32,6 +31,7 @@ from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.statement_jobs import watching
 from chronoduck.settings import Settings
+from chronoduck.sql.statements import Statement
 from chronoduck.storage import FileStore, StoreError, open_files
 from chronoduck.storage.counted_file import CountedFile
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.errors import (
     BatchError,
     CircuitBreakerOpenException,
@@ -22,6 +21,7 @@ from chronoduck.errors import (
     StatementTimeoutError,
 )
 from chronoduck.service.records import Outcome
+from chronoduck.sql.engine_errors import EngineFailure
 
 __all__ = [
     "Harm",

@@ -9,11 +9,11 @@ import orjson
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession
-from chronoduck.engine.judged_text import JudgedText, explained
 from chronoduck.engine.scopes.registry import has_filters
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBQueryError, LimitExceededError
 from chronoduck.service.session import Session
+from chronoduck.sql.judged_text import JudgedText, explained
+from chronoduck.sql.statements import Statement
 
 __all__ = ["check_scan"]
 
