@@ -84,9 +84,7 @@ class Session:
         self.running = running
         self._deadline = time.monotonic() + token.timeout_seconds - running.age_seconds
         self._lease: PooledConnection[Connection] | None = None
-        self._busy = False
-        self._closed = False
-        self._is_clean = False
+        self._busy = self._closed = self._is_clean = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._result: HeldResult | None = None
         self._outcome: asyncio.Future[Any] | None = None
