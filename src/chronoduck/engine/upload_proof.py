@@ -27,8 +27,6 @@ from chronoduck.errors import LoadError, OutOfMemoryError, ServiceUnavailableErr
 __all__ = ["UploadProof"]
 
 _LEAST_MEMORY_BYTES = 256 << 20
-_AT_ONCE = 4
-"""Files that are read side by side; each in a process of its own."""
 _START_SECONDS = 60.0
 _MORE_SECONDS = 5.0
 """The process is ended from outside when it does not end itself at its deadline."""
@@ -61,7 +59,10 @@ class _LostReaderError(Exception):
 
 
 class UploadProof:
-    """Starts a process when the first file comes, and keeps one for the next. Blocks; for any thread."""
+    """Starts a process for each file that is read at the same time, and keeps one for the next.
+
+    Blocks; for any thread.
+    """
 
     def __init__(
         self,
@@ -76,7 +77,6 @@ class UploadProof:
         self._deadline_seconds = deadline_seconds
         self._demanded = demanded
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(_AT_ONCE)
         self._idle: list[_Reader] = []
         self._is_closed = False
 
@@ -86,26 +86,16 @@ class UploadProof:
         Raises:
             LoadError: it cannot be read; the file is at fault, whatever DuckDB calls it.
             OutOfMemoryError: a part of it does not fit into memory.
-            ServiceUnavailableError: too many files are being read, or no process can be started.
+            ServiceUnavailableError: no process can be started.
         """
-        if not self._slots.acquire(timeout=self._deadline_seconds):
-            raise ServiceUnavailableError(
-                f"{name} was not read: {_AT_ONCE} other files are being read",
-                hint="Nothing was loaded. Send it again.",
-            )
+        reader = self._take()
         try:
-            reader = self._take()
-            try:
-                answer = reader.read(path, self._deadline_seconds)
-            except _LostReaderError as lost:
-                reader.end()
-                self._judge_loss(lost, name)
-                raise LoadError(
-                    f"{name} cannot be read: {_DAMAGED}", hint=_NOTHING_LOADED
-                ) from lost
-            self._put_back(reader, answer)
-        finally:
-            self._slots.release()
+            answer = reader.read(path, self._deadline_seconds)
+        except _LostReaderError as lost:
+            reader.end()
+            self._judge_loss(lost, name)
+            raise LoadError(f"{name} cannot be read: {_DAMAGED}", hint=_NOTHING_LOADED) from lost
+        self._put_back(reader, answer)
         sentence = answer.sentence[:_SENTENCE_CHARACTERS].replace(str(path), name)
         if answer.verdict == "memory":
             raise OutOfMemoryError(sentence)
@@ -118,9 +108,8 @@ class UploadProof:
                 f"{name} was not read to its end within {self._deadline_seconds:g} s",
                 hint=f"{_NOTHING_LOADED} Split it.",
             ) from lost
-        if (
-            -lost.code == signal.SIGKILL
-        ):  # this process did not do it: the kernel has no memory left
+        # This process did not send it: the kernel has no memory left.
+        if -lost.code == signal.SIGKILL:
             raise OutOfMemoryError(f"{name} took more memory to be read than there is") from lost
 
     def _take(self) -> _Reader:

@@ -11,6 +11,7 @@ from chronoduck.sql.tokens import Token, closing, read_tokens, span_text
 __all__ = [
     "Piece",
     "created_by",
+    "named_by",
     "pieces_of",
     "target_of",
     "top_level",
@@ -163,6 +164,17 @@ def created_by(sql: str, tokens: Sequence[Token]) -> tuple[MacroBody | ViewBody,
     if made == "view":
         return (ViewBody(_object_name(tokens, behind)[0], sql),)
     return ()
+
+
+def named_by(kind: str, tokens: Sequence[Token]) -> tuple[str, str]:
+    """Return what a CREATE makes, or an ALTER renames, and its new name; empty: there is none."""
+    made, behind = _made(tokens)
+    if kind == "create":
+        return made, _object_name(tokens, behind)[0] if behind < len(tokens) else ""
+    words = [token.text if token.kind == "word" else "" for token in tokens]
+    made = words[1] if len(words) > 1 else ""
+    renamed = next((i for i in range(len(words) - 2) if words[i : i + 2] == ["rename", "to"]), None)
+    return made, "" if renamed is None else _object_name(tokens, renamed + 2)[0]
 
 
 def target_of(tokens: Sequence[Token]) -> str | None:

@@ -11,7 +11,7 @@ from chronoduck.errors import DuckDBException, StatementRefusedError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
 from chronoduck.sql.bulk_insert import is_bulk_insert
-from chronoduck.sql.cutting import created_by, pieces_of
+from chronoduck.sql.cutting import created_by, named_by, pieces_of
 from chronoduck.sql.definitions import (
     EMPTY,
     CatalogWantedError,
@@ -30,7 +30,7 @@ from chronoduck.sql.rules.second_witness import SecondWitness, Subject
 from chronoduck.sql.rules.tree import TreeFacts, walk
 from chronoduck.sql.rules.value_types import judge_type_words
 from chronoduck.sql.rules.words import judge_leftover, judge_words
-from chronoduck.sql.scratch import Scratch
+from chronoduck.sql.scratch import Scratch, builtins
 from chronoduck.sql.statements import CHANGES_CATALOG, Statement, StatementParser
 from chronoduck.sql.tokens import Token, has_gaps, read_tokens
 
@@ -255,6 +255,8 @@ class _Case:
         kind = statement.kind
         self._judge_own_schema(kind, tokens)
         judge_kind(kind, tokens, self._role)
+        if kind in ("create", "alter"):
+            _judge_name(kind, tokens)
         if kind == "explain":
             if is_inner:
                 refuse("unreadable", "EXPLAIN explains no EXPLAIN")
@@ -344,3 +346,11 @@ class _Case:
                 refuse("builtin-name", f"DuckDB has a function {item.name}() of its own")
         if self._pending is not None:
             self._pending.created += created
+
+
+def _judge_name(kind: str, tokens: list[Token]) -> None:
+    """Refuse to hide a type or view of DuckDB: everybody's statements would mean something else."""
+    made, name = named_by(kind, tokens)
+    hides_type = made == "type" and name in builtins().types
+    if hides_type or (made in ("table", "view", "recursive") and name in builtins().views):
+        refuse("builtin-name", f"DuckDB has a {'type' if hides_type else 'view'} {name} of its own")

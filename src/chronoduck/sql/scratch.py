@@ -21,6 +21,10 @@ _SERIALIZE = (
     "skip_default := true)"
 )
 _BUILTIN = "SELECT DISTINCT function_name FROM duckdb_functions()"
+_BUILTIN_TYPES = "SELECT type_name FROM duckdb_types() WHERE internal"
+_BUILTIN_VIEWS = (
+    "SELECT view_name FROM duckdb_views() WHERE internal AND schema_name IN ('main', 'pg_catalog')"
+)
 _MACROS = """
 SELECT function_name, parameters, macro_definition, function_type = 'table_macro'
 FROM duckdb_functions() WHERE macro_definition IS NOT NULL AND internal = $1
@@ -43,10 +47,13 @@ def macros_of(
 
 @dataclass(frozen=True)
 class Builtins:
-    """DuckDB's own functions: their names, and what its macros stand for."""
+    """DuckDB's own functions, types and views by name, and what its macros stand for."""
 
     names: frozenset[str]
     definitions: Definitions
+    types: frozenset[str]
+    views: frozenset[str]
+    """Those that are found without the name of a schema."""
 
 
 @functools.cache
@@ -54,8 +61,12 @@ def builtins() -> Builtins:
     """Return what DuckDB brings; read once, which takes 20 ms."""
     connection = _connect()
     try:
-        names = frozenset(str(row[0]).lower() for row in connection.execute(_BUILTIN).fetchall())
-        return Builtins(names, Definitions(macros=macros_of(connection, internal=True)))
+        names, types, views = (
+            frozenset(str(row[0]).lower() for row in connection.execute(sql).fetchall())
+            for sql in (_BUILTIN, _BUILTIN_TYPES, _BUILTIN_VIEWS)
+        )
+        macros = Definitions(macros=macros_of(connection, internal=True))
+        return Builtins(names, macros, types, views)
     finally:
         connection.close()
 

@@ -51,6 +51,7 @@ RULES: dict[str, str] = {
     "chronoduck.query_log, alone in POST query.",
     "rename": "Create the table under its new name, copy the rows, and declare the keys again.",
     "builtin-name": "Give it a name of its own.",
+    "definitions": "Keep long lists of values in a table; drop types and views that nobody uses.",
     "analysis": "Send a shorter or simpler statement; the same one again would be held against you.",
 }
 """Rule to hint. The names are part of the API and are listed in docs/security.md."""
