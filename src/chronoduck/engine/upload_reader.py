@@ -69,9 +69,11 @@ def _read(root: duckdb.DuckDBPyConnection, path: str) -> tuple[str, str]:
         failure = translate(error)
         if isinstance(failure, OutOfMemoryError):
             return "memory", failure.detail
-        if isinstance(failure, EngineBugError | EngineFailure):
-            return "internal", _DAMAGED
-        return "refused", first_sentence(error)
+        is_own = isinstance(error, duckdb.InternalException | duckdb.FatalException)
+        sentence = _DAMAGED if is_own else first_sentence(error)
+        # What is taken for a failure of the engine may be one: the next file gets another process.
+        is_lost = isinstance(failure, EngineBugError | EngineFailure)
+        return "internal" if is_lost else "refused", sentence
     except (MemoryError, UnicodeDecodeError):
         return "internal", _DAMAGED
     return "read", ""
