@@ -42,10 +42,11 @@ from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
-from chronoduck.principals import LOCAL, Principal, Scope
+from chronoduck.principals import LOCAL, Principal, Role, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.resilience.fair_threads import FairThreads
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.acknowledging import AckBarrier
 from chronoduck.service.catalog import Catalog
@@ -221,6 +222,7 @@ class Parts:
             results=StoredResults(settings.jobs_path),
         )
         queries = Queries(runner)
+        files = FairThreads(max(2, settings.worker_threads), settings.worker_share, "files")
         own = OwnTransactions(runner, Caller("ingest"), leaves_state=False)
         keys = IdempotencyKeys(own, settings.ingest.keys)
         loader = FileLoader(
@@ -233,6 +235,7 @@ class Parts:
                 instance.budget.limit_bytes // 4,
                 settings.max_statement_timeout,
             ),
+            files,
         )
         space = SpaceBudgets(settings, instance.spool_directory)
         encoded = EncodedQueries(runner, instance.spool_directory, space.spools)
@@ -243,13 +246,14 @@ class Parts:
             share=settings.space_share,
             check_volume=space.check_jobs,
         )
+        space.results = store.budget
         jobs = JobRegistry(store)
         backups = Backups(settings, checkpointer, jobs, instance.damage.look)
         drills = Drills(settings, jobs)
         syncs = Syncs(
             settings, declared, SyncTransactions(runner, queries), jobs, instance.spool_directory
         )
-        exports = Exports(settings, runner, encoded, jobs, store, space.check_exports)
+        exports = Exports(settings, runner, encoded, jobs, store, space.check_exports, files)
         declared_exports = DeclaredExports(
             exported,
             OwnTransactions(runner, Caller("export"), leaves_state=False),
@@ -306,7 +310,12 @@ class Parts:
 
     def loader_for(self, caller: Caller) -> FileLoader:
         """Return the loader, with what it runs on the caller's account."""
-        return self.loader.through(OwnTransactions(self.runner, caller))
+        principal = caller.principal
+        return self.loader.through(
+            OwnTransactions(self.runner, caller),
+            principal.id,
+            is_capped=principal.role is not Role.ADMIN,
+        )
 
     async def check_scope(self, scope: Scope, principal: Principal = LOCAL) -> None:
         """Refuse a scope that could not be kept; ``principal``: who asks for it.

@@ -21,6 +21,7 @@ from chronoduck.errors import (
 )
 from chronoduck.logs import get_logger
 from chronoduck.principals import OPERATORS_ID, Role
+from chronoduck.resilience.fair_threads import FairThreads
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.job_store import JobStore
@@ -84,8 +85,13 @@ class Exports:
         jobs: JobRegistry,
         store: JobStore,
         check_place: Callable[[int], None],
+        threads: FairThreads,
     ) -> None:
-        """``check_place`` raises when so many bytes more are too many for the volume of exports."""
+        """``check_place`` raises when so many bytes more are too many for the volume of exports.
+
+        ``threads``: files are moved there, to a store that may be slow.
+        """
+        self._threads = threads
         self._check_place = check_place
         self._removing: asyncio.Task[None] | None = None
         self._settings = settings
@@ -256,7 +262,7 @@ class Exports:
             for name, size in found.items():
                 show("publishing", done, total)
                 self._check_place(size)
-                await asyncio.to_thread(files.take, f"{folder}/{name}", scratch / name)
+                await self._threads.run(job.owner, files.take, f"{folder}/{name}", scratch / name)
                 done += size
             await asyncio.to_thread((scratch / _MARK).touch)
             await asyncio.to_thread(files.take, f"{folder}/{_MARK}", scratch / _MARK)
