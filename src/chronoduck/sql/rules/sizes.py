@@ -123,13 +123,16 @@ class Sizes:
             for argument in arguments if has_named_arguments(node) else arguments[1:2]:
                 judge_structure(node, literal_text(argument))
         if name.startswith("json_") or name in _STRUCTURED:
-            for argument in arguments:
-                judge_json(literal_text(argument))
-        if (name.startswith("json_") or name in _STRUCTURED) and any(
-            self.of(argument) > MAX_JSON_TEXT and literal_text(argument) is None
-            for argument in arguments
-        ):
-            refuse("literal-size", f"the text given to {name}() is made longer than JSON may be")
+            self._judge_json(name, arguments)
+
+    def _judge_json(self, name: str, arguments: list[Any]) -> None:
+        for argument in arguments:
+            text = literal_text(argument)
+            judge_json(text)
+            if text is None and self.of(argument) > MAX_JSON_TEXT:
+                refuse(
+                    "literal-size", f"the text given to {name}() is made longer than JSON may be"
+                )
 
     def _judge_cast(self, node: dict[str, Any], types: frozenset[str]) -> None:
         """Refuse to read a text as JSON or BIGNUM that was made too long; ``types``: of the cast."""
