@@ -19,21 +19,19 @@ def check_pattern(pattern: str) -> None:
     Raises:
         ValueError: it is none; the text says where it is wrong.
     """
+    if not _is_text(pattern):
+        raise ValueError("it is not valid text")
     for text in (pattern, _whole(pattern)):  # alone, too: "a)|(b" is right only in brackets
         try:
             pc.match_substring_regex("", pattern=text)
         except pa.ArrowInvalid as error:
             raise ValueError(str(error).removeprefix("Invalid regular expression: ")) from None
-        except UnicodeEncodeError:
-            raise ValueError("it is not valid text") from None
 
 
 def fits(pattern: str, text: str) -> bool:
     """Whether the whole text is of the pattern, which is a checked one."""
-    try:
-        return bool(pc.match_substring_regex(text, pattern=_whole(pattern)).as_py())
-    except UnicodeEncodeError:  # a lone surrogate, which no pattern describes
-        return False
+    found = _is_text(text) and pc.match_substring_regex(text, pattern=_whole(pattern)).as_py()
+    return bool(found)
 
 
 def quoted(text: str) -> str:
@@ -42,6 +40,15 @@ def quoted(text: str) -> str:
         f"\\{sign}" if sign.isascii() and not sign.isalnum() and sign != "_" else sign
         for sign in text
     )
+
+
+def _is_text(text: str) -> bool:
+    """Whether it has an encoding: lone surrogates, which no pattern describes, have none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _whole(pattern: str) -> str:

@@ -18,7 +18,7 @@ import duckdb
 import orjson
 
 from chronoduck.engine.error_text import without_stack_trace
-from chronoduck.errors import BatchError
+from chronoduck.errors import BatchError, DuckDBQueryError
 
 __all__ = ["ErrorFacts", "read_facts", "type_behind"]
 
@@ -49,6 +49,7 @@ _TYPES: dict[type[BaseException], str] = {
 }
 
 _KNOWN_TYPES = frozenset(_TYPES.values()) | {"Data Corruption"}
+_KNOWN_CATEGORIES = frozenset(known.lower().replace(" ", "_") for known in _KNOWN_TYPES)
 
 _LATE = "Attempting to execute an unsuccessful or closed pending query result\nError: "
 """DuckDB 1.5 puts this before an error that it met while rows were fetched; the class is lost then."""
@@ -99,13 +100,15 @@ def read_facts(error: BaseException) -> ErrorFacts:
 
 
 def type_behind(error: BaseException | None) -> str | None:
-    """Return DuckDB's type of the error that is behind one of ours, in snake case; None: none of DuckDB's.
+    """Return DuckDB's type of the error behind one of ours, in snake case; None: there is none.
 
     One of the types that are known here, else ``other``: never a word that a user wrote.
     """
     for _ in range(_LONGEST_CHAIN):
         if error is None:
             break
+        if isinstance(error, DuckDBQueryError) and error.category in _KNOWN_CATEGORIES:
+            return error.category  # of a scoped statement this is all that is left
         facts = read_facts(error)
         if facts.type in _KNOWN_TYPES:
             return facts.category

@@ -54,8 +54,8 @@ class Job:
     def as_dict(self, *, tells_paths: bool = False) -> dict[str, Any]:
         """Return what the API shows.
 
-        ``tells_paths``: also where files lie on the server, which is for operators; others get the name of
-        the folder.
+        ``tells_paths``: also where files lie on the server, which is for operators; others get the
+        folder's name.
         """
         end = self.ended_at if self.ended_at is not None else time.time()
         seconds = max(0.0, end - self.started_at)
