@@ -95,6 +95,10 @@ bench-durability-cost: $(VENV)/bench.stamp ## measure what the guarantees cost, 
 bench-runaways: $(VENV)/bench.stamp ## measure what the worst statements cost others; writes benchmarks/RUNAWAYS.md
 	$(BIN)/python -m benchmarks.runaways $(ARGS)
 
+.PHONY: bench-floods
+bench-floods: $(VENV)/bench.stamp ## measure what floods without a credential cost others; writes benchmarks/FLOODS.md
+	$(BIN)/python -m benchmarks.floods $(ARGS)
+
 .PHONY: bench-overhead
 bench-overhead: $(VENV)/bench.stamp ## measure what statistics, metrics and query log cost; writes benchmarks/OVERHEAD.md
 	$(BIN)/python -m benchmarks.overhead $(ARGS)

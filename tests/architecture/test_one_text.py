@@ -11,8 +11,8 @@ import pytest
 
 from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.execution import RunningResult, execute
-from chronoduck.engine.judged_text import JudgedText, explained, inside, own_text
-from chronoduck.engine.statements import StatementParser
+from chronoduck.sql.judged_text import JudgedText, explained, inside, own_text
+from chronoduck.sql.statements import StatementParser
 
 SOURCE = Path(__file__).parents[2] / "src" / "chronoduck"
 
@@ -31,13 +31,13 @@ def callers_of(name: str) -> set[str]:
 
 
 def test_texts_to_run_are_made_in_two_modules() -> None:
-    assert callers_of("JudgedText") == {"engine/judged_text.py", "engine/statements.py"}
+    assert callers_of("JudgedText") == {"sql/judged_text.py", "sql/statements.py"}
     assert callers_of("own_text") == {"engine/execution.py"}
 
 
 def test_statements_of_users_are_made_by_the_parser_alone() -> None:
     assert callers_of("Statement") == {
-        "engine/statements.py",
+        "sql/statements.py",
         # Labels of work of the service: there is nothing to run in them.
         "assembly/own_transactions.py",
         "assembly/sync_run.py",

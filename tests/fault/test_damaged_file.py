@@ -15,7 +15,6 @@ from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.refuted_wal import RefutedWal
 from chronoduck.engine.disk_format import BLOCK_BYTES, HEADER_BYTES
-from chronoduck.engine.failures import DamagedFileError
 from chronoduck.engine.offline import UnopenableError, clone_database, read_database
 from chronoduck.errors import (
     DatabaseCorruptError,
@@ -27,6 +26,7 @@ from chronoduck.resilience.write_gate import WritersBusyError
 from chronoduck.settings import CheckpointSettings, Settings
 from chronoduck.settings.groups import ShadowSettings
 from chronoduck.shadow.messages import Mark, ShadowStatus
+from chronoduck.sql.engine_errors import DamagedFileError
 from tests.damaged_file import block_of, cut, invert, make_database
 from tests.damaged_wal import crash
 from tests.patience import PATIENCE_SECONDS

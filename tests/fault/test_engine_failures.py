@@ -7,6 +7,7 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -29,6 +30,7 @@ from chronoduck.errors import (
 from chronoduck.resilience.breaker import BreakerState
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
+from chronoduck.service.session import Session
 from chronoduck.settings import CheckpointSettings, Settings
 from tests.patience import PATIENCE_SECONDS
 
@@ -121,6 +123,25 @@ async def test_one_failure_is_counted_once_however_many_notice(
     await provoke_fatal_error(service, settings)
     await asyncio.gather(*(service.execute_query("SELECT 1") for _ in range(50)))
     assert service.circuit_breaker.get_status()["failure_count"] == 1
+
+
+async def test_a_refused_statement_is_repeated_whenever_the_repair_begins(
+    service: DuckDBService, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish_step = Session._finish_step
+
+    def and_begin_repair(self: Session, *step: Any) -> None:
+        finish_step(self, *step)  # its caller knows of it only when the event loop turns
+        self.leave_engine()
+
+    await fill_the_log(service)
+    parts = await service.parts()
+    with full_disk(wal_size(settings)), pytest.raises(duckdb.FatalException):
+        parts.instance.cursor().execute("CHECKPOINT")
+    monkeypatch.setattr(Session, "_finish_step", and_begin_repair)
+    await service.execute_query("INSERT INTO t VALUES (1)")
+    monkeypatch.undo()
+    assert (await service.execute_query("SELECT count(*) FROM t")).data == [(101_001,)]
 
 
 async def test_nothing_is_closed_that_still_answers(service: DuckDBService) -> None:

@@ -7,7 +7,6 @@ import gzip
 import json
 import resource
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.fault.normal_client import NormalClient
 from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
@@ -38,6 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "DUCKDB_HTTP_KEEP_ALIVE": "10",
         "DUCKDB_HTTP_MAX_CONNECTIONS": "1200",
         "DUCKDB_HTTP_MAX_CONNECTIONS_PER_CLIENT": "1500",
+        "DUCKDB_HTTP_CONNECTION_RATE_PER_CLIENT": "1500",
         "DUCKDB_MAX_UPLOAD_SIZE": "200MB",
     }
     with Server(tmp_path_factory.mktemp("hostile"), **limits) as started:
@@ -70,37 +71,6 @@ def head(server: Server, *headers: str, path: str = "/query", token: bool = True
     if token:
         lines.append(f"Authorization: Bearer {server.token}")
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-class NormalClient(threading.Thread):
-    """Runs SELECT 1 all the while, with a new connection now and then."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(daemon=True)
-        self._server = server
-        self._stop_asked = threading.Event()
-        self.served = 0
-        self.failures: list[str] = []
-        self.longest_seconds = 0.0
-
-    def run(self) -> None:
-        while not self._stop_asked.is_set():
-            with self._server.client() as client:
-                for _ in range(10):
-                    started = time.monotonic()
-                    try:
-                        answer = client.post("/query", json={"query": "SELECT 1"})
-                        if answer.json().get("data") == [[1]]:
-                            self.served += 1
-                        else:
-                            self.failures.append(answer.text)
-                    except httpx2.HTTPError as error:
-                        self.failures.append(repr(error))
-                    self.longest_seconds = max(self.longest_seconds, time.monotonic() - started)
-
-    def finish(self) -> None:
-        self._stop_asked.set()
-        self.join(PATIENCE_SECONDS)
 
 
 def slowloris(server: Server) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.engine.error_facts import read_facts
 from chronoduck.errors import (
     BatchError,
     DatabaseFailedError,
@@ -21,6 +20,7 @@ from chronoduck.errors import (
 from chronoduck.principals import Principal, Role, Scope, TableGrant
 from chronoduck.service.records import Caller
 from chronoduck.settings import ExportSettings, Settings
+from chronoduck.sql.error_facts import read_facts
 from chronoduck.transfer.detect import FileFormat
 from tests.export.running import run_export
 

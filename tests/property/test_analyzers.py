@@ -14,11 +14,11 @@ from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.analyzers.nursery_link import nursery_of_this_process
 from chronoduck.engine.analyzers.pool import AnalyzerPool
 from chronoduck.engine.analyzers.text_bounds import check_text
-from chronoduck.engine.guard.judge import Guard
-from chronoduck.engine.guard.live import LiveDefinitions
-from chronoduck.engine.statements import Statement, StatementParser
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.errors import DuckDBException, DuckDBQueryError, StatementRefusedError
 from chronoduck.principals import Principal, Role
+from chronoduck.sql.guard import Guard
+from chronoduck.sql.statements import Statement, StatementParser
 from tests.security.corpus import benign, hostile, mutated, writes
 from tests.security.stage import make_database
 

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from chronoduck.engine.failures import translate
 from chronoduck.engine.scopes.errors import scrubbed
 from chronoduck.errors import DuckDBQueryError
 from chronoduck.monitoring.audit.event import Act, act_fields
+from chronoduck.sql.engine_errors import translate
 from chronoduck.sql.masking import (
     mask_message,
     mask_statement,

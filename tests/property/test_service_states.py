@@ -23,10 +23,10 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.client.job_facts import JobFacts
 from chronoduck.client.problems import check
 from chronoduck.client.retrying import Repeat, Retries
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.errors import BatchError, DuckDBException
 from chronoduck.service.batch import run_batch
 from chronoduck.service.records import Caller
+from chronoduck.sql.engine_errors import EngineFailure
 from chronoduck.tasks.process import _failure
 from chronoduck.transfer.group_commit import GroupCommit
 from chronoduck.transfer.small_rows import small_rows

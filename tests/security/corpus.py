@@ -12,7 +12,7 @@ import duckdb
 CORPORA = Path(__file__).parent / "corpora"
 # Functions of DuckDB itself that 1.5 makes of macros.
 MACROS_OF_1_5 = ("round_even({}, 1)", "fmod({}, 2)") if duckdb.__version__ < "2" else ()
-FOR_EVERYBODY = ("files", "network", "settings", "session", "tricks", "memory")
+FOR_EVERYBODY = ("files", "network", "settings", "session", "tricks", "memory", "places")
 _CALL = re.compile(r"\b([a-z]\w*_\w+|glob|query)\s*\(", re.IGNORECASE)
 _QUERY = re.compile(r"\s*\(*\s*(?:select|from|with|values|table)\b", re.IGNORECASE)
 _PIECES = re.compile(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.guard.judge import Guard
-from chronoduck.engine.guard.live import LiveDefinitions
-from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
+from chronoduck.sql.guard import Guard
+from chronoduck.sql.statements import StatementParser
 from tests.security.grammar import Grammar
 from tests.security.stage import make_database
 

@@ -13,20 +13,21 @@ from typing import Any
 
 import duckdb
 
-from chronoduck.engine import statements
-from chronoduck.engine.guard import cutting, everybody, judge, kinds
-from chronoduck.engine.guard.judge import Guard
-from chronoduck.engine.guard.live import LiveDefinitions
-from chronoduck.engine.guard.scratch import Scratch
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
+from chronoduck.sql import cutting, statements
+from chronoduck.sql import guard as judging
 from chronoduck.sql.characters import stray_character
+from chronoduck.sql.guard import Guard
+from chronoduck.sql.rules import everybody, kinds
+from chronoduck.sql.scratch import Scratch
 from chronoduck.sql.tokens import read_tokens
 from tests.security import corpus, old_reading, stage
 from tests.security.mutations import texts
 
 SECONDS_EACH = 20
-_READERS = (judge, statements, everybody, cutting)
+_READERS = (judging, statements, everybody, cutting)
 
 
 def _verdict(guard: Guard, sql: str, role: Role) -> tuple[str, str]:
@@ -49,14 +50,14 @@ def _as_once() -> Iterator[None]:
 
     for module in _READERS:
         put(module, "read_tokens", lambda sql: old_reading.read_tokens(old_reading.normalized(sql)))
-    put(judge, "has_gaps", lambda *_: False)
-    put(judge, "read_explain", old_reading.read_explain)
+    put(judging, "has_gaps", lambda *_: False)
+    put(judging, "read_explain", old_reading.read_explain)
     put(statements, "stray_character", lambda _: None)
     put(statements, "has_slow_comments", lambda _: False)
     put(statements.StatementParser, "_run_by_explain", lambda *_: None)
     put(kinds, "_refuse_literal_names", lambda *_: None)
-    case: Callable[..., Any] = judge._Case.judge
-    put(judge._Case, "judge", lambda self, sql: _judged_normalized(case, self, sql))
+    case: Callable[..., Any] = judging._Case.judge
+    put(judging._Case, "judge", lambda self, sql: _judged_normalized(case, self, sql))
     try:
         yield
     finally:
@@ -95,7 +96,7 @@ def main(directory: Path, seed: int, count: int) -> None:
     """Judge ``count`` texts of one seed and write how the two readings differ."""
     database = duckdb.connect()
     database.execute(stage._SETUP.replace("2000000000", "2000"))  # to be made quickly
-    judge._Case._ask_witness = lambda *_: None  # type: ignore[method-assign]
+    judging._Case._ask_witness = lambda *_: None  # type: ignore[method-assign]
     today, once = (
         Guard(statements.StatementParser(), LiveDefinitions(database.cursor)) for _ in range(2)
     )

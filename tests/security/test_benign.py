@@ -122,7 +122,7 @@ async def test_the_engine_itself_keeps_readers_from_writing(service: DuckDBServi
     with pytest.raises(DuckDBException, match="read-only"):
         async with runner.session(guarded, caller_of(Role.ANALYST)) as session:
             from chronoduck.engine.execution import RunningResult
-            from chronoduck.engine.judged_text import own_text
+            from chronoduck.sql.judged_text import own_text
 
             await session.run(
                 lambda connection: RunningResult(

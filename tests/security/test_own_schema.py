@@ -11,12 +11,12 @@ import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.analyzers.analysis import Analysis, Verdict
-from chronoduck.engine.guard.judge import Guard
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
 from chronoduck.settings import Settings
+from chronoduck.sql.guard import Guard
+from chronoduck.sql.statements import StatementParser
 from tests.security.own_schema import statements
 from tests.security.roles import caller_of
 

@@ -40,6 +40,52 @@ def events(server: Server, **filters: Any) -> list[dict[str, Any]]:
         return answer.json()["events"]
 
 
+def test_a_principal_whose_lines_fill_its_part_is_refused_and_its_lines_are_all_there(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path, DUCKDB_AUDIT_HOURLY="20KB") as server:
+        with server.client() as admin:
+            keys = {
+                name: admin.post("/keys", json={"name": name, "role": "analyst"}).json()["key"]
+                for name in ("eve", "bob")
+            }
+
+        def send(name: str, number: int) -> httpx2.Response:
+            with server.client() as client:
+                client.headers["Authorization"] = f"Bearer {keys[name]}"
+                return client.post(
+                    "/query",
+                    json={"query": f"SELECT {number}"},
+                    headers={"X-Request-ID": f"{name}-{number}"},
+                )
+
+        answers = [send("eve", number) for number in range(60)]
+        statuses = [answer.status_code for answer in answers]
+        done = statuses.index(429)
+        assert 5 < done < 50
+        assert statuses == [200] * done + [429] * (60 - done)
+        assert answers[done].json()["code"] == "quota_exceeded"
+        assert "audit trail" in answers[done].json()["detail"]
+        assert int(answers[done].headers["retry-after"]) > 60
+        # Others go on, and she sees why she does not.
+        assert send("bob", 1).status_code == 200
+        with server.client() as client:
+            client.headers["Authorization"] = f"Bearer {keys['eve']}"
+            used = client.get("/me").json()["usage"]["audit_bytes"]
+        assert used["remaining"] == 0
+        assert used["used"] >= used["limit"] == 20_000
+        with httpx2.Client() as anybody:
+            page = anybody.get(f"{server.url}/metrics").text
+        assert "duckdb_audit_principals_waiting 1.0" in page
+        assert f"duckdb_audit_budget_refused_total {60 - done}.0" in page
+        # Every statement that was answered is in the trail, and the refusals are told in one line.
+        told = wait(lambda: events(server, event="audit_budget_used"))
+        assert [(each["name"], each["count"]) for each in told] == [("eve", 1)]
+        recorded = {each["request_id"] for each in events(server, event="statement")}
+        assert {f"eve-{number}" for number in range(done)} <= recorded
+        assert not {f"eve-{number}" for number in range(done, 60)} & recorded
+
+
 def settings(tmp_path: Path) -> dict[str, Any]:
     return {
         "DUCKDB_AUDIT_TEXT": "true",

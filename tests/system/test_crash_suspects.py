@@ -193,7 +193,7 @@ def test_a_victim_beside_two_crashers_is_never_boxed_and_they_are(server: Server
     eve.begin(2)
     crash(server, signal.SIGSEGV)
     assert penalties(server)["waiting"] == []
-    assert {each["party"] for each in penalties(server)["alone"]} == {bob.id, eve.id}
+    assert {each["party"] for each in penalties(server)["alone"]} == {bob.id, eve.id, "*"}
 
     bob.begin(1)  # it has run alone before the next one is let in
     mal.begin(3)
@@ -206,6 +206,23 @@ def test_a_victim_beside_two_crashers_is_never_boxed_and_they_are(server: Server
         crash(server, signal.SIGSEGV)
         assert guilty.ask("SELECT 1").status_code == 429
     assert bob.ask("SELECT 1").status_code == 200
+
+
+def test_a_third_key_cannot_send_the_statement_that_ended_two_processes(server: Server) -> None:
+    for name in ("eve-6", "mal-6"):
+        guilty = User(server, name)
+        guilty.begin(1)
+        crash(server, signal.SIGSEGV)
+        assert guilty.ask("SELECT 1").status_code == 429
+    amy = User(server, "amy-6")
+    refused = amy.ask(ENDLESS.format(99))
+    assert (refused.status_code, refused.json()["code"]) == (429, "penalty_box")
+    assert amy.ask("SELECT 1").json()["data"] == [[1]]
+    for_all = [each for each in penalties(server)["waiting"] if each["party"] == "*"]
+    assert [each["reason"] for each in for_all] == ["process_death"]
+    with server.client() as admin:
+        assert admin.delete("/penalties/*").status_code == 200
+    amy.begin(99)
 
 
 def test_of_a_key_that_serves_many_only_the_one_who_did_it_waits(server: Server) -> None:

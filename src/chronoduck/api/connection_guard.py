@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 from chronoduck.api.proxies import TrustedProxies
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
+from chronoduck.resilience.newcomers import Newcomers
 from chronoduck.resilience.pace import Pace, Turn
 from chronoduck.settings import TransportSettings
 
@@ -26,6 +27,8 @@ __all__ = [
 _log = get_logger("api")
 _SWEEP_SECONDS = 1.0
 _PACE_SECONDS = 0.01
+_BUSY_SECONDS = 0.05
+"""So long nobody looks again whether one of thousands has become idle."""
 _PROVEN = 10_000
 """Credentials that are remembered as valid."""
 
@@ -76,6 +79,12 @@ class ConnectionGuard:
         self._requests = _LoopPace(Pace(*rates))
         self._handshakes = _LoopPace(Pace(*rates, most_waiting=limits.http_max_connections))
         self._proven: OrderedDict[int, None] = OrderedDict()
+        self._newcomers = Newcomers(
+            limits.http_connection_rate_per_client, limits.http_connection_rate
+        )
+        self._longest_idle: deque[tuple[float, GuardedConnection]] = deque()
+        """Those that were idle when it was last made, the longest idle one first."""
+        self._all_busy_until = 0.0
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -83,8 +92,10 @@ class ConnectionGuard:
         """Whether the newest request with the credential was admitted; it need not wait."""
         return credential in self._proven
 
-    def note_credential(self, credential: int, *, is_valid: bool) -> None:
+    def note_credential(self, credential: int, host: str, *, is_valid: bool) -> None:
         """Take in what came of a request with the credential."""
+        if is_valid:
+            self._newcomers.know(client_network(host))
         if not is_valid:
             self._proven.pop(credential, None)
             return
@@ -132,6 +143,16 @@ class ConnectionGuard:
 
     # --- connections --------------------------------------------------------------------------
 
+    def lets_in(self, host: str) -> bool:
+        """Whether a new connection is looked at, or is one too many within a second."""
+        if host in self._proxies:
+            return True
+        now = asyncio.get_running_loop().time()
+        if self._newcomers.lets_in(client_network(host), now):
+            return True
+        self.note_refusal("too_many_new_connections")
+        return False
+
     def admit(self, connection: GuardedConnection, host: str) -> DuckDBException | None:
         """Count the connection; return why it is not taken, or None.
 
@@ -170,18 +191,37 @@ class ConnectionGuard:
         self._refusals[code] += 1
 
     def _make_room(self, newest: GuardedConnection) -> bool:
+        longest = self._next_idle()
+        if longest is None:
+            now = asyncio.get_running_loop().time()
+            if now < self._all_busy_until:
+                return False
+            self._list_idle(newest)
+            longest = self._next_idle()
+            if longest is None:
+                self._all_busy_until = now + _BUSY_SECONDS
+                return False
+        longest.abort()
+        self.leave(longest)
+        self.note_refusal("idle_closed")
+        return True
+
+    def _next_idle(self) -> GuardedConnection | None:
+        """Return the one of the list that has been idle longest, and still is."""
+        while self._longest_idle:
+            since, connection = self._longest_idle.popleft()
+            if connection in self._open and connection.idle_since == since:
+                return connection
+        return None
+
+    def _list_idle(self, newest: GuardedConnection) -> None:
+        """Look at all connections, once for as many newcomers as are idle: each of them may be one."""
         idle = [
             (since, number, connection)
             for number, connection in enumerate(self._open)
             if connection is not newest and (since := connection.idle_since) is not None
         ]
-        if not idle:
-            return False
-        longest = min(idle)[2]
-        longest.abort()
-        self.leave(longest)
-        self.note_refusal("idle_closed")
-        return True
+        self._longest_idle.extend((since, connection) for since, _, connection in sorted(idle))
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
@@ -190,6 +230,7 @@ class ConnectionGuard:
         if self._refusals:
             _log.warning("connections_refused", **self._refusals)
             self._refusals.clear()
+        self._longest_idle.clear()
         self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep, loop) if self._open else None
 
 

@@ -28,6 +28,7 @@ from uvicorn.server import ServerState
 from chronoduck.api.access import ADMITTED
 from chronoduck.api.bodies import RequestTimeoutError
 from chronoduck.api.connection_guard import ConnectionGuard
+from chronoduck.api.doorstep import Doorstep
 from chronoduck.api.problems import problem_response
 from chronoduck.api.secure_headers import secured
 from chronoduck.api.tls_door import TlsDoor
@@ -310,7 +311,8 @@ class GuardedProtocol(HttpToolsProtocol):
         credential = None if cycle is None else _credential(cycle)
         if cycle is not None and credential is not None:
             is_valid = ADMITTED in cycle.scope.get("state", {})
-            self._guard.note_credential(credential, is_valid=is_valid)
+            host = self.client[0] if self.client else ""
+            self._guard.note_credential(credential, host, is_valid=is_valid)
 
     def _refuse(self, error: DuckDBException) -> None:
         """Answer the error and close; inside another answer there is only closing."""
@@ -436,6 +438,8 @@ def guarded_protocol(
 
     def make(config: Config, server_state: ServerState, **options: Any) -> asyncio.Protocol:
         behind = partial(GuardedProtocol, guard, config, server_state, **options)
-        return behind() if context is None else TlsDoor(guard, context, behind, server_state)
+        if context is None:
+            return Doorstep(guard, behind)
+        return Doorstep(guard, partial(TlsDoor, guard, context, behind, server_state))
 
     return make

@@ -283,6 +283,10 @@ class UsedNow(BaseModel):
     requests: Used
     engine_seconds: Used
     concurrent_statements: Used
+    results_bytes: Annotated[Used, Field(description="Results of jobs and exports on the disk.")]
+    spools_bytes: Annotated[Used, Field(description="Results that wait for their end.")]
+    uploads_bytes: Used
+    audit_bytes: Annotated[Used, Field(description="Lines of the audit trail within an hour.")]
 
 
 class Totals(BaseModel):

@@ -25,7 +25,6 @@ from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.engine.inspection import ENGINE_VERSION
 from chronoduck.engine.known_bugs import durability_bugs
 from chronoduck.engine.pool import ConnectionPool
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import read_export_file
 from chronoduck.logs import get_logger
@@ -46,6 +45,7 @@ from chronoduck.service.templates import TemplateLibrary
 from chronoduck.service.transactions import Transaction, open_transaction
 from chronoduck.settings import Settings, load_settings
 from chronoduck.sql.masking import mask_message, mask_statement
+from chronoduck.sql.statements import StatementParser
 from chronoduck.supervision.running_record import RunningRecord
 from chronoduck.sync import read_sync_file
 

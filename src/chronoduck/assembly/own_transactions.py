@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import SqlSession, transaction
-from chronoduck.engine.statements import Statement
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
+from chronoduck.sql.statements import Statement
 
 __all__ = ["OwnTransactions"]
 

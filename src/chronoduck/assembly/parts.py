@@ -29,24 +29,24 @@ from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
-from chronoduck.engine.guard.live import LiveDefinitions
 from chronoduck.engine.healing import Healer
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.engine.memory import available_cpus
 from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
-from chronoduck.engine.statements import StatementParser
 from chronoduck.engine.stored_results import StoredResults
 from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
-from chronoduck.principals import LOCAL, Principal, Scope
+from chronoduck.principals import LOCAL, Principal, Role, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
 from chronoduck.resilience.breaker import CircuitBreaker
+from chronoduck.resilience.fair_threads import FairThreads
 from chronoduck.resilience.write_gate import WriteGate
 from chronoduck.service.acknowledging import AckBarrier
 from chronoduck.service.catalog import Catalog
@@ -64,6 +64,7 @@ from chronoduck.service.statement_jobs import StatementJobs
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.shadow.link import ShadowLink
+from chronoduck.sql.statements import StatementParser
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
 from chronoduck.transfer.group_commit import GroupCommit
@@ -221,6 +222,7 @@ class Parts:
             results=StoredResults(settings.jobs_path),
         )
         queries = Queries(runner)
+        files = FairThreads(max(2, settings.worker_threads), settings.worker_share, "files")
         own = OwnTransactions(runner, Caller("ingest"), leaves_state=False)
         keys = IdempotencyKeys(own, settings.ingest.keys)
         loader = FileLoader(
@@ -233,6 +235,7 @@ class Parts:
                 instance.budget.limit_bytes // 4,
                 settings.max_statement_timeout,
             ),
+            files,
         )
         space = SpaceBudgets(settings, instance.spool_directory)
         encoded = EncodedQueries(runner, instance.spool_directory, space.spools)
@@ -243,13 +246,14 @@ class Parts:
             share=settings.space_share,
             check_volume=space.check_jobs,
         )
+        space.results = store.budget
         jobs = JobRegistry(store)
         backups = Backups(settings, checkpointer, jobs, instance.damage.look)
         drills = Drills(settings, jobs)
         syncs = Syncs(
             settings, declared, SyncTransactions(runner, queries), jobs, instance.spool_directory
         )
-        exports = Exports(settings, runner, encoded, jobs, store, space.check_exports)
+        exports = Exports(settings, runner, encoded, jobs, store, space.check_exports, files)
         declared_exports = DeclaredExports(
             exported,
             OwnTransactions(runner, Caller("export"), leaves_state=False),
@@ -306,7 +310,12 @@ class Parts:
 
     def loader_for(self, caller: Caller) -> FileLoader:
         """Return the loader, with what it runs on the caller's account."""
-        return self.loader.through(OwnTransactions(self.runner, caller))
+        principal = caller.principal
+        return self.loader.through(
+            OwnTransactions(self.runner, caller),
+            principal.id,
+            is_capped=principal.role is not Role.ADMIN,
+        )
 
     async def check_scope(self, scope: Scope, principal: Principal = LOCAL) -> None:
         """Refuse a scope that could not be kept; ``principal``: who asks for it.

@@ -15,7 +15,6 @@ from typing import Any
 
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import DuckDBInstance
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.offline import free_name, remove_database, rename_aside
 from chronoduck.engine.rescue_copy import RescueCopy, copy_living_database
 from chronoduck.errors import (
@@ -27,6 +26,7 @@ from chronoduck.errors import (
 from chronoduck.logs import get_logger
 from chronoduck.resilience.write_gate import WritersBusyError
 from chronoduck.shadow.link import ShadowLink
+from chronoduck.sql.engine_errors import EngineFailure
 from chronoduck.storage.durable_write import fsync_directory
 
 __all__ = ["RefutedWal"]

@@ -11,7 +11,7 @@ from chronoduck.resilience.space_budget import SpaceBudget
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
-__all__ = ["SpaceBudgets"]
+__all__ = ["SpaceBudgets", "describe_space"]
 
 
 class SpaceBudgets:
@@ -34,8 +34,60 @@ class SpaceBudgets:
             check_volume=check_spool,
         )
         """Uploads, and what is unpacked of them."""
+        self.results: SpaceBudget | None = None
+        """What jobs and exports keep; the store of jobs has it."""
         self.check_jobs = VolumeFloor(settings.jobs_path.parent, floor).check
         self.check_exports = VolumeFloor(_export_directory(settings), floor).check
+
+    def by_name(self) -> dict[str, SpaceBudget]:
+        """Return those that are counted by owner, as reports name them."""
+        found = {"results": self.results, "spools": self.spools, "uploads": self.uploads}
+        return {name: budget for name, budget in found.items() if budget is not None}
+
+    def used_by(self, owner: str, *, is_capped: bool) -> dict[str, tuple[int, int]]:
+        """Return what an owner holds and may hold of each, in bytes."""
+        return {
+            name: (budget.used_by(owner), budget.limit_of(is_capped=is_capped))
+            for name, budget in self.by_name().items()
+        }
+
+
+def describe_space(settings: Settings, budgets: SpaceBudgets | None) -> dict[str, dict[str, int]]:
+    """Return what every kind of files takes and may take, in bytes; a closed service holds nothing."""
+    limits = {
+        "results": settings.job.space,
+        "spools": settings.spool_space,
+        "uploads": settings.upload_space,
+    }
+    counted = {} if budgets is None else budgets.by_name()
+    found = {
+        name: counted[name].get_status() if name in counted else _status(0, limit)
+        for name, limit in limits.items()
+    }
+    log = settings.query_log_path
+    found["query_log"] = _status(_size(log), settings.query_log.space)
+    found["spill"] = _status(_spilled(settings.temp_directory), settings.max_temp_size or 0)
+    return found
+
+
+def _status(used: int, limit: int) -> dict[str, int]:
+    return {"used_bytes": used, "limit_bytes": limit, "refused": 0}
+
+
+def _size(path: Path) -> int:
+    # stat only: opening and closing the file in this process would drop the engine's lock.
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _spilled(directory: Path) -> int:
+    """Return what the engine's files for intermediate results take on the disk."""
+    try:
+        return sum(map(_size, directory.glob("duckdb_temp*")))
+    except OSError:
+        return 0
 
 
 def _export_directory(settings: Settings) -> Path:

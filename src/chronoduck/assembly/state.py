@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chronoduck.assembly.parts import Parts
+from chronoduck.assembly.space_budgets import describe_space
 from chronoduck.engine.memory import MemoryBudget, memory_budget
 from chronoduck.engine.ping import PingResult
 from chronoduck.monitoring.machine import MachineProbe
@@ -86,6 +87,11 @@ class StateView:
         if state is None:
             return {"running": 0, "waiting": 0, "total_questions": 0, "total_deaths": 0}
         return state.runner.analysis.pool.status()
+
+    def space_status(self) -> dict[str, dict[str, int]]:
+        """Return what every kind of files takes of its budget."""
+        state = self._current()
+        return describe_space(self._settings, None if state is None else state.space)
 
     def queue_status(self) -> dict[str, Any]:
         """Return the admission's counters."""

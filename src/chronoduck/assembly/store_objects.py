@@ -7,14 +7,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from chronoduck.engine.statements import Statement
-from chronoduck.engine.store_reads import (
+from chronoduck.errors import DuckDBException, DuckDBQueryError, StatementTimeoutError
+from chronoduck.settings import Settings
+from chronoduck.sql.statements import Statement
+from chronoduck.sql.store_reads import (
     FetchedObjects,
     defines_what_stays,
     store_addresses,
 )
-from chronoduck.errors import DuckDBException, DuckDBQueryError, StatementTimeoutError
-from chronoduck.settings import Settings
 from chronoduck.tasks.process import run_task
 
 __all__ = ["StoreObjects"]

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import SqlSession, transaction
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBQueryError, TransactionConflictError
 from chronoduck.service.jobs import Progress
 from chronoduck.service.queries import Queries
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
 from chronoduck.settings import Settings
+from chronoduck.sql.statements import Statement
 from chronoduck.sync import SourceDeclaration, SyncDataError, SyncDeclaration, SyncDriftError
 from chronoduck.sync.merging import (
     Merged,

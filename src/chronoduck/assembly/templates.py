@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from chronoduck.engine.guard.judge import Guard
-from chronoduck.engine.statements import Statement, StatementParser
 from chronoduck.principals import Role
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.settings import Settings
+from chronoduck.sql.guard import Guard
+from chronoduck.sql.statements import Statement, StatementParser
 
 __all__ = ["load_templates"]
 

@@ -25,12 +25,12 @@ from chronoduck.engine.extensions import extension_wheel
 from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ownership import current_owner
 from chronoduck.engine.paths import describe_path
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.state_keeper import StateKeeper
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.settings import Settings
+from chronoduck.sql.statements import StatementParser
 from chronoduck.units import format_bytes
 
 __all__ = ["run_checks"]

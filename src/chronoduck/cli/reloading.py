@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from chronoduck.api.tls import reload_certificate
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.templates import load_templates
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger, reopen_log
+from chronoduck.sql.statements import StatementParser
 
 __all__ = ["Reloading"]
 

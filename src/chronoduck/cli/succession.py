@@ -14,9 +14,9 @@ from typing import NoReturn
 import uvicorn
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.engine.statements import StatementParser
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.restarts import RestartHistory
+from chronoduck.sql.statements import StatementParser
 from chronoduck.supervision.channel import REPLACE_ME
 from chronoduck.supervision.link import Handover, SupervisorLink
 

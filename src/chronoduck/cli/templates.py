@@ -16,10 +16,10 @@ from chronoduck.cli.target import (
     UrlOption,
     find_target,
 )
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import InvalidRequestError
 from chronoduck.service.templates import TemplateLibrary, single_values
 from chronoduck.settings import Settings, load_settings
+from chronoduck.sql.statements import StatementParser
 
 __all__ = ["app"]
 

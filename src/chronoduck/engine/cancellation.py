@@ -6,8 +6,8 @@ import threading
 from enum import StrEnum
 
 from chronoduck.engine.database import Connection
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.errors import DuckDBException, StatementCancelledError, StatementTimeoutError
+from chronoduck.sql.engine_errors import EngineFailure
 
 __all__ = ["CancelReason", "CancelToken"]
 

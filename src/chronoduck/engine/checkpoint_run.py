@@ -11,8 +11,8 @@ from __future__ import annotations
 import duckdb
 
 from chronoduck.engine.database import DuckDBInstance
-from chronoduck.engine.failures import translate
 from chronoduck.errors import DuckDBException
+from chronoduck.sql.engine_errors import translate
 
 __all__ = ["ask_number", "prepare_checkpoint", "run_checkpoint"]
 

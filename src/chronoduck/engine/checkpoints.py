@@ -18,11 +18,11 @@ from typing import Any
 from chronoduck.engine.checkpoint_run import ask_number, prepare_checkpoint, run_checkpoint
 from chronoduck.engine.checkpoint_urgency import LogState, Urgency, urgency
 from chronoduck.engine.database import DuckDBInstance
-from chronoduck.engine.failures import DamagedFileError, EngineFailure
 from chronoduck.engine.healing import Healer, HealReason
 from chronoduck.errors import DuckDBException, StatementTimeoutError, TransactionConflictError
 from chronoduck.logs import get_logger
 from chronoduck.resilience.write_gate import WriteGate, WritersBusyError
+from chronoduck.sql.engine_errors import DamagedFileError, EngineFailure
 
 __all__ = ["Checkpointer"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chronoduck.engine.failures import EngineFailure, FatalBugError, WriteLostError
 from chronoduck.errors import DuckDBException, EngineBugError, WriteOutcomeUnknownError
+from chronoduck.sql.engine_errors import EngineFailure, FatalBugError, WriteLostError
 
 __all__ = ["Commits"]
 

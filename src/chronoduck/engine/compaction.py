@@ -7,12 +7,12 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.inspection import read_table
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import file_storage_version, new_file_config
 from chronoduck.engine.tables import parents_first, quoted, stored_columns
 from chronoduck.errors import DatabaseFailedError
+from chronoduck.sql.engine_errors import first_sentence
 
 __all__ = ["compact_file"]
 

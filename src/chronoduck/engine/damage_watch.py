@@ -9,11 +9,11 @@ from typing import Any
 
 import duckdb
 
-from chronoduck.engine.failures import DamagedFileError, EngineFailure
 from chronoduck.engine.file_damage import Damage, confirm, find_damage_in, points_at_file
 from chronoduck.engine.paths import find_descriptor
 from chronoduck.errors import BatchError, DuckDBException, DuckDBQueryError, EngineBugError
 from chronoduck.logs import get_logger
+from chronoduck.sql.engine_errors import DamagedFileError, EngineFailure
 
 __all__ = ["DamageWatch"]
 

@@ -15,14 +15,8 @@ from urllib.parse import urlsplit
 import duckdb
 
 from chronoduck.engine.damage_watch import DamageWatch
-from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.extensions import load_extensions
 from chronoduck.engine.failure_judge import FailureJudge
-from chronoduck.engine.failures import (
-    EngineFailure,
-    first_sentence,
-    translate,
-)
 from chronoduck.engine.memory import MemoryBudget, available_cpus, memory_budget
 from chronoduck.engine.offline import (
     MetadataCopy,
@@ -58,6 +52,12 @@ from chronoduck.errors import (
 )
 from chronoduck.logs import get_logger
 from chronoduck.settings import Settings
+from chronoduck.sql.engine_errors import (
+    EngineFailure,
+    first_sentence,
+    translate,
+)
+from chronoduck.sql.error_facts import read_facts
 
 __all__ = [
     "CURSOR_SETTINGS",

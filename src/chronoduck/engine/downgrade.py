@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 
 from chronoduck.engine.disk_format import DatabaseFile, read_header
-from chronoduck.engine.failures import translate
 from chronoduck.engine.opening_options import OPENING_OPTIONS
+from chronoduck.sql.engine_errors import translate
 
 __all__ = [
     "CATALOG_TEXTS",

@@ -14,10 +14,10 @@ import pyarrow as pa
 from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
-from chronoduck.engine.failures import EngineFailure, translate
-from chronoduck.engine.judged_text import JudgedText, check_judged, own_text
 from chronoduck.engine.profiling import peak_memory_bytes
 from chronoduck.engine.renaming import refuse_rename_of_parent
+from chronoduck.sql.engine_errors import EngineFailure, translate
+from chronoduck.sql.judged_text import JudgedText, check_judged, own_text
 
 __all__ = [
     "FetchMode",

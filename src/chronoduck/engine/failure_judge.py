@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from chronoduck.engine.failures import (
+from chronoduck.engine.volume_probe import VolumeProbe
+from chronoduck.errors import BatchError, DuckDBException, EngineBugError
+from chronoduck.logs import get_logger
+from chronoduck.sql.engine_errors import (
     DamagedFileError,
     EngineFailure,
     FatalBugError,
     disk_is_full,
 )
-from chronoduck.engine.volume_probe import VolumeProbe
-from chronoduck.errors import BatchError, DuckDBException, EngineBugError
-from chronoduck.logs import get_logger
 
 __all__ = ["FailureJudge", "Measurable"]
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import duckdb
 
-from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.tables import quoted
+from chronoduck.sql.error_facts import read_facts
 
 __all__ = ["IndexDamage", "check_indexes"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.index_check import IndexDamage, check_indexes
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.engine.tables import quoted
 from chronoduck.errors import DatabaseFailedError
+from chronoduck.sql.engine_errors import first_sentence
 
 __all__ = [
     "ENGINE_VERSION",

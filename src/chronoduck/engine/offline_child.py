@@ -22,11 +22,11 @@ from typing import Any
 import duckdb
 
 from chronoduck.engine.compaction import compact_file
-from chronoduck.engine.failures import first_sentence
 from chronoduck.engine.inspection import inspect_database, read_table
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.poisoned_values import dependents_of, try_columns
 from chronoduck.errors import DuckDBException
+from chronoduck.sql.engine_errors import first_sentence
 
 __all__ = ["main"]
 

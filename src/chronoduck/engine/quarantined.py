@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from chronoduck.engine.guard.rules import refuse
+from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.tokens import read_tokens
 
 __all__ = ["QuarantineList"]

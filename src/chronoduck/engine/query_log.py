@@ -22,8 +22,6 @@ import duckdb
 import pyarrow as pa
 
 from chronoduck.engine.database import CURSOR_SETTINGS, Connection, set_up_cursor
-from chronoduck.engine.error_facts import read_facts
-from chronoduck.engine.failures import FULL_ERRNOS
 from chronoduck.engine.paths import is_open_here
 from chronoduck.engine.storage_version import new_file_config
 from chronoduck.engine.volume_probe import VolumeProbe
@@ -35,6 +33,8 @@ from chronoduck.errors import (
 )
 from chronoduck.logs import get_logger
 from chronoduck.resilience.service_time import CarefulClock
+from chronoduck.sql.engine_errors import FULL_ERRNOS
+from chronoduck.sql.error_facts import read_facts
 
 __all__ = ["QUERY_LOG_COLUMNS", "QueryLogStore", "reading_query_log"]
 

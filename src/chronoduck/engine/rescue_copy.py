@@ -13,11 +13,11 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.inspection import TableFacts, inspect_database, read_table
 from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.engine.tables import parents_first, quoted, stored_columns
 from chronoduck.errors import DatabaseFailedError
+from chronoduck.sql.error_facts import read_facts
 
 __all__ = ["RescueCopy", "copy_living_database"]
 

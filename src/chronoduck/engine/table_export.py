@@ -9,7 +9,6 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.error_facts import read_facts
 from chronoduck.engine.inspection import Inspection, read_table
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import (
@@ -20,6 +19,7 @@ from chronoduck.engine.storage_version import (
 from chronoduck.engine.tables import is_generated, quoted
 from chronoduck.errors import DatabaseFailedError, NotFoundError
 from chronoduck.settings import Settings
+from chronoduck.sql.error_facts import read_facts
 
 __all__ = ["SCHEMA_NAME", "export_tables", "import_tables"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import duckdb
 
-from chronoduck.engine.failures import EngineFailure, first_sentence, translate
 from chronoduck.errors import DuckDBException, EngineBugError, LoadError, OutOfMemoryError
+from chronoduck.sql.engine_errors import EngineFailure, first_sentence, translate
 
 __all__ = ["UploadProof"]
 

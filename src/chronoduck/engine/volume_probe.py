@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chronoduck.engine.failures import FULL_ERRNOS
 from chronoduck.engine.paths import find_descriptor
+from chronoduck.sql.engine_errors import FULL_ERRNOS
 
 __all__ = ["ProbeResult", "VolumeProbe"]
 

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import duckdb
 import pyarrow as pa
 
-from chronoduck.engine.autocommit import Autocommit
 from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params, Rows, execute, in_engine, transaction
-from chronoduck.engine.judged_text import JudgedText
 from chronoduck.engine.own_tables import unchanged_own_schema
 from chronoduck.engine.profiling import peak_memory_bytes
+from chronoduck.sql.autocommit import Autocommit
+from chronoduck.sql.judged_text import JudgedText
 
 __all__ = ["WrittenResult"]
 

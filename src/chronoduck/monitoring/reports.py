@@ -29,6 +29,7 @@ from chronoduck.monitoring.penalties import penalty_finding
 from chronoduck.monitoring.restarts import restart_finding
 from chronoduck.monitoring.set_aside import set_aside_finding
 from chronoduck.monitoring.shadow import do_first, shadow_finding, shadow_report
+from chronoduck.monitoring.space import space_finding
 from chronoduck.monitoring.statements import query_log_finding
 from chronoduck.monitoring.syncs import sync_finding
 from chronoduck.units import format_bytes
@@ -84,6 +85,7 @@ class ServiceView(Protocol):
     def export_status(self) -> list[dict[str, Any]]: ...
     def disk_status(self) -> dict[str, Any]: ...
     def analyzer_status(self) -> dict[str, int]: ...
+    def space_status(self) -> dict[str, dict[str, int]]: ...
     @property
     def audit_status(self) -> Callable[[], dict[str, Any]]: ...
     @property
@@ -172,6 +174,7 @@ class Reports:
             "replication": _without_words(self.replication()),
             "database_file": _describe_file(view.database_path),
             "disk": view.disk_status(),
+            "space": view.space_status(),
             "audit": view.audit_status(),
             "penalties": view.penalty_status(),
             "query_analysis": {**self._history.analysis(), "windows": statements["windows"]},
@@ -252,6 +255,7 @@ class Reports:
             self._breaker_finding(),
             self._workers_finding(),
             self._disk_finding(),
+            space_finding(self._view.space_status()),
             self._memory_finding(),
             self._extensions_finding(),
             replica_finding(replica),

@@ -19,6 +19,9 @@ of a statement's normalized text):
 5. A certain author explains the earlier deaths at which the same shape ran: their other suspects are
    cleared. A shape that ran at three deaths and never ended in between is boxed whoever ran beside
    it; its party is not.
+6. The shape comes before the party: one that ended the process, or may have, runs alone for everybody
+   (`DeadlyShapes`), and waits for everybody once it did so for two parties. The same text from a
+   hundred keys costs a few processes, not a hundred.
 
 Times are seconds on a clock of the caller that never goes back.
 """
@@ -31,7 +34,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["FaultKind", "Penalty", "PenaltyBox", "Suspect"]
+from chronoduck.resilience.deadly_shapes import EVERYBODY, DeadlyShapes
+
+__all__ = ["NO_TEXT", "FaultKind", "Penalty", "PenaltyBox", "Suspect"]
+
+NO_TEXT = "load"
+"""The shape of all that has no text of its own: it is nobody else's."""
 
 _SMALL_FAULTS = 3
 """So many smaller faults within ``_FORGET_SECONDS`` box a party."""
@@ -144,14 +152,20 @@ class PenaltyBox:
         self._longest_seconds = longest_seconds
         self._parties: OrderedDict[str, _Party] = OrderedDict()
         self._deaths: list[_Death] = []
+        self._deadly = DeadlyShapes(
+            first_seconds,
+            longest_seconds,
+            alone_seconds=_ALONE_SECONDS,
+            forget_seconds=_FORGET_SECONDS,
+        )
         self.total_faults: dict[FaultKind, int] = dict.fromkeys(FaultKind, 0)
         self.total_boxings = 0
         self.changes = 0
         """Grows with everything that is to survive a restart."""
 
     def __len__(self) -> int:
-        """How many parties something is held against."""
-        return len(self._parties)
+        """How many parties, and shapes of everybody, something is held against."""
+        return len(self._parties) + len(self._deadly)
 
     # --- faults -------------------------------------------------------------------------------
 
@@ -164,11 +178,22 @@ class PenaltyBox:
         entry.own.count(now, kind)
         if kind in _HURTS_OTHERS:
             self._explain(party, shape)
+            found += self._note_author(now, party, shape, kind)
         elif entry.own.faults < _SMALL_FAULTS or self._is_everywhere(now):
             return found
         penalty = self._box(now, party, "", kind, is_counted=True)
         entry.watched_until = max(entry.watched_until, now + penalty.seconds * 2 + _WATCH_SECONDS)
         return [*found, penalty]
+
+    def _note_author(self, now: float, party: str, shape: str, kind: FaultKind) -> list[Penalty]:
+        """Have a shape run alone for everybody, or wait, that has an author."""
+        if shape in ("", NO_TEXT):
+            return []
+        wait = self._deadly.note_author(now, party, shape)
+        if not wait:
+            return []
+        self.total_boxings += 1
+        return [Penalty(EVERYBODY, shape, kind, wait, self._deadly.wait_of(now, "", shape)[1])]
 
     def note_death(
         self, now: float, suspects: Sequence[Suspect], *, is_complete: bool = True
@@ -215,6 +240,8 @@ class PenaltyBox:
         everyone = {(each.party, each.shape) for each in suspects}
         proved = {(each.party, each.shape) for each in suspects if each.is_proved}
         for party, shape in everyone:
+            if shape not in ("", NO_TEXT) and (party, shape) not in proved:
+                self._deadly.suspect(now, party, shape)
             _put(self._entry(party).alone, shape, now + _ALONE_SECONDS, _REMEMBERED_SHAPES)
         recent = [old for old in self._deaths if now - old.at < _FORGET_SECONDS]
         self._deaths = [*recent, _Death(now, everyone - proved, everyone)][-_REMEMBERED_DEATHS:]
@@ -262,28 +289,30 @@ class PenaltyBox:
 
     def penalty(self, now: float, party: str, shape: Callable[[], str]) -> Penalty | None:
         """Return why a statement must wait now; ``shape`` is asked only if it matters."""
-        entry = self._parties.get(party)
-        if entry is None:
-            return None
+        entry = self._parties.get(party) or _NOTHING
         name, record = "", entry.own
-        if record.until <= now and entry.shapes:
+        if record.until <= now and (entry.shapes or len(self._deadly)):
             name = shape()
             record = entry.shapes.get(name, record)
-        if record.until <= now:
-            return None
-        return Penalty(party, name, record.kind, record.until - now, record.faults)
+        if record.until > now:
+            return Penalty(party, name, record.kind, record.until - now, record.faults)
+        wait, authors = self._deadly.wait_of(now, party, name)
+        return Penalty(EVERYBODY, name, FaultKind.PROCESS_DEATH, wait, authors) if wait else None
 
     def must_run_alone(self, now: float, party: str, shape: Callable[[], str]) -> bool:
         """Whether nothing else may be in the engine when it begins."""
-        entry = self._parties.get(party)
-        if entry is None:
-            return False
+        entry = self._parties.get(party) or _NOTHING
         if entry.watched_until > now:
             return True
-        return bool(entry.alone) and entry.alone.get(shape(), 0.0) > now
+        if not (entry.alone or len(self._deadly)):
+            return False
+        name = shape()
+        return entry.alone.get(name, 0.0) > now or self._deadly.must_run_alone(now, party, name)
 
     def note_survived(self, party: str, shape: str, *, has_ended: bool = True) -> None:
         """Clear a shape: it ended, or ran alone for its while, and nothing happened."""
+        if has_ended:
+            self.changes += self._deadly.note_survived(party, shape)
         entry = self._parties.get(party)
         if entry is None:
             return
@@ -305,6 +334,10 @@ class PenaltyBox:
             for shape, record in (("", entry.own), *entry.shapes.items())
             if record.until > now
         ]
+        found += [
+            Penalty(EVERYBODY, shape, FaultKind.PROCESS_DEATH, seconds, authors)
+            for shape, seconds, authors in self._deadly.waiting(now)
+        ]
         return sorted(found, key=lambda each: -each.seconds)
 
     def watched(self, now: float) -> list[Penalty]:
@@ -314,20 +347,28 @@ class PenaltyBox:
             for party, entry in self._parties.items()
             for shape, until in (("", entry.watched_until), *entry.alone.items())
             if until > now
+        ] + [
+            Penalty(EVERYBODY, shape, FaultKind.PROCESS_DEATH, seconds, authors)
+            for shape, seconds, authors in self._deadly.alone(now)
         ]
 
     def release(self, party: str) -> bool:
-        """Forget all that is held against a party; whether there was anything."""
+        """Forget all that is held against a party, or the shapes of `EVERYBODY`.
+
+        Returns whether there was anything.
+        """
         self.changes += 1
         for death in self._deaths:
             death.uncleared = {each for each in death.uncleared if each[0] != party}
             death.everyone = {each for each in death.everyone if each[0] != party}
-        return self._parties.pop(party, None) is not None
+        had_shapes = self._deadly.release(party)
+        return self._parties.pop(party, None) is not None or had_shapes
 
     def tidy(self, now: float) -> None:
         """Forget what is over; call it now and then."""
         for party in [name for name, entry in self._parties.items() if entry.is_over(now)]:
             del self._parties[party]
+        self._deadly.tidy(now)
 
     # --- over restarts ------------------------------------------------------------------------
 
@@ -355,6 +396,7 @@ class PenaltyBox:
             "deaths": [
                 [old.at - now, sorted(old.uncleared), sorted(old.everyone)] for old in self._deaths
             ],
+            "shapes": self._deadly.state(now),
         }
 
     def restore(self, then: float, state: dict[str, Any]) -> None:
@@ -378,7 +420,12 @@ class PenaltyBox:
                 else:
                     entry.own = old
         deaths = [_Death(then + float(at), _pairs(a), _pairs(b)) for at, a, b in state["deaths"]]
-        self._parties, self._deaths = parties, deaths
+        deadly = self._deadly.restored(then, state.get("shapes", {}))
+        self._parties, self._deaths, self._deadly = parties, deaths, deadly
+
+
+_NOTHING = _Party()
+"""What is held against a party that nobody knows; never changed."""
 
 
 def _put(table: OrderedDict[str, Any], key: str, value: Any, most: int) -> None:

@@ -49,6 +49,18 @@ class SpaceBudget:
         """Return the bytes that an owner holds."""
         return self._by_owner[owner]
 
+    def limit_of(self, *, is_capped: bool) -> int:
+        """Return the bytes that one owner may hold."""
+        return self.share_bytes if is_capped else self.total_bytes
+
+    def get_status(self) -> dict[str, int]:
+        """Return bytes and counters; nobody is named."""
+        return {
+            "used_bytes": self.used_bytes,
+            "limit_bytes": self.total_bytes,
+            "refused": self.refused,
+        }
+
     def claim(self, owner: str, *, is_capped: bool = True) -> SpaceClaim:
         """Return an empty claim of the owner; ``is_capped``: its share is all that it may have."""
         return SpaceClaim(self, owner, is_capped=is_capped)

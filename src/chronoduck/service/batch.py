@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, transaction
-from chronoduck.engine.failures import EngineFailure
-from chronoduck.engine.guard.judge import Pending
-from chronoduck.engine.statements import MAX_STATEMENT_BYTES, Statement, query_hash
 from chronoduck.errors import BatchError, DuckDBException, StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import Session
+from chronoduck.sql.engine_errors import EngineFailure
+from chronoduck.sql.guard import Pending
+from chronoduck.sql.statements import MAX_STATEMENT_BYTES, Statement, query_hash
 
 __all__ = ["Query", "RunOne", "refuse_inside", "run_batch"]
 

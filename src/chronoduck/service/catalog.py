@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from chronoduck.engine.execution import Params
-from chronoduck.engine.scopes.plan import ScopePlan, ScopeView
 from chronoduck.errors import NotFoundError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Scope
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
+from chronoduck.sql.scopes.plan import ScopePlan, ScopeView
 
 __all__ = ["Catalog", "Column", "Table", "quote_identifier"]
 

@@ -16,8 +16,6 @@ from chronoduck.engine.encoding import (
     open_encoder,
 )
 from chronoduck.engine.execution import RunningResult
-from chronoduck.engine.judged_text import JudgedText, inside
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import InvalidRequestError
 from chronoduck.service.jobs import Progress
 from chronoduck.service.records import Caller
@@ -25,6 +23,8 @@ from chronoduck.service.runner import StatementRunner
 from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
 from chronoduck.service.statement_jobs import watching
+from chronoduck.sql.judged_text import JudgedText, inside
+from chronoduck.sql.statements import Statement
 
 __all__ = ["DocumentQueries"]
 

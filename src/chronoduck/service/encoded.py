@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, StatementCancelledError
 from chronoduck.principals import Limits, Role
 from chronoduck.resilience.space_budget import SpaceBudget
@@ -20,6 +19,7 @@ from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.result_encoding import ResultEncoding, ResultRequest, Sink
 from chronoduck.service.runner import OpenStatement, StatementRunner
 from chronoduck.service.session import Session
+from chronoduck.sql.statements import Statement
 from chronoduck.storage.counted_file import ResultSpool
 
 __all__ = ["ByteStream", "EncodedQueries", "EncodedResult"]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession, begin
-from chronoduck.engine.judged_text import explained
 from chronoduck.engine.profiling import MEASURE_OPERATORS
 from chronoduck.engine.scopes.registry import has_filters
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.scan_limit import check_scan
+from chronoduck.sql.judged_text import explained
 
 __all__ = ["Plan", "explain_statement"]
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
@@ -22,6 +21,7 @@ from chronoduck.errors import (
 )
 from chronoduck.logs import get_logger
 from chronoduck.principals import OPERATORS_ID, Role
+from chronoduck.resilience.fair_threads import FairThreads
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.encoded import EncodedQueries
 from chronoduck.service.job_store import JobStore
@@ -32,6 +32,7 @@ from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.statement_jobs import watching
 from chronoduck.settings import Settings
+from chronoduck.sql.statements import Statement
 from chronoduck.storage import FileStore, StoreError, open_files
 from chronoduck.storage.counted_file import CountedFile
 
@@ -85,8 +86,13 @@ class Exports:
         jobs: JobRegistry,
         store: JobStore,
         check_place: Callable[[int], None],
+        threads: FairThreads,
     ) -> None:
-        """``check_place`` raises when so many bytes more are too many for the volume of exports."""
+        """``check_place`` raises when so many bytes more are too many for the volume of exports.
+
+        ``threads``: files are moved there, to a store that may be slow.
+        """
+        self._threads = threads
         self._check_place = check_place
         self._removing: asyncio.Task[None] | None = None
         self._settings = settings
@@ -257,7 +263,7 @@ class Exports:
             for name, size in found.items():
                 show("publishing", done, total)
                 self._check_place(size)
-                await asyncio.to_thread(files.take, f"{folder}/{name}", scratch / name)
+                await self._threads.run(job.owner, files.take, f"{folder}/{name}", scratch / name)
                 done += size
             await asyncio.to_thread((scratch / _MARK).touch)
             await asyncio.to_thread(files.take, f"{folder}/{_MARK}", scratch / _MARK)

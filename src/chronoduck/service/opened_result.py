@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chronoduck.engine.autocommit import Autocommit
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, RunningResult
-from chronoduck.engine.statements import Statement
 from chronoduck.engine.writing import WrittenResult
 from chronoduck.service.session import Session
+from chronoduck.sql.autocommit import Autocommit
+from chronoduck.sql.statements import Statement
 
 __all__ = ["Result", "open_result"]
 

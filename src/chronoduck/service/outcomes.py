@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from chronoduck.engine.error_facts import type_behind
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.errors import (
     BatchError,
     CircuitBreakerOpenException,
@@ -23,6 +21,8 @@ from chronoduck.errors import (
     StatementTimeoutError,
 )
 from chronoduck.service.records import Outcome
+from chronoduck.sql.engine_errors import EngineFailure
+from chronoduck.sql.error_facts import type_behind
 
 __all__ = [
     "Harm",

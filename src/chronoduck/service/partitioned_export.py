@@ -8,7 +8,6 @@ from typing import Any
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import PartitionedRows, ResultSchema
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import DiskFullError, InvalidRequestError
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.opened_result import open_result
@@ -17,6 +16,7 @@ from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
+from chronoduck.sql.statements import Statement
 
 __all__ = ["PartitionFiles", "write_partitions"]
 

@@ -14,7 +14,7 @@ from typing import Any
 from chronoduck.errors import PenaltyBoxError
 from chronoduck.logs import get_logger
 from chronoduck.principals import LOCAL
-from chronoduck.resilience.penalty_box import FaultKind, Penalty, PenaltyBox, Suspect
+from chronoduck.resilience.penalty_box import NO_TEXT, FaultKind, Penalty, PenaltyBox, Suspect
 from chronoduck.service.records import Caller
 from chronoduck.sql.masking import MASK
 from chronoduck.sql.normalizing import fingerprint, normalize_statement
@@ -31,7 +31,6 @@ _WHAT = {
     FaultKind.INTERNAL_ERROR: "it met internal errors of the engine",
     FaultKind.ANALYZER_KILLED: "its text ended the process that judges statements",
 }
-_NO_TEXT = "load"
 _REMEMBERED_NAMES = 5_000
 _HINT = (
     "Wait as long as Retry-After says; do not send the statement again as it is. An admin sees the "
@@ -51,7 +50,7 @@ def shape_of(sql: str) -> str:
     What has none of its own is one shape: the label of a load, and a text that cannot be read.
     """
     normalized = normalize_statement(sql)
-    return _NO_TEXT if normalized in ("", MASK) else fingerprint(normalized)
+    return NO_TEXT if normalized in ("", MASK) else fingerprint(normalized)
 
 
 class Penalties:
@@ -122,7 +121,7 @@ class Penalties:
         Raises:
             PenaltyBoxError: with the reason, and when it may come again.
         """
-        if not len(self.box):
+        if not len(self.box) or caller.principal.id in EXEMPT:
             return
         penalty = self.box.penalty(self._clock(), party_of(caller), partial(shape_of, sql))
         if penalty is not None:
@@ -131,9 +130,9 @@ class Penalties:
 
     def must_run_alone(self, caller: Caller, sql: str) -> bool:
         """Whether nothing else may be in the engine when this statement begins."""
-        return bool(len(self.box)) and self.box.must_run_alone(
-            self._clock(), party_of(caller), partial(shape_of, sql)
-        )
+        if not len(self.box) or caller.principal.id in EXEMPT:
+            return False
+        return self.box.must_run_alone(self._clock(), party_of(caller), partial(shape_of, sql))
 
     def note_survived(self, caller: Caller, sql: str, *, has_ended: bool = True) -> None:
         """Note that a statement ended, or ran alone for its while, and the process lives."""

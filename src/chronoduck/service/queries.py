@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import InvalidRequestError, LimitExceededError
 from chronoduck.service.opened_result import Result, open_result
 from chronoduck.service.records import Caller
@@ -17,6 +16,7 @@ from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
+from chronoduck.sql.statements import Statement
 
 __all__ = ["MANY_ROWS", "Queries", "run_and_fetch"]
 

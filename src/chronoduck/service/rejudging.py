@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.database import Connection
-from chronoduck.engine.guard.definitions import Definitions, MacroBody, ViewBody
-from chronoduck.engine.guard.judge import Origin, Pending
-from chronoduck.engine.guard.live import LiveDefinitions
-from chronoduck.engine.statements import Statement
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.errors import TransactionConflictError
 from chronoduck.principals import Principal
+from chronoduck.sql.definitions import Definitions, MacroBody, ViewBody
+from chronoduck.sql.guard import Origin, Pending
+from chronoduck.sql.statements import Statement
 
 __all__ = ["Rejudging"]
 

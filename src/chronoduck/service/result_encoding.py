@@ -16,13 +16,13 @@ from chronoduck.engine.encoding import (
     open_encoder,
 )
 from chronoduck.engine.execution import Params
-from chronoduck.engine.guard.judge import Origin
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException
 from chronoduck.service.opened_result import Result, open_result
 from chronoduck.service.result_caps import ResultCap, lesser
 from chronoduck.service.scan_limit import check_scan
 from chronoduck.service.session import Session
+from chronoduck.sql.guard import Origin
+from chronoduck.sql.statements import Statement
 
 __all__ = ["ResultEncoding", "ResultRequest", "Sink"]
 

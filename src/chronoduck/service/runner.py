@@ -13,17 +13,9 @@ from typing import TypeVar
 from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
-from chronoduck.engine.guard.judge import Origin, Pending
-from chronoduck.engine.guard.rules import refuse
 from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
-from chronoduck.engine.statements import (
-    MAX_STATEMENT_BYTES,
-    Statement,
-    StatementParser,
-    query_hash,
-)
 from chronoduck.engine.stored_results import StoredResults
 from chronoduck.errors import (
     DuckDBException,
@@ -48,6 +40,14 @@ from chronoduck.service.rejudging import Rejudging
 from chronoduck.service.session import Session
 from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.settings import Settings
+from chronoduck.sql.guard import Origin, Pending
+from chronoduck.sql.rules.refusals import refuse
+from chronoduck.sql.statements import (
+    MAX_STATEMENT_BYTES,
+    Statement,
+    StatementParser,
+    query_hash,
+)
 
 __all__ = ["OpenStatement", "StatementRunner"]
 

@@ -9,11 +9,12 @@ import orjson
 
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession
-from chronoduck.engine.judged_text import JudgedText, explained
 from chronoduck.engine.scopes.registry import has_filters
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBQueryError, LimitExceededError
 from chronoduck.service.session import Session
+from chronoduck.sql.judged_text import JudgedText, explained
+from chronoduck.sql.scopes.plan import is_before_barrier
+from chronoduck.sql.statements import Statement
 
 __all__ = ["check_scan"]
 
@@ -33,7 +34,8 @@ def check_scan(
     """Plan the statement if its caller's scans are limited; for the worker thread that runs it.
 
     What counts is what DuckDB expects each leaf of the plan to give, after the filters that a scan
-    takes over: an estimate, which is why this is a fence against accidents, not a price.
+    takes over: an estimate, which is why this is a fence against accidents, not a price. Of a table
+    with hidden rows nothing counts: the estimate knows how many those are.
 
     Raises:
         LimitExceededError: the plan expects more, or there is none before the statement has run.
@@ -52,11 +54,8 @@ def check_scan(
         )
     rows = _planned_rows(connection, statement.judged, params, session)
     if rows > limit:
-        scope = session.running.caller.principal.scope
-        # Of a table with hidden rows the estimate counts them too.
-        expected = "more" if scope is not None and has_filters(scope) else f"{rows:,}"
         raise LimitExceededError(
-            f"the plan expects to read {expected} rows; this principal may read {limit:,} at once",
+            f"the plan expects to read {rows:,} rows; this principal may read {limit:,} at once",
             hint="Narrow the statement (POST explain shows its plan), or have max_scan_rows raised.",
         )
 
@@ -72,17 +71,21 @@ def _planned_rows(
         if error.line == 1 and error.column is not None:
             error.column = max(1, error.column - len(_EXPLAIN))
         raise
+    scope = session.running.caller.principal.scope
+    hides_rows = scope is not None and has_filters(scope)
     return sum(
         int(leaf.get("extra_info", {}).get("Estimated Cardinality", 0))
         for _, text in plan
         for root in orjson.loads(text)
-        for leaf in _leaves(root)
+        for leaf in _leaves(root, hides_rows=hides_rows)
         if not any(name in str(leaf["name"]) for name in _READ_AGAIN)
     )
 
 
-def _leaves(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _leaves(node: dict[str, Any], *, hides_rows: bool) -> Iterator[dict[str, Any]]:
+    if hides_rows and is_before_barrier(node):
+        return
     if not node.get("children"):
         yield node
     for child in node.get("children", ()):
-        yield from _leaves(child)
+        yield from _leaves(child, hides_rows=hides_rows)

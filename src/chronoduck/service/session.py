@@ -10,11 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.engine.database import Connection
-from chronoduck.engine.failures import EngineFailure
 from chronoduck.engine.healing import HealReason
 from chronoduck.engine.pool import PooledConnection
 from chronoduck.engine.scopes.registry import NarrowedConnection
-from chronoduck.engine.statements import CHANGES_CATALOG
 from chronoduck.errors import (
     BatchError,
     DuckDBException,
@@ -31,6 +29,8 @@ from chronoduck.service.records import RunningStatement
 from chronoduck.service.stuck import unheard
 from chronoduck.service.widening import return_widened
 from chronoduck.service.write_pass import WritePass
+from chronoduck.sql.engine_errors import EngineFailure
+from chronoduck.sql.statements import CHANGES_CATALOG
 
 __all__ = ["Session"]
 
@@ -91,7 +91,7 @@ class Session:
         self._result: HeldResult | None = None
         self._outcome: asyncio.Future[Any] | None = None
         """Of the step that runs."""
-        self._is_interrupting = False
+        self._is_interrupting = self._is_waking = False
         self._is_stuck = False
         self._task: asyncio.Task[Any] | None = None
         """The one that waits in ``run``."""
@@ -167,7 +167,7 @@ class Session:
         """Let go of an instance that is to be closed: interrupt a step, or end a pause for good."""
         if self._busy:
             self.token.interrupt_engine()
-        elif self._lease is not None:
+        elif self._lease is not None and not self._is_waking:
             self._end_pause(CancelReason.ENGINE_LOST)
 
     def hold(self) -> None:
@@ -352,6 +352,7 @@ class Session:
             self._begin_interrupt(loop, CancelReason.CALLER_LEFT)
             raise
         finally:
+            self._is_waking = False
             timer.cancel()
 
     def _judge(self, error: DuckDBException) -> DuckDBException:
@@ -381,6 +382,7 @@ class Session:
         if outcome.done():
             return
         if error is not None:
+            self._is_waking = True  # it may repeat the step: that is no pause
             outcome.set_exception(error)
         else:
             outcome.set_result(result)

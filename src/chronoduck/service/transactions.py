@@ -7,9 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from chronoduck.engine.execution import FetchMode, Params, begin, commit
-from chronoduck.engine.guard.judge import Pending
-from chronoduck.engine.guard.kinds import may_write
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException, DuckDBQueryError
 from chronoduck.principals import LOCAL
 from chronoduck.service.batch import refuse_inside
@@ -18,6 +15,9 @@ from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
 from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import Session
+from chronoduck.sql.guard import Pending
+from chronoduck.sql.rules.kinds import may_write
+from chronoduck.sql.statements import Statement
 
 __all__ = ["Transaction", "open_transaction"]
 

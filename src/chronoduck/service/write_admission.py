@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chronoduck.engine.statements import Statement
+from chronoduck.sql.statements import Statement
 
 __all__ = ["WriteAdmission"]
 

@@ -1,5 +1,5 @@
-"""SQL texts read without a database: their characters, their tokens, what they name and bind to.
+"""SQL texts: their tokens and trees, what they name and bind to, and the rules over that.
 
-Text in, facts out. It knows DuckDB's grammar; it knows no roles, no users' data and no connection to
+Text in, facts out. It knows roles and DuckDB's grammar; it knows no users' data and no connection to
 them.
 """

@@ -9,11 +9,11 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.errors import (
@@ -22,6 +22,7 @@ from chronoduck.errors import (
     LoadError,
     WriteOutcomeUnknownError,
 )
+from chronoduck.resilience.fair_threads import FairThreads
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
 from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
@@ -66,9 +67,16 @@ class FileLoader:
         keys: IdempotencyKeys,
         groups: GroupCommit,
         proof: UploadProof,
+        threads: FairThreads,
     ) -> None:
-        """``proof`` reads a Parquet file where it can harm nobody, and refuses what cannot be read."""
+        """``proof`` reads a Parquet file where it can harm nobody, and refuses what cannot be read.
+
+        ``threads``: what takes long for a user's file is done there.
+        """
         self._transact = transact
+        self._threads = threads
+        self._read: Callable[..., Awaitable[Any]] = partial(threads.run, "", is_capped=False)
+        """Calls a function in one of them."""
         self.keys = keys
         """What was done already."""
         self.groups = groups
@@ -78,10 +86,11 @@ class FileLoader:
         # Two loads that look for known captures at the same time would both add the same new one.
         self._adding = asyncio.Lock()
 
-    def through(self, transact: Transact) -> FileLoader:
-        """Return this loader with other transactions: those of the principal that loads."""
+    def through(self, transact: Transact, party: str, *, is_capped: bool) -> FileLoader:
+        """Return this loader with other transactions: those of the principal that loads, the party."""
         loader = copy.copy(self)
         loader._transact = transact
+        loader._read = partial(self._threads.run, party, is_capped=is_capped)
         return loader
 
     async def close(self) -> None:
@@ -89,6 +98,7 @@ class FileLoader:
         await self.groups.close()
         await self.keys.stop()
         await asyncio.to_thread(self._proof.close)
+        self._threads.close()
 
     async def load(
         self,
@@ -123,7 +133,7 @@ class FileLoader:
         await asyncio.to_thread(directory.mkdir, mode=0o700)
         try:
             counting = CountingReader(source)
-            opened = await asyncio.to_thread(_open, counting, name, file_format)
+            opened = await self._read(_open, counting, name, file_format)
             job = _Job(name, table, opened.detected, counting, directory, options, space)
             if opened.detected.format in _CAPTURE_FORMATS:
                 _check_captures(name, table, options)
@@ -152,7 +162,7 @@ class FileLoader:
             before_write=job.take_space,
         )
         statement = parse_chunk(opened.detected)
-        while (chunk := await asyncio.to_thread(_next_chunk, chunks, job.name)) is not None:
+        while (chunk := await self._read(_next_chunk, chunks, job.name)) is not None:
             add = partial(_add_chunk, statement=statement, chunk=chunk, name=job.name)
             async with self._adding:
                 added, known, rejects = await self._transact(add)
@@ -186,11 +196,11 @@ class FileLoader:
         file_format = opened.detected.format
         path = job.directory / f"file.{file_format.value}"
         if not await asyncio.to_thread(_linked, opened.source, path):
-            await asyncio.to_thread(_copy, opened, path, job, largest_bytes)
+            await self._read(_copy, opened, path, job, largest_bytes)
         job.note_all_read(path.stat().st_size if opened.source is not None else 0)
         yield job.progress()
         source = open_source(file_format, path, job.name, opened.head)
-        await asyncio.to_thread(self._check, source, file_format)
+        await self._read(self._check, source, file_format)
         prepare = _create_schema if job.table == CAPTURES_TABLE else None
 
         def keep(session: SqlSession, outcome: TableOutcome) -> None:

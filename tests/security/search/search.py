@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from chronoduck.engine.guard.judge import Guard
-from chronoduck.engine.guard.live import LiveDefinitions
-from chronoduck.engine.statements import StatementParser
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
+from chronoduck.sql.guard import Guard
+from chronoduck.sql.statements import StatementParser
 from tests.security.search.statements import SETUP, statements
 
 import duckdb  # isort: skip

@@ -15,6 +15,7 @@ import pytest
 from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.parts import Parts
+from chronoduck.errors import SpoolSpaceError
 from chronoduck.principals import Role
 from chronoduck.settings import ExportSettings, JobSettings, QuotaSettings, Settings
 
@@ -130,6 +131,52 @@ async def test_partitions_jobs_and_published_exports_share_one_budget(serve: Ser
         while len(budget._by_owner) > 1:
             await asyncio.sleep(0.02)
         assert served.stored_bytes == budget.used_bytes > 0
+
+
+async def test_everybody_sees_its_own_part_and_operators_see_all(serve: Serve) -> None:
+    """Fails when a budget is in no report, or another one's files are counted."""
+    async with serve() as served:
+        ann, bob = await served.log_in("ann"), await served.log_in("bob")
+        rows = f"SELECT {NOISE} FROM range(20000) t(i)"
+        [job] = await ended(ann, (await ann.post("/jobs", json={"query": rows})).json())
+        assert job["state"] == "succeeded"
+        budget = served.parts.statement_jobs._store.budget
+
+        async def usage(client: httpx2.AsyncClient) -> dict[str, Any]:
+            return dict((await client.get("/me")).json()["usage"])
+
+        mine = (await usage(ann))["results_bytes"]
+        assert mine["used"] == budget.used_bytes > 0
+        assert mine["limit"] == budget.share_bytes
+        assert mine["remaining"] == mine["limit"] - mine["used"]
+        assert (await usage(ann))["audit_bytes"]["used"] > 0
+        assert (await usage(bob))["results_bytes"]["used"] == 0
+        assert (await usage(served.admin))["results_bytes"]["limit"] == budget.total_bytes
+        everybody = {
+            each["name"]: each["usage"] for each in (await served.admin.get("/usage")).json()
+        }
+        assert everybody["ann"]["results_bytes"] == mine
+        # Somebody fills it up: an operator is told by health, and sees by how much.
+        served.parts.space.uploads.claim("key:a").hold(served.settings.upload_space)
+        with pytest.raises(SpoolSpaceError):
+            served.parts.space.uploads.check("key:b")
+        statistics = await served.service.get_statistics()
+        assert statistics["space"]["results"] == {
+            "used_bytes": mine["used"],
+            "limit_bytes": budget.total_bytes,
+            "refused": 0,
+        }
+        assert statistics["space"]["uploads"]["refused"] == 1
+        health = (await served.admin.get("/health")).json()
+        assert health["components"]["space"]["status"] == "degraded"
+        assert "DUCKDB_UPLOAD_SPACE" in health["components"]["space"]["reason"]
+        page, _ = await served.service.render_metrics("", show_versions=False)
+        for line in (
+            f'duckdb_space_used_bytes{{budget="results"}} {float(mine["used"])}',
+            'duckdb_space_refused_total{budget="uploads"} 1.0',
+            'duckdb_space_limit_bytes{budget="spools"} 4e+09',
+        ):
+            assert line in page.decode(), line
 
 
 async def test_a_start_counts_what_is_there_and_removes_what_is_half(serve: Serve) -> None:

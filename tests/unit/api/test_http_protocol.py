@@ -307,6 +307,33 @@ async def test_one_address_gets_no_more_than_its_share_and_a_trusted_proxy_does(
             writer.close()
 
 
+async def test_of_many_new_connections_only_those_of_a_second_are_taken() -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(http_connection_rate_per_client=3) as port:
+        began = loop.time()
+        answered = 0
+        for _ in range(40):
+            try:
+                answered += (await talk(port, HEAD + b"Connection: close\r\n\r\n")) != b""
+            except ConnectionError:
+                continue
+        seconds = loop.time() - began
+    assert 3 <= answered <= 3 * (seconds + 2)
+    async with serving(http_connection_rate_per_client=3, trusted_proxies="127.0.0.1") as port:
+        for _ in range(10):
+            assert await talk(port, HEAD + b"Connection: close\r\n\r\n")
+
+
+async def test_whoever_connects_when_all_are_idle_finds_room_however_many_come() -> None:
+    async with serving(http_max_connections=8) as port:
+        for _ in range(3):
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            answer = await talk(port, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert answer.startswith(b"HTTP/1.1 200")
+            for _, writer in held:
+                writer.close()
+
+
 async def _requests(port: int, count: int, head: bytes = b"") -> list[int]:
     """Return the statuses of requests that are sent one after the other on one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -13,7 +13,6 @@ import duckdb
 import pytest
 
 from chronoduck.engine.failure_judge import FailureJudge
-from chronoduck.engine.failures import EngineFailure, FatalBugError, translate
 from chronoduck.engine.volume_probe import ProbeResult, VolumeProbe
 from chronoduck.errors import (
     DiskFullError,
@@ -22,6 +21,7 @@ from chronoduck.errors import (
     EngineBugError,
     TransactionConflictError,
 )
+from chronoduck.sql.engine_errors import EngineFailure, FatalBugError, translate
 
 
 class Instance:

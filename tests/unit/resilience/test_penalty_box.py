@@ -61,7 +61,7 @@ def test_of_two_suspects_none_is_boxed_and_both_run_alone_next_time() -> None:
     assert is_alone(box, 1.0, "eve", "bomb")
     assert is_alone(box, 1.0, "bob", "report")
     assert not is_alone(box, 1.0, "bob", "another")
-    assert not is_alone(box, 1.0, "amy", "report")
+    assert not is_alone(box, 1.0, "amy", "another")
 
 
 def test_alone_the_guilty_one_is_found_and_the_other_cleared() -> None:
@@ -216,6 +216,68 @@ def test_an_operator_releases_a_party() -> None:
     assert waits(box, 0.0, "eve", "bomb") == 0.0
     assert not is_alone(box, 0.0, "eve", "b")
     assert is_alone(box, 0.0, "bob", "a")
+
+
+def test_one_bomb_from_a_hundred_keys_costs_a_few_processes() -> None:
+    box, deaths = PenaltyBox(), 0
+    for number in range(100):
+        now, key = number / 2, f"eve{number}"
+        if box.penalty(now, key, lambda: "bomb") is None:
+            deaths += 1
+            assert deaths == 1 or is_alone(box, now, key, "bomb")
+            box.note_death(now, [suspect(f"{key}:bomb")])
+    # Two until the shape waits for everybody; then one after each of its waits, which double.
+    assert deaths == 4
+    assert waits(box, 50.0, "another", "bomb") > 0
+    assert waits(box, 50.0, "another", "report") == 0
+
+
+def test_a_shape_that_one_party_made_deadly_runs_alone_for_others_and_is_cleared_for_each() -> None:
+    box = PenaltyBox()
+    box.note_death(0.0, [suspect("eve:report")])
+    assert waits(box, 1.0, "bob", "report") == 0
+    assert is_alone(box, 1.0, "bob", "report")
+    box.note_survived("bob", "report", has_ended=False)
+    assert is_alone(box, 1.0, "bob", "report")
+    box.note_survived("bob", "report")
+    assert not is_alone(box, 1.0, "bob", "report")
+    assert is_alone(box, 1.0, "amy", "report")
+    # Who has run it to its end since goes on when it waits for everybody else.
+    box.note_death(20.0, [suspect("mal:report")])
+    assert waits(box, 21.0, "amy", "report") > 0
+    assert waits(box, 21.0, "bob", "report") == 0
+
+
+def test_a_suspected_shape_runs_alone_for_everybody_until_it_ends_for_anybody() -> None:
+    box = PenaltyBox()
+    box.note_death(0.0, [suspect("eve:bomb"), suspect("bob:report")])
+    assert is_alone(box, 1.0, "amy", "report")
+    assert is_alone(box, 1.0, "amy", "bomb")
+    box.note_survived("bob", "report")
+    assert not is_alone(box, 1.0, "amy", "report")
+    assert is_alone(box, 1.0, "amy", "bomb")
+
+
+def test_what_has_no_text_is_nobody_elses_shape() -> None:
+    box = PenaltyBox()
+    box.note_death(0.0, [suspect("eve:load")])
+    box.note_death(0.0, [suspect("mal:load"), suspect("bob:a")])
+    assert not is_alone(box, 1.0, "amy", "load")
+
+
+def test_an_operator_releases_the_shapes_of_everybody_and_a_restart_does_not() -> None:
+    box = PenaltyBox()
+    box.note_death(0.0, [suspect("eve:bomb")])
+    box.note_death(0.0, [suspect("mal:bomb")])
+    after = PenaltyBox()
+    after.restore(0.0, json.loads(json.dumps(box.state(0.0))))
+    for each in (box, after):
+        assert waits(each, 1.0, "amy", "bomb") == 14.0
+        assert ("*", "bomb") in {(one.party, one.shape) for one in each.penalties(1.0)}
+        assert each.release("*")
+        assert not each.release("*")
+        assert waits(each, 1.0, "amy", "bomb") == 0
+    assert waits(box, 1.0, "eve") > 0
 
 
 def test_a_restart_forgets_nothing_and_waits_go_on_meanwhile() -> None:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import InvalidRequestError
 from chronoduck.service.templates import Parameter, Template, TemplateLibrary
 from chronoduck.service.templates.parameters import TYPES
+from chronoduck.sql.statements import StatementParser
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chronoduck.engine.statements import StatementParser
 from chronoduck.service.templates import Parameter, TemplateLibrary
 from chronoduck.service.templates.parameters import TYPES
+from chronoduck.sql.statements import StatementParser
 
 PAGE = (Path(__file__).parents[3] / "docs" / "templates.md").read_text()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import TemplateError, TemplateNotFoundError
 from chronoduck.service.templates import Template, TemplateLibrary
+from chronoduck.sql.statements import StatementParser
 
 HEAD = "-- name: mine\n-- description: Something.\n"
 

@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from chronoduck.engine.statements import StatementParser
 from chronoduck.service.templates import TemplateLibrary
+from chronoduck.sql.statements import StatementParser
 
 Row = dict[str, Any]
 Run = Callable[..., list[Row]]

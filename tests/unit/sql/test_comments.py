@@ -5,9 +5,9 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException, StatementRefusedError
 from chronoduck.sql.comments import has_slow_comments
+from chronoduck.sql.statements import StatementParser
 
 IS_VERSION_1 = duckdb.__version__.startswith("1.")
 

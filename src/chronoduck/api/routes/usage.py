@@ -11,6 +11,9 @@ from chronoduck.api.access import Admin, Uncounted, service_of
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.routes.running import describe_running
 from chronoduck.api.schemas import Me, PrincipalUsage
+from chronoduck.assembly import DuckDBService
+from chronoduck.assembly.parts import Parts
+from chronoduck.principals import Role
 
 __all__ = ["router"]
 
@@ -24,8 +27,9 @@ async def get_me(request: Request, caller: Uncounted) -> Me:
     It does not count as a request and is answered when nothing is left, too.
     """
     service = service_of(request)
-    runner = (await service.parts()).runner
-    usage: dict[str, Any] = service.quotas.usage_of(caller.principal)
+    parts = await service.parts()
+    runner = parts.runner
+    usage = _with_space(service.quotas.usage_of(caller.principal), service, parts)
     mine = [
         running
         for running in runner.list_running()
@@ -38,4 +42,23 @@ async def get_me(request: Request, caller: Uncounted) -> Me:
 @router.get("/usage", operation_id="get_usage", summary="What every principal uses")
 async def get_usage(request: Request, caller: Admin) -> list[PrincipalUsage]:
     """Show limits and use of everybody since the start, the one seen last first; for admins."""
-    return [PrincipalUsage(**each) for each in service_of(request).quotas.usage()]
+    service = service_of(request)
+    parts = await service.parts()
+    return [PrincipalUsage(**_with_space(each, service, parts)) for each in service.quotas.usage()]
+
+
+def _with_space(usage: dict[str, Any], service: DuckDBService, parts: Parts) -> dict[str, Any]:
+    """Add the disk space that the principal's files take, and what it wrote into the audit trail."""
+    role = usage["role"]
+    used = usage["usage"]
+    space = parts.space.used_by(usage["id"], is_capped=role != Role.ADMIN)
+    for name, (held, limit) in space.items():
+        used[f"{name}_bytes"] = {
+            "used": held,
+            "limit": limit,
+            "remaining": max(0, limit - held),
+            "window_seconds": None,
+            "resets_in_seconds": 0.0,
+        }
+    used["audit_bytes"] = service.audit.used_by(usage["id"], role)
+    return usage

@@ -12,12 +12,7 @@ import duckdb
 from chronoduck.engine.analyzers.answers import raise_error
 from chronoduck.engine.analyzers.messages import Answer, FilterQuestion, HandOver, Question
 from chronoduck.engine.analyzers.pool import AnalyzerDiedError, AnalyzerPool
-from chronoduck.engine.guard.definitions import EMPTY, Definitions
-from chronoduck.engine.guard.judge import Origin, Pending
-from chronoduck.engine.guard.live import LiveDefinitions
-from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.scopes.names import Names
-from chronoduck.engine.statements import MAX_STATEMENT_BYTES, Statement
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.errors import (
     DuckDBConnectionError,
     DuckDBQueryError,
@@ -25,6 +20,11 @@ from chronoduck.errors import (
 )
 from chronoduck.principals import Principal
 from chronoduck.sql.catalog_copy import CatalogCopy
+from chronoduck.sql.definitions import EMPTY, Definitions
+from chronoduck.sql.guard import Origin, Pending
+from chronoduck.sql.rules.refusals import refuse
+from chronoduck.sql.scopes.names import Names
+from chronoduck.sql.statements import MAX_STATEMENT_BYTES, Statement
 
 __all__ = ["Analysis", "Verdict"]
 

@@ -20,15 +20,15 @@ from chronoduck.engine.analyzers.messages import (
     error_fields,
 )
 from chronoduck.engine.analyzers.text_bounds import check_text
-from chronoduck.engine.guard.definitions import EMPTY, CatalogWantedError, Definitions
-from chronoduck.engine.guard.judge import Guard, Pending
-from chronoduck.engine.guard.rules import refuse
-from chronoduck.engine.guard.scratch import builtins
-from chronoduck.engine.scopes.filters import check_form
-from chronoduck.engine.scopes.names import Syntax
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import DuckDBException, DuckDBQueryError, InvalidRequestError
 from chronoduck.sql.catalog_copy import CatalogCopy
+from chronoduck.sql.definitions import EMPTY, CatalogWantedError, Definitions
+from chronoduck.sql.guard import Guard, Pending
+from chronoduck.sql.rules.refusals import refuse
+from chronoduck.sql.scopes.filters import check_form
+from chronoduck.sql.scopes.names import Syntax
+from chronoduck.sql.scratch import builtins
+from chronoduck.sql.statements import StatementParser
 
 __all__ = ["Analyst", "serve"]
 

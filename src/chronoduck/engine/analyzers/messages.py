@@ -9,13 +9,13 @@ from typing import Any
 
 import orjson
 
-from chronoduck.engine.guard.definitions import Definitions, MacroBody, ViewBody
-from chronoduck.engine.guard.judge import Origin
-from chronoduck.engine.scopes.names import Names
-from chronoduck.engine.statements import Statement
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
 from chronoduck.sql.catalog_copy import CatalogCopy
+from chronoduck.sql.definitions import Definitions, MacroBody, ViewBody
+from chronoduck.sql.guard import Origin
+from chronoduck.sql.scopes.names import Names
+from chronoduck.sql.statements import Statement
 
 __all__ = [
     "HEADER",

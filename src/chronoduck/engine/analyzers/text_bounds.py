@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chronoduck.engine.guard.bounds import MAX_STATEMENT_BYTES
-from chronoduck.engine.guard.rules import refuse
+from chronoduck.sql.rules.bounds import MAX_STATEMENT_BYTES
+from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.tokens import Token, closing, read_tokens
 
 __all__ = ["MAX_BRACKETS", "MAX_GROUPING_SETS", "MAX_ITEMS", "MAX_WORDS", "check_text"]

@@ -1,8 +1,7 @@
-"""Narrowing: what of the database a principal with a scope can see.
+"""Catalogs of scopes: what of the database a principal with a scope can see.
 
-For each scope there is a catalogue in memory with a view for each table or view that was granted, of
-the same schema and name; a narrowed statement runs on a connection that sees this catalogue instead
-of the database. What could lead out of it is refused by a walk of the parsed statement. It knows
-nothing of keys, sessions and HTTP. Its modules are imported one by one: an analyzer's process reads
-``names`` without the rest.
+For each scope there is a catalog in memory with a view for each table or view that was granted, of
+the same schema and name; a scoped statement runs on a connection that sees this catalog instead
+of the database. ``sql/scopes`` refuses what could lead out of it. It knows nothing of keys, sessions
+and HTTP.
 """

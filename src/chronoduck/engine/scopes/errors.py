@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chronoduck.engine.error_text import before_any
 from chronoduck.errors import BatchError, DuckDBException, DuckDBQueryError, StatementRefusedError
+from chronoduck.sql.error_text import before_any
 
 __all__ = ["is_about_names", "scrubbed"]
 

@@ -12,18 +12,7 @@ from typing import TypeVar
 import duckdb
 
 from chronoduck.engine.database import Connection, DuckDBInstance
-from chronoduck.engine.failures import translate
-from chronoduck.engine.guard.rules import RULES
 from chronoduck.engine.scopes.errors import is_about_names, scrubbed
-from chronoduck.engine.scopes.names import Names, Syntax, check_names, folded
-from chronoduck.engine.scopes.plan import (
-    CATALOG_PREFIX,
-    Relation,
-    ScopePlan,
-    ScopeView,
-    plan_scope,
-)
-from chronoduck.engine.statements import Statement
 from chronoduck.engine.tables import quoted
 from chronoduck.errors import (
     DuckDBException,
@@ -34,6 +23,17 @@ from chronoduck.errors import (
 from chronoduck.logs import get_logger
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Principal, Role, Scope
+from chronoduck.sql.engine_errors import translate
+from chronoduck.sql.rules.refusals import RULES
+from chronoduck.sql.scopes.names import Names, Syntax, check_names, folded
+from chronoduck.sql.scopes.plan import (
+    CATALOG_PREFIX,
+    Relation,
+    ScopePlan,
+    ScopeView,
+    plan_scope,
+)
+from chronoduck.sql.statements import Statement
 
 __all__ = [
     "Attached",

@@ -7,12 +7,12 @@ from pathlib import Path
 import duckdb
 
 from chronoduck.engine.opening_options import OPENING_OPTIONS
-from chronoduck.engine.scopes.filters import check_form
-from chronoduck.engine.scopes.names import Syntax
-from chronoduck.engine.scopes.plan import CATALOG_PREFIX
 from chronoduck.engine.scopes.registry import make_catalog, plan_for
 from chronoduck.errors import InvalidRequestError
 from chronoduck.principals import Scope
+from chronoduck.sql.scopes.filters import check_form
+from chronoduck.sql.scopes.names import Syntax
+from chronoduck.sql.scopes.plan import CATALOG_PREFIX
 
 __all__ = ["check_unserved"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from chronoduck.monitoring.audit.event import Principal
 from chronoduck.resilience.spending import SpendingWindow
 
-__all__ = ["AuditBudget"]
+__all__ = ["AUDIT_WINDOW_SECONDS", "AuditBudget"]
 
-_HOUR, _STEP = 3600.0, 10.0
+AUDIT_WINDOW_SECONDS = 3600.0
+_STEP = 10.0
 _TELL_SECONDS = 60.0
 _REMEMBERED = 10_000
 
@@ -16,7 +17,7 @@ class _Account:
     __slots__ = ("refused", "told_at", "window")
 
     def __init__(self) -> None:
-        self.window = SpendingWindow(_HOUR, _STEP)
+        self.window = SpendingWindow(AUDIT_WINDOW_SECONDS, _STEP)
         self.refused = 0
         self.told_at = float("-inf")
 
@@ -29,6 +30,7 @@ class AuditBudget:
 
     def __init__(self, hourly_bytes: int) -> None:
         self.hourly_bytes = hourly_bytes
+        self.total_refused = 0
         self._accounts: dict[str, _Account] = {}
 
     def spend(self, principal: Principal | None, count: int, now: float) -> None:
@@ -48,10 +50,22 @@ class AuditBudget:
             0.0 if account is None else account.window.seconds_until_below(now, self.hourly_bytes)
         )
 
+    def used_by(self, principal_id: str, now: float) -> tuple[float, float]:
+        """Return the bytes of the last hour, and when some of them no longer count."""
+        account = self._accounts.get(principal_id)
+        if account is None:
+            return 0.0, 0.0
+        return account.window.spent(now), account.window.seconds_until_next(now)
+
+    def count_waiting(self, now: float) -> int:
+        """Return how many principals have nothing left."""
+        return sum(each.window.spent(now) >= self.hourly_bytes for each in self._accounts.values())
+
     def note_refusal(self, principal: Principal, now: float) -> int:
         """Count a refused request; return how many to tell of now: one line a minute says it."""
         account = self._accounts[principal.id]
         account.refused += 1
+        self.total_refused += 1
         if now - account.told_at < _TELL_SECONDS:
             return 0
         account.told_at = now

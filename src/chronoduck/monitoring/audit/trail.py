@@ -16,7 +16,7 @@ from typing import Any
 
 from chronoduck.errors import QueueFullError, QuotaExceededError, SettingsError
 from chronoduck.logs import get_logger
-from chronoduck.monitoring.audit.budget import AuditBudget
+from chronoduck.monitoring.audit.budget import AUDIT_WINDOW_SECONDS, AuditBudget
 from chronoduck.monitoring.audit.event import (
     MAX_TEXT_CHARACTERS,
     Act,
@@ -147,6 +147,22 @@ class AuditTrail:
         error.retry_after_seconds = seconds
         error.is_recorded = True
         raise error
+
+    def used_by(self, principal_id: str, role: str) -> dict[str, Any]:
+        """Return what a principal's lines took within an hour, as ``GET me`` shows it; times in seconds.
+
+        Admins have no limit, and nothing is counted for them.
+        """
+        with self._lock:
+            used, resets = self._budget.used_by(principal_id, time.monotonic())
+        limit = None if role == "admin" or not self.is_enabled else self._settings.hourly
+        return {
+            "used": used,
+            "limit": limit,
+            "remaining": None if limit is None else max(0.0, limit - used),
+            "window_seconds": AUDIT_WINDOW_SECONDS,
+            "resets_in_seconds": round(resets, 3),
+        }
 
     def act(self, event: str, caller: Caller, **facts: Any) -> None:
         """Record an act of the caller."""
@@ -294,12 +310,16 @@ class AuditTrail:
     def get_status(self) -> dict[str, Any]:
         """Return counters, the head of the chain, and whether the disk takes the events."""
         busy_since, thread = self._busy_since, self._thread
+        with self._lock:
+            waiting = self._budget.count_waiting(time.monotonic())
         is_stalled = busy_since is not None and time.monotonic() - busy_since > _STALLED_SECONDS
         return {
             "enabled": self.is_enabled,
             "written": self._writer.written,
             "dropped": self._dropped,
             "waiting_bytes": self._waiting_bytes(),
+            "principals_waiting": waiting,
+            "budget_refused": self._budget.total_refused,
             "is_failing": self._failure is not None
             or is_stalled
             or (thread is not None and not thread.is_alive()),

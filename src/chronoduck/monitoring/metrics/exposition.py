@@ -20,6 +20,7 @@ from chronoduck.monitoring.metrics.gauges import (
 from chronoduck.monitoring.metrics.requests import RequestMetrics
 from chronoduck.monitoring.metrics.statements import StatementMetrics
 from chronoduck.monitoring.penalties import penalty_families
+from chronoduck.monitoring.space import space_families
 from chronoduck.monitoring.syncs import sync_families
 
 __all__ = ["MetricsPage"]
@@ -105,3 +106,4 @@ def _families(
     yield from resource_families(statistics)
     yield from durability_families(replication, backups)
     yield from penalty_families(statistics["penalties"])
+    yield from space_families(statistics["space"], statistics["audit"])

@@ -9,9 +9,6 @@ import pytest
 
 from chronoduck.engine.analyzers.answers import UnsoundAnswerError, raise_error, read_answer
 from chronoduck.engine.analyzers.messages import HEADER, Answer, answer_frame, error_fields
-from chronoduck.engine.guard.definitions import MacroBody, ViewBody
-from chronoduck.engine.scopes.names import Names
-from chronoduck.engine.statements import StatementParser
 from chronoduck.errors import (
     BatchError,
     DuckDBException,
@@ -20,6 +17,9 @@ from chronoduck.errors import (
     QueueFullError,
     StatementRefusedError,
 )
+from chronoduck.sql.definitions import MacroBody, ViewBody
+from chronoduck.sql.scopes.names import Names
+from chronoduck.sql.statements import StatementParser
 
 
 def crossed(answer: Answer) -> Answer:

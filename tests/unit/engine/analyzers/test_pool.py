@@ -14,8 +14,7 @@ import pytest
 from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.analyzers.nursery_link import Nursery
 from chronoduck.engine.analyzers.pool import AnalyzerPool
-from chronoduck.engine.guard.judge import Pending
-from chronoduck.engine.guard.live import LiveDefinitions
+from chronoduck.engine.live_definitions import LiveDefinitions
 from chronoduck.errors import (
     DuckDBQueryError,
     QueueFullError,
@@ -23,6 +22,7 @@ from chronoduck.errors import (
     StatementRefusedError,
 )
 from chronoduck.principals import Principal, Role, Scope, TableGrant
+from chronoduck.sql.guard import Pending
 from tests.patience import PATIENCE_SECONDS
 
 ANN = Principal("ann", Role.ANALYST, "key:ann")
