@@ -79,6 +79,8 @@ class ConnectionGuard:
         self._requests = _LoopPace(Pace(*rates))
         self._handshakes = _LoopPace(Pace(*rates, most_waiting=limits.http_max_connections))
         self._proven: OrderedDict[int, None] = OrderedDict()
+        self._requests_of: Counter[int] = Counter()
+        """Requests that go on, by credential."""
         self._newcomers = Newcomers(
             limits.http_connection_rate_per_client, limits.http_connection_rate
         )
@@ -103,6 +105,29 @@ class ConnectionGuard:
         self._proven.move_to_end(credential)
         if len(self._proven) > _PROVEN:
             self._proven.popitem(last=False)
+
+    def begin_request(self, credential: int) -> DuckDBException | None:
+        """Count a request that goes on until ``end_request``; return why it is one too many, or None.
+
+        Who sends its bodies slowly, or takes its answers slowly, keeps a connection that cannot make
+        room for others; nobody may keep the last ones, from however many addresses.
+        """
+        most = self.limits.http_max_connections // 2
+        if self._requests_of[credential] >= most:
+            error = TooManyRequestsError(
+                f"{most} requests with this credential go on already, which is all that may",
+                hint="Send the next one when one of them is answered.",
+            )
+            error.retry_after_seconds = 1.0
+            return error
+        self._requests_of[credential] += 1
+        return None
+
+    def end_request(self, credential: int) -> None:
+        """Count the end of a request."""
+        self._requests_of[credential] -= 1
+        if not self._requests_of[credential]:
+            del self._requests_of[credential]
 
     def client_of(self, host: str, forwarded: Iterable[str]) -> str:
         """Return what requests are counted by: the client's network, behind trusted proxies, too."""

@@ -19,7 +19,6 @@ import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
@@ -29,18 +28,12 @@ from chronoduck.api.access import ADMITTED
 from chronoduck.api.bodies import RequestTimeoutError
 from chronoduck.api.connection_guard import ConnectionGuard
 from chronoduck.api.doorstep import Doorstep
-from chronoduck.api.problems import problem_response
-from chronoduck.api.secure_headers import secured
 from chronoduck.api.tls_door import TlsDoor
+from chronoduck.api.wire_errors import BadRequestError, HeadersTooLargeError, as_bytes, reason_of
 from chronoduck.errors import DuckDBException
 from chronoduck.settings import TransportSettings
 
-__all__ = [
-    "BadRequestError",
-    "GuardedProtocol",
-    "HeadersTooLargeError",
-    "guarded_protocol",
-]
+__all__ = ["GuardedProtocol", "guarded_protocol"]
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1_000_000
@@ -48,22 +41,6 @@ _SMALL_BODY_BYTES = 65_536
 _PIPELINED_REQUESTS = 16
 _OVERHEAD_PER_BYTE = 16
 """A chunk of one byte takes six on the wire; with more, framing is padding without end."""
-
-
-class BadRequestError(DuckDBException):
-    """What came is not HTTP/1.1, or could be understood in two ways."""
-
-    code = "bad_request"
-    title = "Bad request"
-    http_status = 400
-
-
-class HeadersTooLargeError(DuckDBException):
-    """The request's line and headers are more than is read."""
-
-    code = "headers_too_large"
-    title = "Headers too large"
-    http_status = 431
 
 
 class _Phase(Enum):
@@ -96,6 +73,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._large_body = self._chunked = False
         self._is_parsing = False
         self._running: RequestResponseCycle | None = None
+        self._held: int | None = None
+        """The credential of the request that goes on, as the guard counts it."""
         self._waiting: Callable[[], None] | None = None
         """What begins the request that waits for its turn."""
         self._client_id = ""
@@ -114,6 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application and the guard."""
         self._guard.leave(self)
+        self._let_go()
         self._stop_waiting()
         super().connection_lost(exc)
 
@@ -134,7 +114,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._phase = _Phase.DISCARDING  # there is no other protocol here; the request is whole
         except httptools.HttpParserError as error:
             self._refuse(
-                self._refusal or BadRequestError(f"the request is not HTTP/1.1: {_reason(error)}")
+                self._refusal or BadRequestError(f"the request is not HTTP/1.1: {reason_of(error)}")
             )
             return
         finally:
@@ -243,10 +223,29 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._large_body and cycle is self.cycle:
             app = partial(self._answer_before_the_end, cycle, app)
         self._running = cycle
+        error = self._hold(cycle)
+        if error is not None:
+            if self._is_parsing:
+                raise self._refused(error)
+            self._refuse(error)
+            return
         if self._guard.is_proven(_credential(cycle)):
             super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
         else:
             self._start_in_turn(cycle, app)
+
+    def _hold(self, cycle: RequestResponseCycle) -> DuckDBException | None:
+        """Count the request among those of its credential; return why there are too many, or None."""
+        self._let_go()
+        credential = _credential(cycle)
+        error = None if credential is None else self._guard.begin_request(credential)
+        self._held = credential if error is None else None
+        return error
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._guard.end_request(self._held)
+            self._held = None
 
     def _start_in_turn(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
         """Begin a stranger's request when it is its turn; nothing more is read until then."""
@@ -301,6 +300,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or get rid of what is left of this one."""
+        self._let_go()
         self._note_credential()
         super().on_response_complete()
         if self._large_body and self._phase is _Phase.BODY and not self.transport.is_closing():
@@ -330,7 +330,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if is_answering and self._phase is _Phase.HEADERS:
             self.transport.close()  # the answer to the request before has not begun
             return
-        self.transport.write(_as_bytes(error))
+        self.transport.write(as_bytes(error))
         self._linger()
 
     def _linger(self) -> None:
@@ -409,22 +409,8 @@ def _credential(cycle: RequestResponseCycle) -> int | None:
     """Return what a request's credential is known by here, without keeping it."""
     for name, value in cycle.scope["headers"]:
         if name == b"authorization":
-            return hash(value)  # keyed by this process
+            return hash(value.rpartition(b" ")[2])  # keyed by this process
     return None
-
-
-def _reason(error: httptools.HttpParserError) -> str:
-    """Return the parser's words; an error in a callback is about the target, the rest has its own."""
-    if isinstance(error, httptools.HttpParserCallbackError):
-        return "the target of the request is not understood"
-    return f"the request is not HTTP/1.1: {error}"
-
-
-def _as_bytes(error: DuckDBException) -> bytes:
-    response = problem_response(error, None)
-    headers = [*secured(response.raw_headers, "http"), (b"connection", b"close")]
-    head = b"".join(b"%s: %s\r\n" % header for header in headers)
-    return STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body)
 
 
 def guarded_protocol(

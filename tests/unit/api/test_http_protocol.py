@@ -307,6 +307,34 @@ async def test_one_address_gets_no_more_than_its_share_and_a_trusted_proxy_does(
             writer.close()
 
 
+async def test_one_credential_never_keeps_all_connections_busy() -> None:
+    async with serving(http_max_connections=8) as port:
+        spelled = (b"Bearer evil", b"bearer evil", b"Bearer  evil", b"BEARER evil")
+        slow = []
+        for number in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = b"Authorization: " + spelled[number] + b"\r\nContent-Length: 5\r\n\r\na"
+            writer.write(HEAD + head)
+            slow.append((reader, writer))
+        await asyncio.sleep(0.1)
+        evil = HEAD + b"Authorization: bEARER evil\r\nContent-Length: 1\r\n\r\n1"
+        assert problem(await talk(port, evil)) == (429, "too_many_requests")
+        for _ in range(3):
+            other = HEAD + b"Authorization: Bearer good\r\nConnection: close\r\n\r\n"
+            assert (await talk(port, other)).startswith(b"HTTP/1.1 200")
+        # One is answered, one breaks off: then there is room again, as often as one likes.
+        slow[0][1].write(b"bcde")
+        assert (await slow[0][0].readline()).startswith(b"HTTP/1.1 200")
+        slow[1][1].close()
+        for _ in range(6):
+            last = evil.replace(b"Content-Length", b"Connection: close\r\nContent-Length")
+            answer = b""
+            while not answer.startswith(b"HTTP/1.1 200"):
+                answer = await talk(port, last)
+        for _, writer in slow:
+            writer.close()
+
+
 async def test_of_many_new_connections_only_those_of_a_second_are_taken() -> None:
     loop = asyncio.get_running_loop()
     async with serving(http_connection_rate_per_client=3) as port:
