@@ -154,9 +154,9 @@ async def test_in_the_key_of_a_commit_that_lost(service: DuckDBService) -> None:
 
 FILTERS: tuple[Callable[[str], str], ...] = (
     lambda w: f"({quoted(w)} || id)::INTEGER > 0",
-    lambda w: f"id < 20000 OR ({quoted(w)} || id)::INTEGER > 0",
+    lambda w: f"id < 5 OR ({quoted(w)} || id)::INTEGER > 0",
     lambda w: f"regexp_matches(id::VARCHAR, {quoted(w + '(')})",
-    lambda w: f"strptime({quoted(w)}, '%Y') > id",
+    lambda w: f"strptime({quoted(w)} || id, '%Y') > TIMESTAMP '2000-01-01'",
     lambda w: f"{named(w)} = 1",
     lambda w: f"({quoted(w)} || id)::DATE > '2000-01-01'",
 )
@@ -165,12 +165,13 @@ FILTERS: tuple[Callable[[str], str], ...] = (
 async def test_in_the_row_filter_of_a_key(service: DuckDBService) -> None:
     """A filter that fails for a row may hide it instead; what is an error is the statement's own."""
     failed = 0
+    await service.execute_query("CREATE TABLE few AS SELECT range::INTEGER AS id FROM range(10)")
     for number, word in enumerate(WORDS):
         text = FILTERS[number % len(FILTERS)](word)
-        scope = Scope((TableGrant("s03", row_filter=text),))
+        scope = Scope((TableGrant("few", row_filter=text),))
         caller = Caller("k", principal=Principal("k", Role.ANALYST, f"key:{number}", scope))
         try:
-            await service.execute_query("SELECT sum(id) FROM s03", caller=caller)
+            await service.execute_query("SELECT sum(id) FROM few", caller=caller)
         except DuckDBException as error:
             failed += 1
             assert 400 <= error.http_status < 500, (text, error)
