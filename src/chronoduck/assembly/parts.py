@@ -75,6 +75,8 @@ __all__ = ["Parts"]
 T = TypeVar("T")
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
+_FAIR_SECONDS = 5.0
+"""Principals that sent a statement within so long share workers and connections evenly."""
 
 
 @dataclass
@@ -172,6 +174,7 @@ class Parts:
             seats=settings.pool_size,
             place_share=settings.worker_share,
             seat_share=settings.connection_share,
+            fair_seconds=_FAIR_SECONDS,
         )
         access = EngineAccess(
             instance,

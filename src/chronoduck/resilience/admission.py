@@ -82,9 +82,14 @@ class Admission:
         seats: int | None = None,
         place_share: int | None = None,
         seat_share: int | None = None,
+        fair_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``seats``: none means as many as are asked for; a share: none means all."""
+        """``seats``: none means as many as are asked for; a share: none means all.
+
+        ``fair_seconds``: a capped party's share is no more than its part among the capped parties that
+        came within so long: three with long callers would otherwise hold all places together.
+        """
         self.limit = limit
         self.queue_size = queue_size
         self.seats: float = math.inf if seats is None else seats
@@ -98,6 +103,9 @@ class Admission:
         self.total_refused = 0
         self.total_wait_seconds = 0.0
         self._clock = clock
+        self._fair_seconds = fair_seconds
+        self._came: OrderedDict[str, float] = OrderedDict()
+        """When capped parties came last, if that is not long ago."""
         self._newcomers = 0
         self._parties: dict[str, _Party] = {}
         self._in_turn: OrderedDict[str, _Party] = OrderedDict()
@@ -129,6 +137,8 @@ class Admission:
             raise self._closing_error
         party = self._parties.get(party_id) or self._new_party(party_id)
         party.is_capped = is_capped
+        if self._fair_seconds and is_capped:
+            self._note_arrival(party_id)
         # Whoever gives something back serves the queue at once: nobody waits who could enter.
         if self._may_enter(party, has_seat):
             self._enter(party, has_seat)
@@ -145,15 +155,34 @@ class Admission:
         party = self._parties[party_id] = _Party(party_id)
         return party
 
+    def _note_arrival(self, party_id: str) -> None:
+        self._came[party_id] = now = self._clock()
+        self._came.move_to_end(party_id)
+        self._forget_arrivals(now)
+
+    def _forget_arrivals(self, now: float) -> None:
+        came = self._came
+        while came and now - next(iter(came.values())) > self._fair_seconds:
+            party_id, _ = came.popitem(last=False)
+            if party_id in self._in_turn:  # it still waits
+                came[party_id] = now
+
+    def _share(self, most: float, of: float) -> float:
+        """Return how much of a total a capped party may have now; at least 1, so that it goes on."""
+        parties = len(self._came)
+        return most if parties < 2 else min(most, max(1.0, of // parties))
+
     def _may_enter(self, party: _Party, has_seat: bool) -> bool:
         return (
             self.running < self.limit
-            and (not party.is_capped or party.places < self.place_share)
+            and (not party.is_capped or party.places < self._share(self.place_share, self.limit))
             and (has_seat or self._may_sit(party))
         )
 
     def _may_sit(self, party: _Party) -> bool:
-        return self.seated < self.seats and (not party.is_capped or party.seats < self.seat_share)
+        return self.seated < self.seats and (
+            not party.is_capped or party.seats < self._share(self.seat_share, self.seats)
+        )
 
     def _enter(self, party: _Party, has_seat: bool) -> None:
         self.running += 1
@@ -301,6 +330,7 @@ class Admission:
             newest = now - self._released_at
             self._seconds_per_release += _SMOOTHING * (newest - self._seconds_per_release)
         self._released_at = now
+        self._forget_arrivals(now)
 
     def _refusal(self) -> QueueFullError:
         error = QueueFullError(

@@ -4,7 +4,12 @@ import asyncio
 
 import pytest
 
-from chronoduck.errors import QueueFullError, ServiceUnavailableError, StatementTimeoutError
+from chronoduck.errors import (
+    PoolTimeoutError,
+    QueueFullError,
+    ServiceUnavailableError,
+    StatementTimeoutError,
+)
 from chronoduck.resilience.admission import Admission
 
 
@@ -33,6 +38,42 @@ async def test_waiters_are_served_in_their_order() -> None:
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
     assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_parties_that_come_often_share_evenly_and_one_alone_has_its_share() -> None:
+    """Fails when three with long callers hold all places, and a fourth waits for their end."""
+    now = 0.0
+    admission = Admission(
+        4, 10, seats=8, place_share=3, seat_share=4, fair_seconds=5.0, clock=lambda: now
+    )
+
+    async def takes(party: str) -> bool:
+        try:
+            await admission.acquire(0.001, party, is_capped=True)
+        except (StatementTimeoutError, PoolTimeoutError):
+            return False
+        return True
+
+    def end(party: str) -> None:
+        admission.release(party)
+        admission.leave(party)
+
+    evil = ("eve", "mal", "mia")
+    for party in (*evil, "bob"):
+        assert await takes(party)
+        end(party)
+    assert [await takes(party) for party in evil] == [True] * 3
+    assert [await takes(party) for party in evil] == [False] * 3
+    for _ in range(5):
+        assert await takes("bob")
+        end("bob")
+    # An admin is in nobody's way, and nobody is in its.
+    await admission.acquire(0.001, "admin")
+    end("admin")
+    for party in evil:
+        end(party)
+    now = 6.0
+    assert [await takes("eve") for _ in range(4)] == [True, True, True, False]
 
 
 async def test_a_full_queue_refuses_at_once_with_the_numbers() -> None:
