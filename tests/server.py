@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import shutil
 import signal
@@ -23,11 +24,17 @@ from tests.patience import PATIENCE_SECONDS
 __all__ = ["Server", "free_port", "is_alive", "lose_disk", "run_cli", "watch_end"]
 
 
+_PORTS = iter(random.SystemRandom().sample(range(10_000, 32_000), 20_000))
+"""Below those that the system gives to connections: such a one would be in the way of 0.0.0.0."""
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, and that this process has not returned before."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def is_alive(pid: int) -> bool:
@@ -91,7 +98,7 @@ def watch_end(pid: int | None) -> Callable[[], None]:
 def lose_disk(directory: Path) -> None:
     """Delete a directory with all that is in it, while processes of a killed service end and tidy up."""
     for _ in range(100):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             shutil.rmtree(directory)
         if not directory.exists():
             return
@@ -130,19 +137,24 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
         )
+        if not self.becomes_ready(seconds):
+            self.__exit__()
+            raise AssertionError("the server did not become ready")
+        return self
+
+    def becomes_ready(self, seconds: float = PATIENCE_SECONDS) -> bool:
+        """Wait until it answers that it is; return whether it does."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended: {self.process.communicate()[1]}")
-            try:
+            with contextlib.suppress(httpx2.TransportError):
                 # Whose certificate it is, is what tests look at, not this.
                 ready = httpx2.get(f"{self.url}/api/v1/duckdb/health/ready", verify=False)
                 if ready.status_code == 200:
-                    return self
-            except httpx2.TransportError:
-                time.sleep(0.05)
-        self.__exit__()
-        raise AssertionError("the server did not become ready")
+                    return True
+            time.sleep(0.05)
+        return False
 
     def client(self, **options: Any) -> httpx2.Client:
         """Return a client with the admin token."""

@@ -43,6 +43,7 @@ def test_what_was_written_is_there_after_the_end(tmp_path: Path, kill: str) -> N
         before = windows(server)["1h"]
         getattr(server, kill)()
         if kill == "kill_server":  # the supervisor starts another one
+            assert server.becomes_ready()
             assert server.query(COUNTED) == [[50]]
             after = windows(server)
     if kill != "kill_server":

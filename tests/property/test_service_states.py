@@ -55,7 +55,7 @@ def made(kind: type[DuckDBException]) -> DuckDBException:
     error = kind.__new__(kind)
     DuckDBException.__init__(error, "what happened", hint="Wait.")
     error.retry_after_seconds = 7.0
-    facts = {"category": None, "line": None, "column": None, "rule": None}
+    facts = {"category": None, "line": None, "column": None, "rule": None, "reason": ""}
     vars(error).update(
         facts, is_fatal=False, had_no_effect=False, index=0, sql="", rolled_back=True, cause=error
     )

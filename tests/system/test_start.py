@@ -118,7 +118,7 @@ def test_a_database_that_others_may_read_is_refused_with_the_fix(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("mode", "content", "fix"), [(0o644, "x", "chmod 600"), (0o600, "", "Delete")]
+    ("mode", "content", "fix"), [(0o644, "x", "chmod 600"), (0o600, "", "delete")]
 )
 def test_a_token_that_cannot_be_trusted_is_refused_with_the_fix(
     tmp_path: Path, mode: int, content: str, fix: str

@@ -45,6 +45,8 @@ class CatalogObject:
     sql: str
     owner: str = ""
     """The table of an index, in lower case."""
+    stub: str = ""
+    """Makes something of the same name for nothing: a definition may be expensive to bind."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -126,8 +128,9 @@ def read_catalog(connection: duckdb.DuckDBPyConnection, version: int = 0) -> Cat
     for table, name, sql in rows(_INDEXES):
         owner = str(table).lower()
         found.append(CatalogObject("index", str(name).lower(), str(sql), owner))
-    for _, name, sql in rows(_VIEWS):
-        found.append(CatalogObject("view", str(name).lower(), str(sql)))
+    for schema, name, sql in rows(_VIEWS):
+        stub = f"CREATE VIEW {quoted(str(schema))}.{quoted(str(name))} AS SELECT NULL"
+        found.append(CatalogObject("view", str(name).lower(), str(sql), stub=stub))
     found += _macros(rows(_MACROS))
     return CatalogCopy(database, version, tuple(found))
 
@@ -167,7 +170,9 @@ def _macros(listed: list[tuple[object, ...]]) -> Iterator[CatalogObject]:
             f"({', '.join(_with_defaults(declared, sizes))}) AS {of}{body}"
             for declared, body in overloads
         ]
-        yield CatalogObject("macro", name.lower(), f"CREATE MACRO {path} {', '.join(parts)}")
+        head = f"CREATE MACRO {path} "
+        stub = f"{head}() AS {'TABLE SELECT ' if is_table else ''}NULL"
+        yield CatalogObject("macro", name.lower(), head + ", ".join(parts), stub=stub)
 
 
 def _with_defaults(declared: list[str], sizes: list[int]) -> list[str]:

@@ -9,7 +9,7 @@ refused functions are hidden. A name outside of them does not bind, and no file 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -78,12 +78,23 @@ class Unbound:
     @property
     def is_missing_column(self) -> bool:
         """Whether DuckDB misses a column, by its own kind of error."""
+        return self._facts.get("error_subtype") == "COLUMN_NOT_FOUND"
+
+    @property
+    def missing_name(self) -> str | None:
+        """The object that DuckDB misses, in lower case, if that is what is wrong."""
+        facts = self._facts
+        is_missing = facts.get("error_subtype") == "MISSING_ENTRY"
+        return str(facts.get("name")).lower() if is_missing else None
+
+    @property
+    def _facts(self) -> dict[str, Any]:
         _, brace, body = self.message.partition("{")
         try:
             facts = orjson.loads(brace + body)
         except orjson.JSONDecodeError:
-            return False
-        return isinstance(facts, dict) and facts.get("error_subtype") == "COLUMN_NOT_FOUND"
+            return {}
+        return facts if isinstance(facts, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -141,21 +152,34 @@ class Witness:
             without = [item for item in objects if item.name != question.target]
             answer = self._bind(question, catalog, without)
             if isinstance(answer, Bound) or len(without) == len(objects):
-                return self._explained(answer, question, catalog)
-        return self._explained(self._bind(question, catalog, objects), question, catalog)
+                return self._explained(answer, question, catalog, objects)
+        return self._explained(self._bind(question, catalog, objects), question, catalog, objects)
 
     def close(self) -> None:
         """Close the copy."""
         self._databases.close()
 
     def _explained(
-        self, answer: Bound | Unbound, question: Question, catalog: CatalogCopy
+        self,
+        answer: Bound | Unbound,
+        question: Question,
+        catalog: CatalogCopy,
+        judged: Sequence[CatalogObject],
     ) -> Bound | Unbound:
-        """Return the error that the whole catalog gives: it has the names that a user meant."""
+        """Return the error that the whole catalog gives: it has the names that a user meant.
+
+        A view or macro that was not judged is there by its name alone: to bind it may take seconds.
+        """
         if isinstance(answer, Bound) or len(catalog.objects) > _WHOLE_OBJECTS:
             return answer
-        again = self._bind(question, catalog, catalog.objects)
-        if isinstance(again, Bound):
+        known = {id(item) for item in judged}
+        others = {item.name for item in catalog.objects if id(item) not in known}
+        whole = [
+            replace(item, sql=item.stub) if item.stub and id(item) not in known else item
+            for item in catalog.objects
+        ]
+        again = self._bind(question, catalog, whole)
+        if isinstance(again, Bound) or answer.missing_name in others:
             return Unbound(answer.error_class, answer.message, is_outside=True)
         return again
 

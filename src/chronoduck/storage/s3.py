@@ -220,11 +220,17 @@ class S3BlobStore:
     def _refuses_conditions(self, name: str) -> bool:
         """Whether the server knows no conditional requests at all: measured once, then remembered."""
         if not self._lacks_conditions:
-            nobodys = f"{name}.{secrets.token_hex(8)}"
+            # Swift knows "only if there is none", so what is asked is "only if it is that version".
+            nobodys, mode = (
+                f"{name}.{secrets.token_hex(8)}",
+                {"e_tag": f'"{secrets.token_hex(16)}"'},
+            )
             try:
-                obstore.put(self._store, nobodys, b"", mode="create", use_multipart=False)
+                obstore.put(self._store, nobodys, b"", mode=mode, use_multipart=False)  # type: ignore[arg-type]
             except exceptions.GenericError as error:
                 self._lacks_conditions = _status_of(error) == _NOT_IMPLEMENTED
+            except (exceptions.NotFoundError, exceptions.PreconditionError, FileNotFoundError):
+                pass
             else:
                 obstore.delete(self._store, [nobodys])
         return self._lacks_conditions

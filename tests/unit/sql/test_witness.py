@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import duckdb
 import pytest
 
-from chronoduck.sql.catalog_copy import CatalogCopy, read_catalog, words_of
+from chronoduck.sql.catalog_copy import CatalogCopy, CatalogObject, read_catalog, words_of
+from chronoduck.sql.copied_database import CopiedDatabases
 from chronoduck.sql.witness import Bound, Question, Unbound, Witness
 
 SETUP = """
@@ -227,3 +229,38 @@ def test_a_whole_catalog_is_copied(witness: Witness, catalog: CatalogCopy) -> No
         copied = read_catalog(cursor)
     assert {item.name for item in copied.objects} == everything
     assert len(copied.objects) == len(catalog.objects)
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("INSERT INTO notes SELECT * FROM over_vaul", "over_vault"),
+        ("UPDATE notes SET n = from_vaul()", "from_vault"),
+        ("UPDATE notes SET n = (SELECT max(id) FROM rows_off(1))", "rows_of"),
+    ],
+)
+def test_what_nobody_named_is_known_by_its_name_alone(
+    monkeypatch: pytest.MonkeyPatch, misspelt: str, meant: str
+) -> None:
+    """To bind a definition of ``repeat('x', 2_000_000_000)`` takes DuckDB six seconds."""
+    with duckdb.connect() as database:
+        database.execute(SETUP)
+        catalog = read_catalog(database)
+    made: list[str] = []
+    holding = CopiedDatabases.holding
+
+    def and_note(
+        self: CopiedDatabases, name: str, objects: Sequence[CatalogObject], pending: Sequence[str]
+    ) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        made.extend(item.sql for item in objects)
+        return holding(self, name, objects, pending)
+
+    monkeypatch.setattr(CopiedDatabases, "holding", and_note)
+    witness = Witness()
+    kind = misspelt.split()[0].lower()
+    answer = witness.ask(Question(misspelt, kind, words_of(misspelt)), catalog)
+    witness.close()
+    assert isinstance(answer, Unbound)
+    assert meant in answer.message
+    assert any("from_vault" in sql for sql in made)
+    assert not any("FROM vault" in sql or "FROM others" in sql for sql in made)
