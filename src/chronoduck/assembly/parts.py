@@ -188,7 +188,7 @@ class Parts:
             StuckStatements(
                 settings.worker_threads,
                 settings.stuck_seconds,
-                lambda: admission.waiting,
+                lambda: admission.waiting_for_want,
                 refuted.replace_process,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),

@@ -115,6 +115,12 @@ class Admission:
         self._released_at: float | None = None
         self._seconds_per_release = 0.0
 
+    @property
+    def waiting_for_want(self) -> int:
+        """Callers that wait because there is no place or seat at all: not for their party's share."""
+        is_short = self.running >= self.limit or self.seated >= self.seats
+        return self.waiting if is_short else 0
+
     async def acquire(
         self,
         timeout: float | None = None,

@@ -64,6 +64,13 @@ async def test_parties_that_come_often_share_evenly_and_one_alone_has_its_share(
         end(party)
     assert [await takes(party) for party in evil] == [True] * 3
     assert [await takes(party) for party in evil] == [False] * 3
+    waits = asyncio.create_task(admission.acquire(9, "eve", is_capped=True))
+    await asyncio.sleep(0)
+    assert (admission.waiting, admission.waiting_for_want) == (1, 0)
+    assert await takes("bob")
+    assert admission.waiting_for_want == 1
+    end("bob")
+    waits.cancel()
     for _ in range(5):
         assert await takes("bob")
         end("bob")
