@@ -75,8 +75,8 @@ __all__ = ["Parts"]
 T = TypeVar("T")
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
-_FAIR_SECONDS = 5.0
-"""Principals that sent a statement within so long share workers and connections evenly."""
+_FAIR_SECONDS = 60.0
+"""A principal whose statements held workers for long is counted on for so long."""
 
 
 @dataclass
