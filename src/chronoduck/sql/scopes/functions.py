@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from chronoduck.sql.rules.functions import DEEP_READERS
+
 __all__ = ["PLAIN_TABLE_FUNCTIONS", "TYPE_READERS", "WORD_FUNCTIONS", "plain_functions"]
 
 WORD_FUNCTIONS = frozenset({"current_catalog", "current_schema"})
@@ -83,7 +85,7 @@ def plain_functions(functions: Iterable[Function]) -> frozenset[str]:
     A macro is judged by its definition; what calls something that is not plain is not plain.
     """
     known = list(functions)
-    denied = set(_NOT_PLAIN)
+    denied = set(_NOT_PLAIN | DEEP_READERS)
     denied.update(name for name, *_ in known if name.startswith("__internal"))
     macros = [(name, text or "") for name, kind, _, text in known if kind == "macro"]
     before = -1
