@@ -161,6 +161,12 @@ class Healer:
                 self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)
                 self.failure = error.code  # health is public; the log has the engine's message
                 self._look_for_way_out(error, time.monotonic() - started)
+            except Exception as error:  # noqa: BLE001 - nobody else looks at this task
+                # A full volume, above all. Ended, it would keep everybody waiting for ever.
+                self._log.exception("reopen_failed", attempt=attempt, reason=str(error)[:500])
+                self.failure = "database_unavailable"
+                if time.monotonic() - started > _HOPELESS_SECONDS:
+                    self._on_stuck("the database cannot be opened again")
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
         seconds = time.monotonic() - started
         self.failure = ""
