@@ -2,7 +2,8 @@
 
 DuckDB writes out every type, column and view whenever somebody lists the catalog, and the guard and the
 scopes read it after each change of it. An ENUM of 300,000 values made everybody's DDL and MERGE take
-seconds. So a statement of a user that makes the catalog longer than this is rolled back.
+seconds. So a transaction that makes the catalog longer than this is rolled back, whoever began it: a
+statement, a batch or an upload that makes its table.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ _VALUE_WEIGHT = 8
 _OWN = "NOT internal AND database_name = current_database()"
 _LENGTHS = {
     "types": f"{_VALUE_WEIGHT} * coalesce(length(labels::VARCHAR), 0)",
-    "columns": "length(data_type) + coalesce(length(column_default), 0) + coalesce(length(comment), 0)",
+    "columns": "length(column_name) + length(data_type) + coalesce(length(column_default), 0) "
+    "+ coalesce(length(comment), 0)",
     "tables": "coalesce(length(comment), 0)",
     "views": "length(sql) + coalesce(length(comment), 0)",
     "functions": "coalesce(length(macro_definition), 0)",

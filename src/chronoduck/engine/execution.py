@@ -14,6 +14,7 @@ import pyarrow as pa
 from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
+from chronoduck.engine.definition_budget import check_definitions
 from chronoduck.engine.profiling import peak_memory_bytes
 from chronoduck.engine.renaming import refuse_rename_of_parent
 from chronoduck.sql.engine_errors import EngineFailure, translate
@@ -125,9 +126,15 @@ def commit(connection: Connection, token: CancelToken, commits: Commits) -> None
     """Commit unless somebody asked to stop before; what comes later does not interrupt it.
 
     Otherwise a caller could be told "interrupted" of a transaction that is on disk.
+
+    Raises:
+        StatementRefusedError: it would make the catalog too long for everybody.
     """
     token.check()
     if commits.in_transaction:
+        if commits.changes_catalog:
+            in_engine(connection, "", token, lambda: check_definitions(connection))
+            token.check()
         with commits.committing():
             execute(connection, _COMMIT, None, None)
     else:

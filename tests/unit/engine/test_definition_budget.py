@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import duckdb
 import pytest
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.engine.cancellation import CancelToken
+from chronoduck.engine.commits import Commits
 from chronoduck.engine.definition_budget import MAX_DEFINITIONS
-from chronoduck.engine.own_tables import unchanged_own_schema
+from chronoduck.engine.execution import transaction
 from chronoduck.errors import StatementRefusedError
 from chronoduck.principals import Role
 from chronoduck.settings import Settings
@@ -21,14 +24,10 @@ TOO_MANY = MAX_DEFINITIONS // 80_000 + 1
 
 
 def change(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    connection.execute("BEGIN")
-    try:
-        with unchanged_own_schema(connection, is_watched=True):
-            connection.execute(sql)
-        connection.execute("COMMIT")
-    except StatementRefusedError:
-        connection.execute("ROLLBACK")
-        raise
+    commits = Commits()
+    with transaction(connection, CancelToken(60), commits):
+        commits.changes_catalog = True
+        connection.execute(sql)
 
 
 @pytest.mark.parametrize(
@@ -74,4 +73,18 @@ async def test_a_writer_is_told_the_rule_and_nothing_is_kept(
             )
         assert caught.value.rule == "definitions"
         listed = "SELECT count(*) FROM duckdb_types() WHERE type_name = 'many'"
+        assert (await service.execute_query(listed)).data == [(0,)]
+
+
+async def test_an_upload_makes_no_table_that_is_too_wide(
+    tmp_path: Path, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chronoduck.engine.definition_budget.MAX_DEFINITIONS", 10_000)
+    names = ",".join(f"column_{i}_{'x' * 90}" for i in range(200))
+    file = io.BytesIO(f"{names}\n{','.join('1' * 200)}\n".encode())
+    async with DuckDBService(make_settings(database_path=tmp_path / "test.db")) as service:
+        loader = (await service.parts()).loader
+        with pytest.raises(StatementRefusedError):
+            [event async for event in loader.load(file, name="wide.csv", table="wide")]
+        listed = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'wide'"
         assert (await service.execute_query(listed)).data == [(0,)]

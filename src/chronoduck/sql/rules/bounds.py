@@ -41,6 +41,7 @@ __all__ = [
     "has_named_arguments",
     "literal_text",
     "numbers_in",
+    "readings_of",
 ]
 
 MAX_STATEMENT_BYTES = 100_000
@@ -106,6 +107,22 @@ def arguments_of(node: dict[str, Any]) -> list[Any]:
         return [argument.get("expression", argument) for argument in node["arguments"]]
     children = node.get("children")
     return children if isinstance(children, list) else []
+
+
+_RECEIVER = {"class": "COLUMN_REF", "type": "COLUMN_REF", "column_names": ["?"]}
+
+
+def readings_of(node: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return a call as DuckDB may read it: ``a.f(x)`` is f of a schema a, or ``f(a, x)`` of a column."""
+    path = (node.get("qualified_name") or {}).get("path") or ()
+    if not (node.get("schema") or node.get("catalog") or len(path) > 1):
+        return (node,)
+    if node["function_name"] in LIST_FUNCTIONS and len(arguments_of(node)) > 1:
+        return (node,)  # a list and a lambda: what DuckDB 1.5 makes of a list comprehension
+    if "children" in node:
+        return (node, {**node, "children": [_RECEIVER, *node["children"]]})
+    arguments = [{"expression": _RECEIVER}, *node.get("arguments", ())]
+    return (node, {**node, "arguments": arguments})
 
 
 def has_named_arguments(node: dict[str, Any]) -> bool:

@@ -7,10 +7,13 @@ which a new version of DuckDB brings is refused until somebody has looked at it.
 
 from __future__ import annotations
 
+import duckdb
+
 from chronoduck.sql.rules.known_functions import KNOWN_FUNCTIONS
 
 __all__ = [
     "ALLOWED_TABLE_FUNCTIONS",
+    "DEEP_READERS",
     "DENIED_FUNCTIONS",
     "DENIED_IN_FROM",
     "DENIED_VIEWS",
@@ -31,6 +34,14 @@ ALLOWED_TABLE_FUNCTIONS = frozenset(
     "duckdb_memory duckdb_connection_count duckdb_approx_database_count".split()
 )
 """All other table functions are refused, known or not."""
+
+DEEP_READERS = frozenset({"json_contains"}) | frozenset(
+    {"json_structure", "json_group_structure", "json_merge_patch"}
+    if duckdb.__version__.startswith("1.")
+    else ()
+)
+"""They call themselves for each level of a JSON text: 450,000 brackets, which an upload, a parameter or
+string_agg() makes, end the process. They take texts that are written in the statement, nothing else."""
 
 STORE_READERS = frozenset({"read_parquet", "read_csv", "read_json"})
 """By which an admin may read from S3, where that is on."""

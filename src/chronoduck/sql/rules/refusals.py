@@ -7,7 +7,7 @@ from typing import NoReturn
 from chronoduck.errors import StatementRefusedError
 from chronoduck.own_schema import OWN_SCHEMA
 
-__all__ = ["RULES", "refuse", "refuse_again", "refuse_own_schema"]
+__all__ = ["RULES", "refuse", "refuse_again", "refuse_deep_reader", "refuse_own_schema"]
 
 RULES: dict[str, str] = {
     "role": "Use GET templates, or ask the operator for a key with another role.",
@@ -31,6 +31,7 @@ RULES: dict[str, str] = {
     "engine-internals": "There is no use for it in a query.",
     "variant": "Keep the value as JSON; -> and json_extract() read it.",
     "quarantined": "Ask the operator: DROP the table or the column, then run chronoduck verify.",
+    "json-depth": "-> and json_extract() read a path, json_each() takes a value apart.",
     "sleep": "Wait where you send the statement from.",
     "session-state": "Pass values as params; every statement gets a clean connection.",
     "sequence": "Only statements that write may take numbers from a sequence.",
@@ -73,6 +74,15 @@ def refuse_own_schema() -> NoReturn:
         StatementRefusedError: always.
     """
     refuse("own-tables", f"{OWN_SCHEMA} holds what the service keeps for itself")
+
+
+def refuse_deep_reader(name: str) -> NoReturn:
+    """Raise the refusal of a function that follows a JSON value to any depth.
+
+    Raises:
+        StatementRefusedError: always.
+    """
+    refuse("json-depth", f"{name}() follows JSON to any depth; it only takes short literals")
 
 
 def refuse_again(refusal: StatementRefusedError) -> NoReturn:

@@ -21,9 +21,11 @@ from chronoduck.sql.rules.bounds import (
     has_named_arguments,
     literal_text,
     numbers_in,
+    readings_of,
 )
+from chronoduck.sql.rules.functions import DEEP_READERS
 from chronoduck.sql.rules.lookup import Names
-from chronoduck.sql.rules.refusals import refuse
+from chronoduck.sql.rules.refusals import refuse, refuse_deep_reader
 from chronoduck.sql.rules.series import times_in_series
 from chronoduck.sql.rules.shapes import judge_structure
 from chronoduck.sql.rules.value_types import judge_cast
@@ -89,7 +91,8 @@ class Sizes:
                 self._judge_cast(node, judge_cast(node))
             name = node.get("function_name")
             if isinstance(name, str) and id(node) not in self._known:
-                self._judge_call(name.lower(), node)
+                for reading in readings_of(node):
+                    self._judge_call(name.lower(), reading)
             self.of(node)
         if self._stretch > 1 and self._largest * self._stretch > MAX_UNITS:
             refuse("literal-size", "repeated texts would be repeated again, and become too large")
@@ -102,6 +105,8 @@ class Sizes:
     def _judge_call(self, name: str, node: dict[str, Any]) -> None:
         """Refuse a call that makes too large a value, or takes too long over it."""
         arguments = arguments_of(node)
+        if name in DEEP_READERS and not all(map(_is_short_literal, arguments)):
+            refuse_deep_reader(name)
         if name in _FORMATS:
             _judge_format(name, arguments if has_named_arguments(node) else arguments[:1])
         elif name in _SAMPLES:
@@ -157,7 +162,7 @@ class Sizes:
             return self.of(node.get("child"))
         name = node.get("function_name")
         if isinstance(name, str) and (kind == "FUNCTION" or kind is None):
-            return self._called(name.lower(), node)
+            return max(self._called(name.lower(), reading) for reading in readings_of(node))
         elements = len(arguments_of(node)) if node.get("type") == "ARRAY_CONSTRUCTOR" else 0
         return elements + sum(
             self.of(part) for part in node.values() if isinstance(part, dict | list)
@@ -265,6 +270,13 @@ class Sizes:
         length = self.of(arguments[0])
         if is_tried and length > 1 and length ** max(0, wildcards - 1) > MAX_PATTERN_STEPS:
             refuse("literal-size", "the text is too long for a pattern with that many wildcards")
+
+
+def _is_short_literal(node: Any) -> bool:
+    while isinstance(node, dict) and node.get("class") == "CAST":
+        node = node.get("child")
+    text = literal_text(node)
+    return text is not None and len(text) <= MAX_JSON_TEXT
 
 
 def _judge_format(name: str, formats: list[Any]) -> None:

@@ -10,6 +10,7 @@ from chronoduck.sql.rules.calls import is_store_address
 from chronoduck.sql.rules.file_names import is_file_name
 from chronoduck.sql.rules.functions import (
     ALLOWED_TABLE_FUNCTIONS,
+    DEEP_READERS,
     DENIED_VIEWS,
     STORE_READERS,
     denial_of,
@@ -17,7 +18,12 @@ from chronoduck.sql.rules.functions import (
 )
 from chronoduck.sql.rules.known_settings import ALLOWED_SETTINGS
 from chronoduck.sql.rules.lookup import Names
-from chronoduck.sql.rules.refusals import refuse, refuse_again, refuse_own_schema
+from chronoduck.sql.rules.refusals import (
+    refuse,
+    refuse_again,
+    refuse_deep_reader,
+    refuse_own_schema,
+)
 from chronoduck.sql.tokens import Token, closing
 
 __all__ = ["judge_leftover", "judge_words"]
@@ -31,6 +37,8 @@ _TABLES_FOLLOW = frozenset(
 )
 _ONLY_TABLES_FOLLOW = _TABLES_FOLLOW - {"from", "using", "table", "desc", "show", "update"}
 _FROM_IN_CALLS = frozenset("extract trim substring overlay position date_part".split())
+_LITERALS = frozenset({"string", "number"})
+_BETWEEN_LITERALS = frozenset({",", "::", "json", "null"})
 _REPEATING_WORDS = frozenset({"between", "for"})
 
 
@@ -71,6 +79,13 @@ def _judge_copy(tokens: Sequence[Token], index: int) -> None:
 
 def _judge_call(tokens: Sequence[Token], index: int, names: Names) -> None:
     name = tokens[index].text
+    if name in DEEP_READERS and not _is_definition(tokens, index):
+        inner = tokens[index + 2 : closing(tokens, index + 1)]
+        is_method = index > 0 and tokens[index - 1].text == "."
+        if is_method or not all(
+            token.kind in _LITERALS or token.text in _BETWEEN_LITERALS for token in inner
+        ):
+            refuse_deep_reader(name)
     expansion = names.macro(name)
     rule = denial_of(name)
     refusal = expansion.refusal if expansion is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chronoduck.sql.catalog_copy import words_of
+from chronoduck.sql.rules.functions import DEEP_READERS
 
 __all__ = ["PLAIN_TABLE_FUNCTIONS", "TYPE_READERS", "WORD_FUNCTIONS", "plain_functions"]
 
@@ -43,7 +44,7 @@ def plain_functions(functions: Iterable[Function]) -> frozenset[str]:
     A macro is judged by its definition; what calls something that is not plain is not plain.
     """
     known = list(functions)
-    denied = {*_NOT_PLAIN, "select"}
+    denied = {*_NOT_PLAIN, *DEEP_READERS, "select"}
     denied.update(name for name, *_ in known if name.startswith("__internal"))
     macros = [(name, (text or "").lower()) for name, kind, _, text in known if kind == "macro"]
     before = -1

@@ -387,3 +387,20 @@ PREPARE p AS FROM read_text('{secret}')
 EXECUTE p('{secret}')
 SELECT 1 ;;; DROP TABLE users
 BEGIN; DROP TABLE users; COMMIT
+SELECT json_contains(string_agg('[', '') || string_agg(']', ''), '1') FROM range(450000)
+SELECT json_contains(a || b, '1') FROM (SELECT string_agg('[', '') AS a, string_agg(']', '') AS b FROM range(450000))
+SELECT json_contains((SELECT string_agg('{{"a":', '') FROM range(450000)), name) FROM users
+SELECT (SELECT string_agg('[', '') FROM range(450000)).json_contains('1')
+SELECT json_contains(array_to_string(list_transform(range(450000), x -> '['), ''), '1')
+SELECT name.repeat(2000000000) FROM users
+SELECT users.name.repeat(2000000000) FROM users
+SELECT name.lpad(2000000000, 'x') FROM users
+SELECT u.s.repeat(2000000000) FROM (SELECT {{'s': name}} AS u FROM users)
+SELECT name.repeat(90000).repeat(90000).repeat(90000) FROM users
+SELECT id.reservoir_quantile(0.5, 2147483647) FROM users
+SELECT id.list_resize(2000000000) FROM (SELECT [id] AS id FROM users)
+SELECT name.from_json(name) FROM users
+SELECT name.like_escape(repeat('%a_', 5000), 'x') FROM users
+UPDATE users SET name = name.repeat(2000000000)
+SELECT name.getenv() FROM users
+SELECT name.current_setting() FROM users
