@@ -42,6 +42,7 @@ from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
+from chronoduck.monitoring.sandbox import kernel_walls_of
 from chronoduck.principals import LOCAL, Principal, Role, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
@@ -199,7 +200,11 @@ class Parts:
             parser,
             Analysis(
                 AnalyzerPool(
-                    nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
+                    nursery_of_this_process(
+                        has_stores=settings.enable_s3,
+                        demanded=kernel_walls_of(settings.require_sandbox),
+                    ),
+                    settings.analyzers,
                 ),
                 LiveDefinitions(
                     instance.cursor,
@@ -232,8 +237,9 @@ class Parts:
             GroupCommit(own, settings.ingest.queue, keys),
             UploadProof(
                 instance.spool_directory,
-                instance.budget.limit_bytes // 4,
+                instance.budget.limit_bytes // (2 * max(2, settings.worker_threads)),
                 settings.max_statement_timeout,
+                kernel_walls_of(settings.require_sandbox),
             ),
             files,
         )
