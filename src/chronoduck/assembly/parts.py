@@ -76,6 +76,8 @@ __all__ = ["Parts"]
 T = TypeVar("T")
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
+_FAIR_SECONDS = 60.0
+"""A principal whose statements held workers for long is counted on for so long."""
 
 
 @dataclass
@@ -173,6 +175,7 @@ class Parts:
             seats=settings.pool_size,
             place_share=settings.worker_share,
             seat_share=settings.connection_share,
+            fair_seconds=_FAIR_SECONDS,
         )
         access = EngineAccess(
             instance,
@@ -186,7 +189,7 @@ class Parts:
             StuckStatements(
                 settings.worker_threads,
                 settings.stuck_seconds,
-                lambda: admission.waiting,
+                lambda: admission.waiting_for_want,
                 refuted.replace_process,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
