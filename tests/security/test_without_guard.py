@@ -17,10 +17,11 @@ import pytest
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
+from chronoduck.engine.query_log import QueryLogStore
 from chronoduck.errors import SettingsError
 from chronoduck.principals import Role
 from chronoduck.service.result_encoding import ResultRequest
-from chronoduck.settings import AuditSettings, Settings
+from chronoduck.settings import AuditSettings, BackupSettings, ReplicaSettings, Settings
 from tests.patience import PATIENCE_SECONDS
 from tests.security.roles import caller_of
 from tests.security.stage import Canary
@@ -73,6 +74,26 @@ SOCKETS = (
     "ATTACH 'http://127.0.0.1:{port}/x.db' AS far",
     "FROM postgres_scan('host=127.0.0.1 port={port}', 'public', 't')",
     "INSTALL httpfs FROM 'http://127.0.0.1:{port}'",
+)
+LOCKED_BY_VERSION_2 = (
+    "SELECT * FROM enable_logging()",
+    "CALL enable_logging('QueryLog')",
+    "CALL disable_logging()",
+    "PRAGMA disable_checkpoint_on_shutdown",
+    "PRAGMA force_checkpoint",
+    "PRAGMA disable_optimizer",
+)
+OF_OTHERS = (
+    "FROM mine",
+    "FROM temp.mine",
+    "SELECT getvariable('mine')",
+    "EXECUTE mine",
+    "FROM duckdb_variables()",
+    "FROM duckdb_prepared_statements()",
+    "FROM duckdb_logs",
+    "SELECT sql FROM duckdb_tables() WHERE temporary",
+    "SELECT name FROM users WHERE id = 9",
+    "SELECT stats FROM pragma_storage_info('users')",
 )
 
 
@@ -129,20 +150,48 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def open_query_log(settings: Settings) -> QueryLogStore:
+    """Return the query log, open in its file."""
+    log = QueryLogStore(settings.query_log_path, 1_000, 1, storage_version="v1.5.0")
+    log.open()
+    assert log.is_persistent
+    return log
+
+
 def make_secrets(settings: Settings, words: str) -> list[Path]:
-    """Make the files of a service that has run for a while, each with the words in it."""
+    """Make the files of a service that has run for a while, each with the words in it.
+
+    Keys of its own, and what it knows of others: their results, statements and use.
+    """
     settings.jobs_path.mkdir(exist_ok=True)
     secrets = [
         settings.token_path,
         settings.keys_path,
         settings.jobs_path / "links.key",
         settings.jobs_path / "1234abcd.json",
+        settings.jobs_path / "1234abcd.parquet",
         settings.database_path.with_name("tls.pem"),
+        settings.audit_path,
+        settings.usage_path,
+        settings.query_log_path,
+        settings.shadow_path / "copy.db",
     ]
     for path in secrets:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{words}\n")
     return secrets
+
+
+def state_of(instance: DuckDBInstance) -> str:
+    """Return the settings of the instance, and the databases and secrets that it knows."""
+    return "".join(
+        run(instance.cursor, Role.ADMIN, statement)
+        for statement in (
+            "SELECT list(name || value ORDER BY name)::VARCHAR FROM duckdb_settings()",
+            "SELECT database_name, path FROM duckdb_databases() ORDER BY ALL",
+            "SELECT name FROM duckdb_secrets() ORDER BY ALL",
+        )
+    )
 
 
 @pytest.mark.parametrize("role", list(BEGINS))
@@ -173,13 +222,62 @@ def test_nothing_of_the_service_changes_and_no_socket_is_opened(
     instance: DuckDBInstance, canary: Canary, role: Role
 ) -> None:
     connect = instance.cursor
-    looked = "SELECT list(name || value ORDER BY name)::VARCHAR FROM duckdb_settings()"
-    before = run(connect, Role.ADMIN, looked)
+    before = state_of(instance)
     for statement in (*SETTINGS, *(each.format(port=canary.port) for each in SOCKETS)):
         assert run(connect, role, statement).startswith("refused"), statement
-    assert run(connect, Role.ADMIN, looked) == before
+    assert state_of(instance) == before
     assert instance.is_valid()
     assert canary.hits == 0
+
+
+@pytest.mark.skipif(IS_VERSION_1, reason="the lock of DuckDB 1.5 does not hold these functions")
+@pytest.mark.parametrize("role", list(BEGINS))
+def test_functions_and_pragmas_change_no_locked_setting(
+    instance: DuckDBInstance, role: Role
+) -> None:
+    before = state_of(instance)
+    for statement in LOCKED_BY_VERSION_2:
+        assert run(instance.cursor, role, statement).startswith("refused"), statement
+    assert state_of(instance) == before
+
+
+@pytest.mark.parametrize("role", list(BEGINS))
+def test_what_another_connection_holds_is_not_read(instance: DuckDBInstance, role: Role) -> None:
+    other = instance.cursor()
+    other.execute(f"CREATE TEMP TABLE mine AS SELECT '{WORDS}' AS words")
+    other.execute(f"SET VARIABLE mine = '{WORDS}'")
+    other.execute(f"PREPARE mine AS SELECT '{WORDS}'")
+    other.execute("BEGIN")
+    other.execute(f"INSERT INTO users VALUES (9, '{WORDS}')")
+    for statement in OF_OTHERS:
+        assert WORDS not in run(instance.cursor, role, statement), statement
+    other.execute("ROLLBACK")
+    assert other.execute("FROM mine").fetchall() == [(WORDS,)]
+    other.close()
+
+
+def test_the_query_logs_own_instance_reaches_nothing_else(
+    instance: DuckDBInstance, settings: Settings, canary: Canary
+) -> None:
+    """Statements of admins run on it."""
+    log = open_query_log(settings)
+    secrets = make_secrets(settings, WORDS)
+    secrets.remove(settings.query_log_path)
+    before = {path: digest(path) for path in secrets}
+    instance.cursor().execute(f"INSERT INTO users VALUES (9, '{WORDS}')")
+    for path in (*secrets, settings.database_path, Path(f"{settings.database_path}.wal")):
+        places = {"spool": instance.spool_directory, "relative": path.name}
+        for statement in (*READS, *WRITES):
+            told = run(log.cursor, Role.ADMIN, statement.format(path, **places))
+            assert WORDS not in told, statement
+        for statement in LISTS:
+            assert path.name not in run(log.cursor, Role.ADMIN, statement.format(path.parent))
+    for statement in (*SETTINGS, *(each.format(port=canary.port) for each in SOCKETS)):
+        assert run(log.cursor, Role.ADMIN, statement).startswith("refused"), statement
+    assert {path: digest(path) for path in secrets} == before
+    assert instance.cursor().execute("SELECT count(*) FROM users").fetchall() == [(3,)]
+    assert canary.hits == 0
+    log.close()
 
 
 @pytest.mark.skipif(IS_VERSION_1, reason="DuckDB 1.5 lets COPY write over its own database file")
@@ -227,22 +325,32 @@ async def test_results_of_jobs_are_read_by_their_owner_and_by_no_statement(
     assert WORDS in result.body.decode()
 
 
-def test_spill_files_hold_nothing_that_can_be_read(instance: DuckDBInstance) -> None:
-    assert instance.temp_directory is not None
-    marker = "PIN-4711-of-alice"
-    sorting = instance.cursor()
-    rows = f"SELECT i, '{marker}-' || i || repeat('x', 100) AS s FROM range(400000) t(i)"
+def spilled(sorting: Connection, directory: Path) -> bytes:
+    """Sort more rows than fit into memory; return what the spill files then hold."""
+    rows = f"SELECT i, '{WORDS}-' || i || repeat('x', 100) AS s FROM range(1600000) t(i)"
     sorting.execute(f"SELECT * FROM ({rows}) ORDER BY hash(s), s")
-    spilled = [path for path in instance.temp_directory.glob("*") if path.is_file()]
-    held = b"".join(path.read_bytes() for path in spilled)
+    held = b"".join(path.read_bytes() for path in directory.glob("*") if path.is_file())
     assert len(held) > 1_000_000
-    assert marker.encode() not in held
     assert sorting.fetchone() is not None
     sorting.close()
+    return held
+
+
+def test_spill_files_hold_nothing_that_can_be_read(instance: DuckDBInstance) -> None:
+    assert instance.temp_directory is not None
+    assert WORDS.encode() not in spilled(instance.cursor(), instance.temp_directory)
+
+
+def test_neither_do_those_of_the_query_log(settings: Settings) -> None:
+    log = open_query_log(settings)
+    directory = Path(f"{settings.query_log_path}.tmp")
+    assert WORDS.encode() not in spilled(log.cursor(), directory)
+    log.close()
 
 
 @pytest.mark.parametrize(
-    "name", ["jobs", "jobs/below", ".", "linked", "query_log", "audit_directory"]
+    "name",
+    ["jobs", "jobs/below", ".", "linked", "query_log", "audit_directory", "backups", "replica"],
 )
 def test_no_allowed_directory_holds_anything_of_the_service(
     tmp_path: Path, make_settings: Callable[..., Settings], name: str
@@ -257,11 +365,15 @@ def test_no_allowed_directory_holds_anything_of_the_service(
         "linked": tmp_path / "elsewhere",
         "query_log": data / "x.query_log",
         "audit_directory": tmp_path / "audit",
+        "backups": tmp_path / "backups" / "below",
+        "replica": tmp_path / "replica" / "below",
     }
     settings = make_settings(
         database_path=data / "x.db",
         allowed_directories=(str(places[name]),),
         audit=AuditSettings(file=tmp_path / "audit" / "trail.jsonl"),
+        backup=BackupSettings(dir=tmp_path / "backups"),
+        replica=ReplicaSettings(url=f"file://{tmp_path / 'replica'}"),
     )
     with pytest.raises(SettingsError, match="DUCKDB_ALLOWED_DIRECTORIES"):
         DuckDBInstance(settings).check_settings()

@@ -98,7 +98,7 @@ def test_doctor_finds_nothing_wrong(place: Path) -> None:
     result = run_cli(place, "doctor", "--json")
     assert result.returncode == 0, result.stdout
     findings = json.loads(result.stdout)
-    assert {"settings", "directory", "database", "service", "token", "temp", "disk"} <= {
+    assert {"settings", "directory", "database", "service", "token", "temp", "disk", "walls"} <= {
         finding["id"] for finding in findings
     }
     assert run_cli(place, "doctor").returncode == 0
@@ -111,10 +111,15 @@ def test_doctor_names_what_is_wrong_and_the_fix(tmp_path: Path) -> None:
     (tmp_path / "admin.token").chmod(0o644)
     (tmp_path / "temp").mkdir()
     (tmp_path / "temp").chmod(0o777)
-    result = run_cli(tmp_path, "doctor", "--json", DUCKDB_TEMPLATES_DIRECTORY=tmp_path / "none")
+    given = {
+        "DUCKDB_TEMPLATES_DIRECTORY": tmp_path / "none",
+        "DUCKDB_REQUIRE_SANDBOX": "spill,files",
+    }
+    result = run_cli(tmp_path, "doctor", "--json", **given)
     assert result.returncode == 77  # a start would end with it, too
     errors = {f["id"]: f for f in json.loads(result.stdout) if f["severity"] == "error"}
-    assert {"database", "token", "temp", "templates"} <= set(errors)
+    assert {"database", "token", "temp", "templates", "wall"} <= set(errors)
+    assert "files is demanded and does not stand" in errors["wall"]["finding"]
     assert all(finding["fix"] for finding in errors.values())
     wrong = run_cli(tmp_path, "doctor", DUCKDB_PORT="x")
     assert wrong.returncode == 78

@@ -255,6 +255,20 @@ def test_no_connection_is_refused_while_the_server_is_replaced(server: Server) -
     assert 200 in answered
 
 
+def test_a_log_that_nobody_reads_holds_up_nothing(server: Server) -> None:
+    assert server.process.stderr is not None
+    pipe = f"/proc/self/fd/{server.process.stderr.fileno()}"
+    descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(descriptor, b"full\n" * 100)
+    os.close(descriptor)
+    for _ in range(2):
+        server.kill_server()
+        assert ask(server, "SELECT 42").json()["data"] == [[42]]
+    assert server.stop() == 0
+
+
 def test_a_server_whose_event_loop_hangs_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path, DUCKDB_SILENT_SECONDS="1s") as server:
         before = server.server_pid

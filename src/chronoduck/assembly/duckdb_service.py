@@ -17,6 +17,7 @@ from chronoduck import __version__
 from chronoduck.assembly.accountability import Accountability
 from chronoduck.assembly.opening import OnOpening, open_instance
 from chronoduck.assembly.parts import Parts
+from chronoduck.assembly.sandbox import Sandbox
 from chronoduck.assembly.state import make_reports
 from chronoduck.assembly.statement_statistics import StatementStatistics
 from chronoduck.assembly.templates import load_templates
@@ -110,6 +111,7 @@ class DuckDBService:
         )
         self.penalties = self._accountability.penalties
         """Who has to wait because of what its statements broke."""
+        self._sandbox = Sandbox(self.settings, is_supervised=self._restarts.is_supervised)
         self.record = self._accountability.record
         """What works now, for the supervisor to read after a crash."""
         self.tracing = open_tracing(__version__) if self.settings.tracing else None
@@ -143,6 +145,7 @@ class DuckDBService:
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance, self._on_opening)
         try:
+            await asyncio.to_thread(self._sandbox.check, instance)
             await asyncio.to_thread(self.audit.open)
             await self._statistics.open()
             await self._accountability.open()
@@ -409,6 +412,7 @@ class DuckDBService:
                 self._open_parts,
                 self.audit.get_status,
                 self.penalties.get_status,
+                self._sandbox.report,
                 self._statistics,
             )
         return self._reports

@@ -42,6 +42,7 @@ from chronoduck.engine.wal_watch import WalWatch, index_lookup
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import EngineRestartedError, ServiceUnavailableError
 from chronoduck.export import ExportFile
+from chronoduck.monitoring.sandbox import kernel_walls_of
 from chronoduck.principals import LOCAL, Principal, Role, Scope
 from chronoduck.replication.link import ReplicatorLink
 from chronoduck.resilience.admission import Admission
@@ -75,6 +76,8 @@ __all__ = ["Parts"]
 T = TypeVar("T")
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
+_FAIR_SECONDS = 60.0
+"""A principal whose statements held workers for long is counted on for so long."""
 
 
 @dataclass
@@ -172,6 +175,7 @@ class Parts:
             seats=settings.pool_size,
             place_share=settings.worker_share,
             seat_share=settings.connection_share,
+            fair_seconds=_FAIR_SECONDS,
         )
         access = EngineAccess(
             instance,
@@ -185,7 +189,7 @@ class Parts:
             StuckStatements(
                 settings.worker_threads,
                 settings.stuck_seconds,
-                lambda: admission.waiting,
+                lambda: admission.waiting_for_want,
                 refuted.replace_process,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
@@ -199,7 +203,11 @@ class Parts:
             parser,
             Analysis(
                 AnalyzerPool(
-                    nursery_of_this_process(has_stores=settings.enable_s3), settings.analyzers
+                    nursery_of_this_process(
+                        has_stores=settings.enable_s3,
+                        demanded=kernel_walls_of(settings.require_sandbox),
+                    ),
+                    settings.analyzers,
                 ),
                 LiveDefinitions(
                     instance.cursor,
@@ -232,8 +240,9 @@ class Parts:
             GroupCommit(own, settings.ingest.queue, keys),
             UploadProof(
                 instance.spool_directory,
-                instance.budget.limit_bytes // 4,
+                instance.budget.limit_bytes // (2 * max(2, settings.worker_threads)),
                 settings.max_statement_timeout,
+                kernel_walls_of(settings.require_sandbox),
             ),
             files,
         )

@@ -32,6 +32,7 @@ class StateView:
         current: Callable[[], Parts | None],
         audit_status: Callable[[], dict[str, Any]],
         penalty_status: Callable[[], dict[str, Any]],
+        sandbox_status: Callable[[], dict[str, Any]],
     ) -> None:
         self._settings = settings
         self._breaker = breaker
@@ -39,6 +40,7 @@ class StateView:
         self._current = current
         self.audit_status = audit_status
         self.penalty_status = penalty_status
+        self.sandbox_status = sandbox_status
         self.memory_limit_bytes = budget.limit_bytes
 
     @property
@@ -191,10 +193,20 @@ def make_reports(
     current: Callable[[], Parts | None],
     audit_status: Callable[[], dict[str, Any]],
     penalty_status: Callable[[], dict[str, Any]],
+    sandbox_status: Callable[[], dict[str, Any]],
     statements: StatementView,
 ) -> Reports:
     """Return the reports of a service in every state; ``current`` is None while it is closed."""
     budget = memory_budget(settings)
-    view = StateView(settings, breaker, budget, restarts, current, audit_status, penalty_status)
+    view = StateView(
+        settings,
+        breaker,
+        budget,
+        restarts,
+        current,
+        audit_status,
+        penalty_status,
+        sandbox_status,
+    )
     machine = MachineProbe(budget.total_bytes, settings.database_path.parent)
     return Reports(view, statements, machine)

@@ -17,6 +17,7 @@ from chronoduck.backup.shelf import Shelf
 from chronoduck.cli.engine_checks import check_downgrade, check_engine
 from chronoduck.cli.exposure import exposures
 from chronoduck.cli.findings import Check, Severity
+from chronoduck.cli.sandbox_check import check_sandbox
 from chronoduck.cli.set_aside_check import check_set_aside
 from chronoduck.cli.start_checks import check_database
 from chronoduck.cli.target import settings_for
@@ -347,6 +348,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _token,
     _keys,
     _exposed,
+    check_sandbox,
     _temp,
     _disk,
     _memory,

@@ -61,6 +61,7 @@ from chronoduck.sql.error_facts import read_facts
 
 __all__ = [
     "CURSOR_SETTINGS",
+    "ENCRYPTED_SPILL",
     "Connection",
     "DatabaseVersionError",
     "DuckDBInstance",
@@ -77,7 +78,7 @@ CURSOR_SETTINGS = METRIC_SETTINGS | {
     "progress_bar_time": "0",
 }
 """Settings that a connection needs for itself; but for the next, all others are locked at the start."""
-_ENCRYPTED_SPILL = ("SET temp_file_encryption = true", "SET force_mbedtls_unsafe = true")
+ENCRYPTED_SPILL = ("SET temp_file_encryption = true", "SET force_mbedtls_unsafe = true")
 """The second one allows DuckDB's own cipher where httpfs, which brings OpenSSL's, is not loaded. Its
 random numbers are not made for secrets that last; the key here lives in memory, with the process."""
 _ORDER = "preserve_insertion_order"
@@ -285,7 +286,7 @@ class DuckDBInstance:
             f"SET threads = {settings.engine_threads or available_cpus()}",
             f"SET temp_directory = {_literal(str(self.temp_directory))}",
             f"SET max_temp_directory_size = '{self.max_temp_bytes}B'",
-            *(_ENCRYPTED_SPILL if settings.temp_encryption else ()),
+            *(ENCRYPTED_SPILL if settings.temp_encryption else ()),
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+import duckdb
+
 from chronoduck.engine.database import Connection, DuckDBInstance, InstanceHeldError
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.errors import DatabaseFailedError, DuckDBException
@@ -23,6 +25,8 @@ _DRAIN_SECONDS = 3.0
 _LOOK_SECONDS = 0.02
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Waits between attempts to open the file; the last one repeats until it opens."""
+_OTHER_FAILURES = (OSError, MemoryError, RuntimeError, ValueError, duckdb.Error)
+"""What may go wrong with the files beside what the instance has translated."""
 _HOPELESS_SECONDS = 30.0
 """After so long this process is not the one that opens it. A full volume may take that long."""
 
@@ -161,6 +165,12 @@ class Healer:
                 self._log.error("reopen_failed", attempt=attempt, reason=error.operator_detail)
                 self.failure = error.code  # health is public; the log has the engine's message
                 self._look_for_way_out(error, time.monotonic() - started)
+            except _OTHER_FAILURES as error:
+                # A full volume, above all. Ended by it, this task would keep everybody waiting for ever.
+                self._log.exception("reopen_failed", attempt=attempt, reason=str(error)[:500])
+                self.failure = "database_unavailable"
+                if time.monotonic() - started > _HOPELESS_SECONDS:
+                    self._on_stuck("the database cannot be opened again")
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
         seconds = time.monotonic() - started
         self.failure = ""

@@ -21,7 +21,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from chronoduck.engine.database import CURSOR_SETTINGS, Connection, set_up_cursor
+from chronoduck.engine.database import (
+    CURSOR_SETTINGS,
+    ENCRYPTED_SPILL,
+    Connection,
+    set_up_cursor,
+)
 from chronoduck.engine.paths import is_open_here
 from chronoduck.engine.storage_version import new_file_config
 from chronoduck.engine.volume_probe import VolumeProbe
@@ -366,6 +371,7 @@ def _connect(path: Path | None, storage_version: str) -> Connection:
                 "SET allow_persistent_secrets = false",
                 f"SET temp_directory = {_quoted(spill)}",
                 f"SET max_temp_directory_size = '{_SPILL_LIMIT}'",
+                *ENCRYPTED_SPILL,
                 "SET GLOBAL TimeZone = 'UTC'",
                 "SET GLOBAL arrow_lossless_conversion = true",
                 f"SET allowed_configs = {sorted(CURSOR_SETTINGS)}",

@@ -90,6 +90,8 @@ class ServiceView(Protocol):
     def audit_status(self) -> Callable[[], dict[str, Any]]: ...
     @property
     def penalty_status(self) -> Callable[[], dict[str, Any]]: ...
+    @property
+    def sandbox_status(self) -> Callable[[], dict[str, Any]]: ...
     def extensions(self) -> Mapping[str, str]: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
@@ -114,7 +116,7 @@ class Reports:
         self._clock = ClockProbe()
 
     async def health(self) -> dict[str, Any]:
-        """Return the health report; ``database_path`` is in it and must be dropped for the public."""
+        """Return the health report; ``database_path`` and ``sandbox`` are not for the public."""
         view = self._view
         answer, silent_seconds = await view.ping() if view.is_initialized else (None, 0.0)
         findings = self._findings(answer, silent_seconds)
@@ -137,6 +139,7 @@ class Reports:
             "healing": view.healing_status(),
             "restarts": view.restart_status(),
             "extensions": dict(view.extensions()),
+            "sandbox": view.sandbox_status(),
             "metrics": self._metrics(),
             "system": self._machine.read(),
             "components": {finding.component: finding.as_dict() for finding in findings},

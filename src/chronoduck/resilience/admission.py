@@ -28,6 +28,7 @@ __all__ = ["Admission"]
 _MAX_RETRY_SECONDS = 30.0
 _SMOOTHING = 0.1
 """Weight of the newest hold in the moving average."""
+_LONG_SECONDS = 1.0
 _REMEMBERED_PARTIES = 1000
 """Beyond so many, parties that have and want nothing are forgotten."""
 
@@ -42,13 +43,25 @@ class _Waiter:
 class _Party:
     """What one principal holds and who of it waits."""
 
-    __slots__ = ("id", "is_capped", "newcomers", "places", "seated", "seats")
+    __slots__ = (
+        "held_since",
+        "held_until",
+        "id",
+        "is_capped",
+        "newcomers",
+        "places",
+        "seated",
+        "seats",
+    )
 
     def __init__(self, party_id: str) -> None:
         self.id = party_id
         self.is_capped = False
         self.places = 0
         self.seats = 0
+        self.held_since = 0.0
+        """Since when it has places without a gap, while it has some."""
+        self.held_until = 0.0
         self.newcomers: deque[_Waiter] = deque()
         """They wait for a place and a seat."""
         self.seated: deque[_Waiter] = deque()
@@ -82,9 +95,15 @@ class Admission:
         seats: int | None = None,
         place_share: int | None = None,
         seat_share: int | None = None,
+        fair_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``seats``: none means as many as are asked for; a share: none means all."""
+        """``seats``: none means as many as are asked for; a share: none means all.
+
+        ``fair_seconds``: for so long a capped party that held places for long is remembered: one place
+        is left for each of those, and one for others. Three with long callers would otherwise hold
+        all places together, each within its share.
+        """
         self.limit = limit
         self.queue_size = queue_size
         self.seats: float = math.inf if seats is None else seats
@@ -98,6 +117,9 @@ class Admission:
         self.total_refused = 0
         self.total_wait_seconds = 0.0
         self._clock = clock
+        self._fair_seconds = fair_seconds
+        self._held_long: dict[str, _Party] = {}
+        """Capped parties that held places for long, now or lately."""
         self._newcomers = 0
         self._parties: dict[str, _Party] = {}
         self._in_turn: OrderedDict[str, _Party] = OrderedDict()
@@ -106,6 +128,12 @@ class Admission:
         self._closing_error: DuckDBException | None = None
         self._released_at: float | None = None
         self._seconds_per_release = 0.0
+
+    @property
+    def waiting_for_want(self) -> int:
+        """Callers that wait because there is no place or seat at all: not for their party's share."""
+        is_short = self.running >= self.limit or self.seated >= self.seats
+        return self.waiting if is_short else 0
 
     async def acquire(
         self,
@@ -145,18 +173,66 @@ class Admission:
         party = self._parties[party_id] = _Party(party_id)
         return party
 
+    def _leaves_some(self, party: _Party, most: float, taken: int, *, seats: bool) -> bool:
+        """Whether a party that has some may take one more of ``most``, of which so many are taken.
+
+        One stays free for whoever has none, and one for each busy party that has none.
+        """
+        if not self._fair_seconds or not (party.seats if seats else party.places):
+            return True
+        now = self._clock()
+        busy_without = sum(
+            1
+            for each in self._busy(now)
+            if each is not party and not (each.seats if seats else each.places)
+        )
+        return most - (taken + 1) >= 1 + busy_without
+
+    def _busy(self, now: float) -> list[_Party]:
+        """Return the capped parties that held places for long lately; forgets the others."""
+        gone = [
+            key
+            for key, party in self._held_long.items()
+            if not party.places and now - party.held_until > self._fair_seconds
+        ]
+        for key in gone:
+            del self._held_long[key]
+        return list(self._held_long.values())
+
+    def _note_hold(self, party: _Party) -> None:
+        """Take in that a party gives a place back, which it may have held for long."""
+        if not self._fair_seconds or not party.is_capped:
+            return
+        now = self._clock()
+        if now - party.held_since > _LONG_SECONDS:
+            party.held_until = now
+            self._held_long[party.id] = party
+
     def _may_enter(self, party: _Party, has_seat: bool) -> bool:
         return (
             self.running < self.limit
-            and (not party.is_capped or party.places < self.place_share)
+            and (not party.is_capped or self._may_work(party))
             and (has_seat or self._may_sit(party))
         )
 
     def _may_sit(self, party: _Party) -> bool:
-        return self.seated < self.seats and (not party.is_capped or party.seats < self.seat_share)
+        return self.seated < self.seats and (
+            not party.is_capped
+            or (
+                party.seats < self.seat_share
+                and self._leaves_some(party, self.seats, self.seated, seats=True)
+            )
+        )
+
+    def _may_work(self, party: _Party) -> bool:
+        return party.places < self.place_share and self._leaves_some(
+            party, self.limit, self.running, seats=False
+        )
 
     def _enter(self, party: _Party, has_seat: bool) -> None:
         self.running += 1
+        if not party.places:
+            party.held_since = self._clock()
         party.places += 1
         if not has_seat:
             self.seated += 1
@@ -239,6 +315,7 @@ class Admission:
         """Give a place back; whoever's turn it is has it at once."""
         self._measure_pace()
         party = self._parties[party_id]
+        self._note_hold(party)
         party.places -= 1
         self.running -= 1
         self._serve()

@@ -31,7 +31,10 @@ class Caller:
 
 @dataclass
 class RunningStatement:
-    """A statement between its admission and its end, as ``GET queries`` lists it."""
+    """A statement between its admission and its end, as ``GET queries`` lists it.
+
+    It starts with its judgement: the time that an analyzer takes counts against its deadline.
+    """
 
     id: str
     sql: str
@@ -49,6 +52,16 @@ class RunningStatement:
     rows: int = 0
     bytes: int = 0
     memory_mb: float = 0.0
+
+    def predate(self, seconds: float) -> None:
+        """Have it come so much earlier."""
+        self.started_at -= seconds
+        self.started -= seconds
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since it came, its judgement included."""
+        return time.perf_counter() - self.started
 
 
 @dataclass(frozen=True, slots=True)

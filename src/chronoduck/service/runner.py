@@ -134,11 +134,13 @@ class StatementRunner:
             self._quarantined.check(sql)
             account = self.quotas.account(principal)
             account.check_engine_time()
+            started = time.perf_counter()
             before = Pending() if pending is None else pending
             created, statements = before.created, before.statements
             statement, names, definitions = await self.analysis.judge(
                 sql, principal, origin, pending, account.charge
             )
+            statement = replace(statement, judged_seconds=time.perf_counter() - started)
             live = self.analysis.live
             if definitions is not None and live is not None and not statement.reads_query_log:
                 loop = asyncio.get_running_loop()
@@ -374,14 +376,9 @@ class OpenStatement:
         self.account = account
         self._permit = runner.breaker.before_call()
         self._is_read_only = statement.is_read_only
-        running = RunningStatement(
-            id=_new_id(),
-            sql=statement.text,
-            kind=statement.kind,
-            query_hash=statement.query_hash,
-            caller=caller,
-            timeout_seconds=timeout,
-        )
+        text, kind, sql_hash = statement.text, statement.kind, statement.query_hash
+        running = RunningStatement(_new_id(), text, kind, sql_hash, caller, timeout)
+        running.predate(statement.judged_seconds)
         self.session = Session(
             runner.access,
             CancelToken(timeout),

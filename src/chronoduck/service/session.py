@@ -82,11 +82,9 @@ class Session:
             on_too_long=partial(self.interrupt, CancelReason.DEADLINE),
         )
         self.running = running
-        self._deadline = time.monotonic() + token.timeout_seconds
+        self._deadline = time.monotonic() + token.timeout_seconds - running.age_seconds
         self._lease: PooledConnection[Connection] | None = None
-        self._busy = False
-        self._closed = False
-        self._is_clean = False
+        self._busy = self._closed = self._is_clean = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._result: HeldResult | None = None
         self._outcome: asyncio.Future[Any] | None = None
@@ -281,6 +279,8 @@ class Session:
 
     async def _run_admitted(self, step: Callable[[Connection], T]) -> T:
         access = self._access
+        if self.remaining_seconds <= 0:
+            self.token.cancel(CancelReason.DEADLINE)
         self.token.check()
         if access.healer.is_healing and not await access.healer.wait_until_open(
             max(0.0, self.remaining_seconds)

@@ -15,6 +15,7 @@ from chronoduck.settings.groups import (
 )
 from chronoduck.settings.limits import parse_limits
 from chronoduck.settings.reveal import reveal
+from chronoduck.settings.sandbox import WALLS
 from chronoduck.settings.service import GROUPS, Settings, load_settings, variable_names
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import DEFAULT_STORAGE_VERSION
@@ -22,6 +23,7 @@ from chronoduck.settings.values import DEFAULT_STORAGE_VERSION
 __all__ = [
     "DEFAULT_STORAGE_VERSION",
     "GROUPS",
+    "WALLS",
     "AuditSettings",
     "AuthSettings",
     "BackupSettings",

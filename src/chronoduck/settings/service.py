@@ -37,6 +37,7 @@ from chronoduck.settings.groups import (
 )
 from chronoduck.settings.ingest import IngestSettings
 from chronoduck.settings.mistakes import describe_mistake
+from chronoduck.settings.sandbox import WallList
 from chronoduck.settings.secret_files import read_secret_files, secret_fields
 from chronoduck.settings.transport import TransportSettings
 from chronoduck.settings.values import (
@@ -129,6 +130,8 @@ class Settings(BaseSettings):
 
     temp_encryption: bool = True
     """Encrypt spill files with a key that only the process knows."""
+    require_sandbox: WallList = ()
+    """Walls that must stand, separated by commas; the service does not start without one of them."""
     enable_s3: bool = False
     """Load the httpfs extension and allow ``s3://`` in statements."""
     allow_extension_download: bool = False

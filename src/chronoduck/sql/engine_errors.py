@@ -218,7 +218,7 @@ def _of_files(facts: ErrorFacts, sql: str | None) -> DuckDBException:
     if facts.errno in FULL_ERRNOS:
         return disk_is_full(facts.message)
     if facts.position is not None:
-        return _users_fault(facts, sql)
+        return _of_named_file(facts, sql)
     return _suspected(facts, sql)
 
 
@@ -227,12 +227,15 @@ def _suspected(facts: ErrorFacts, sql: str | None) -> EngineFailure:
         _IO_DETAIL,
         operator_detail=facts.message,
         is_fatal=False,
-        otherwise=(
-            _of_remote(facts.message)
-            if sql is not None and "://" in sql
-            else _users_fault(facts, sql)
-        ),
+        otherwise=_of_named_file(facts, sql),
     )
+
+
+def _of_named_file(facts: ErrorFacts, sql: str | None) -> DuckDBQueryError:
+    """Return the statement's own error; what it names far away gets the hint for that."""
+    if sql is not None and "://" in sql:
+        return _of_remote(facts.message)
+    return _users_fault(facts, sql)
 
 
 def _users_fault(facts: ErrorFacts, sql: str | None) -> DuckDBQueryError:

@@ -78,6 +78,8 @@ class Statement:
         default=None, compare=False, repr=False
     )
     """Called in a worker right before it runs: whether what it was judged by is still so."""
+    judged_seconds: float = field(default=0.0, compare=False, repr=False)
+    """How long its judgement took, waiting for an analyzer included; counts against its deadline."""
     is_label: bool = False
     """Names work of the service in lists and records; its text is nothing to run."""
     fetched_objects: FetchedObjects | None = field(default=None, compare=False, repr=False)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ from typing import Any
 
 from chronoduck.supervision.channel import VARIABLE, Message
 from chronoduck.supervision.doorkeeper import Doorkeeper
+from chronoduck.supervision.log_lines import LogLines
 from chronoduck.supervision.notify import ServiceManager
 from chronoduck.supervision.policy import Finish, RestartPolicy, ServerEnd, shell_code
 from chronoduck.supervision.process import ServerProcess
@@ -62,6 +61,7 @@ class Supervisor:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = list(arguments)
+        self._lines = LogLines()
         self._policy = RestartPolicy(random.random)
         self._manager = ServiceManager()
         self._selector = selectors.DefaultSelector()
@@ -171,7 +171,7 @@ class Supervisor:
         self._drop_lost()
         self._lost, self._lost_handed = server.record, 0
         for work in lost.works[:_MOST_LOGGED]:
-            _log(
+            self._lines.write(
                 "error",
                 "statement_lost",
                 pid=server.pid,
@@ -273,10 +273,14 @@ class Supervisor:
             return
         if server.ends_by is not None:
             if now > server.ends_by:
-                _log("error", "server_killed", reason="it did not end in time", pid=server.pid)
+                self._lines.write(
+                    "error", "server_killed", reason="it did not end in time", pid=server.pid
+                )
                 server.kill()
         elif server.opening_until is not None and now > server.opening_until:
-            _log("error", "server_killed", reason="opening took too long", pid=server.pid)
+            self._lines.write(
+                "error", "server_killed", reason="opening took too long", pid=server.pid
+            )
             server.opening_until = now + _REPLACEMENT_SECONDS
             server.kill()
         elif server.serving_since is None:
@@ -302,7 +306,7 @@ class Supervisor:
             self._forget(standby)
             self._warm_at = time.monotonic() + _STANDBY_RETRY_SECONDS
             if not self._is_stopping:
-                _log("warning", "standby_died", code=shell_code(code))
+                self._lines.write("warning", "standby_died", code=shell_code(code))
         if server is None:
             return shell_code(-signal.SIGTERM) if self._is_stopping else None
         code = server.poll()
@@ -322,7 +326,7 @@ class Supervisor:
         verdict = self._policy.decide(end)
         if isinstance(verdict, Finish):
             if end.served_seconds is not None and verdict.code != 0:
-                _log("error", "server_ended", code=verdict.code)
+                self._lines.write("error", "server_ended", code=verdict.code)
             return verdict.code
         self._note_restart(server, code, verdict.wait_seconds)
         if self._has_served:
@@ -341,7 +345,7 @@ class Supervisor:
             "served_seconds": None if served is None else round(served, 3),
             **server.last_words,
         }
-        _log(
+        self._lines.write(
             "error",
             "server_ended",
             pid=server.pid,
@@ -366,12 +370,3 @@ def _describe(code: int) -> str:
         return f"it was ended by {signal.Signals(-code).name}"
     except ValueError:
         return f"it was ended by signal {-code}"
-
-
-def _log(level: str, event: str, **fields: Any) -> None:
-    """Write a line in the form of the service's log, which the supervisor must not import."""
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    line = json.dumps({"timestamp": now, "level": level, "event": event, **fields})
-    with contextlib.suppress(OSError):
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()

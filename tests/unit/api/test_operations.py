@@ -10,7 +10,7 @@ import pytest
 
 from chronoduck.api.app import API_PREFIX
 from chronoduck.assembly import DuckDBService
-from chronoduck.settings import Settings
+from chronoduck.settings import WALLS, Settings
 from tests.patience import PATIENCE_SECONDS
 
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
@@ -150,6 +150,7 @@ async def test_health_has_the_keys_of_the_guide_and_hides_the_path(
         "disk_usage_percent",
     }
     assert "database_path" not in report
+    assert "sandbox" not in report
     assert str(settings.database_path.parent) not in response.text
 
 
@@ -158,6 +159,7 @@ async def test_health_tells_the_path_to_the_admin(
 ) -> None:
     report = (await admin.get("/health")).json()
     assert report["database_path"] == str(settings.database_path)
+    assert list(report["sandbox"]["walls"]) == list(WALLS)
 
 
 async def test_statistics_have_the_keys_of_the_guide_and_no_sql(

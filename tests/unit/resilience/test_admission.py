@@ -4,7 +4,12 @@ import asyncio
 
 import pytest
 
-from chronoduck.errors import QueueFullError, ServiceUnavailableError, StatementTimeoutError
+from chronoduck.errors import (
+    PoolTimeoutError,
+    QueueFullError,
+    ServiceUnavailableError,
+    StatementTimeoutError,
+)
 from chronoduck.resilience.admission import Admission
 
 
@@ -33,6 +38,66 @@ async def test_waiters_are_served_in_their_order() -> None:
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
     assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_three_with_long_callers_leave_a_place_to_others_and_one_alone_has_its_share() -> (
+    None
+):
+    """Fails when three with long callers hold all places, and a fourth waits for their end."""
+    now = 0.0
+    admission = Admission(
+        4, 10, seats=8, place_share=3, seat_share=4, fair_seconds=60.0, clock=lambda: now
+    )
+
+    async def takes(party: str) -> bool:
+        try:
+            await admission.acquire(0.001, party, is_capped=True)
+        except (StatementTimeoutError, PoolTimeoutError):
+            return False
+        return True
+
+    def end(party: str) -> None:
+        admission.release(party)
+        admission.leave(party)
+
+    evil = ("eve", "mal", "mia")
+    for party in evil:
+        assert await takes(party)
+    now = 2.0
+    for party in evil:
+        end(party)
+    # From now on each of them has one, and one is for others.
+    assert [await takes(party) for party in evil] == [True] * 3
+    assert [await takes(party) for party in evil] == [False] * 3
+    waits = asyncio.create_task(admission.acquire(9, "eve", is_capped=True))
+    await asyncio.sleep(0)
+    assert (admission.waiting, admission.waiting_for_want) == (1, 0)
+    for _ in range(5):
+        assert await takes("bob")
+        assert admission.waiting_for_want == 1
+        end("bob")
+    waits.cancel()
+    await asyncio.sleep(0)
+    # An admin is in nobody's way, and nobody is in its.
+    await admission.acquire(0.001, "admin")
+    end("admin")
+    for party in evil:
+        end(party)
+    now = 100.0
+    assert [await takes("eve") for _ in range(4)] == [True, True, True, False]
+
+
+async def test_many_with_short_callers_take_nothing_from_one_with_a_long_one() -> None:
+    now = 0.0
+    admission = Admission(4, 10, place_share=3, fair_seconds=60.0, clock=lambda: now)
+    await admission.acquire(0, "ann", is_capped=True)
+    now = 5.0
+    for number in range(20):
+        await admission.acquire(0, f"user{number}", is_capped=True)
+        admission.release(f"user{number}")
+    for _ in range(2):
+        await admission.acquire(0, "ann", is_capped=True)
+    assert admission.running == 3
 
 
 async def test_a_full_queue_refuses_at_once_with_the_numbers() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from chronoduck.assembly import DuckDBService
+from chronoduck.engine.analyzers.nursery_link import nursery_of_this_process
 from chronoduck.errors import (
     BatchError,
     DuckDBQueryError,
@@ -18,6 +22,8 @@ from chronoduck.errors import (
     StatementRefusedError,
     StatementTimeoutError,
 )
+from chronoduck.principals import Principal, Role
+from chronoduck.service.records import Caller
 from chronoduck.settings import Settings
 from tests.patience import PATIENCE_SECONDS
 
@@ -67,6 +73,24 @@ async def test_many_is_cut_and_says_so(service: DuckDBService) -> None:
     assert (result.row_count, result.truncated) == (1000, True)
     exact = await service.execute_query("FROM range(5)", fetch_mode="many", max_rows=5)
     assert (exact.row_count, exact.truncated) == (5, False)
+
+
+async def test_the_time_of_its_analyzer_counts_against_the_deadline(
+    service: DuckDBService,
+) -> None:
+    caller = Caller("ann", principal=Principal("ann", Role.ANALYST, "key:ann"))
+    await service.execute_query("SELECT 0", caller=caller)
+    nursery = nursery_of_this_process(has_stores=False).pid
+    children = Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGSTOP)
+    asked = asyncio.create_task(service.execute_query("SELECT 1", timeout=0.2, caller=caller))
+    await asyncio.sleep(0.4)
+    for child in children:
+        os.kill(int(child), signal.SIGCONT)
+    with pytest.raises(StatementTimeoutError, match=r"0\.2 s"):
+        await asked
+    assert (await service.execute_query("SELECT 1", timeout=60, caller=caller)).data == [(1,)]
 
 
 async def test_an_unknown_fetch_mode_is_refused(service: DuckDBService) -> None:

@@ -29,7 +29,7 @@ async def health(request: Request) -> Response:
     async def make(shows_all: bool) -> Response:
         report = await service.health_check()
         if not shows_all:
-            del report["database_path"]
+            del report["database_path"], report["sandbox"]
         return JsonResponse(report, status_code=200 if report["status"] in _WELL else 503)
 
     return await answer_public(request, "health", make)

@@ -106,7 +106,12 @@ class Analysis:
         statement = answer.statement
         if statement is None or statement.text != sql:
             refuse("analysis", "an analyzer judged another text")
-        if statement.is_label or statement.reads_results or statement.fetched_objects is not None:
+        if (
+            statement.is_label
+            or statement.reads_results
+            or statement.fetched_objects is not None
+            or statement.judged_seconds
+        ):
             refuse("analysis", "an analyzer answered what only the service may add")
         definitions = None if live is None or is_narrowed else judged_by.definitions
         return Verdict(statement, answer.names, definitions)

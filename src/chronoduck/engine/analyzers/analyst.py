@@ -20,6 +20,7 @@ from chronoduck.engine.analyzers.messages import (
     error_fields,
 )
 from chronoduck.engine.analyzers.text_bounds import check_text
+from chronoduck.engine.kernel.enclosure import KernelWalls
 from chronoduck.errors import DuckDBException, DuckDBQueryError, InvalidRequestError
 from chronoduck.sql.catalog_copy import CatalogCopy
 from chronoduck.sql.definitions import EMPTY, CatalogWantedError, Definitions
@@ -152,9 +153,10 @@ def _peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def serve(connection: socket.socket, analyst: Analyst) -> NoReturn:
-    """Answer questions until the service closes its end, or one takes too long."""
-    connection.sendall(HEADER.pack(0))
+def serve(connection: socket.socket, analyst: Analyst, walls: KernelWalls) -> NoReturn:
+    """Say which walls stand, then answer questions until the service closes its end, or one takes too
+    long."""
+    connection.sendall(HEADER.pack(walls))
     with connection.makefile("rb") as questions:
         while len(header := questions.read(HEADER.size)) == HEADER.size:
             (length,) = HEADER.unpack(header)

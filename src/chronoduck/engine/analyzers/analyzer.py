@@ -15,8 +15,11 @@ from chronoduck.engine.analyzers.messages import (
     frame,
 )
 from chronoduck.engine.analyzers.nursery_link import Nursery
+from chronoduck.engine.kernel.enclosure import KernelWalls
 
 __all__ = ["Analyzer"]
+
+_ALL_WALLS = range((KernelWalls.LANDLOCK | KernelWalls.SYSCALLS) + 1)
 
 
 class Analyzer:
@@ -31,6 +34,8 @@ class Analyzer:
         self._nursery = nursery
         self.number, self._connection = nursery.order()
         self._version = 0
+        self.walls = KernelWalls.NONE
+        """What stands around it; known once it has greeted."""
 
     async def greet(self) -> None:
         """Wait until it is ready.
@@ -39,8 +44,10 @@ class Analyzer:
             EOFError: it could not be made.
             UnsoundAnswerError: it says something else.
         """
-        if HEADER.unpack(await self._receive(HEADER.size)) != (0,):
+        (walls,) = HEADER.unpack(await self._receive(HEADER.size))
+        if walls not in _ALL_WALLS:
             raise UnsoundAnswerError("an analyzer began with an answer")
+        self.walls = KernelWalls(walls)
 
     async def ask(self, question: Question | FilterQuestion, handed: HandOver | None) -> Answer:
         """Return its answer; ``handed``: what it must know for that.

@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 HEADER = struct.Struct(">I")
-"""The length of the message that follows, in bytes; 0: an analyzer is ready."""
+"""The length of the message that follows, in bytes. An analyzer that is ready sends its
+``KernelWalls`` in place of one."""
 MAX_ANSWER_BYTES = 16_000_000
 
 

@@ -16,7 +16,7 @@ import sys
 from typing import NoReturn
 
 from chronoduck.engine.analyzers.analyst import Analyst, serve
-from chronoduck.engine.analyzers.walls import enclose, end_with_parent
+from chronoduck.engine.kernel.enclosure import KernelWalls, enclose, end_with_parent
 
 __all__ = ["main"]
 
@@ -29,7 +29,8 @@ _WORD_BYTES = 32
 def main() -> None:
     """Fork analyzers until the service is gone."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    analyst = Analyst(has_stores="stores" in sys.argv[2:])
+    demanded = KernelWalls(int(sys.argv[2]))
+    analyst = Analyst(has_stores="stores" in sys.argv[3:])
     gc.collect()
     gc.freeze()  # so that a collection in an analyzer copies no page
     children: dict[int, int] = {}
@@ -52,7 +53,7 @@ def main() -> None:
             os._exit(0)  # the kernel ends the analyzers with this process
         key = int(word)
         if descriptors:
-            _fork(key, descriptors[0], children, analyst)
+            _fork(key, descriptors[0], children, analyst, demanded)
         elif key in children:
             os.kill(children[key], signal.SIGKILL)
 
@@ -63,28 +64,32 @@ def _reap(children: dict[int, int]) -> None:
             del children[key]
 
 
-def _fork(key: int, descriptor: int, children: dict[int, int], analyst: Analyst) -> None:
+def _fork(
+    key: int, descriptor: int, children: dict[int, int], analyst: Analyst, demanded: KernelWalls
+) -> None:
     nursery = os.getpid()
     try:
         child = os.fork()
     except OSError:
         child = -1  # the service sees that the socket is closed, and tries again
     if child == 0:
-        _become(descriptor, nursery, analyst)
+        _become(descriptor, nursery, analyst, demanded)
     if child > 0:
         children[key] = child
     os.close(descriptor)
 
 
-def _become(descriptor: int, nursery: int, analyst: Analyst) -> NoReturn:
+def _become(descriptor: int, nursery: int, analyst: Analyst, demanded: KernelWalls) -> NoReturn:
     try:
         end_with_parent(nursery)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.dup2(descriptor, _CONNECTION)
         os.closerange(_CONNECTION + 1, os.sysconf("SC_OPEN_MAX"))
-        enclose(_CONNECTION + 1, _MEMORY_BYTES)
-        serve(socket.socket(fileno=_CONNECTION), analyst)
+        connection = socket.socket(fileno=_CONNECTION)
+        walls = enclose(_CONNECTION + 1, _MEMORY_BYTES)
+        if demanded in walls:
+            serve(connection, analyst, walls)
     finally:
         os._exit(1)
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 
+from chronoduck.engine.kernel.enclosure import KernelWalls
+
 __all__ = ["Nursery", "nursery_of_this_process"]
 
 _COMMAND = (sys.executable, "-P", "-m", "chronoduck.engine.analyzers.nursery")
@@ -19,14 +21,16 @@ _INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHON
 _STOP_SECONDS = 2.0
 
 
-def nursery_of_this_process(*, has_stores: bool) -> Nursery:
+def nursery_of_this_process(
+    *, has_stores: bool, demanded: KernelWalls = KernelWalls.NONE
+) -> Nursery:
     """Return the nursery that all services in this process share; it ends with the process."""
-    return _nursery_of(os.getpid(), has_stores=has_stores)
+    return _nursery_of(os.getpid(), has_stores=has_stores, demanded=demanded)
 
 
 @functools.cache
-def _nursery_of(process: int, *, has_stores: bool) -> Nursery:
-    nursery = Nursery(has_stores=has_stores)
+def _nursery_of(process: int, *, has_stores: bool, demanded: KernelWalls) -> Nursery:
+    nursery = Nursery(has_stores=has_stores, demanded=demanded)
     atexit.register(nursery.close)
     return nursery
 
@@ -38,9 +42,9 @@ class Nursery:
     that dies is started again by the next ``start``; its analyzers die with it.
     """
 
-    def __init__(self, *, has_stores: bool) -> None:
-        """``has_stores``: admins may read from S3."""
-        self._arguments = ("stores",) if has_stores else ()
+    def __init__(self, *, has_stores: bool, demanded: KernelWalls = KernelWalls.NONE) -> None:
+        """``has_stores``: admins may read from S3. ``demanded``: no analyzer works without these."""
+        self._arguments = (str(int(demanded)), *(("stores",) if has_stores else ()))
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None

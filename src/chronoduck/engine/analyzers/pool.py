@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chronoduck.engine.analyzers.analyzer import Analyzer
@@ -255,7 +255,9 @@ class AnalyzerPool:
             cost = 0.0  # it was dead before: something else is to blame
             self._put_back(ticket, error)
         else:
-            cost = answer.cpu_seconds
+            # It is the analyzer's own word, and charged: no more than there was, and no credit.
+            cost = min(max(0.0, answer.cpu_seconds), time.monotonic() - started)
+            answer = replace(answer, cpu_seconds=cost)
             if not answer.is_tired:
                 self._idle.append(analyzer)
                 left = None
