@@ -72,23 +72,15 @@ def _judged_normalized(case: Callable[..., Any], self: Any, sql: str) -> Any:
 
 def unseen_names(sql: str, scratch: Scratch) -> set[str]:
     """Return what the engine's own tree names and no token of the text says."""
-    tree = scratch.tree(sql)
-    if tree is None:
+    facts = scratch.facts(sql)
+    if facts is None:
         return set()
     seen = {token.text.lower() for token in read_tokens(sql)}
-    named: set[str] = set()
-    stack: list[Any] = [tree]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(part)
-        elif isinstance(part, dict):
-            if part.get("type") == "BASE_TABLE":
-                named.add(str(part.get("table_name") or "").lower())
-            name = str(part.get("function_name") or "").lower()
-            if name.endswith(("_settings", "_text")):  # not what operators and syntax become
-                named.add(name)
-            stack.extend(part.values())
+    parts = facts.parts
+    named = {part.table[-1].lower() for part in parts if part.kind == "BASE_TABLE"}
+    called = {str(parts[index].node["function_name"]).lower() for index in facts.calls}
+    # not what operators and syntax become
+    named |= {name for name in called if name.endswith(("_settings", "_text"))}
     return named - seen - {""}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 
@@ -24,10 +23,10 @@ _NO_DEFINITION = frozenset(
     ["select", "explain", "insert", "update", "delete", "merge_into", "invalid", "set", "pragma",
      "copy", "checkpoint", "vacuum"]
 )  # fmt: skip
-_DEFINES = re.compile(r"\b(?:macro|function|view|schema|database)\b|^--", re.IGNORECASE)
+_DEFINED = ("macro", "function", "view", "schema", "database")
 _SEARCHED_CHARACTERS = 100_000
 """A longer text, such as a whole batch, counts as one that changes a definition."""
-_COMES_AND_GOES = re.compile(r"\b(?:create|drop|alter)\b|^--", re.IGNORECASE)
+_CHANGES = ("create", "drop", "alter")
 
 
 class LiveDefinitions:
@@ -68,8 +67,7 @@ class LiveDefinitions:
         if kind in _NO_DEFINITION and not is_run_by_explain:
             return
         self._changes += 1
-        is_long = len(sql) > _SEARCHED_CHARACTERS
-        if is_long or (_DEFINES.search(sql) and _COMES_AND_GOES.search(sql)):
+        if len(sql) > _SEARCHED_CHARACTERS or _may_define(sql.lower()):
             self._is_stale = True
 
     def current(self) -> Definitions:
@@ -145,6 +143,16 @@ class LiveDefinitions:
             return _read(connection)
         finally:
             connection.close()
+
+
+def _may_define(lowered: str) -> bool:
+    """Whether a statement may change a view or macro, or the schema that it is in.
+
+    A word inside another one counts too: then the definitions are read once too often.
+    """
+    return lowered.startswith("--") or (
+        any(word in lowered for word in _DEFINED) and any(word in lowered for word in _CHANGES)
+    )
 
 
 def _read(connection: duckdb.DuckDBPyConnection) -> Definitions:

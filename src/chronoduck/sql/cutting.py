@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chronoduck.sql.definitions import MacroBody, ViewBody
-from chronoduck.sql.tokens import Token, closing, read_tokens, span_text
+from chronoduck.sql.tokens import Token, closing, has_gaps, read_tokens, span_text
 
 __all__ = [
     "Piece",
@@ -55,10 +55,12 @@ def top_level(tokens: Sequence[Token], first: int, stop: int) -> Iterator[tuple[
 
 
 def view_query(sql: str) -> str | None:
-    """Return what a CREATE VIEW selects."""
+    """Return what a CREATE VIEW selects, None when it is not understood."""
     tokens = read_tokens(sql)
     start = _after_as(tokens, 0)
-    return None if start is None else span_text(sql, tokens, start, _without_end(tokens))
+    if start is None or has_gaps(sql, tokens):
+        return None
+    return span_text(sql, tokens, start, _without_end(tokens)).strip()
 
 
 def _without_end(tokens: Sequence[Token]) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from chronoduck.errors import StatementRefusedError
 from chronoduck.sql.cutting import view_query
 from chronoduck.sql.definitions import Definitions, Expansion, MacroBody, ViewBody
+from chronoduck.sql.rules.growth import Growth, judge_facts
 from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import RULES, refuse
-from chronoduck.sql.rules.tree import TreeFacts, walk
 from chronoduck.sql.scratch import Scratch, builtins
 
 __all__ = ["Expander"]
@@ -91,7 +91,7 @@ class Expander(Names):
         nodes, copies, depth, tables, writes, growth = 1, 1, 0, 0, False, 1.0
         for body in bodies:
             try:
-                facts = self._facts(body)
+                written = self._growth(body)
             except StatementRefusedError as error:
                 refusal = StatementRefusedError(
                     f"{label} is not for statements of users: {error.detail}",
@@ -99,13 +99,13 @@ class Expander(Names):
                     rule=error.rule,
                 )
                 return Expansion(1, 1, 0, 0, refusal=refusal)
-            nodes = max(nodes, facts.nodes)
-            depth = max(depth, facts.depth)
-            tables = max(tables, facts.tables)
-            writes |= facts.writes
-            growth = max(growth, facts.growth)
+            nodes = max(nodes, written.nodes)
+            depth = max(depth, written.depth)
+            tables = max(tables, written.tables)
+            writes |= written.writes
+            growth = max(growth, written.growth)
             if isinstance(body, MacroBody):
-                copies = max([copies, *(facts.columns[name] for name in body.parameters)])
+                copies = max([copies, *(written.columns[name] for name in body.parameters)])
         return Expansion(nodes, copies, depth, tables, writes, growth)
 
     def judge_body(self, body: MacroBody | ViewBody) -> None:
@@ -114,18 +114,18 @@ class Expander(Names):
         Raises:
             StatementRefusedError: a rule refuses what it does.
         """
-        self._facts(body)
+        self._growth(body)
 
-    def _facts(self, body: MacroBody | ViewBody) -> TreeFacts:
+    def _growth(self, body: MacroBody | ViewBody) -> Growth:
         if isinstance(body, ViewBody):
             query = view_query(body.sql)
         else:
             query = body.body if body.is_table else f"SELECT ({body.body}\n)"
-        tree = None if query is None else self._scratch.tree(query)
-        if query is None or tree is None:
+        facts = None if query is None else self._scratch.facts(query)
+        if facts is None:
             if self.is_trusted:
-                return TreeFacts(nodes=1)
+                return Growth(nodes=1)
             raise StatementRefusedError(
                 "its definition cannot be read", hint=RULES["unreadable"], rule="unreadable"
             )
-        return walk(tree, query, self)
+        return judge_facts(facts, self)

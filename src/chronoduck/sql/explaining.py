@@ -17,9 +17,9 @@ RUN_BY_EXPLAIN = frozenset({"select", "insert", "update", "delete", "merge_into"
 """Kinds of statements that EXPLAIN ANALYZE may run."""
 
 _ANALYZE = frozenset({"analyze", "analyse"})
-_FORMATS = frozenset({"text", "json", "html", "graphviz", "yaml", "mermaid"})
+_FORMATS = frozenset("text json html graphviz yaml mermaid".split())
 _QUERY_BEGINS = frozenset(
-    {"(", "select", "with", "from", "values", "table", "pivot", "unpivot", "describe", "summarize"}
+    "( select with from values table pivot unpivot describe summarize".split()
 )
 
 

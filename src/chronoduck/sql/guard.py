@@ -24,13 +24,13 @@ from chronoduck.sql.expansions import Expander
 from chronoduck.sql.explaining import read_explain
 from chronoduck.sql.pivots import has_pivot, with_in_lists
 from chronoduck.sql.rules.bounds import MAX_STATEMENT_BYTES
+from chronoduck.sql.rules.growth import Growth, judge_facts
 from chronoduck.sql.rules.kinds import READS, judge_kind, judge_query_log, may_write
 from chronoduck.sql.rules.refusals import refuse, refuse_again, refuse_own_schema
 from chronoduck.sql.rules.second_witness import SecondWitness, Subject
-from chronoduck.sql.rules.tree import TreeFacts, walk
 from chronoduck.sql.rules.value_types import judge_type_words
 from chronoduck.sql.rules.words import judge_leftover, judge_words
-from chronoduck.sql.scratch import Scratch, builtins
+from chronoduck.sql.scratch import builtins
 from chronoduck.sql.statements import CHANGES_CATALOG, Statement, StatementParser
 from chronoduck.sql.tokens import Token, has_gaps, read_tokens
 
@@ -74,7 +74,7 @@ class Guard:
         """Without ``live`` no view or macro is known. ``has_stores``: admins may read from S3."""
         self._live = live
         self._has_stores = has_stores
-        self._parser, self._scratch = parser, Scratch()
+        self._parser, self.scratch = parser, parser.scratch
         self.witness = SecondWitness(live)
         self._definitions = EMPTY
         self._verdicts: OrderedDict[tuple[str, Role, Origin], Statement | StatementRefusedError] = (
@@ -83,8 +83,7 @@ class Guard:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the guard's own connections."""
-        self._scratch.close()
+        """Close the guard's own connection."""
         self.witness.close()
 
     def judge(
@@ -167,7 +166,6 @@ class Guard:
         try:
             case = _Case(
                 self._parser,
-                self._scratch,
                 definitions,
                 role,
                 origin,
@@ -194,7 +192,6 @@ class _Case:
     def __init__(
         self,
         parser: StatementParser,
-        scratch: Scratch,
         definitions: Definitions,
         role: Role,
         origin: Origin,
@@ -205,13 +202,13 @@ class _Case:
     ) -> None:
         self._witness = witness
         self._parser = parser
-        self._scratch = scratch
+        self._scratch = parser.scratch
         self._role = Role.ANALYST if origin == "template" else role
         self._may_write = may_write(role) and origin == "user"
         self._is_reader = not may_write(role)
         self._pending = pending
         self._names = Expander(
-            scratch,
+            parser.scratch,
             definitions,
             may_write=self._may_write,
             may_read_stores=has_stores and role is Role.ADMIN and origin == "user",
@@ -268,9 +265,9 @@ class _Case:
                 self._note_made(parsed.kind, inner, inner_tokens)
             return writes and is_run
         if kind == "select":
-            facts = self._judge_select(text, tokens)
+            growth = self._judge_select(text, tokens)
             judge_words(tokens, self._names, has_tree=True)
-            return facts.writes
+            return growth.writes
         judge_words(tokens, self._names, has_tree=False)
         self._judge_pieces(kind, text, tokens)
         self._ask_witness(kind, text, tokens)
@@ -302,35 +299,34 @@ class _Case:
             if is_own and (token.is_name or (token.kind == "string" and kind in CHANGES_CATALOG)):
                 refuse_own_schema()
 
-    def _judge_select(self, text: str, tokens: list[Token]) -> TreeFacts:
+    def _judge_select(self, text: str, tokens: list[Token]) -> Growth:
         first = tokens[0].text if tokens else ""
-        tree = None if first in ("pragma", "call") else self._scratch.tree(text)
-        if tree is None and has_pivot(tokens):
-            with_lists = with_in_lists(text, tokens)
-            tree = self._scratch.tree(with_lists)
-            if tree is not None:
-                facts = walk(tree, with_lists, self._names)
+        facts = None if first in ("pragma", "call") else self._scratch.facts(text)
+        if facts is None and has_pivot(tokens):
+            facts = self._scratch.facts(with_in_lists(text, tokens))
+            if facts is not None:
+                growth = judge_facts(facts, self._names)
                 judge_words(tokens, self._names, has_tree=False)
                 self._ask_witness("select", text, tokens)
-                return facts
-        if tree is None:
+                return growth
+        if facts is None:
             if first == "pragma":
                 refuse("settings", "PRAGMA is not run for anybody over HTTP")
             refuse("unreadable", "the query cannot be read as a tree")
-        return walk(tree, text, self._names)
+        return judge_facts(facts, self._names)
 
     def _judge_pieces(self, kind: str, text: str, tokens: list[Token]) -> None:
         covered = [False] * len(tokens)
         for piece in pieces_of(kind, text, tokens):
             inner = piece.sql
-            tree = self._scratch.tree(inner)
-            if tree is None and "pivot" in inner.lower():
-                tree = self._scratch.tree(with_in_lists(inner, read_tokens(inner)))
-            if tree is None:
+            facts = self._scratch.facts(inner)
+            if facts is None and "pivot" in inner.lower():
+                facts = self._scratch.facts(with_in_lists(inner, read_tokens(inner)))
+            if facts is None:
                 if piece.is_needed:
                     refuse("unreadable", "a query inside the statement cannot be read")
                 continue
-            walk(tree, inner, self._names)
+            judge_facts(facts, self._names)
             covered[piece.first : piece.stop] = [True] * (piece.stop - piece.first)
         judge_leftover(tokens, covered, self._names)
         judge_type_words(tokens, covered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,10 @@ import duckdb
 import orjson
 
 from chronoduck.sql.definitions import Definitions, MacroBody
+from chronoduck.sql.facts import StatementFacts
 from chronoduck.sql.parsing_options import PARSING_OPTIONS
 from chronoduck.sql.rules.refusals import refuse
+from chronoduck.sql.walk import walk
 
 __all__ = ["Builtins", "Scratch", "builtins", "macros_of"]
 
@@ -81,13 +84,27 @@ class Scratch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection = _connect()
+        self._last: tuple[str, StatementFacts | None] = ("", None)
+        """One text is asked about by several, one after the other."""
 
-    def tree(self, sql: str) -> dict[str, Any] | None:
-        """Return the tree of one SELECT, None of anything that has none.
+    def facts(self, sql: str) -> StatementFacts | None:
+        """Return what one SELECT holds, None of anything that has no tree.
 
         Raises:
             StatementRefusedError: it is nested too deeply to be looked at.
         """
+        text, facts = self._last
+        if text != sql:
+            facts = self._read(sql)
+            self._last = (sql, facts)
+        return facts
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def _read(self, sql: str) -> StatementFacts | None:
         with self._lock:
             try:
                 row = self._connection.execute(_SERIALIZE, [sql]).fetchone()
@@ -106,8 +123,7 @@ class Scratch:
             refuse("nesting", "the statement is nested too deeply to be judged")
         if document.get("error") or len(document.get("statements", ())) != 1:
             return None
-        tree: dict[str, Any] = document["statements"][0]
-        return tree
+        return walk(document["statements"][0], sql)
 
     def close(self) -> None:
         """Close the connection."""

@@ -21,9 +21,9 @@ from chronoduck.sql.judged_text import JudgedText
 from chronoduck.sql.parsing_options import PARSING_OPTIONS
 from chronoduck.sql.rules.everybody import judge_for_everybody
 from chronoduck.sql.rules.refusals import refuse
+from chronoduck.sql.scratch import Scratch
 from chronoduck.sql.store_reads import FetchedObjects, with_files
 from chronoduck.sql.tokens import first_word, read_tokens
-from chronoduck.sql.writing_ctes import has_writing_cte
 
 __all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
@@ -38,7 +38,9 @@ _LEAVES_NO_STATE = _READ_ONLY | {"insert", "update", "delete", "merge_into", "co
 CHANGES_CATALOG = frozenset({"create", "drop", "alter"})
 """Kinds of DDL."""
 _COUNTS = frozenset({"insert", "update", "delete", "merge_into", "copy"})
-_CHANGES_NOTHING = frozenset({"checkpoint", "vacuum", "analyze", "set", "variable_set", "export"})
+_CHANGES_NOTHING = frozenset("checkpoint vacuum analyze set variable_set export".split())
+_WRITING_WORDS = ("insert", "update", "delete", "truncate", "merge", "copy")
+"""Without WITH and one of these words no CTE writes."""
 _EXPLAIN_HINT = "EXPLAIN (ANALYZE, FORMAT json) takes a SELECT, INSERT, UPDATE, DELETE or MERGE."
 _EXPLAINED = RUN_BY_EXPLAIN | {"create"}
 """Kinds that EXPLAIN shows a plan of; of ANALYZE only those it may run."""
@@ -121,6 +123,7 @@ class StatementParser:
             ":memory:",
             config={**PARSING_OPTIONS, "errors_as_json": "true", "memory_limit": "100MB"},
         )
+        self.scratch = Scratch()
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Statement] = OrderedDict()
 
@@ -191,7 +194,7 @@ class StatementParser:
         run = self._run_by_explain(sql) if kind == "explain" else None
         may_run = run is not None and not run.is_read_only
         # In DuckDB 2.0 a CTE may write.
-        may_run |= kind == "select" and has_writing_cte(self._connection, sql)
+        may_run |= kind == "select" and self._may_write(sql)
         lowered = sql.lower()
         if (kind not in _READ_ONLY or may_run) and "chronoduck_scope_" in lowered:
             raise StatementRefusedError(
@@ -218,6 +221,14 @@ class StatementParser:
             or kind not in _LEAVES_NO_STATE
             or "setseed" in lowered,
         )
+
+    def _may_write(self, sql: str) -> bool:
+        """Whether what DuckDB calls a SELECT may write: its tree decides, and without one it may."""
+        lowered = sql.lower()
+        if "with" not in lowered or not any(word in lowered for word in _WRITING_WORDS):
+            return False
+        facts = self.scratch.facts(sql)
+        return facts is None or facts.writes
 
     def _extracted(self, sql: str) -> list[duckdb.Statement]:
         """Return the parsed statements; another text's failure must not be this one's.
@@ -247,8 +258,9 @@ class StatementParser:
         return inner if explained.is_run else None
 
     def close(self) -> None:
-        """Close the parser's own connection."""
+        """Close the parser's own connections."""
         self._connection.close()
+        self.scratch.close()
 
 
 def _autocommit(kind: str, *, has_result: bool, may_run: bool) -> Autocommit:

@@ -27,7 +27,7 @@ from chronoduck.sql.definitions import EMPTY, CatalogWantedError, Definitions
 from chronoduck.sql.guard import Guard, Pending
 from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.scopes.filters import check_form
-from chronoduck.sql.scopes.names import Syntax
+from chronoduck.sql.scopes.names import Syntax, names_of
 from chronoduck.sql.scratch import builtins
 from chronoduck.sql.statements import StatementParser
 
@@ -127,7 +127,7 @@ class Analyst:
         statement = guard.judge(sql, question.role, question.origin, pending)
         names = None
         if question.is_narrowed and statement.kind == "select":
-            names = self._syntax.names(statement.text)
+            names = names_of(guard.scratch.facts(statement.text))
         if pending is None:
             return Answer(statement, names)
         return Answer(statement, names, pending.created, statements=pending.statements)

@@ -11,7 +11,7 @@ __all__ = ["SCHEMES", "SPACES", "WORDS", "is_telling", "telling_words"]
 WORDS = Runs(lambda sign: sign.isalnum() or sign == "_")
 SPACES = Runs(str.isspace)
 
-SCHEMES = frozenset({"bearer", "basic", "digest", "token", "negotiate", "apikey"})
+SCHEMES = frozenset("bearer basic digest token negotiate apikey".split())
 """Words before a credential in a header ``Authorization``."""
 
 _KINDS_OF_KEY = (

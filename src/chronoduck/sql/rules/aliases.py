@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
+from chronoduck.sql.facts import StatementFacts
 from chronoduck.sql.rules.bounds import IN_REPEATS, REPEATING
-from chronoduck.sql.rules.lookup import Names
+from chronoduck.sql.rules.reads import Expansions
 
 __all__ = ["weight_of_aliases"]
 
@@ -14,51 +15,49 @@ _FEW = 4
 """With fewer aliases there is little to write out."""
 
 
-def weight_of_aliases(query: dict[str, Any], names: Names) -> int:
+def weight_of_aliases(facts: StatementFacts, query: int, expansions: Expansions) -> int:
     """Return how many expressions a query has beyond its own once its aliases are written out.
 
     ``SELECT a + a AS b, b + b AS c, c + c AS d, ...`` doubles with each.
     """
-    selected = [item for item in query.get("select_list", ()) if isinstance(item, dict)]
+    selected = facts.parts[query].node.get("select_list", ())
     if sum("alias" in item for item in selected) < _FEW:
         return 0
     weights: dict[str, int] = {}
     total = 0
-    for item in selected:
-        own, used = _weight(item, weights, names)
-        total += used
-        if "alias" in item:
-            name = str(item["alias"]).lower()
-            weights[name] = max(weights.get(name, 0), min(own + used, _CLAMP))
-    for key, part in query.items():
-        if key not in ("select_list", "from_table", "cte_map") and isinstance(part, dict | list):
-            total += _weight(part, weights, names)[1]
+    clauses: list[int] = []
+    index = query + 1
+    while index < facts.ends[query]:
+        part = facts.parts[index]
+        if part.key == "select_list":
+            own, used = _weight(facts, index, weights, expansions)
+            total += used
+            if "alias" in part.node:
+                name = str(part.node["alias"]).lower()
+                weights[name] = max(weights.get(name, 0), min(own + used, _CLAMP))
+        elif part.key not in ("from_table", "cte_map"):
+            clauses.append(index)
+        index = facts.ends[index]
+    total += sum(_weight(facts, clause, weights, expansions)[1] for clause in clauses)
     return min(total, _CLAMP)
 
 
-def _weight(part: Any, weights: dict[str, int], names: Names) -> tuple[int, int]:
+def _weight(
+    facts: StatementFacts, first: int, weights: Mapping[str, int], expansions: Expansions
+) -> tuple[int, int]:
     """Return how many expressions a part has, and how many the aliases in it stand for."""
     own = used = 0
-    stack: list[tuple[Any, int]] = [(part, 1)]
-    while stack:
-        node, copies = stack.pop()
-        if isinstance(node, list):
-            stack.extend((item, copies) for item in node if isinstance(item, dict | list))
-            continue
-        expression = node.get("class")
-        if expression is not None:
+    inside: dict[int, int] = {facts.parts[first].parent: 1}
+    for index in range(first, facts.ends[first]):
+        part = facts.parts[index]
+        copies = inside[part.parent]
+        if part.expression:
             own += copies
-            copies *= REPEATING.get(expression, 1)
-            if node.get("type") in ("COMPARE_IN", "COMPARE_NOT_IN"):
-                copies *= IN_REPEATS
-            path = node.get("column_names")
-            if path is not None and len(path) == 1:
-                used += copies * weights.get(str(path[0]).lower(), 0)
-        name = node.get("function_name")
-        if isinstance(name, str):
-            expansion = names.macro(name.lower())
-            if expansion is not None:
-                copies *= max(1, expansion.copies)
-        copies = min(copies, _CLAMP)
-        stack.extend((value, copies) for value in node.values() if isinstance(value, dict | list))
+            copies *= REPEATING.get(part.expression, 1)
+            copies *= IN_REPEATS if part.is_in_list else 1
+            path = part.node.get("column_names", ())
+            used += copies * weights.get(str(path[0]).lower(), 0) if len(path) == 1 else 0
+        macro = expansions.get(index)
+        copies *= 1 if macro is None else max(1, macro.copies)
+        inside[index] = min(copies, _CLAMP)
     return min(own, _CLAMP), min(used, _CLAMP)

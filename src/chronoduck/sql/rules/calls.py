@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import string
 from typing import Any
 
 from chronoduck.sql.definitions import Expansion
@@ -20,10 +20,12 @@ from chronoduck.sql.rules.refusals import refuse, refuse_again
 
 __all__ = ["is_store_address", "judge_call"]
 
-_STORE_ADDRESS = re.compile(
-    r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]/[^?#\\\x00-\x1f\x7f]+"
-)
-"""Buckets as Amazon allows them, today and long ago; keys without what ends an address."""
+_SCHEME = "s3://"
+_BUCKET_ENDS = frozenset(string.ascii_letters + string.digits)
+_BUCKET = _BUCKET_ENDS | frozenset("._-")
+_BUCKET_LENGTHS = range(3, 64)
+"""Of names as Amazon allows them, today and long ago."""
+_ENDS_ADDRESS = frozenset("?#\\\x7f") | frozenset(map(chr, range(0x20)))
 
 
 def judge_call(
@@ -79,7 +81,15 @@ def is_store_address(text: str) -> bool:
     the bucket is part of the host's name, so a ``:``, ``#`` or ``@`` in it ends that name early, and
     what follows a ``?`` sets the server outright. A backslash may write each of them.
     """
-    return _STORE_ADDRESS.fullmatch(text) is not None
+    bucket, _, key = text.removeprefix(_SCHEME).partition("/")
+    return (
+        text.startswith(_SCHEME)
+        and len(bucket) in _BUCKET_LENGTHS
+        and _BUCKET.issuperset(bucket)
+        and _BUCKET_ENDS.issuperset((bucket[0], bucket[-1]))
+        and key != ""
+        and _ENDS_ADDRESS.isdisjoint(key)
+    )
 
 
 def _judge_setting(node: dict[str, Any]) -> None:

@@ -22,8 +22,8 @@ from chronoduck.sql.rules.functions import (
     denial_of,
     is_known,
 )
+from chronoduck.sql.rules.growth import judge_facts
 from chronoduck.sql.rules.refusals import refuse
-from chronoduck.sql.rules.tree import walk
 from chronoduck.sql.scratch import Scratch, builtins
 from chronoduck.sql.tokens import Token
 from chronoduck.sql.witness import TOO_WIDE, Bound, Question, Unbound, Witness
@@ -178,10 +178,10 @@ def _judge_tree(subject: Subject, names: Expander, scratch: Scratch) -> bool:
     if not _HAS_TREES_OF_WRITES:
         return False
     text = subject.text.rstrip("; \t\r\n")
-    tree = scratch.tree(f"WITH chronoduck_whole AS (\n{text}\n) SELECT 1")
-    if tree is None:
+    facts = scratch.facts(f"WITH chronoduck_whole AS (\n{text}\n) SELECT 1")
+    if facts is None:
         return False
-    walk(tree, subject.text, names)
+    judge_facts(facts, names)
     return True
 
 
@@ -274,8 +274,7 @@ def _judge_made(answer: Bound, names: Expander, scratch: Scratch) -> None:
     for name, parameters, body, is_table in answer.macros:
         names.judge_body(MacroBody(name, parameters, body, is_table))
     for expression in answer.expressions:
-        query = f"SELECT ({expression}\n)"
-        tree = scratch.tree(query)
-        if tree is None:
+        facts = scratch.facts(f"SELECT ({expression}\n)")
+        if facts is None:
             refuse("unreadable", "an expression of the table cannot be read")
-        walk(tree, query, names)
+        judge_facts(facts, names)

@@ -39,14 +39,14 @@ class Shape:
         self._using = 0
         self._sets = 0
 
-    def note_join(self, node: dict[str, Any]) -> None:
-        """Count a join's common columns.
+    def note_join(self, node: dict[str, Any], times: int) -> None:
+        """Count a join's common columns, as often as it is written.
 
         Raises:
             StatementRefusedError: there are too many.
         """
-        self._natural += node.get("ref_type") == "NATURAL"
-        self._using += len(node.get("using_columns") or ())
+        self._natural += times * (node.get("ref_type") == "NATURAL")
+        self._using += times * len(node.get("using_columns") or ())
         if self._natural > MAX_NATURAL_JOINS or self._using > MAX_USING_COLUMNS:
             refuse(
                 "too-many-terms",
@@ -54,13 +54,13 @@ class Shape:
                 "are planned",
             )
 
-    def note_groups(self, node: dict[str, Any]) -> None:
-        """Count the grouping sets of a query.
+    def note_groups(self, node: dict[str, Any], times: int) -> None:
+        """Count the grouping sets of a query, as often as it is written.
 
         Raises:
             StatementRefusedError: there are too many.
         """
-        self._sets += len(node.get("group_sets") or ())
+        self._sets += times * len(node.get("group_sets") or ())
         if self._sets > MAX_GROUPING_SETS:
             refuse("too-many-terms", f"at most {MAX_GROUPING_SETS:,} grouping sets are planned")
 

@@ -11,28 +11,12 @@ from chronoduck.sql.scopes.names import Syntax, folded
 __all__ = ["check_form", "condition"]
 
 _ALLOWED = frozenset(
-    [
-        "BETWEEN",
-        "CASE",
-        "CAST",
-        "COLLATE",
-        "COLUMN_REF",
-        "COMPARISON",
-        "CONJUNCTION",
-        "CONSTANT",
-        "FUNCTION",
-        "OPERATOR",
-        "TYPE",
-    ]
+    "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION OPERATOR TYPE".split()
 )
-_INTEGERS = frozenset(
-    ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"]
-)
-_OF_TEXT = frozenset(["DATE", "TIMESTAMP", "BOOLEAN", "UUID", "VARCHAR", "TIME"])
+_INTEGERS = frozenset("TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT".split())
+_OF_TEXT = frozenset("DATE TIMESTAMP BOOLEAN UUID VARCHAR TIME".split())
 """Types that a text is compared with by reading the text once, when the statement is planned."""
-_TEXT_MATCHES = frozenset(
-    {"~~", "!~~", "~~*", "!~~*", "prefix", "starts_with", "suffix", "contains"}
-)
+_TEXT_MATCHES = frozenset("~~ !~~ ~~* !~~* prefix starts_with suffix contains".split())
 
 
 def condition(text: str, columns: Mapping[str, str], table: str, syntax: Syntax) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
+from chronoduck.sql.catalog_copy import words_of
 from chronoduck.sql.rules.functions import DEEP_READERS
 
 __all__ = ["PLAIN_TABLE_FUNCTIONS", "TYPE_READERS", "WORD_FUNCTIONS", "plain_functions"]
@@ -18,62 +18,21 @@ TYPE_READERS = frozenset(
 PLAIN_TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
 
 _WINDOW = frozenset(
-    [
-        "cume_dist",
-        "dense_rank",
-        "fill",
-        "first",
-        "first_value",
-        "lag",
-        "last",
-        "last_value",
-        "lead",
-        "nth_value",
-        "ntile",
-        "percent_rank",
-        "rank",
-        "rank_dense",
-        "row_number",
-    ]
+    "cume_dist dense_rank fill first first_value lag last last_value lead nth_value ntile "
+    "percent_rank rank rank_dense row_number".split()
 )
-_SYNTAX = frozenset({"coalesce", "columns", "grouping", "grouping_id", "try", "unnest"})
+_SYNTAX = frozenset("coalesce columns grouping grouping_id try unnest".split())
 """What the parser writes as a function and the binder knows."""
 _NOT_PLAIN = frozenset(
-    [
-        "bitstring_agg",
-        "cast_to_type",
-        "current_catalog",
-        "current_connection_id",
-        "current_database",
-        "current_query",
-        "current_query_id",
-        "current_schema",
-        "current_schemas",
-        "current_setting",
-        "current_transaction_id",
-        "currval",
-        "get_type",
-        "getvariable",
-        "in_search_path",
-        "invoke",
-        "json_serialize_plan",
-        "make_type",
-        "nextval",
-        "parse_duckdb_log_message",
-        "query",
-        "setseed",
-        "setval",
-        "sleep_ms",
-        "stats",
-        "txid_current",
-        "vector_type",
-        "write_log",
-    ]
+    "bitstring_agg cast_to_type current_catalog current_connection_id current_database "
+    "current_query current_query_id current_schema current_schemas current_setting "
+    "current_transaction_id currval get_type getvariable in_search_path invoke "
+    "json_serialize_plan make_type nextval parse_duckdb_log_message query setseed setval sleep_ms "
+    "stats txid_current vector_type write_log".split()
 )
 """They tell of statistics (of all rows, the hidden ones too), settings, other objects or plans, wait,
 or change something."""
-_READS = re.compile(r"\bselect\b|duckdb_|pragma_", re.IGNORECASE)
-_WORD = re.compile(r"\w+")
+_READS = ("duckdb_", "pragma_")
 
 Function = tuple[str, str, str | None, str | None]
 """Name, type, stability and, for a macro, its definition."""
@@ -85,16 +44,16 @@ def plain_functions(functions: Iterable[Function]) -> frozenset[str]:
     A macro is judged by its definition; what calls something that is not plain is not plain.
     """
     known = list(functions)
-    denied = set(_NOT_PLAIN | DEEP_READERS)
+    denied = {*_NOT_PLAIN, *DEEP_READERS, "select"}
     denied.update(name for name, *_ in known if name.startswith("__internal"))
-    macros = [(name, text or "") for name, kind, _, text in known if kind == "macro"]
+    macros = [(name, (text or "").lower()) for name, kind, _, text in known if kind == "macro"]
     before = -1
     while len(denied) != before:
         before = len(denied)
         denied.update(
             name
             for name, text in macros
-            if _READS.search(text) or not denied.isdisjoint(_WORD.findall(text.lower()))
+            if any(part in text for part in _READS) or not denied.isdisjoint(words_of(text))
         )
     usable = {name.lower() for name, kind, *_ in known if kind in ("scalar", "aggregate", "macro")}
     return frozenset((usable | _WINDOW | _SYNTAX) - {name.lower() for name in denied})

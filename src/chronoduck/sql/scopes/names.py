@@ -8,9 +8,7 @@ and no function that looks beyond its arguments.
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +17,7 @@ import orjson
 
 from chronoduck.errors import StatementRefusedError
 from chronoduck.sql.engine_errors import translate
-from chronoduck.sql.parsing_options import PARSING_OPTIONS
+from chronoduck.sql.facts import Part, PartRole, StatementFacts
 from chronoduck.sql.rules.bounds import arguments_of, has_named_arguments, literal_text
 from chronoduck.sql.rules.refusals import RULES
 from chronoduck.sql.scopes.functions import (
@@ -28,64 +26,26 @@ from chronoduck.sql.scopes.functions import (
     WORD_FUNCTIONS,
     plain_functions,
 )
+from chronoduck.sql.scratch import Scratch
 
-__all__ = ["SYSTEM_SCHEMAS", "Names", "Syntax", "Table", "check_names", "folded"]
+__all__ = ["SYSTEM_SCHEMAS", "Names", "Syntax", "Table", "check_names", "folded", "names_of"]
 
 Table = tuple[str, str, str]
 """Catalogue, schema and name as written, folded; empty: not given."""
 
 SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
 
-_CACHE_ENTRIES = 2048
-_CACHED_BYTES = 20_000
 _EXPRESSIONS = frozenset(
-    [
-        "BETWEEN",
-        "CASE",
-        "CAST",
-        "COLLATE",
-        "COLUMN_REF",
-        "COMPARISON",
-        "CONJUNCTION",
-        "CONSTANT",
-        "DEFAULT",
-        "FUNCTION",
-        "LAMBDA",
-        "LAMBDA_REF",
-        "OPERATOR",
-        "PARAMETER",
-        "POSITIONAL_REFERENCE",
-        "STAR",
-        "SUBQUERY",
-        "TYPE",
-        "WINDOW",
-    ]
+    "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT DEFAULT FUNCTION LAMBDA "
+    "LAMBDA_REF OPERATOR PARAMETER POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW".split()
 )
-_TABLES = frozenset(
-    [
-        "BASE_TABLE",
-        "EMPTY",
-        "EMPTY_FROM",
-        "EXPRESSION_LIST",
-        "JOIN",
-        "PIVOT",
-        "SHOW_REF",
-        "SUBQUERY",
-        "TABLE_FUNCTION",
-    ]
+_KNOWN = frozenset(
+    "EMPTY EMPTY_FROM EXPRESSION_LIST JOIN PIVOT SUBQUERY TABLE_FUNCTION "
+    "CTE_NODE RECURSIVE_CTE_NODE SELECT_NODE SET_OPERATION_NODE "
+    "ASCENDING DESCENDING DISTINCT_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER ORDER_DEFAULT "
+    "ORDER_MODIFIER".split()
 )
-_NODES = frozenset(["CTE_NODE", "RECURSIVE_CTE_NODE", "SELECT_NODE", "SET_OPERATION_NODE"])
-_MODIFIERS = frozenset(
-    [
-        "ASCENDING",
-        "DESCENDING",
-        "DISTINCT_MODIFIER",
-        "LIMIT_MODIFIER",
-        "LIMIT_PERCENT_MODIFIER",
-        "ORDER_DEFAULT",
-        "ORDER_MODIFIER",
-    ]
-)
+"""Relations, queries and modifiers besides tables and SHOW."""
 _ELSEWHERE = frozenset("./\\:*?[")
 """In a name that is no table, DuckDB sees a file or an address."""
 _SHOWN = frozenset({'"tables"', "tables"})
@@ -107,28 +67,20 @@ class Names:
     refusal: str | None = None
 
 
-class Syntax:
-    """Parses on an in-memory connection of its own, remembering by text; safe from any thread.
-
-    0.1-0.5 ms for a new text, a few µs for a known one.
-    """
+class Syntax(Scratch):
+    """Scratch that knows DuckDB's own functions and writes trees as SQL; safe from any thread."""
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect(
-            ":memory:",
-            config={**PARSING_OPTIONS, "errors_as_json": "true", "memory_limit": "100MB"},
-        )
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, Names] = OrderedDict()
-        functions = self._connection.execute(
+        super().__init__()
+        functions = self.rows(
             "SELECT function_name, function_type, stability, macro_definition "
             "FROM duckdb_functions() WHERE internal"
-        ).fetchall()
+        )
         self.functions = plain_functions(functions)
         self.volatile = frozenset(row[0] for row in functions if row[2] == "VOLATILE")
         self.aggregates = frozenset(row[0] for row in functions if row[1] == "aggregate")
-        views = self._connection.execute("SELECT view_name FROM duckdb_views() WHERE internal")
-        self.system_tables = frozenset(folded(row[0]) for row in views.fetchall())
+        views = self.rows("SELECT view_name FROM duckdb_views() WHERE internal")
+        self.system_tables = frozenset(folded(row[0]) for row in views)
 
     def tree(self, sql: str) -> dict[str, Any]:
         """Return the parsed statement as DuckDB describes it: ``statements``, or ``error``.
@@ -136,15 +88,7 @@ class Syntax:
         Raises:
             DuckDBQueryError: the parser itself failed.
         """
-        with self._lock:
-            return self._tree(sql)
-
-    def _tree(self, sql: str) -> dict[str, Any]:
-        try:
-            row = self._connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
-        except (duckdb.Error, ValueError, RuntimeError) as error:
-            raise translate(error, sql) from error
-        parsed: dict[str, Any] = orjson.loads(row[0] if row else "{}")
+        parsed: dict[str, Any] = orjson.loads(self._converted("json_serialize_sql", sql) or "{}")
         return parsed
 
     def text(self, tree: dict[str, Any]) -> str:
@@ -153,109 +97,66 @@ class Syntax:
         Raises:
             DuckDBQueryError: it cannot be written.
         """
-        with self._lock:
-            try:
-                row = self._connection.execute(
-                    "SELECT json_deserialize_sql(?)", [orjson.dumps(tree).decode()]
-                ).fetchone()
-            except (duckdb.Error, ValueError, RuntimeError) as error:
-                raise translate(error) from error
-        return str(row[0]) if row else ""
+        return self._converted("json_deserialize_sql", orjson.dumps(tree).decode())
 
-    def names(self, sql: str) -> Names:
-        """Return what the SELECT names.
-
-        Raises:
-            DuckDBQueryError: the parser itself failed.
-        """
-        with self._lock:
-            known = self._known.get(sql)
-            if known is None:
-                known = _names_of(self._tree(sql))
-                if len(sql) <= _CACHED_BYTES:
-                    self._known[sql] = known
-                    if len(self._known) > _CACHE_ENTRIES:
-                        self._known.popitem(last=False)
-            else:
-                self._known.move_to_end(sql)
-            return known
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+    def _converted(self, function: str, text: str) -> str:
+        try:
+            found = self.rows(f"SELECT {function}(?)", [text])
+        except (duckdb.Error, ValueError, RuntimeError) as error:
+            raise translate(error, text) from error
+        return str(found[0][0])
 
 
-def _names_of(parsed: dict[str, Any]) -> Names:
-    if parsed.get("error") or len(parsed.get("statements", ())) != 1:
+def names_of(facts: StatementFacts | None) -> Names:
+    """Return what a SELECT names; ``facts``: None of a text that has no tree."""
+    if facts is None:
         return Names(refusal="it is not one plain SELECT (PIVOT needs its values in an IN list)")
     tables: set[Table] = set()
-    ctes: set[str] = set()
     functions: set[str] = set()
     table_functions: set[str] = set()
-    for node, parent in _dicts(parsed["statements"][0]):
-        refusal = _refusal(node)
+    for part in facts.parts:
+        refusal = _refusal(part)
         if refusal is not None:
             return Names(refusal=refusal)
-        kind = node.get("type")
-        if kind == "BASE_TABLE":
-            tables.add(_table(node))
-        elif kind in ("RECURSIVE_CTE_NODE", "CTE_NODE"):
-            ctes.add(folded(str(node.get("cte_name") or node.get("ctename") or "")))
-        elif node.get("class") in ("FUNCTION", "WINDOW"):
-            schema = node.get("schema") or ""
-            if schema not in ("", "main") or len(_path(node)) > 2:
-                return Names(refusal="functions are called by their bare names, as f(x)")
-            found = table_functions if parent == "TABLE_FUNCTION" else functions
-            name = folded(str(node["function_name"]))
-            if name in TYPE_READERS and not _reads_bare_types(node):
-                return Names(
-                    refusal=f"the structure given to {name} is a literal that names types by "
-                    "their bare names"
-                )
-            found.add(name)
-        elif node.get("class") == "COLUMN_REF":
+        if part.kind == "BASE_TABLE":
+            tables.add(_table(part))
+        elif part.expression == "COLUMN_REF":
             # A name of no column may be a function that needs no parentheses.
-            functions.update({folded(str(node["column_names"][-1]))} & WORD_FUNCTIONS)
-        if "cte_map" in node:
-            ctes.update(folded(str(item["key"])) for item in node["cte_map"].get("map") or ())
-    return Names(
-        frozenset(tables), frozenset(ctes), frozenset(functions), frozenset(table_functions)
-    )
+            functions.update({folded(str(part.node["column_names"][-1]))} & WORD_FUNCTIONS)
+    for index in facts.calls:
+        part = facts.parts[index]
+        name = folded(str(part.node["function_name"]))
+        if (part.node.get("schema") or "main") != "main" or len(part.qualified) > 2:
+            return Names(refusal="functions are called by their bare names, as f(x)")
+        if name in TYPE_READERS and not _reads_bare_types(part.node):
+            return Names(
+                refusal=f"the structure given to {name} is a literal that names types by "
+                "their bare names"
+            )
+        is_in_from = part.role is PartRole.TABLE_CALL
+        (table_functions if is_in_from else functions).add(name)
+    ctes = frozenset(folded(name) for name in facts.ctes)
+    return Names(frozenset(tables), ctes, frozenset(functions), frozenset(table_functions))
 
 
-def _dicts(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], object]]:
-    """Yield every object below, with the type of the one that holds it; constants stay closed."""
-    waiting: list[tuple[Any, object]] = [(tree, None)]
-    while waiting:
-        value, parent = waiting.pop()
-        if isinstance(value, list):
-            waiting.extend((item, parent) for item in value)
-        elif isinstance(value, dict):
-            yield value, parent
-            if value.get("class") != "CONSTANT":
-                waiting.extend((item, value.get("type")) for item in value.values())
-
-
-def _refusal(node: dict[str, Any]) -> str | None:
+def _refusal(part: Part) -> str | None:
     """Why this part of a statement is not judged; what is not known is refused."""
-    kind, expression = node.get("type"), node.get("class")
+    node, kind, expression = part.node, part.kind, part.expression
     if node.get("catalog") or node.get("catalog_name"):
         return None if kind == "BASE_TABLE" else "names are not qualified by a database"
-    if expression is not None:
+    if expression:
         if expression not in _EXPRESSIONS:
             return f"expressions of the kind {expression} are not known"
-        if expression == "TYPE" and len(_path(node)) > 1:
+        if expression == "TYPE" and len(part.qualified) > 1:
             return "types are named by their bare names"
-        return None
-    if isinstance(kind, str):
-        if kind == "SHOW_REF":
-            return _refusal_of_show(node)
-        if kind == "BASE_TABLE" and node.get("at_clause"):
-            return "AT is not known"
-        if kind.endswith("_TYPE_INFO"):
-            return "types are named by their bare names" if node.get("schema") else None
-        if kind not in _TABLES and kind not in _NODES and kind not in _MODIFIERS:
-            return f"{kind} is not known"
+    elif kind == "SHOW_REF":
+        return _refusal_of_show(node)
+    elif kind == "BASE_TABLE":
+        return "AT is not known" if node.get("at_clause") else None
+    elif kind.endswith("_TYPE_INFO"):
+        return "types are named by their bare names" if node.get("schema") else None
+    elif kind and kind not in _KNOWN:
+        return f"{kind} is not known"
     return None
 
 
@@ -292,18 +193,13 @@ def _reads_bare_types(call: dict[str, Any]) -> bool:
     return True
 
 
-def _path(node: dict[str, Any]) -> list[str]:
-    return list((node.get("qualified_name") or {}).get("path") or ())
-
-
-def _table(node: dict[str, Any]) -> Table:
-    path = _path(node)
-    if len(path) > 3:
+def _table(part: Part) -> Table:
+    """Return what a table is called; ``?``: in a way that is not understood."""
+    catalog, schema, name = part.table
+    given = [each for each in (catalog, schema, name) if each]
+    if part.qualified not in ([], given):
         return ("?", "?", "?")
-    written = [""] * (3 - len(path)) + path if path else ["", "", ""]
-    catalog = node.get("catalog_name") or written[0]
-    schema = node.get("schema_name") or written[1]
-    return (folded(catalog), folded(schema), folded(node.get("table_name") or written[2]))
+    return (folded(catalog), folded(schema), folded(name))
 
 
 def check_names(names: Names, syntax: Syntax, schemas: Set[str]) -> None:

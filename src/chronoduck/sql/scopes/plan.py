@@ -10,10 +10,10 @@ from typing import Any
 from chronoduck.errors import DuckDBException, InvalidRequestError
 from chronoduck.principals import Scope, TableGrant
 from chronoduck.sql.catalog_copy import quoted
+from chronoduck.sql.cutting import view_query
 from chronoduck.sql.scopes.filters import condition
-from chronoduck.sql.scopes.names import SYSTEM_SCHEMAS, Syntax, check_names, folded
+from chronoduck.sql.scopes.names import SYSTEM_SCHEMAS, Syntax, check_names, folded, names_of
 from chronoduck.sql.scopes.types import without_enums
-from chronoduck.sql.scopes.views import body_of
 
 __all__ = [
     "CATALOG_PREFIX",
@@ -265,10 +265,10 @@ def _body(
     relation: Relation, known: Mapping[Key, Relation], syntax: Syntax
 ) -> tuple[str, frozenset[Key]]:
     """Return a view's SELECT and which relations of the database it names."""
-    body = body_of(relation.sql or "")
+    body = view_query(relation.sql or "")
     if body is None:
         raise InvalidRequestError("its text is not understood")
-    names = syntax.names(body)
+    names = names_of(syntax.facts(body))
     own = folded(relation.schema)
     check_names(names, syntax, {schema for schema, _ in known} | {"main"})
     reached: set[Key] = set()
