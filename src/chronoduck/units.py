@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import string
 
 __all__ = ["format_bytes", "format_count", "format_seconds", "parse_bytes", "parse_seconds"]
 
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*$")
 _SIZE_FACTORS = {
     "": 1,
     "b": 1,
@@ -34,6 +33,16 @@ _DURATION_FACTORS = {
 }
 
 
+def _number_and_unit(text: str) -> tuple[float | None, str]:
+    """Return the number (None: it is none) and the letters behind it."""
+    plain = text.strip()
+    number = plain.rstrip(string.ascii_letters)
+    unit = plain[len(number) :].lower()
+    whole, point, fraction = number.rstrip().partition(".")
+    is_number = whole.isdecimal() and (not point or fraction.isdecimal())
+    return float(f"{whole}{point}{fraction}") if is_number else None, unit
+
+
 def parse_bytes(text: str) -> int:
     """Return the bytes that a size such as ``4GB``, ``512 MiB`` or ``1048576`` means.
 
@@ -42,11 +51,11 @@ def parse_bytes(text: str) -> int:
     Raises:
         ValueError: the text is not a size.
     """
-    match = _SIZE.match(text)
-    factor = _SIZE_FACTORS.get(match.group(2).lower()) if match else None
-    if match is None or factor is None:
+    number, unit = _number_and_unit(text)
+    factor = _SIZE_FACTORS.get(unit)
+    if number is None or factor is None:
         raise ValueError(f"{text!r} is not a size; write it like 4GB, 512MB or 1048576")
-    return int(float(match.group(1)) * factor)
+    return int(number * factor)
 
 
 def parse_seconds(text: str) -> float:
@@ -55,11 +64,11 @@ def parse_seconds(text: str) -> float:
     Raises:
         ValueError: the text is not a duration.
     """
-    match = _SIZE.match(text)
-    factor = _DURATION_FACTORS.get(match.group(2).lower()) if match else None
-    if match is None or factor is None:
+    number, unit = _number_and_unit(text)
+    factor = _DURATION_FACTORS.get(unit)
+    if number is None or factor is None:
         raise ValueError(f"{text!r} is not a duration; write it like 30, 250ms, 5m or 7d")
-    return float(match.group(1)) * factor
+    return number * factor
 
 
 def format_bytes(count: float) -> str:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from chronoduck.assembly import DuckDBService
-from chronoduck.errors import BatchError, DuckDBException, DuckDBQueryError
-from chronoduck.settings import Settings
+from chronoduck.errors import (
+    BatchError,
+    DatabaseFailedError,
+    DuckDBException,
+    DuckDBQueryError,
+    DuckDBResourceError,
+)
+from chronoduck.principals import Principal, Role, Scope, TableGrant
+from chronoduck.service.records import Caller
+from chronoduck.settings import ExportSettings, Settings
 from chronoduck.sql.error_facts import read_facts
 from chronoduck.transfer.detect import FileFormat
+from tests.export.running import run_export
 
 WORDS = (
     "FATAL",
@@ -139,6 +150,64 @@ async def test_in_the_key_of_a_commit_that_lost(service: DuckDBService) -> None:
                 await service.execute_query(insert)
         assert_users_fault(caught.value, insert)
         assert caught.value.http_status in (400, 409)
+
+
+FILTERS: tuple[Callable[[str], str], ...] = (
+    lambda w: f"({quoted(w)} || id)::INTEGER > 0",
+    lambda w: f"id < 5 OR ({quoted(w)} || id)::INTEGER > 0",
+    lambda w: f"regexp_matches(id::VARCHAR, {quoted(w + '(')})",
+    lambda w: f"strptime({quoted(w)} || id, '%Y') > TIMESTAMP '2000-01-01'",
+    lambda w: f"{named(w)} = 1",
+    lambda w: f"({quoted(w)} || id)::DATE > '2000-01-01'",
+)
+
+
+async def test_in_the_row_filter_of_a_key(service: DuckDBService) -> None:
+    """A filter that fails for a row may hide it instead; what is an error is the statement's own."""
+    failed = 0
+    await service.execute_query("CREATE TABLE few AS SELECT range::INTEGER AS id FROM range(10)")
+    for number, word in enumerate(WORDS):
+        text = FILTERS[number % len(FILTERS)](word)
+        scope = Scope((TableGrant("few", row_filter=text),))
+        caller = Caller("k", principal=Principal("k", Role.ANALYST, f"key:{number}", scope))
+        try:
+            await service.execute_query("SELECT sum(id) FROM few", caller=caller)
+        except DuckDBException as error:
+            failed += 1
+            assert 400 <= error.http_status < 500, (text, error)
+            assert not isinstance(error, DatabaseFailedError | DuckDBResourceError), (text, error)
+    assert failed >= len(WORDS) // len(FILTERS)  # names of columns, at least
+
+
+async def test_in_exports_that_a_file_declares(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """What an operator declared fails as a user's statement does, and is no failure of the engine."""
+    file = tmp_path / "export.toml"
+    queries = [f"SELECT error({quoted(word)}) AS x FROM range(3)" for word in WORDS]
+    declared = [f"[files.w{n}]\nquery = {json.dumps(sql)}\n" for n, sql in enumerate(queries)]
+    file.write_text("\n".join(declared))
+    export = ExportSettings(url=str(tmp_path / "out"), file=file)
+    async with DuckDBService(make_settings(export=export)) as service:
+        for number in range(len(WORDS)):
+            error = await run_export(service, f"w{number}", expect="failed")
+            assert error["code"] == "export_write", error
+            assert 400 <= error["status"] < 500, error
+            assert not error["retryable"], error
+        health = await service.health_check()
+        assert health["healing"]["count"] == 0
+        assert health["circuit_breaker"]["metrics"]["failed_requests"] == 0
+
+
+async def test_the_query_log_has_the_type_that_duckdb_gave(service: DuckDBService) -> None:
+    for word in WORDS:
+        for make in STATEMENTS[:3]:
+            with pytest.raises(DuckDBException):
+                await drained(service, make(word))
+    await service._statistics.flush()
+    log = "SELECT DISTINCT error_type FROM chronoduck.query_log WHERE outcome = 'user_error'"
+    told = (await service.execute_query(log)).data
+    assert {kind for (kind,) in told} <= {"invalid_input", "binder", "conversion"}, told
 
 
 async def test_in_a_file_that_is_loaded(service: DuckDBService) -> None:

@@ -93,6 +93,7 @@ PIECES = (
         "explain ",
     ),
     *("Candidate", "Did you mean", "Stack Trace:", "Stack Trace", "HTTP ", "s3://", "Error: "),
+    *("'a'\n", "'password', ", '"a", ', "/*a*/ b "),
     *("e'", "E'\\", "x'", "1e", "0, ", "(0, 0), ", "'a', ", "ENUM(", "'a',"),
 )
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -17,7 +16,6 @@ from chronoduck.api.public_pages import PublicPages
 __all__ = ["add_docs_page", "keep_openapi_page"]
 
 _STATIC = "/static-offline-docs"  # where fastapi-offline mounts its files
-_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs_page(app: FastAPI, path: str) -> None:
@@ -56,10 +54,18 @@ def keep_openapi_page(app: FastAPI, pages: PublicPages) -> None:
     route.app = request_response(page)
 
 
+def _inline_scripts(html: bytes) -> Iterator[bytes]:
+    rest = html
+    while b"<script>" in rest:
+        script, end, rest = rest.partition(b"<script>")[2].partition(b"</script>")
+        if end:
+            yield script
+
+
 def _policy(html: bytes) -> str:
     hashes = [
         f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
-        for script in _INLINE_SCRIPT.findall(html)
+        for script in _inline_scripts(html)
     ]
     return (
         f"default-src 'none'; script-src 'self' {' '.join(hashes)}; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,8 +41,6 @@ FORMATS = {
 }
 """What a ``Content-Type`` says; others leave it to the first bytes."""
 
-_QUOTED_KEY = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
-_BARE_KEY = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _MAX_KEY_CHARACTERS = 255
 
 
@@ -81,18 +78,33 @@ def key_of(request: Request) -> str | None:
     given = request.headers.getlist("idempotency-key")
     if not given:
         return None
-    quoted = _QUOTED_KEY.fullmatch(given[0].strip())
-    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given[0].strip()
-    if (
-        len(given) > 1
-        or not 0 < len(key) <= _MAX_KEY_CHARACTERS
-        or not (quoted or _BARE_KEY.fullmatch(key))
-    ):
+    key = _key(given[0].strip())
+    if len(given) > 1 or key is None or not 0 < len(key) <= _MAX_KEY_CHARACTERS:
         raise InvalidRequestError(
             f"Idempotency-Key must be one string of 1 to {_MAX_KEY_CHARACTERS} ASCII characters",
             hint='Send a UUID for each request: Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324".',
         )
     return key
+
+
+def _key(text: str) -> str | None:
+    """Return the key that a header's value writes; None: it writes none."""
+    if len(text) < 2 or not (text.startswith('"') and text.endswith('"')):
+        is_bare = text.isascii() and text.isprintable() and not set(text) & set(' "\\')
+        return text if is_bare else None
+    signs: list[str] = []
+    inside = iter(text[1:-1])
+    for sign in inside:
+        if sign == "\\":
+            escaped = next(inside, "")
+            if escaped not in ('"', "\\"):
+                return None
+            signs.append(escaped)
+        elif " " <= sign <= "~" and sign != '"':
+            signs.append(sign)
+        else:
+            return None
+    return "".join(signs)
 
 
 async def spooled(request: Request, service: DuckDBService, caller: Caller) -> Upload:

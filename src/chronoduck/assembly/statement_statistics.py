@@ -210,6 +210,7 @@ def _row(record: StatementRecord, text: str | None, digest: str) -> tuple[Any, .
         record.queue_time,
         record.execution_time,
         record.engine_seconds,
+        record.error_type,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
+import string
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,8 +14,12 @@ from chronoduck.principals import Limits, Principal, Role, Scope, TableGrant
 
 __all__ = ["ApiKey", "KeyWish", "digest_of", "issue_key", "key_id_of"]
 
-_FORM = re.compile(r"dak_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+_PREFIX = "dak"
+_ID_BYTES, _SECRET_BYTES = 6, 32
+_HEX = frozenset("0123456789abcdef")
+_NAME_BEGINS = frozenset(string.ascii_letters + string.digits)
+_NAME_SIGNS = _NAME_BEGINS | frozenset("._@-")
+_LONGEST_NAME = 64
 _RESERVED = ("admin", "cli", "load", "local", "python")
 """Names that mean somebody else in logs and in the audit trail."""
 _MAX_LIFETIME_SECONDS = 10 * 365 * 86_400
@@ -85,8 +89,10 @@ def digest_of(token: str) -> str:
 
 def key_id_of(token: str) -> str | None:
     """Return the id in a text that has the form of a key, else None."""
-    match = _FORM.fullmatch(token)
-    return match[1] if match else None
+    prefix, _, rest = token.partition("_")
+    key_id, _, secret = rest.partition("_")
+    is_key = (prefix, len(key_id), len(secret)) == (_PREFIX, 2 * _ID_BYTES, 2 * _SECRET_BYTES)
+    return key_id if is_key and _HEX.issuperset(key_id + secret) else None
 
 
 def issue_key(wish: KeyWish, now: float) -> tuple[ApiKey, str]:
@@ -96,8 +102,8 @@ def issue_key(wish: KeyWish, now: float) -> tuple[ApiKey, str]:
         InvalidRequestError: the wish cannot be granted.
     """
     _check(wish)
-    key_id = secrets.token_hex(6)
-    token = f"dak_{key_id}_{secrets.token_hex(32)}"
+    key_id = secrets.token_hex(_ID_BYTES)
+    token = f"{_PREFIX}_{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
     key = ApiKey(
         id=key_id,
         name=wish.name,
@@ -112,7 +118,12 @@ def issue_key(wish: KeyWish, now: float) -> tuple[ApiKey, str]:
 
 
 def _check(wish: KeyWish) -> None:
-    if not _NAME.fullmatch(wish.name):
+    name = wish.name
+    if (
+        len(name) > _LONGEST_NAME
+        or not _NAME_SIGNS.issuperset(name)
+        or name[:1] not in _NAME_BEGINS
+    ):
         raise InvalidRequestError(
             f"{wish.name[:80]!r} is not a key's name",
             hint="Use 1 to 64 letters, digits, dots, dashes, underscores and @, a letter or "

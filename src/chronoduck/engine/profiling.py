@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import duckdb
 
 __all__ = ["MEASURE_OPERATORS", "METRIC_SETTINGS", "peak_memory_bytes"]
@@ -36,7 +34,10 @@ MEASURE_OPERATORS = (
 )
 """Has a connection measure every operator, for EXPLAIN ANALYZE; it must not be reused afterwards."""
 
-_PEAK_MEMORY = re.compile(r'"(?:system_)?peak_buffer_memory": *(\d+)')
+_PEAK_MEMORY = ('"peak_buffer_memory":', '"system_peak_buffer_memory":')
+"""What stands before the figure. Texts of users cannot look like this: JSON has their quotes escaped."""
+
+_LONGEST_FIGURE = 40
 
 
 def peak_memory_bytes(connection: duckdb.DuckDBPyConnection) -> int:
@@ -45,7 +46,17 @@ def peak_memory_bytes(connection: duckdb.DuckDBPyConnection) -> int:
     The peak is the instance's: statements that ran beside this one count in it too.
     """
     try:
-        found = _PEAK_MEMORY.search(connection.get_profiling_information("json"))
+        profile = connection.get_profiling_information("json")
     except duckdb.Error:
         return 0  # nothing was profiled, e.g. for a PRAGMA
-    return int(found.group(1)) if found else 0
+    return _figure_behind(profile)
+
+
+def _figure_behind(profile: str) -> int:
+    for name in _PEAK_MEMORY:
+        _, _, rest = profile.partition(name)
+        rest = rest[:_LONGEST_FIGURE].lstrip(" ")
+        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+        if digits:
+            return int(digits)
+    return 0

@@ -65,8 +65,14 @@ QUERY_LOG_COLUMNS: dict[str, str] = {
     "queue_seconds": "DOUBLE",
     "execution_seconds": "DOUBLE",
     "engine_seconds": "DOUBLE",
+    "error_type": "VARCHAR",
 }
-"""Columns of ``chronoduck.query_log`` and their types; ``time`` is the end, in UTC."""
+"""Columns of ``chronoduck.query_log`` and their types; ``time`` is the end, in UTC.
+
+New ones come last: so they stand in a file of an earlier version, too.
+"""
+_LATER_COLUMNS = ("error_type",)
+"""Those that a file of an earlier version lacks: they are added, and NULL in its rows."""
 
 _MEMORY_LIMIT = "128MB"
 _SPILL_LIMIT = "1GB"
@@ -87,6 +93,10 @@ _TABLES = (
     + ", ".join(f"{name} {kind}" for name, kind in QUERY_LOG_COLUMNS.items())
     + ")",
     "CREATE TABLE IF NOT EXISTS chronoduck.query_windows (start BIGINT, counts VARCHAR)",
+    *(
+        f"ALTER TABLE chronoduck.query_log ADD COLUMN IF NOT EXISTS {name} {QUERY_LOG_COLUMNS[name]}"
+        for name in _LATER_COLUMNS
+    ),
 )
 _PRUNE = """
 DELETE FROM chronoduck.query_log WHERE time < greatest(
@@ -240,7 +250,7 @@ class QueryLogStore:
         with contextlib.closing(self._root.cursor()) as cursor:
             _run(cursor, "BEGIN")
             cursor.register("incoming", incoming)
-            _run(cursor, "INSERT INTO chronoduck.query_log SELECT * FROM incoming")
+            _run(cursor, "INSERT INTO chronoduck.query_log BY NAME FROM incoming")
             for window in windows:
                 _run(cursor, "DELETE FROM chronoduck.query_windows WHERE start = ?", window[:1])
                 _run(cursor, "INSERT INTO chronoduck.query_windows VALUES (?, ?)", window)

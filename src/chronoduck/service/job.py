@@ -51,8 +51,12 @@ class Job:
         """Whether nothing more will happen."""
         return self.state is not JobState.RUNNING
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return what the API shows."""
+    def as_dict(self, *, tells_paths: bool = False) -> dict[str, Any]:
+        """Return what the API shows.
+
+        ``tells_paths``: also where files lie on the server, which is for operators; others get the
+        folder's name.
+        """
         end = self.ended_at if self.ended_at is not None else time.time()
         seconds = max(0.0, end - self.started_at)
         return {
@@ -68,9 +72,16 @@ class Job:
             "started_at": _iso(self.started_at),
             "ended_at": None if self.ended_at is None else _iso(self.ended_at),
             "seconds": round(seconds, 3),
-            "result": self.result,
+            "result": self.result if tells_paths else self._result_without_path(),
             "error": self.error,
         }
+
+    def _result_without_path(self) -> dict[str, Any] | None:
+        result = self.result
+        place = (result or {}).get("url")
+        if result is None or not isinstance(place, str) or "://" in place:
+            return result
+        return {**result, "url": place.rpartition("/")[2]}
 
     def _estimate(self, seconds: float) -> dict[str, float | None]:
         if self.state is JobState.SUCCEEDED:

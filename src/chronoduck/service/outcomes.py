@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypedDict
 
 from chronoduck.errors import (
     BatchError,
@@ -22,14 +22,15 @@ from chronoduck.errors import (
 )
 from chronoduck.service.records import Outcome
 from chronoduck.sql.engine_errors import EngineFailure
+from chronoduck.sql.error_facts import type_behind
 
 __all__ = [
     "Harm",
-    "code_of",
+    "Reason",
     "harm_of",
     "is_infrastructure_failure",
     "outcome_of",
-    "rule_of",
+    "reason_of",
     "sentence_of",
 ]
 
@@ -72,14 +73,24 @@ def _cause(error: BaseException | None) -> BaseException | None:
     return error.cause if isinstance(error, BatchError) else error
 
 
-def code_of(error: BaseException | None) -> str | None:
-    cause = _cause(error)
-    return cause.code if isinstance(cause, DuckDBException) else None
+class Reason(TypedDict):
+    """Why a statement failed, as its record has it."""
+
+    error_code: str | None
+    """Of ours."""
+    error_type: str | None
+    """DuckDB's."""
+    rule: str | None
+    """Of a refusal."""
 
 
-def rule_of(error: BaseException | None) -> str | None:
+def reason_of(error: BaseException | None) -> Reason:
     cause = _cause(error)
-    return cause.rule if isinstance(cause, StatementRefusedError) else None
+    return {
+        "error_code": cause.code if isinstance(cause, DuckDBException) else None,
+        "error_type": type_behind(cause),
+        "rule": cause.rule if isinstance(cause, StatementRefusedError) else None,
+    }
 
 
 def outcome_of(error: BaseException | None) -> Outcome:

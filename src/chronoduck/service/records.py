@@ -94,6 +94,8 @@ class StatementRecord:
     """What it did to the engine: an internal error of DuckDB, or one that ended the instance."""
     is_read_only: bool = False
     """It changed no data. The kind does not say it: a SELECT may have a CTE that writes."""
+    error_type: str | None = None
+    """DuckDB's own type of the error, in snake case; None: no error of the engine ended it."""
 
     @property
     def template(self) -> str | None:

@@ -157,7 +157,7 @@ class StatementRunner:
             # What is longer was not looked at, and is not recorded either.
             sql = sql[:MAX_STATEMENT_BYTES]
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
-            if outcomes.rule_of(error) == "analysis":
+            if outcomes.reason_of(error)["rule"] == "analysis":
                 self.penalties.note_fault(caller, sql, FaultKind.ANALYZER_KILLED)
             raise
 
@@ -220,13 +220,12 @@ class StatementRunner:
                 query_hash=sql_hash,
                 caller=caller,
                 outcome=outcomes.outcome_of(error),
-                error_code=outcomes.code_of(error),
+                **outcomes.reason_of(error),
                 ended_at=time.time(),
                 execution_time=0.0,
                 queue_time=0.0,
                 rows=0,
                 memory_mb=0.0,
-                rule=outcomes.rule_of(error),
             )
         )
         error.is_recorded = True
@@ -419,7 +418,7 @@ class OpenStatement:
             query_hash=running.query_hash or query_hash(running.sql),
             caller=running.caller,
             outcome=outcome,
-            error_code=outcomes.code_of(error),
+            **outcomes.reason_of(error),
             ended_at=time.time(),
             execution_time=seconds,
             queue_time=running.queue_seconds,
@@ -428,7 +427,6 @@ class OpenStatement:
             engine_seconds=running.engine_seconds,
             encode_seconds=running.encode_seconds,
             bytes=running.bytes,
-            rule=outcomes.rule_of(error),
             harm=outcomes.harm_of(error),
             is_read_only=self._is_read_only,
         )

@@ -105,11 +105,12 @@ class StatementJobs:
         own = replace(request, sql=sql, params=params, is_own_text=True)
         return await self._encoded.run(own, caller)
 
-    def as_dict(self, job: Job) -> dict[str, Any]:
-        """Return what the API shows, with the time until which it is kept."""
+    def as_dict(self, job: Job, *, tells_paths: bool = False) -> dict[str, Any]:
+        """Return what the API shows, with the time until which it is kept; see ``Job.as_dict``."""
         expires_at = self._store.expires_at(job)
         moment = None if expires_at is None else datetime.fromtimestamp(expires_at, UTC)
-        return {**job.as_dict(), "expires_at": moment and moment.isoformat(timespec="seconds")}
+        expires = moment and moment.isoformat(timespec="seconds")
+        return {**job.as_dict(tells_paths=tells_paths), "expires_at": expires}
 
 
 @contextmanager

@@ -17,9 +17,10 @@ from typing import Any
 import duckdb
 import orjson
 
+from chronoduck.errors import BatchError, DuckDBQueryError
 from chronoduck.sql.error_text import without_stack_trace
 
-__all__ = ["ErrorFacts", "read_facts"]
+__all__ = ["ErrorFacts", "read_facts", "type_behind"]
 
 _TYPES: dict[type[BaseException], str] = {
     duckdb.BinderException: "Binder",
@@ -47,9 +48,14 @@ _TYPES: dict[type[BaseException], str] = {
     duckdb.TypeMismatchException: "Mismatch Type",
 }
 
+_KNOWN_TYPES = frozenset(_TYPES.values()) | {"Data Corruption"}
+_KNOWN_CATEGORIES = frozenset(known.lower().replace(" ", "_") for known in _KNOWN_TYPES)
+
 _LATE = "Attempting to execute an unsuccessful or closed pending query result\nError: "
 """DuckDB 1.5 puts this before an error that it met while rows were fetched; the class is lost then."""
 _LONGEST_TYPE = 32
+_LONGEST_CHAIN = 8
+"""Of errors that cause one another."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,25 @@ def read_facts(error: BaseException) -> ErrorFacts:
     if rest.startswith(_LATE):
         return _from_beginning(rest.removeprefix(_LATE), known)
     return _from_json(rest, known) or ErrorFacts(known, without_stack_trace(rest))
+
+
+def type_behind(error: BaseException | None) -> str | None:
+    """Return DuckDB's type of the error behind one of ours, in snake case; None: there is none.
+
+    One of the types that are known here, else ``other``: never a word that a user wrote.
+    """
+    for _ in range(_LONGEST_CHAIN):
+        if error is None:
+            break
+        if isinstance(error, DuckDBQueryError) and error.category in _KNOWN_CATEGORIES:
+            return error.category  # of a scoped statement this is all that is left
+        facts = read_facts(error)
+        if facts.type in _KNOWN_TYPES:
+            return facts.category
+        if isinstance(error, duckdb.Error):
+            return "other"
+        error = error.cause if isinstance(error, BatchError) else error.__cause__
+    return None
 
 
 def _from_beginning(text: str, otherwise: str) -> ErrorFacts:

@@ -65,7 +65,7 @@ class _DirectoryFiles:
     def _path(self, name: str) -> Path:
         path = self._root / name
         if ".." in Path(name).parts or not path.is_relative_to(self._root):
-            raise BlobNotFoundError(f"{self.url} holds no {name}")
+            raise BlobNotFoundError(f"there is no {name}", operator_detail=f"{path} is no file")
         return path
 
     def put(self, name: str, source: Path) -> None:
@@ -74,7 +74,7 @@ class _DirectoryFiles:
             make_directories(path.parent)
             write_durably(path, _chunks(source))
         except OSError as error:
-            raise _not_written(name, self.url, error) from error
+            raise _failed(f"{name} cannot be written to", self.url, error) from error
 
     def take(self, name: str, source: Path) -> None:
         path = self._path(name)
@@ -84,14 +84,14 @@ class _DirectoryFiles:
             replace_finished(source, path)
         except OSError as error:
             if error.errno != errno.EXDEV:
-                raise _not_written(name, self.url, error) from error
+                raise _failed(f"{name} cannot be written to", self.url, error) from error
             self.put(name, source)
             source.unlink()
 
     def read(self, name: str) -> Iterator[bytes]:
         path = self._path(name)
         if not path.is_file():
-            raise BlobNotFoundError(f"{self.url} holds no {name}")
+            raise BlobNotFoundError(f"there is no {name}", operator_detail=f"{path} is no file")
         return _chunks(path)
 
     def delete(self, folder: str, first: str | None = None) -> None:
@@ -103,9 +103,7 @@ class _DirectoryFiles:
             except FileNotFoundError:
                 raise
             except OSError as error:
-                raise StoreError(
-                    f"{folder} cannot be removed from {self.url}: {error.strerror or error}"
-                ) from error
+                raise _failed(f"{folder} cannot be removed from", self.url, error) from error
 
 
 class _S3Files:
@@ -130,10 +128,13 @@ class _S3Files:
         self._store.delete_files(names)
 
 
-def _not_written(name: str, url: str, error: OSError) -> StoreError:
+def _failed(what: str, directory: str, error: OSError) -> StoreError:
+    """Return the error: users read it, and only operators where the directory is."""
+    reason = error.strerror or type(error).__name__
     return StoreError(
-        f"{name} cannot be written to {url}: {error.strerror or error}",
+        f"{what} the directory of exports: {reason}",
         hint="Check that the directory is mounted, writable for this user and not full.",
+        operator_detail=f"{what} {directory}: {reason}",
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import random
-import re
 import socket
 import time
 from collections.abc import Callable
@@ -44,8 +43,8 @@ _NOT_PUBLIC = tuple(
     )
 )
 """What older Python's ``is_global`` takes for public, or what is, and yet answers this machine alone."""
-_PART = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_LONGEST_NUMBER = 19
 OnBytes = Callable[[int, int | None], None]
 """Is told how many bytes are there, and of how many if that is known."""
 
@@ -139,7 +138,7 @@ class _Fetch:
         with self.client.stream("GET", self.url, headers=headers) as answer:
             if answer.status_code in _AGAIN:
                 after = answer.headers.get("retry-after", "")
-                return float(after) if after.isdigit() else 0.0
+                return float(_number(after) or 0)
             if answer.status_code not in (200, 206):
                 raise FetchError(
                     f"{self.shown} cannot be fetched: the server says {answer.status_code} "
@@ -152,15 +151,14 @@ class _Fetch:
     def _take(self, answer: httpx2.Response) -> None:
         if answer.status_code == 200:
             self.done = 0
-            length = answer.headers.get("content-length", "")
-            self.total = int(length) if length.isdigit() else None
+            self.total = _number(answer.headers.get("content-length", ""))
         else:
-            part = _PART.match(answer.headers.get("content-range", ""))
-            if part is None or int(part[1]) != self.done:
+            part = _part(answer.headers.get("content-range", ""))
+            if part is None or part[0] != self.done:
                 raise FetchError(
                     f"{self.shown} cannot be fetched: the server sent another part of it"
                 )
-            self.total = int(part[2]) if part[2] != "*" else self.total
+            self.total = self.total if part[1] is None else part[1]
         self.into.seek(self.done)
         self.into.truncate()
         self._check_size(self.total or 0)
@@ -181,6 +179,23 @@ class _Fetch:
                 f"{self.shown} has more than {format_bytes(self.largest_bytes)}",
                 hint="Nothing of it was loaded. Raise DUCKDB_MAX_UPLOAD_SIZE if it may be so large.",
             )
+
+
+def _number(text: str) -> int | None:
+    """Return the number that a header writes; None: it writes none that a file could have."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
+    return int(text) if is_number else None
+
+
+def _part(text: str) -> tuple[int, int | None] | None:
+    """Return the first byte and the whole's size (None: not known) of ``bytes 5-9/10``; None: of none."""
+    unit, _, rest = text.partition(" ")
+    first, _, rest = rest.partition("-")
+    last, slash, whole = rest.partition("/")
+    begin, end, total = _number(first), _number(last), _number(whole)
+    if unit != "bytes" or begin is None or end is None or not slash:
+        return None
+    return (begin, total) if total is not None or whole == "*" else None
 
 
 class _CheckedTransport(httpx2.HTTPTransport):

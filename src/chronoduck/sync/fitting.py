@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 
 __all__ = ["Fit", "fit"]
@@ -21,7 +20,6 @@ _INTEGERS = frozenset(
         "UHUGEINT",
     ]
 )
-_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _FROM_TEXT = ("JSON", "UUID", "ENUM(")
 """What a text is turned into without losing anything, or not at all."""
 _TIMES = {
@@ -56,7 +54,7 @@ def fit(source: str, target: str, *, is_decimal_text: bool = False) -> tuple[Fit
         return (Fit.NONE, "") if source == "BLOB" else (Fit.WHOLE, "")
     if is_decimal_text:
         return _from_number(target)
-    if source in _INTEGERS or _DECIMAL.fullmatch(source) or source in ("FLOAT", "DOUBLE"):
+    if source in _INTEGERS or _scale(source) is not None or source in ("FLOAT", "DOUBLE"):
         return _between_numbers(source, target)
     if source == "VARCHAR" and target.startswith(_FROM_TEXT):
         return Fit.WHOLE, ""
@@ -65,22 +63,30 @@ def fit(source: str, target: str, *, is_decimal_text: bool = False) -> tuple[Fit
     return (Fit.WHOLE, "") if (source, target) in _TIMES else (Fit.NONE, "")
 
 
+def _scale(kind: str) -> int | None:
+    """Return the digits behind the point of a DECIMAL; None: it is another type."""
+    if not (kind.startswith("DECIMAL(") and kind.endswith(")")):
+        return None
+    width, _, scale = kind.removeprefix("DECIMAL(").removesuffix(")").partition(",")
+    return int(scale) if width.isdecimal() and scale.isdecimal() else None
+
+
 def _from_number(target: str) -> tuple[Fit, str]:
-    decimal = _DECIMAL.fullmatch(target)
-    if decimal is not None:
-        return Fit.LOSSY, f"is rounded to {decimal[2]} digits behind the point"
+    scale = _scale(target)
+    if scale is not None:
+        return Fit.LOSSY, f"is rounded to {scale} digits behind the point"
     if target in ("DOUBLE", "FLOAT"):
         return Fit.LOSSY, f"keeps {15 if target == 'DOUBLE' else 6} digits"
     return Fit.NONE, ""
 
 
 def _between_numbers(source: str, target: str) -> tuple[Fit, str]:
-    decimal, wanted = _DECIMAL.fullmatch(source), _DECIMAL.fullmatch(target)
-    is_whole = source in _INTEGERS or (decimal is not None and decimal[2] == "0")
+    scale, wanted = _scale(source), _scale(target)
+    is_whole = source in _INTEGERS or scale == 0
     if target in _INTEGERS:
         return (Fit.WHOLE, "") if is_whole else (Fit.NONE, "")
     if wanted is not None:
-        keeps = is_whole or (decimal is not None and int(wanted[2]) >= int(decimal[2]))
+        keeps = is_whole or (scale is not None and wanted >= scale)
         return (Fit.WHOLE, "") if keeps else (Fit.NONE, "")
     if target == "DOUBLE" and source in ("TINYINT", "SMALLINT", "INTEGER", "FLOAT"):
         return Fit.WHOLE, ""

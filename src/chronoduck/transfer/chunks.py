@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,7 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 _MAX_LINE_BYTES = 64_000_000
 
-# Rows of CDX server JSON begin and end with a string. A quote inside a string is escaped, so that
-# this sequence cannot occur within one.
-_ROW_BOUNDARY = re.compile(rb"(?<=[^\\]\")\s*\]\s*,\s*\[(?=\s*\")")
+_SPACES = frozenset(b" \t\n\r\f\v")
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,8 @@ def line_chunks(
     while block:
         data = rest + block
         if is_json:
-            data = _ROW_BOUNDARY.sub(b"],\n[", data)
+            # What is before the last quote of the rest was looked at.
+            data = _rows_on_lines(data, max(rest.rfind(b'"') - 1, 0))
         end = data.rfind(b"\n") + 1
         if len(data) - end > _MAX_LINE_BYTES:
             raise OSError(f"a line is longer than {_MAX_LINE_BYTES:,} bytes")
@@ -112,6 +110,44 @@ def line_chunks(
     pending.write(rest)
     if pending.tell():
         yield _spool(pending.getvalue(), directory / f"{stem}-{number}", first_line, before_write)
+
+
+def _rows_on_lines(data: bytes, start: int) -> bytes:
+    """Return the bytes with a line for each row of CDX server JSON from ``start`` on.
+
+    Rows begin and end with a string. A quote inside a string is escaped, so that ``"],["`` with any
+    spaces between cannot occur within one.
+    """
+    parts: list[bytes] = []
+    done = start
+    closed = data.find(b"]", start)
+    while closed >= 0:
+        begin = closed
+        while begin > start and data[begin - 1] in _SPACES:
+            begin -= 1
+        end = closed
+        for sign in b"],[":
+            end = _behind_spaces(data, end)
+            if data[end : end + 1] != bytes([sign]):
+                break
+            end += 1
+        else:
+            is_end = data[begin - 1 : begin] == b'"' and data[begin - 2 : begin - 1] not in (
+                b"\\",
+                b"",
+            )
+            next_value = _behind_spaces(data, end)
+            if begin >= start + 2 and is_end and data[next_value : next_value + 1] == b'"':
+                parts += (data[done:begin], b"],\n[")
+                done = end
+        closed = data.find(b"]", closed + 1)
+    return b"".join((data[:start], *parts, data[done:])) if parts else data
+
+
+def _behind_spaces(data: bytes, at: int) -> int:
+    while at < len(data) and data[at] in _SPACES:
+        at += 1
+    return at
 
 
 def _spool(data: bytes, path: Path, first_line: int, before_write: Callable[[int], None]) -> Chunk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,8 +45,6 @@ _WITHOUT_HEADER = {
         "urlkey timestamp original mimetype statuscode digest - - length - -",
     )
 }
-_CDX_LINE = re.compile(r"^\S+ \d{4,14} ")
-_CDXJ_LINE = re.compile(r"^\S+ \d{4,14} \{")
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def _guess(head: bytes, text: str, name: str) -> FileFormat:
     start = text.lstrip()
     if start.startswith("CDX ") or text.startswith(" CDX"):
         return FileFormat.CDX
-    if re.match(r"\[\s*[\[\]]", start):
+    if start.startswith("[") and start[1:].lstrip().startswith(("[", "]")):
         return FileFormat.CDX_JSON
     lines = [line for line in text.splitlines()[:20] if line.strip()]
     if start.startswith("{"):
@@ -98,9 +95,9 @@ def _guess(head: bytes, text: str, name: str) -> FileFormat:
         return FileFormat.CDXJ if is_index else FileFormat.JSON
     if start.startswith("["):
         return FileFormat.JSON
-    if start.startswith("!") or any(_CDXJ_LINE.match(line) for line in lines):
+    if start.startswith("!") or any((_behind_date(line) or "").startswith("{") for line in lines):
         return FileFormat.CDXJ
-    if any(_CDX_LINE.match(line) for line in lines):
+    if any(_behind_date(line) is not None for line in lines):
         return FileFormat.CDX
     if ".csv" in name.lower() or ".tsv" in name.lower():
         return FileFormat.CSV
@@ -127,7 +124,7 @@ def _cdx_fields(text: str, name: str) -> tuple[str, ...]:
         return tuple(fields)
     for line in lines:
         known = _WITHOUT_HEADER.get(len(line.split(" ")))
-        if known and _CDX_LINE.match(line):
+        if known and _behind_date(line) is not None:
             return known
     raise LoadError(
         f"{name} has no CDX header and its lines have {len(lines[0].split(' '))} fields",
@@ -135,14 +132,30 @@ def _cdx_fields(text: str, name: str) -> tuple[str, ...]:
     )
 
 
-def _json_header(text: str, name: str) -> tuple[str, ...]:
-    if re.fullmatch(r"\s*\[\s*(\[\s*\]\s*)?\]\s*", text):
-        return ()  # the server's answer when it knows no capture
-    match = re.match(r"\s*\[\s*(\[[^\]]*\])", text)
+def _behind_date(line: str) -> str | None:
+    """Return what follows a key and a date of 4 to 14 digits; None: the line does not begin so."""
+    key, _, rest = line.partition(" ")
+    date, space, rest = rest.partition(" ")
+    is_index = len(key.split()) == 1 and key.strip() == key and 4 <= len(date) <= 14
+    return rest if is_index and space and date.isdecimal() else None
+
+
+def _first_row(text: str) -> list[str]:
+    """Return the first row of CDX server JSON if it is one of strings, else nothing."""
+    begin = text.lstrip()[1:].lstrip() if text.lstrip().startswith("[") else ""
+    row, end, _ = begin.partition("]")
     try:
-        fields = json.loads(match.group(1)) if match else []
-    except json.JSONDecodeError:
-        fields = []
+        fields = json.loads(row + end) if row.startswith("[") else []
+    except (ValueError, RecursionError):
+        return []
+    is_row = isinstance(fields, list) and all(isinstance(field, str) for field in fields)
+    return fields if is_row else []
+
+
+def _json_header(text: str, name: str) -> tuple[str, ...]:
+    if "".join(text.split()) in ("[]", "[[]]"):
+        return ()  # the server's answer when it knows no capture
+    fields = _first_row(text)
     if "timestamp" not in fields or not {"urlkey", "original"} & set(fields):
         raise LoadError(
             f"the first row of {name} does not name its fields (timestamp, original, ...)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,10 +13,9 @@ from chronoduck.units import format_bytes
 
 __all__ = ["fetch_objects"]
 
-_SAFE_NAME = re.compile(
-    r"(?:[A-Za-z0-9_=+ -][A-Za-z0-9._=+ -]*/)*[A-Za-z0-9_=+ -][A-Za-z0-9._=+ -]*"
-)
-_END = re.compile(r"(?:\.[a-z0-9]{1,8}){1,2}$", re.IGNORECASE)
+_BEGINS = frozenset(string.ascii_letters + string.digits + "_=+ -")
+_SIGNS = _BEGINS | {"."}
+_LONGEST_END = 8
 _PIECE_BYTES = 1 << 20
 
 
@@ -41,7 +40,7 @@ def fetch_objects(
         files[address] = []
         for index, place in enumerate(find_places([address], settings)):
             key = place.shown.partition("://")[2]
-            name = key if _SAFE_NAME.fullmatch(key) else f"{index:06}{_end(place.name)}"
+            name = key if _is_harmless(key) else f"{index:06}{_end(place.name)}"
             target = directory / str(number) / name
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with place.open(lambda done, size: None) as source, target.open("xb") as file:
@@ -59,6 +58,15 @@ def fetch_objects(
     return files
 
 
+def _is_harmless(key: str) -> bool:
+    return all(part[:1] in _BEGINS and _SIGNS.issuperset(part) for part in key.split("/"))
+
+
 def _end(name: str) -> str:
-    match = _END.search(name)
-    return match[0] if match else ""
+    """Return the last one or two ends of a name, with their points: ``.csv.gz``."""
+    end = ""
+    for piece in reversed(name.removesuffix("\n").rsplit(".", 2)[1:]):
+        if not (piece.isascii() and piece.isalnum() and len(piece) <= _LONGEST_END):
+            break
+        end = f".{piece}{end}"
+    return end

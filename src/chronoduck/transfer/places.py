@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
+import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -13,8 +13,10 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from chronoduck.errors import InvalidRequestError, LoadError, NotFoundError
+from chronoduck.patterns import fits
 from chronoduck.settings import Settings
 from chronoduck.storage import FetchError, fetch, s3_store, shown_url
+from chronoduck.transfer.globs import beginning, is_glob, pattern_of
 
 __all__ = ["Place", "find_places"]
 
@@ -22,9 +24,8 @@ _KINDS = (
     *("parquet", "csv", "tsv", "json", "ndjson", "jsonl", "arrow", "arrows"),
     *("cdx", "cdxj", "warc", "wat"),
 )
-_FILE = re.compile(rf".*\.({'|'.join(_KINDS)})(\.gz|\.zst)?", re.IGNORECASE)
-_PATTERN = re.compile(r"[*?\[]")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_ENDS = tuple(f".{kind}" for kind in _KINDS)
+_SCHEME_SIGNS = frozenset(string.ascii_letters + string.digits + "+.-")
 OnBytes = Callable[[int, int | None], None]
 
 
@@ -55,7 +56,7 @@ def find_places(
     """
     found: list[Place] = []
     for argument in arguments:
-        scheme = _SCHEME.match(argument)
+        scheme = _scheme(argument)
         if scheme is None:
             try:
                 found += _local(argument)
@@ -64,9 +65,9 @@ def find_places(
                     f"{argument or 'an empty name'} cannot be looked at: {error.strerror}",
                     hint="Check the path and its permissions. Nothing was loaded yet.",
                 ) from error
-        elif scheme[1].lower() == "s3":
+        elif scheme == "s3":
             found += _objects(argument, settings)
-        elif scheme[1].lower() in ("http", "https"):
+        elif scheme in ("http", "https"):
             found.append(_web(argument, settings, allow_private=allow_private))
         else:
             raise InvalidRequestError(
@@ -84,7 +85,7 @@ def _local(argument: str) -> list[Place]:
     if not argument:
         raise NotFoundError("an empty name names no file", hint="Nothing was loaded yet.")
     if path.is_dir():
-        files = [each for each in _below(path) if _FILE.fullmatch(each.name)]
+        files = [each for each in _below(path) if _is_data(each.name)]
         if not files:
             raise NotFoundError(
                 f"{path} holds no file of data",
@@ -93,7 +94,7 @@ def _local(argument: str) -> list[Place]:
         return [_file(each) for each in files]
     if path.exists():
         return [_file(path)]
-    files = list(_matches(argument)) if _PATTERN.search(argument) else []
+    files = list(_matches(argument)) if is_glob(argument) else []
     if not files:
         raise NotFoundError(
             f"there is no file {path}", hint="Check the path. Nothing was loaded yet."
@@ -108,7 +109,7 @@ def _matches(pattern: str) -> Iterator[Path]:
     files are not meant.
     """
     parts = PurePath(pattern).parts
-    first = next(index for index, part in enumerate(parts) if _PATTERN.search(part))
+    first = next(index for index, part in enumerate(parts) if is_glob(part))
     root, rest = Path(*parts[:first]), list(parts[first:])
     if rest[-1] == "**":
         rest.append("*")
@@ -193,16 +194,10 @@ def _objects(url: str, settings: Settings) -> list[Place]:
     """Return the objects that an address means: one, all below a prefix, or those of a pattern."""
     name, _, key = url.partition("://")[2].partition("/")
     bucket = s3_store(f"s3://{name}", settings)
-    first = _PATTERN.search(key)
-    if first is None and key and not key.endswith("/"):
-        wanted, prefix = re.compile(re.escape(key)), key
-    elif first is None:
-        wanted, prefix = re.compile(f"{re.escape(key)}{_FILE.pattern}", re.IGNORECASE), key
-    else:
-        wanted, prefix = _compiled(key, url), key[: first.start()]
+    is_wanted, prefix = _wanted(key, url)
     # Listings are by whole parts of names.
     folder = prefix.rpartition("/")[0]
-    found = [each for each in bucket.list(folder) if wanted.fullmatch(each.name)]
+    found = [each for each in bucket.list(folder) if is_wanted(each.name)]
     if not found:
         raise NotFoundError(f"there is no object {shown_url(url)}", hint="Nothing was loaded yet.")
 
@@ -233,25 +228,30 @@ def _objects(url: str, settings: Settings) -> list[Place]:
     return [place(each.name, each.size) for each in sorted(found, key=lambda each: each.name)]
 
 
-def _compiled(pattern: str, url: str) -> re.Pattern[str]:
-    try:
-        return re.compile(_expression(pattern))
-    except re.error as error:
-        raise InvalidRequestError(
-            f"{url} is no pattern: {error}", hint="Nothing was loaded yet."
-        ) from error
+def _wanted(key: str, url: str) -> tuple[Callable[[str], bool], str]:
+    """Return what tells whether an object is meant, and how the names of those begin that are."""
+    if is_glob(key):
+        try:
+            pattern = pattern_of(key)
+        except ValueError as error:
+            raise InvalidRequestError(
+                f"{url} is no pattern: {error}", hint="Nothing was loaded yet."
+            ) from error
+        return lambda name: fits(pattern, name), beginning(key)
+    if key and not key.endswith("/"):
+        return lambda name: name == key, key
+    return lambda name: name.startswith(key) and _is_data(name[len(key) :]), key
 
 
-def _expression(pattern: str) -> str:
-    """Return a shell's pattern as an expression: ``*`` stays within a part, ``**/`` is any parts."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]!][^\]]*\])", pattern)
-    meanings = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(
-        meanings.get(piece) or (_set(piece) if piece.startswith("[") else re.escape(piece))
-        for piece in pieces
-    )
+def _is_data(name: str) -> bool:
+    """Whether a name ends as files of data do."""
+    plain = name.lower()
+    plain = plain.removesuffix(".zst") if plain.endswith(".zst") else plain.removesuffix(".gz")
+    return plain.endswith(_ENDS) and "\n" not in name
 
 
-def _set(piece: str) -> str:
-    inside = piece[1:-1].replace("\\", r"\\").replace("[", r"\[")
-    return f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
+def _scheme(argument: str) -> str | None:
+    """Return what stands before ``://`` in small letters; None: the argument is no URL."""
+    scheme, is_url, _ = argument.partition("://")
+    is_scheme = scheme[:1].isalpha() and _SCHEME_SIGNS.issuperset(scheme)
+    return scheme.lower() if is_url and is_scheme else None

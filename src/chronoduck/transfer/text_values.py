@@ -5,21 +5,26 @@ Results write BLOB as base64 in CSV and JSON, and nested values as JSON in CSV: 
 
 from __future__ import annotations
 
-import re
-
 from chronoduck.transfer.table_columns import TableColumn
 
 __all__ = ["csv_type", "csv_value", "json_type", "json_value", "tried"]
 
 _NOT_IN_JSON = frozenset({"BIT", "BIGNUM"})
 """Types that the engine's JSON reader does not make."""
-_ARRAY = re.compile(r"\[\d+\]")
 _NESTED = ("STRUCT(", "MAP(", "UNION(", "TUPLE(")
 
 
 def is_nested(type_: str) -> bool:
     """Whether values of the type have parts."""
     return type_.endswith("]") or type_.startswith(_NESTED)
+
+
+def _has_array(type_: str) -> bool:
+    """Whether the type, or a part of it, is an array of a fixed length: ``INTEGER[3]``."""
+    return any(
+        length.isdecimal() and closed
+        for length, closed, _ in (piece.partition("]") for piece in type_.split("[")[1:])
+    )
 
 
 def json_type(column: TableColumn) -> str:
@@ -46,7 +51,7 @@ def csv_value(column: TableColumn, value: str) -> str:
         return f"from_base64({value})"
     cast = f"CAST({value} AS {column.type})"
     # The engine has no coalesce for arrays of a fixed length.
-    if is_nested(column.type) and not _ARRAY.search(column.type):
+    if is_nested(column.type) and not _has_array(column.type):
         return f"coalesce(TRY(CAST(TRY_CAST({value} AS JSON) AS {column.type})), {cast})"
     return cast
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ _ODD = (ValueError, AttributeError, TypeError, LookupError)
 """What the library raises of headers that it does not expect."""
 _LARGEST_METADATA = 64_000_000
 _PIECE = 1 << 20
-_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)")
+_DATE = "dddd-dd-ddTdd:dd:dd"
 
 
 def is_archive(source: io.BufferedReader) -> bool:
@@ -158,12 +157,21 @@ def _facts(record: Any) -> dict[str, str] | None:
 
 
 def _fields(header: Callable[[str], str | None]) -> dict[str, str]:
-    date = _DATE.match(header("WARC-Date") or "")
     return {
         "url": header("WARC-Target-URI") or "",
-        "timestamp": "".join(date.groups()) if date else "-",
+        "timestamp": _timestamp(header("WARC-Date") or ""),
         "digest": (header("WARC-Payload-Digest") or "").removeprefix("sha1:"),
     }
+
+
+def _timestamp(date: str) -> str:
+    """Return the 14 digits of a date such as ``2024-01-31T12:00:00Z``; ``-`` if it begins otherwise."""
+    begin = date[: len(_DATE)]
+    fits = len(begin) == len(_DATE) and all(
+        sign.isdecimal() if wanted == "d" else sign == wanted
+        for sign, wanted in zip(begin, _DATE, strict=True)
+    )
+    return "".join(filter(str.isdecimal, begin)) if fits else "-"
 
 
 def _described(text: bytes) -> dict[str, str] | None:

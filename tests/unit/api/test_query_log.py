@@ -57,23 +57,24 @@ async def test_every_statement_is_a_row(
     found = await rows(
         admin,
         app_service,
-        "SELECT principal, user_name, role, kind, template, statement, outcome, error_code, rule, "
-        "row_count, result_bytes > 0, execution_seconds >= engine_seconds, length(request_id) > 0 "
+        "SELECT principal, user_name, role, kind, template, statement, outcome, error_code, "
+        "error_type, rule, row_count, result_bytes > 0, execution_seconds >= engine_seconds, "
+        "length(request_id) > 0 "
         "FROM chronoduck.query_log WHERE user_name = 'ann' ORDER BY time",
     )
     whom = [ann.headers["X-Key-Id"], "ann", "analyst"]
     assert found[:3] == [
         [
             *(*whom, "select", None, "select ? as s from range(?)"),
-            *("ok", None, None, 3, True, True, True),
+            *("ok", None, None, None, 3, True, True, True),
         ],
         [
             *(*whom, "select", None, "select nothing from nowhere"),
-            *("user_error", "query_error", None, 0, False, True, True),
+            *("user_error", "query_error", "catalog", None, 0, False, True, True),
         ],
         [
             *(*whom, "invalid", None, "create table t(a int)"),
-            *("user_error", "statement_refused", "statement-kind", 0, False, True, True),
+            *("user_error", "statement_refused", None, "statement-kind", 0, False, True, True),
         ],
     ]
     assert found[3][4] == "top-domains"

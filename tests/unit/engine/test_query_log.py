@@ -56,6 +56,22 @@ def test_rows_and_windows_outlive_a_closing(path: Path) -> None:
     store.close()
 
 
+def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(path: Path) -> None:
+    opened(path).close()
+    with duckdb.connect(str(path)) as file:
+        file.execute("ALTER TABLE query_log DROP COLUMN error_type")
+        file.execute("INSERT INTO query_log (time, statement) VALUES (now()::TIMESTAMP, 'old')")
+    for rows in (2, 3):
+        store = opened(path)
+        assert store.append({**columns(1), "error_type": ["binder"]}, [])
+        assert store.is_persistent
+        found = store.cursor().execute("FROM chronoduck.query_log ORDER BY time")
+        assert [each[0] for each in found.description] == list(QUERY_LOG_COLUMNS)
+        assert [each[-1] for each in found.fetchall()] == [None, *["binder"] * (rows - 1)]
+        store.close()
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
 def test_nobody_else_can_read_the_file(path: Path) -> None:
     store = opened(path)
     store.append(columns(1), [])

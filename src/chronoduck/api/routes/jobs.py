@@ -59,14 +59,16 @@ async def list_jobs(request: Request, caller: Viewer) -> Response:
     service = service_of(request)
     shown = (await service.parts()).statement_jobs
     owner = None if caller.principal.role is Role.ADMIN else caller.principal.id
-    return JsonResponse([shown.as_dict(job) for job in (await service.parts()).jobs.list(owner)])
+    jobs = (await service.parts()).jobs.list(owner)
+    return JsonResponse([shown.as_dict(job, tells_paths=_is_operator(caller)) for job in jobs])
 
 
 @router.get("/jobs/{job_id}", operation_id="get_job", summary="One job")
 async def get_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """Show a job's state, progress and what came of it."""
     job = await job_of(job_id, request, caller)
-    return JsonResponse((await service_of(request).parts()).statement_jobs.as_dict(job))
+    shown = (await service_of(request).parts()).statement_jobs
+    return JsonResponse(shown.as_dict(job, tells_paths=_is_operator(caller)))
 
 
 @router.get(
@@ -121,7 +123,7 @@ async def follow_job(job_id: str, request: Request, caller: Viewer) -> Response:
         told: Any = None
         silent = 0
         while not job.has_ended:
-            fields = shown.as_dict(job)
+            fields = shown.as_dict(job, tells_paths=_is_operator(caller))
             news = (fields["state"], fields["progress"]["step"], fields["progress"]["done"])
             if news != told:
                 told, silent = news, 0
@@ -129,7 +131,7 @@ async def follow_job(job_id: str, request: Request, caller: Viewer) -> Response:
             elif (silent := silent + 1) % _ALIVE_EVERY == 0:
                 yield b": alive\n\n"
             await registry.wait(job, _EVENT_SECONDS)
-        yield _event("end", shown.as_dict(job))
+        yield _event("end", shown.as_dict(job, tells_paths=_is_operator(caller)))
 
     return StreamingResponse(events(), media_type="text/event-stream")
 
@@ -141,7 +143,7 @@ async def cancel_job(job_id: str, request: Request, caller: Viewer) -> Response:
     service = service_of(request)
     job = await (await service.parts()).jobs.cancel(job.id)
     service.audit.act("job_cancelled", caller, job=job.id, kind=job.kind)
-    return JsonResponse(job.as_dict())
+    return JsonResponse(job.as_dict(tells_paths=_is_operator(caller)))
 
 
 async def job_of(job_id: str, request: Request, caller: Caller) -> Job:
@@ -154,6 +156,10 @@ async def job_of(job_id: str, request: Request, caller: Caller) -> Job:
     if caller.principal.role is not Role.ADMIN and job.owner != caller.principal.id:
         raise NotFoundError(f"there is no job {job_id[:40]}", hint="GET jobs lists them.")
     return job
+
+
+def _is_operator(caller: Caller) -> bool:
+    return caller.principal.role is Role.ADMIN
 
 
 def _event(name: str, fields: dict[str, Any]) -> bytes:

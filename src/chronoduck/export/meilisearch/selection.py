@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,7 @@ ID, CURSOR, DELETED = "chronoduck_id", "chronoduck_cursor", "chronoduck_deleted"
 BOOKKEEPING = (ID, CURSOR, DELETED)
 """The first columns of every selection; the rest is the document."""
 _TIMES = ("TIMESTAMP", "DATE")
-_DECIMAL = re.compile(r"DECIMAL\(\d+, ?\d+\)")
+_DECIMAL = "DECIMAL("
 _ZONED = "TIMESTAMP WITH TIME ZONE"
 _INTEGERS = frozenset(
     f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")
@@ -154,12 +153,31 @@ class Selection:
 
     def _value(self, name: str, kind: str) -> str:
         column = _quoted(name)
-        if "DECIMAL(" in kind:  # also inside: numbers, which Meilisearch can compare
-            return f"CAST({column} AS {_DECIMAL.sub('DOUBLE', kind)})"
+        if _DECIMAL in kind:  # also inside: numbers, which Meilisearch can compare
+            return f"CAST({column} AS {_with_doubles(kind)})"
         if self.declared.times == "epoch" and kind.startswith(_TIMES) and not kind.endswith("]"):
             whole = column if kind == _ZONED else f"CAST({column} AS TIMESTAMP)"
             return f"CASE WHEN isfinite({whole}) THEN epoch({whole}) END"
         return column
+
+
+def _with_doubles(kind: str) -> str:
+    """Return the type with DOUBLE for each DECIMAL; names of fields and labels in quotes stay."""
+    parts: list[str] = []
+    at = 0
+    while at < len(kind):
+        quote = kind[at] if kind[at] in "'\"" else ""
+        if quote:
+            end = kind.find(quote, at + 1) + 1 or len(kind)
+            parts.append(kind[at:end])
+        elif kind.startswith(_DECIMAL, at):
+            end = kind.find(")", at) + 1 or len(kind)  # its width and scale
+            parts.append("DOUBLE")
+        else:
+            end = at + 1
+            parts.append(kind[at])
+        at = end
+    return "".join(parts)
 
 
 def _quoted(name: str) -> str:

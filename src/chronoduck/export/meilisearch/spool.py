@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +82,8 @@ class Spool:
             )
         invalid = ids.filter(pc.invert(pc.match_substring_regex(ids, _VALID_ID)))
         if len(invalid):
-            example = re.sub(r"[^\x20-\x7e]", "?", str(invalid[0].as_py()))[:60]
+            signs = str(invalid[0].as_py())[:60]
+            example = "".join(sign if " " <= sign <= "~" else "?" for sign in signs)
             way = "hash" if declared.id == "base64" else 'hash" or "base64'
             raise ExportDataError(
                 f"export {declared.name}: {example!r} is no id that Meilisearch takes: letters, "

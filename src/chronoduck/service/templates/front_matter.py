@@ -11,7 +11,7 @@ docs/templates.md describes the form. The first line that is no comment ends the
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,8 +22,10 @@ from chronoduck.service.templates.spelling import did_you_mean
 
 __all__ = ["FrontMatter", "read_front_matter"]
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
-_PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_LETTERS = frozenset(string.ascii_lowercase)
+_NAME_SIGNS = _LETTERS | frozenset(string.digits + "-")
+_PARAMETER_SIGNS = _LETTERS | frozenset(string.digits + "_")
+_LONGEST_NAME = 64
 _RESERVED = {
     "performance-metrics": "The API answers this path itself; choose another name.",
     "format": "The API uses it for the form of the result; choose another name.",
@@ -68,7 +70,8 @@ def read_front_matter(source: TemplateSource) -> FrontMatter:
                 f"the template has no {key}",
                 f"Write '-- {key}: ...' at the top of the file, before any empty line.",
             )
-    _check_name(source, numbers["name"], texts["name"], _NAME, "small letters, digits and hyphens")
+    allowed = "small letters, digits and hyphens"
+    _check_name(source, numbers["name"], texts["name"], _NAME_SIGNS, allowed)
     parameters = tuple(
         _parameter(source, numbers[key], key.removeprefix("param "), value)
         for key, value in texts.items()
@@ -117,9 +120,9 @@ def _split(source: TemplateSource, number: int, line: str) -> tuple[str, str]:
 
 
 def _check_name(
-    source: TemplateSource, number: int, name: str, form: re.Pattern[str], allowed: str
+    source: TemplateSource, number: int, name: str, signs: frozenset[str], allowed: str
 ) -> None:
-    if not form.fullmatch(name):
+    if len(name) > _LONGEST_NAME or not signs.issuperset(name) or name[:1] not in _LETTERS:
         raise source.error(
             number,
             f"{name[:80]!r} is not a name",
@@ -131,7 +134,7 @@ def _check_name(
 
 def _parameter(source: TemplateSource, number: int, name: str, text: str) -> Parameter:
     allowed = "small letters, digits and underscores"
-    _check_name(source, number, name, _PARAMETER_NAME, allowed)
+    _check_name(source, number, name, _PARAMETER_SIGNS, allowed)
     try:
         return parse_parameter(name, text)
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -108,6 +107,17 @@ def _sources(directories: Sequence[Path]) -> Iterator[TemplateSource]:
                 yield TemplateSource.read(path, is_shipped=False)
 
 
+def _place(parameter: str, sql: str) -> int:
+    """Return where the parameter stands as a whole word; 0 if it does not."""
+    at = sql.find(parameter)
+    while at >= 0:
+        end = at + len(parameter)
+        if not (sql[end : end + 1].isalnum() or sql[end : end + 1] == "_"):
+            return at
+        at = sql.find(parameter, end)
+    return 0
+
+
 def _checked(source: TemplateSource, declared: FrontMatter, check: Check) -> Template:
     """Return the template when its SQL is one reading statement with the declared parameters."""
     try:
@@ -123,8 +133,7 @@ def _checked(source: TemplateSource, declared: FrontMatter, check: Check) -> Tem
         )
     parameters = {parameter.name for parameter in declared.parameters}
     for name in sorted(facts.parameter_names - parameters):
-        place = re.search(rf"\${name}\b", declared.sql)
-        line = declared.sql_line + declared.sql.count("\n", 0, place.start() if place else 0)
+        line = declared.sql_line + declared.sql.count("\n", 0, _place(f"${name}", declared.sql))
         if name.isdigit():
             raise source.error(
                 line, "the statement has a ? or numbered parameter", "Write it as $name."

@@ -10,17 +10,18 @@ A value is a word, or stands in single quotes (doubled inside) as in SQL; ``null
 
 from __future__ import annotations
 
-import re
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from chronoduck.patterns import check_pattern
 from chronoduck.service.templates.parameters import TYPES, Parameter, ParameterType
 from chronoduck.service.templates.spelling import did_you_mean
 
 __all__ = ["parse_parameter"]
 
-_TOKEN = re.compile(r"'(?:[^']|'')*'|[=,;()]|[^\s=,;()']+|'")
+_SIGNS = frozenset("=,;()")
 _LIMITS = ("min", "max", "pattern", "in")
 
 
@@ -32,11 +33,11 @@ def parse_parameter(name: str, text: str) -> Parameter:
     """
     tokens: deque[str] = deque()
     description = ""
-    for match in _TOKEN.finditer(text):
-        if match.group() == ";":
-            description = text[match.end() :].strip()
+    for word, end in _tokens(text):
+        if word == ";":
+            description = text[end:].strip()
             break
-        tokens.append(match.group())
+        tokens.append(word)
     if not description:
         raise ValueError("has no description; write one behind a semicolon")
     kind = _type(tokens)
@@ -54,6 +55,39 @@ def parse_parameter(name: str, text: str) -> Parameter:
             raise ValueError(f"{key} is there twice")
         limits[key] = value
     return _checked(name, kind, description, required, default, limits)
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int]]:
+    """Yield words, signs and values in quotes, each with the place behind it."""
+    at = 0
+    while at < len(text):
+        start = at
+        if text[at] == "'":
+            at = _value_end(text, at)
+        elif text[at] in _SIGNS:
+            at += 1
+        else:
+            while at < len(text) and text[at] not in _SIGNS | {"'"} and not text[at].isspace():
+                at += 1
+        if at > start:
+            yield text[start:at], at
+        else:
+            at += 1
+
+
+def _value_end(text: str, start: int) -> int:
+    """Return where the value ends whose quote stands at ``start``.
+
+    A quote in it is doubled. Of a value without an end the last doubled quote ends it; without any, the
+    first quote stands alone.
+    """
+    last, at = start + 1, start + 1
+    while (quote := text.find("'", at)) >= 0:
+        last = quote + 1
+        if text[last : last + 1] != "'":
+            return last
+        at = last + 1
+    return last
 
 
 def _checked(
@@ -117,8 +151,8 @@ def _limit(tokens: deque[str], kind: ParameterType) -> tuple[str, Any]:
         raise ValueError(f"{key} cannot be null; leave it out")
     if key == "pattern":
         try:
-            re.compile(value)
-        except re.error as error:
+            check_pattern(value)
+        except ValueError as error:
             raise ValueError(f"the pattern is wrong: {error}") from error
         return key, value
     if not kind.has_order:

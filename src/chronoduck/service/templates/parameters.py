@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
+
+from chronoduck.patterns import fits
 
 __all__ = ["TYPES", "Parameter", "ParameterType"]
 
 _LONGEST_TEXT = 10_000
 """Characters that a string without ``max`` may have."""
 _INT64 = 2**63
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIMESTAMP = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
-    r"(Z|[+-][0-9]{2}:[0-9]{2})?)?"
-)
+_LONGEST_NUMBER = 100
+_DATE = "dddd-dd-dd"
 
 
 @dataclass(frozen=True)
@@ -36,15 +32,63 @@ class ParameterType:
     has_order: bool = True
 
 
+def _are_digits(text: str, most: int) -> bool:
+    return 0 < len(text) <= most and text.isascii() and text.isdecimal()
+
+
+def _unsigned(text: str) -> str:
+    return text[1:] if text.startswith(("+", "-")) else text
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is ``[+-]1.5e-3``; there are digits before or behind the point."""
+    value, mark, exponent = text.replace("E", "e").partition("e")
+    digits = _unsigned(value).replace(".", "", 1)
+    if mark and not _are_digits(_unsigned(exponent), 3):
+        return False
+    return len(text) <= _LONGEST_NUMBER and _are_digits(digits, _LONGEST_NUMBER)
+
+
+def _has_form(text: str, form: str) -> bool:
+    """Whether it has ASCII digits where the form has ``d``, and else the form's signs."""
+    return len(text) == len(form) and all(
+        "0" <= sign <= "9" if wanted == "d" else sign == wanted
+        for sign, wanted in zip(text, form, strict=True)
+    )
+
+
+def _is_timestamp(text: str) -> bool:
+    """Whether it is ``2024-01-31[(T| )12:00[:30[.123456]][Z|+02:00]]``."""
+    day, between, time = (
+        text[: len(_DATE)],
+        text[len(_DATE) : len(_DATE) + 1],
+        text[len(_DATE) + 1 :],
+    )
+    if not between:
+        return _has_form(day, _DATE)
+    if time.endswith("Z"):
+        time = time[:-1]
+    elif _has_form(time[-6:], "+dd:dd") or _has_form(time[-6:], "-dd:dd"):
+        time = time[:-6]
+    clock, point, fraction = time.partition(".")
+    is_clock = _has_form(clock, "dd:dd:dd") or (not point and _has_form(clock, "dd:dd"))
+    return (
+        between in ("T", " ")
+        and _has_form(day, _DATE)
+        and is_clock
+        and (not point or _are_digits(fraction, 6))
+    )
+
+
 def _integer(text: str) -> int:
-    if not _INTEGER.fullmatch(text) or not -_INT64 <= int(text) < _INT64:
+    if not _are_digits(_unsigned(text), 19) or not -_INT64 <= int(text) < _INT64:
         raise ValueError
     return int(text)
 
 
 def _number(text: str) -> float:
     # float() alone takes nan, inf and 1_000 too; 1e999 becomes infinite.
-    value = float(text) if len(text) <= 100 and _NUMBER.fullmatch(text) else float("inf")
+    value = float(text) if _is_number(text) else float("inf")
     if abs(value) == float("inf"):
         raise ValueError
     return value
@@ -57,13 +101,13 @@ def _string(text: str) -> str:
 
 def _date(text: str) -> date:
     # fromisoformat alone takes 20240131 and 2024-W05-3 too.
-    if not _DATE.fullmatch(text):
+    if not _has_form(text, _DATE):
         raise ValueError
     return date.fromisoformat(text)
 
 
 def _timestamp(text: str) -> datetime:
-    if not _TIMESTAMP.fullmatch(text):
+    if not _is_timestamp(text):
         raise ValueError
     value = datetime.fromisoformat(text)
     if value.tzinfo is None:
@@ -143,7 +187,7 @@ class Parameter:
         if len(value) > self.longest or len(value) < (self.minimum or 0):
             limits = f"{self.minimum or 0} to {self.longest:,}"
             raise ValueError(f"have {limits} characters, not {len(value):,}")
-        if self.pattern is not None and not re.fullmatch(self.pattern, value):
+        if self.pattern is not None and not fits(self.pattern, value):
             raise ValueError(f"match the pattern {self.pattern}; {shown} does not")
 
     def _is_outside(self, value: Any) -> bool:

@@ -8,12 +8,16 @@ differently (``Unclear``) is hidden as a whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
-__all__ = ["Kind", "Piece", "UnclearError", "pieces_of"]
+from chronoduck.sql.masking.runs import Runs
 
-_MARKS = ("'", '"', "--", "/*", "$")
+__all__ = ["Kind", "Piece", "UnclearError", "pieces_of", "value_of"]
+
+_PLAIN = Runs(lambda sign: sign not in "'\"-/$")
+"""What begins neither a literal nor a name in quotes nor a comment."""
+_PAIRS = {"-": "--", "/": "/*"}
 _PREFIXES = frozenset("eExXbBnN&")
 
 
@@ -30,14 +34,11 @@ class UnclearError(ValueError):
     """Two readers could disagree where a literal or a comment ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """One piece; the pieces' texts in turn are the whole text."""
 
     kind: Kind
     text: str
-    value: str = ""
-    """Of a literal: what stands in its quotes, as far as this can be told without escapes."""
     has_escapes: bool = False
 
 
@@ -47,17 +48,13 @@ def pieces_of(sql: str) -> Iterator[Piece]:
     Raises:
         UnclearError: two readers could cut the text differently.
     """
-    places = {mark: sql.find(mark) for mark in _MARKS}
+    plain = _PLAIN.of(sql)
     done = at = 0  # what is before `done` was yielded; what is before `at` was looked at
-    while True:
-        for mark, place in places.items():
-            if 0 <= place < at:
-                places[mark] = sql.find(mark, at)
-        start, mark = min(
-            ((place, mark) for mark, place in places.items() if place >= 0), default=(-1, "")
-        )
-        if start < 0:
-            break
+    while (start := plain.end(at)) < len(sql):
+        mark = sql[start]
+        if mark in _PAIRS and not sql.startswith(_PAIRS[mark], start):
+            at = start + 1
+            continue
         piece, first = _piece_at(sql, start, mark, done)
         if piece is None:
             at = first
@@ -70,6 +67,14 @@ def pieces_of(sql: str) -> Iterator[Piece]:
         yield Piece(Kind.CODE, sql[done:])
 
 
+def value_of(literal: str) -> str:
+    """Return what stands in a literal's quotes, as far as this can be told without escapes."""
+    if literal.startswith("$"):
+        tag = literal[: literal.index("$", 1) + 1]
+        return literal[len(tag) :].removesuffix(tag)
+    return literal.partition("'")[2].removesuffix("'").replace("''", "'")
+
+
 def _piece_at(sql: str, start: int, mark: str, done: int) -> tuple[Piece | None, int]:
     """Return the piece that the mark begins and where it begins; or None and where to look on."""
     if mark == "'":
@@ -77,16 +82,19 @@ def _piece_at(sql: str, start: int, mark: str, done: int) -> tuple[Piece | None,
     if mark == '"':
         end = _closed(sql, '"', start + 1)
         return Piece(Kind.NAME, sql[start:end]), start
-    if mark == "--":
+    if mark == "-":
         return Piece(Kind.COMMENT, sql[start : _line_end(sql, start)]), start
-    if mark == "/*":
+    if mark == "/":
         return Piece(Kind.COMMENT, sql[start : _comment_end(sql, start)]), start
     return _in_dollars(sql, start, done)
 
 
 def _quoted(sql: str, start: int, done: int) -> tuple[Piece, int]:
     before = sql[start - 1] if start > done else ""
-    first = start - 1 if before and before in _PREFIXES else start
+    if before not in _PREFIXES:
+        end = _closed(sql, "'", start + 1)
+        return Piece(Kind.LITERAL, sql[start:end]), start
+    first = start - 1
     if before == "&" and first > done and sql[first - 1] in "uU":
         first -= 1
     elif before == "&":
@@ -102,8 +110,7 @@ def _quoted(sql: str, start: int, done: int) -> tuple[Piece, int]:
         raise UnclearError  # a space to one reader, a letter of a name to another
     text = sql[first:end]
     has_escapes = first < start and before in "eE&" and "\\" in text
-    value = sql[start + 1 : end].removesuffix("'").replace("''", "'")
-    return Piece(Kind.LITERAL, text, value, has_escapes), first
+    return Piece(Kind.LITERAL, text, has_escapes), first
 
 
 def _closed(sql: str, quote: str, at: int) -> int:
@@ -172,8 +179,7 @@ def _in_dollars(sql: str, start: int, done: int) -> tuple[Piece | None, int]:
     tag = sql[start : tag_end + 1]
     end = sql.find(tag, tag_end + 1)
     end = len(sql) if end < 0 else end + len(tag)
-    value = sql[tag_end + 1 : end].removesuffix(tag)
-    return Piece(Kind.LITERAL, sql[start:end], value), start
+    return Piece(Kind.LITERAL, sql[start:end]), start
 
 
 def _tag_end(sql: str, at: int) -> int:

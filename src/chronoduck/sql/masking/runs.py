@@ -11,17 +11,22 @@ from collections.abc import Callable
 __all__ = ["Runs", "lower"]
 
 _ASCII = 128
+_REMEMBERED = 4_000
+"""Characters whose kind is kept: all that most languages have, and never all that there are."""
 
 
 class _Kinds(dict[int, str]):
-    """The letter for each code point; beyond ASCII it is asked each time, so that it stays small."""
+    """The letter for each code point; of those beyond ASCII the first that were met are kept."""
 
     def __init__(self, belongs: Callable[[str], bool]) -> None:
         super().__init__({code: "." if belongs(chr(code)) else "|" for code in range(_ASCII)})
         self._belongs = belongs
 
     def __missing__(self, code: int) -> str:
-        return "." if self._belongs(chr(code)) else "|"
+        kind = "." if self._belongs(chr(code)) else "|"
+        if len(self) < _REMEMBERED:
+            self[code] = kind
+        return kind
 
 
 class Runs:
@@ -45,6 +50,10 @@ class RunsOfText:
         """Return where the run that begins at ``start`` ends; ``start`` itself if none begins."""
         end = self.kinds.find("|", start)
         return len(self.kinds) if end < 0 else end
+
+    def start(self, at: int, first: int) -> int:
+        """Return where the run begins that ``at`` is in or behind, but not before ``first``."""
+        return max(self.kinds.rfind("|", first, at) + 1, first)
 
     def all(self, least: int) -> list[tuple[int, int]]:
         """Return start and end of every run of at least so many characters."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from chronoduck.sql.masking.runs import Runs, RunsOfText, lower
 from chronoduck.sql.masking.vendors import ANY_CASE, PLAIN_BODIES, WIDE_BODIES
 
-__all__ = ["MASK", "covered", "without_shapes"]
+__all__ = ["MASK", "covered", "secrets_in", "without_shapes"]
 
 MASK = "***"
 Span = tuple[int, int]
@@ -25,6 +25,7 @@ _OWN = {"dak_": 6, "cd_": 40}
 _WEBHOOKS = ("hooks.slack.com/services/", "/api/webhooks/")
 _AGE = "age-secret-key-1"
 _JWT = "eyj"
+_KEY = "private key"
 _SHORTEST_HEADER = 5
 _LONG_RUN = 32
 _AWS_SECRET_CHARACTERS = 40
@@ -38,7 +39,9 @@ def without_shapes(text: str, *, is_literal: bool = False) -> str:
 
     ``is_literal``: the text is one value, so that quotes and spaces in it end no address.
     """
-    masked = covered(text, _shaped(text, is_literal))
+    low = lower(text)
+    spans = [*_shaped(text, low, is_literal=is_literal), *_private_keys(low)]
+    masked = covered(text, spans)
     return covered(masked, list(_random(masked)))
 
 
@@ -56,18 +59,35 @@ def covered(text: str, spans: list[Span]) -> str:
     return "".join((*parts, text[at:]))
 
 
-def _shaped(text: str, is_literal: bool) -> list[Span]:
-    low = lower(text)
-    words = _WORDS.of(text)
+def secrets_in(values: Sequence[str]) -> list[bool]:
+    """Return for each value, alone, whether something in it looks like a secret.
+
+    All are looked at in one go: nothing that is looked for has a line's end in it, but private keys.
+    """
+    joined = "\n".join(values)
+    spans = sorted((*_shaped(joined, lower(joined), is_literal=True), *_random(joined)))
+    found: list[bool] = []
+    start = at = 0
+    for value in values:
+        end = start + len(value)
+        while at < len(spans) and spans[at][0] < start:
+            at += 1
+        is_shaped = at < len(spans) and spans[at][0] <= end
+        found.append(is_shaped or any(True for _ in _private_keys(lower(value))))
+        start = end + 1
+    return found
+
+
+def _shaped(text: str, low: str, *, is_literal: bool) -> list[Span]:
+    """Return all but private keys, which alone may be of several lines."""
+    words, plain = _Lazy(_WORDS, text), _Lazy(_PLAIN, text)
     found = [*_prefixed(low, low, _OWN, words, is_inside_word=True)]
     found += _prefixed(low, low, ANY_CASE, words)
     found += _prefixed(text, low, WIDE_BODIES, words)
-    found += _prefixed(text, low, PLAIN_BODIES, _PLAIN.of(text), rest=words)
-    found += _prefixed(low, low, {_AGE: 1}, _PLAIN.of(text), is_inside_word=True)
+    found += _prefixed(text, low, PLAIN_BODIES, plain, rest=words)
+    found += _prefixed(low, low, {_AGE: 1}, plain, is_inside_word=True)
     if _JWT in low:
-        found += _tokens(low, words)
-    if "private key" in low:
-        found += _private_keys(low)
+        found += _tokens(low, words.runs)
     if "://" in text:
         found += _passwords(text, _ADDRESS.of(text), may_be_port=False)
         if is_literal:
@@ -77,6 +97,21 @@ def _shaped(text: str, is_literal: bool) -> list[Span]:
             runs = _ADDRESS.of(text)
             found += [(at + len(address), runs.end(at)) for at in _places(low, address)]
     return found
+
+
+class _Lazy:
+    """The runs of a text, looked for when they are asked for: most texts hold no prefix."""
+
+    def __init__(self, kind: Runs, text: str) -> None:
+        self._kind = kind
+        self._text = text
+        self._runs: RunsOfText | None = None
+
+    @property
+    def runs(self) -> RunsOfText:
+        if self._runs is None:
+            self._runs = self._kind.of(self._text)
+        return self._runs
 
 
 def _places(text: str, piece: str) -> Iterator[int]:
@@ -90,9 +125,9 @@ def _prefixed(
     text: str,
     low: str,
     prefixes: dict[str, int],
-    bodies: RunsOfText,
+    bodies: _Lazy,
     *,
-    rest: RunsOfText | None = None,
+    rest: _Lazy | None = None,
     is_inside_word: bool = False,
 ) -> Iterator[Span]:
     """Yield what begins as one of the prefixes and has a body that is long enough."""
@@ -104,9 +139,9 @@ def _prefixed(
             if at < done or (not is_inside_word and at and "a" <= low[at - 1] <= "z"):
                 continue
             body = at + len(prefix)
-            end = bodies.end(body)
+            end = bodies.runs.end(body)
             if end - body >= least:
-                done = end if rest is None else rest.end(end)
+                done = end if rest is None else rest.runs.end(end)
                 yield at, done
 
 
@@ -130,11 +165,11 @@ def _private_keys(low: str) -> Iterator[Span]:
     """Yield private keys in armor, to the end of the text if they have no end."""
     done = 0
     for at in _places(low, "-----begin "):
-        if at < done or "private key" not in low[at : at + _LONGEST_KEY_NAME]:
+        if at < done or _KEY not in low[at : at + _LONGEST_KEY_NAME]:
             continue
         end = low.find("-----end ", at)
         closed = low.find("-----", end + len("-----end ")) if end >= 0 else -1
-        is_its_end = 0 <= closed < end + _LONGEST_KEY_NAME and "private key" in low[end:closed]
+        is_its_end = 0 <= closed < end + _LONGEST_KEY_NAME and _KEY in low[end:closed]
         done = closed + len("-----") if is_its_end else len(low)
         yield at, done
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from chronoduck.sql.masking.pieces import Kind, Piece, UnclearError, pieces_of
-from chronoduck.sql.masking.shapes import MASK, without_shapes
+from chronoduck.sql.masking.pieces import Kind, Piece, UnclearError, pieces_of, value_of
+from chronoduck.sql.masking.runs import lower
+from chronoduck.sql.masking.shapes import MASK, secrets_in, without_shapes
 from chronoduck.sql.masking.telling import SCHEMES, SPACES, WORDS, is_telling, telling_words
 
 __all__ = ["LONGEST_STATEMENT", "mask_statement"]
@@ -181,126 +182,182 @@ def _cut(pieces: list[Piece]) -> list[Piece]:
 
 
 def _without_secrets(pieces: list[Piece]) -> Iterator[str]:
+    hidden = _suspects(pieces)
     for index, piece in enumerate(pieces):
-        is_hidden = piece.kind is Kind.LITERAL and _is_suspect(_whole(pieces, index))
-        yield f"'{MASK}'" if is_hidden else piece.text
+        yield f"'{MASK}'" if index in hidden else piece.text
 
 
-def _whole(pieces: list[Piece], index: int) -> list[Piece]:
-    """Return the literals of which this one is a part: ``'a'`` and ``'b'`` on two lines are one."""
-    first = last = index
-    while first >= 2 and _continues(pieces[first - 1], pieces[first - 2]):
-        first -= 2
-    while last + 2 < len(pieces) and _continues(pieces[last + 1], pieces[last + 2]):
-        last += 2
-    return pieces[first : last + 1 : 2]
+def _suspects(pieces: list[Piece]) -> set[int]:
+    """Return the places of literals that hold something of a secret's form, or are written so that this
+    cannot be told."""
+    hidden: set[int] = set()
+    values: list[str] = []
+    groups: list[list[int]] = []
+    for group in _wholes(pieces):
+        if any(pieces[index].has_escapes for index in group):
+            hidden.update(group)
+            continue
+        value = "".join([value_of(pieces[index].text) for index in group])
+        if len(value) >= _SHORTEST_FORM or "://" in value:
+            values.append(value)
+            groups.append(group)
+    for group, is_secret in zip(groups, secrets_in(values), strict=True):
+        if is_secret:
+            hidden.update(group)
+    return hidden
 
 
-def _continues(between: Piece, other: Piece) -> bool:
-    return other.kind is Kind.LITERAL and between.kind is Kind.CODE and between.text.isspace()
+def _wholes(pieces: list[Piece]) -> Iterator[list[int]]:
+    """Yield the places of literals that are one: ``'a'`` and ``'b'`` on two lines; too short ones not."""
+    group: list[int] = []
+    for index, piece in enumerate(pieces):
+        if piece.kind is not Kind.LITERAL:
+            continue
+        between = pieces[index - 1] if group and group[-1] == index - 2 else None
+        if between is not None and between.kind is Kind.CODE and between.text.isspace():
+            group.append(index)
+            continue
+        if group and not _is_short(pieces, group):
+            yield group
+        group = [index]
+    if group:
+        yield group
 
 
-def _is_suspect(literals: list[Piece]) -> bool:
-    """Whether they hold something of a secret's form, or are written so that this cannot be told."""
-    if any(literal.has_escapes for literal in literals):
-        return True
-    value = "".join(literal.value for literal in literals)
-    if len(value) < _SHORTEST_FORM and "://" not in value:
+def _is_short(pieces: list[Piece], group: list[int]) -> bool:
+    if len(group) > 1:
         return False
-    return without_shapes(value, is_literal=True) != value
+    [index] = group
+    text = pieces[index].text
+    return len(text) < _SHORTEST_FORM and "://" not in text and not pieces[index].has_escapes
 
 
 def _without_telling(pieces: list[Piece]) -> Iterator[str]:
     """Leave keywords, names and numbers, but no bare word that a telling word is given."""
-    bare = _BareValues()
-    for piece in pieces:
-        if piece.kind is Kind.LITERAL:
-            yield f"'{MASK}'"
-            bare.quoted(piece.text)
-        elif piece.kind is Kind.NAME:
-            yield f'"{MASK}"'
-            bare.quoted(piece.text)
+    texts = ["" if piece.kind is Kind.COMMENT else piece.text for piece in pieces]
+    bare = _BareValues("\0".join(texts))  # looked through in one go: many pieces are short
+    start = 0
+    for piece, text in zip(pieces, texts, strict=True):
+        end = start + len(text)
+        if piece.kind is Kind.CODE:
+            yield bare.masked(start, end)
         elif piece.kind is Kind.COMMENT:
             yield f" {MASK} "
             bare.is_inside = False
         else:
-            yield from bare.masked(piece.text)
+            yield f"'{MASK}'" if piece.kind is Kind.LITERAL else f'"{MASK}"'
+            bare.pass_quoted(start, end)
+        start = end + 1
 
 
 class _BareValues:
-    """Which words without quotes are values of telling words: ``password = hunter2``."""
+    """Which words without quotes are values of telling words: ``password = hunter2``.
 
-    def __init__(self) -> None:
+    The pieces of the text are asked for in turn; a NUL stands between them.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._words, self._spaces = WORDS.of(text), SPACES.of(text)
+        self._telling = _Telling(text)
         self.is_inside = False
         """Whether a value goes on: ``hunter2!x`` is three words."""
         self._is_expected = self._is_given = self._touches = False
 
-    def quoted(self, text: str) -> None:
-        """A literal or a name in quotes stood here: a value, or a telling word; or it is cut wrongly."""
+    def pass_quoted(self, start: int, end: int) -> None:
+        """A literal or a name in quotes stands here: a value, or a telling word; or it is cut wrongly."""
         self.is_inside = self._is_given = False
-        self._is_expected = is_telling(text)
+        self._is_expected = self._telling.is_in(start, end)
         self._touches = True
 
-    def masked(self, code: str) -> Iterator[str]:
-        """Yield the code's words, spaces and signs; ``***`` once for each value."""
-        telling = _Telling(code)
-        if self._touches and WORDS.of(code[:1]).end(0):
+    def masked(self, start: int, end: int) -> str:
+        """Return the code from start to end, with ``***`` once for each value."""
+        if self._touches and self._words.end(start) > start:
             self._is_expected = self._is_given = True  # 'it's hunter2': where it ends is unclear
         self._touches = False
-        for start, text in _words(code):
-            if text.isspace():
-                self.is_inside = False
-                yield text
-                continue
-            is_value = self._is_value(text) and not telling.goes_on(start)
-            if is_value and not self.is_inside:
-                yield MASK
-            if text in _ENDS_VALUE or not (self.is_inside or is_value):
-                yield text
-                self.is_inside = False
-            elif is_value:
-                self.is_inside = True
-            is_scheme = is_value and text.lower() in SCHEMES
-            self._is_given = is_scheme or (self._is_expected and text in _GIVES)
-            self._is_expected = self._is_given or telling.is_in(start, start + len(text))
+        at = start
+        parts: list[str] = []
+        while at < end:
+            if not (self._is_expected or self._is_given or self.is_inside):
+                telling = self._telling.next_at(at)  # nothing before it is a value
+                plain = end if telling >= end else self._words.start(telling, at)
+                parts.append(self._text[at:plain])
+                at = plain
+                if at == end:
+                    break
+            word_end = self._word_end(at)
+            parts += self._masked_word(at, word_end)
+            at = word_end
+        return "".join(parts)
+
+    def _masked_word(self, start: int, end: int) -> Iterator[str]:
+        text = self._text[start:end]
+        if text.isspace():
+            self.is_inside = False
+            yield text
+            return
+        is_value = self._is_value(text) and not self._telling.goes_on(start)
+        if is_value and not self.is_inside:
+            yield MASK
+        if text in _ENDS_VALUE or not (self.is_inside or is_value):
+            yield text
+            self.is_inside = False
+        elif is_value:
+            self.is_inside = True
+        is_scheme = is_value and text.lower() in SCHEMES
+        self._is_given = is_scheme or (self._is_expected and text in _GIVES)
+        self._is_expected = self._is_given or self._telling.is_at(start, end)
 
     def _is_value(self, text: str) -> bool:
         if not self._is_expected or text[0] in _NO_VALUES:
             return False
         return self._is_given or text.lower() not in _KEYWORDS
 
+    def _word_end(self, at: int) -> int:
+        """Return where the word, the run of spaces or the sign ends; ``:=`` and ``=>`` are one sign."""
+        end = self._words.end(at)
+        if end == at:
+            end = self._spaces.end(at)
+        return end if end > at else at + (2 if self._text[at : at + 2] in _TWO_SIGNS else 1)
+
 
 class _Telling:
-    """The telling words of a piece of code, asked in the order in which they stand."""
+    """The telling words of a text, asked in the order in which they stand."""
 
-    def __init__(self, code: str) -> None:
-        self._spans = telling_words(code)
-        self._code = code
+    def __init__(self, text: str) -> None:
+        self._spans = telling_words(text)
+        self._low = lower(text)
         self._next = 0
+        self._key = self._find_key(0)
 
     def goes_on(self, start: int) -> bool:
         """Whether one began before this place and ends behind it: ``api-key`` is three words."""
         return any(first < start < end for first, end in self._spans[self._next : self._next + 1])
 
+    def is_at(self, start: int, end: int) -> bool:
+        """Whether one of them, or ``key``, is the word from start to end, or touches it."""
+        return self._low[start:end] == "key" or self.is_in(start, end)
+
     def is_in(self, start: int, end: int) -> bool:
-        """Whether one of them touches the word from start to end; starts must not fall."""
-        if self._code[start:end].lower() == "key":
-            return True
+        """Whether one of them touches what is from start to end; starts must not fall."""
+        self._pass(start)
         spans = self._spans
-        while self._next < len(spans) and spans[self._next][1] <= start:
-            self._next += 1
         return self._next < len(spans) and spans[self._next][0] < end
 
+    def next_at(self, at: int) -> int:
+        """Return where the next of them begins, or goes on, or the word ``key`` stands."""
+        self._pass(at)
+        if self._key < at:
+            self._key = self._find_key(at)
+        spans = self._spans
+        nearest = spans[self._next][0] if self._next < len(spans) else len(self._low)
+        return max(at, min(nearest, self._key))
 
-def _words(code: str) -> Iterator[tuple[int, str]]:
-    """Yield words, runs of spaces and signs with their places; ``:=`` and ``=>`` are one sign."""
-    words, spaces = WORDS.of(code), SPACES.of(code)
-    at = 0
-    while at < len(code):
-        end = words.end(at)
-        if end == at:
-            end = spaces.end(at)
-        if end == at:
-            end = at + (2 if code[at : at + 2] in _TWO_SIGNS else 1)
-        yield at, code[at:end]
-        at = end
+    def _find_key(self, at: int) -> int:
+        found = self._low.find("key", at)
+        return len(self._low) if found < 0 else found
+
+    def _pass(self, at: int) -> None:
+        spans = self._spans
+        while self._next < len(spans) and spans[self._next][1] <= at:
+            self._next += 1
