@@ -1,16 +1,19 @@
 """``python -m tests.security.search.search COUNT [SEED]``: search, and print what DuckDB did not survive.
 
 Each statement that the guard passes for an analyst runs in a process that may die, with an interrupt
-after a second; one that goes on for three seconds more is reported, as are deaths and internal errors. A
-finding is tried again in a process of its own: a busy machine makes statements slow.
+after a second; one that takes more CPU time than its patience is reported, as are deaths and internal
+errors. A finding is tried again in a process of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +22,16 @@ from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
 from chronoduck.sql.guard import Guard
 from chronoduck.sql.statements import StatementParser
+from tests.patience import PATIENCE_SECONDS
 from tests.security.search.statements import SETUP, statements
 
 import duckdb  # isort: skip
 
 __all__ = ["Finding", "search"]
 
-PATIENCE_SECONDS = 4.0
+CPU_SECONDS = 4.0
+_LOOK_SECONDS = 0.2
+_TICKS = os.sysconf("SC_CLK_TCK")
 Finding = tuple[str, str]
 """What happened, and the statement."""
 
@@ -36,16 +42,22 @@ class Child:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, sql: str, patience: float) -> str:
-        """Return what is wrong with a statement; empty when nothing is."""
+    def run(self, sql: str, cpu_seconds: float) -> str:
+        """Return what is wrong with a statement; empty when nothing is.
+
+        ``cpu_seconds``: how much it may take, its interrupt after a second included.
+        """
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(json.dumps(sql) + "\n")
         process.stdin.flush()
-        if not select.select([process.stdout], [], [], patience)[0]:
-            self.close()
-            return "does not stop"
+        used, end = _cpu_seconds_of(process.pid), time.monotonic() + PATIENCE_SECONDS
+        while not select.select([process.stdout], [], [], _LOOK_SECONDS)[0]:
+            is_spent = _cpu_seconds_of(process.pid) - used > cpu_seconds
+            if is_spent or time.monotonic() > end:
+                self.close()
+                return "does not stop"
         line = process.stdout.readline()
         if not line:
             code = process.wait()
@@ -62,6 +74,10 @@ class Child:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
             self._process = None
 
     def _start(self) -> subprocess.Popen[str]:
@@ -81,7 +97,12 @@ class Child:
         return self._process
 
 
-def search(seed: int, count: int, patience: float = PATIENCE_SECONDS) -> Iterator[Finding]:
+def _cpu_seconds_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def search(seed: int, count: int, cpu_seconds: float = CPU_SECONDS) -> Iterator[Finding]:
     """Yield what is wrong, with the statements that the guard passes."""
     database = duckdb.connect()
     for statement in SETUP:
@@ -95,10 +116,10 @@ def search(seed: int, count: int, patience: float = PATIENCE_SECONDS) -> Iterato
                 guard.judge(sql, Role.ANALYST)
             except DuckDBException:
                 continue
-            if not child.run(sql, patience):
+            if not child.run(sql, cpu_seconds):
                 continue
             child.close()
-            again = child.run(sql, patience * 3)
+            again = child.run(sql, cpu_seconds * 3)
             if again:
                 yield again, sql
     finally:
