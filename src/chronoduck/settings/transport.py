@@ -59,8 +59,9 @@ class TransportSettings(BaseSettings):
     """Open connections of one address (IPv6: one /64), trusted proxies excepted."""
     http_connection_rate: Annotated[int, Field(ge=1)] = 2_000
     """New connections a second from addresses without a valid request yet; the rest is closed."""
-    http_connection_rate_per_client: Annotated[int, Field(ge=1)] = 500
-    """New connections a second from one address, trusted proxies excepted; the rest is closed."""
+    http_connection_rate_per_client: Annotated[int, Field(ge=1)] = 1_500
+    """New connections a second from one address, trusted proxies excepted; the rest is closed. A thousand
+    clients behind one address that come at once are answered."""
     http_anonymous_rate: Annotated[int, Field(ge=1)] = 200
     """Requests a second without a valid credential that are worked on; others wait in turn."""
     http_anonymous_rate_per_client: Annotated[int, Field(ge=1)] = 50
