@@ -130,7 +130,7 @@ async def test_a_checkpoint_of_a_user_waits_for_a_copy_no_longer_than_its_deadli
     async with parts.checkpointer.held():
         for _ in range(10):  # more than there are workers: none may be lost
             with pytest.raises(StatementTimeoutError, match="copied"):
-                await busy.execute_query("CHECKPOINT", timeout=0.05)
+                await busy.execute_query("CHECKPOINT", timeout=0.3)
         await busy.execute_query("INSERT INTO t VALUES (1, 1)")
     await busy.execute_query("CHECKPOINT")
 

@@ -14,6 +14,7 @@ from chronoduck.engine.compaction import compact_file
 from chronoduck.errors import DatabaseFailedError, StatementRefusedError
 from chronoduck.service.jobs import JobState
 from chronoduck.settings import ReplicaSettings, Settings
+from tests.patience import PATIENCE_SECONDS
 
 SCHEMA = """
 CREATE TYPE mood AS ENUM ('calm', 'wild');
@@ -110,8 +111,12 @@ async def test_compaction_beside_readers_and_writers(
         assert rows == [(written,)]
         assert reads > 10
         if with_replica:
-            status = await service.get_replication_status()
-            assert status["state"] in ("following", "syncing"), status
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (await service.get_replication_status())["state"] not in (
+                    "following",
+                    "syncing",
+                ):
+                    await asyncio.sleep(0.05)
     assert not list(settings.database_path.parent.glob(".*"))
     async with DuckDBService(settings) as service:
         assert (await service.execute_query("SELECT count(*) FROM w")).data == [(written,)]

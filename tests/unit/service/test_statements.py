@@ -289,7 +289,7 @@ async def test_leaving_a_stream_early_gives_the_connection_back(service: DuckDBS
 
 
 async def test_a_stream_nobody_reads_ends_at_its_deadline(service: DuckDBService) -> None:
-    stream = service.stream("SELECT range FROM range(2000000)", timeout=0.3)
+    stream = service.stream("SELECT range FROM range(2000000)", timeout=2)
     await anext(stream)
     await until(lambda: service.connection_pool.in_use == 0)
     with pytest.raises(StatementTimeoutError):

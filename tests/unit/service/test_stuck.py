@@ -111,7 +111,7 @@ async def test_the_caller_is_sent_away_and_health_tells_until_the_worker_is_back
 ) -> None:
     service, reasons = words
     with pytest.raises(StatementTimeoutError, match="has not listened"):
-        await service.execute_query(DEAF, timeout=0.5, caller=Caller("ann"))
+        await service.execute_query(DEAF, timeout=1, caller=Caller("ann"))
     health = await service.health_check()
     assert health["queue"]["stuck"] == 1
     assert health["components"]["workers"]["status"] == "degraded"
@@ -219,7 +219,7 @@ async def test_a_statement_past_its_deadline_is_not_told_to_come_again(
 ) -> None:
     """It may be the very statement for which the process ends."""
     service, _ = words
-    task = asyncio.create_task(service.execute_query(DEAF, timeout=0.05))
+    task = asyncio.create_task(service.execute_query(DEAF, timeout=1))
     await until_running(service, 1)
     runner = (await service.parts()).runner
     session = next(iter(runner._sessions.values()))
