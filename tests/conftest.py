@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.settings import Settings, load_settings
+
+# How fast a busy machine makes up or runs an example says nothing.
+hypothesis_settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)
