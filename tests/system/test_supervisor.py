@@ -96,7 +96,7 @@ def deaf(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_statement_that_hears_nothing_ends_with_its_process(deaf: Server) -> None:
     before = deaf.server_pid
-    answer = ask(deaf, DEAF, timeout_seconds=0.2)
+    answer = ask(deaf, DEAF, timeout_seconds=2)
     assert answer.status_code == 504, answer.text
     assert answer.json()["code"] == "statement_timeout"
     until(lambda: deaf.pid_of_owner not in (None, before), "the server was not replaced")
@@ -177,7 +177,7 @@ def test_inserts_beside_replacements_are_acknowledged_or_not_but_never_lost(deaf
     writer.start()
     for _ in range(3):
         before = deaf.server_pid
-        ask(deaf, DEAF, timeout_seconds=0.2)
+        ask(deaf, DEAF, timeout_seconds=2)
         until(lambda before=before: deaf.pid_of_owner not in (None, before), "not replaced")
     is_over.set()
     writer.join()
