@@ -126,18 +126,23 @@ class AckBarrier:
         """Have it proven, or checkpoint; return why not, if waiting longer is useless."""
         end = time.monotonic() + seconds
         await self._within(seconds * _PROOF_SHARE, self._checkpoints.checkpoint_if_free())
-        await asyncio.to_thread(self.watch.look)
+        newest = await asyncio.to_thread(self.watch.look)
         if suspect.is_settled:
             self.checkpoints += 1
             return ""
         left = end - time.monotonic()
         if left <= 0:
             return ""  # who waits has given up
-        proof = await self._ask(suspect, left * _PROOF_SHARE)
+        # One proof serves all who have committed by now; if it fails by another's, one's own counts.
+        last = suspect if newest is None or newest.wal is not suspect.wal else newest
+        proof = await self._ask(last, left * _PROOF_SHARE)
+        if proof is not None and proof.verdict is Verdict.REFUTED and last.end > suspect.end:
+            last, left = suspect, max(0.0, end - time.monotonic())
+            proof = await self._ask(last, left * _PROOF_SHARE)
         if suspect.is_settled:
             return ""
         if proof is not None and proof.verdict is Verdict.PROVEN:
-            await asyncio.to_thread(self.watch.settle, suspect)
+            await asyncio.to_thread(self.watch.settle, last)
             self.proofs += 1
             return ""
         left = max(0.0, end - time.monotonic())
