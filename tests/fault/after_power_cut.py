@@ -150,7 +150,7 @@ def check_files(recording: Recording, position: int, found: Found) -> None:
             if kind == "statement":
                 path = settings.jobs_path / f"{name}.parquet"
                 try:
-                    rows = duckdb.sql(f"SELECT count(*) FROM '{path}'").fetchall()
+                    rows = duckdb.connect().execute(f"SELECT count(*) FROM '{path}'").fetchall()
                 except duckdb.Error as error:
                     rows = [(str(error),)]
                 found.count("results lost", rows != [(1,)], f"{path.name}: {rows}")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chronoduck.resilience.penalty_box import PenaltyBox, Suspect
+from chronoduck.resilience.penalty_box import PenaltyBox
+from chronoduck.resilience.penalty_records import Suspect
 
 SECONDS = 240
 MOST_DEATHS = 9

@@ -34,10 +34,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
             patch.setenv(name, value)
         bucket = s3_store("s3://lake", load_settings())
         file = directory / "rows.parquet"
-        duckdb.sql(f"COPY (SELECT range AS n FROM range({ROWS})) TO '{file}'")
+        duckdb.connect().execute(f"COPY (SELECT range AS n FROM range({ROWS})) TO '{file}'")
         bucket.put_file("rows.parquet", file)
         bucket.put("cut.parquet", file.read_bytes()[: file.stat().st_size // 2])
-        duckdb.sql(f"COPY (SELECT 1 AS n) TO '{directory}/one.parquet'")
+        duckdb.connect().execute(f"COPY (SELECT 1 AS n) TO '{directory}/one.parquet'")
         one = (directory / "one.parquet").read_bytes()
         for number in range(110):  # more than a page of a listing
             bucket.put(f"many/{number:04}.parquet", one)

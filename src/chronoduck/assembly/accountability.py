@@ -8,7 +8,8 @@ from typing import Any
 from chronoduck.assembly.lost_statements import take_in_lost
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.monitoring.restarts import RestartHistory
-from chronoduck.resilience.penalty_box import Penalty, PenaltyBox
+from chronoduck.resilience.penalty_box import PenaltyBox
+from chronoduck.resilience.penalty_records import Penalty
 from chronoduck.service.penalties import Penalties
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.usage_file import UsageFile

@@ -8,7 +8,7 @@ from typing import Any
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.principals import LOCAL, Principal, Role
-from chronoduck.resilience.penalty_box import FaultKind, Suspect
+from chronoduck.resilience.penalty_records import FaultKind, Suspect
 from chronoduck.service.engine_turn import ON_LOOP
 from chronoduck.service.penalties import EXEMPT, Penalties, party_of, shape_of
 from chronoduck.service.records import Caller

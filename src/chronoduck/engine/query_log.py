@@ -27,6 +27,7 @@ from chronoduck.engine.database import (
     Connection,
     set_up_cursor,
 )
+from chronoduck.engine.opening_options import CLOSED_OPTIONS
 from chronoduck.engine.paths import is_open_here
 from chronoduck.engine.storage_version import new_file_config
 from chronoduck.engine.volume_probe import VolumeProbe
@@ -362,12 +363,7 @@ def _connect(path: Path | None, storage_version: str) -> Connection:
         root = duckdb.connect(
             ":memory:",
             config={
-                "allow_unsigned_extensions": "false",
-                "python_enable_replacements": "false",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "allow_community_extensions": "false",
-                "errors_as_json": "true",
+                **CLOSED_OPTIONS,
                 "threads": "1",
                 "wal_autocheckpoint": _CHECKPOINT_SIZE,
                 "memory_limit": _MEMORY_LIMIT,

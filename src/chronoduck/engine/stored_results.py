@@ -14,17 +14,13 @@ from pathlib import Path
 import duckdb
 
 from chronoduck.engine.database import CURSOR_SETTINGS, Connection, set_up_cursor
+from chronoduck.engine.opening_options import CLOSED_OPTIONS
 from chronoduck.errors import DuckDBConnectionError, DuckDBException, ServiceUnavailableError
 
 __all__ = ["StoredResults"]
 
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
-    "allow_unsigned_extensions": "false",
-    "python_enable_replacements": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "errors_as_json": "true",
+    **CLOSED_OPTIONS,
     "threads": "1",
     "memory_limit": "256MB",
 }

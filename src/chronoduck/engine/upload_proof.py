@@ -9,11 +9,9 @@ of a load (137 MB: 2.5 s beside 9 s), and 0.3 s for the start of the process.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
 
+from chronoduck.engine.kernel.child import start_child
 from chronoduck.engine.kernel.enclosure import KernelWalls
 from chronoduck.errors import LoadError, OutOfMemoryError, ServiceUnavailableError
 
@@ -32,8 +31,7 @@ _MORE_SECONDS = 5.0
 """The process is ended from outside when it does not end itself at its deadline."""
 _ANSWER_BYTES = 100_000
 _SENTENCE_CHARACTERS = 2_000
-_INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH")
-"""Variables that a Python needs to start; the service's secrets are in the others."""
+_MODULE = "chronoduck.engine.upload_reader"
 _DAMAGED = "it is damaged, or of a kind that DuckDB does not read"
 _NOTHING_LOADED = "Nothing was loaded."
 
@@ -156,22 +154,8 @@ class _Reader:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = (theirs.fileno(), directory, memory_bytes, int(demanded))
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "chronoduck.engine.upload_reader",
-                    *map(str, arguments),
-                ],
-                env={name: os.environ[name] for name in _INHERITED if name in os.environ},
-                cwd="/",
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is the service's
-            )
+            arguments = map(str, (directory, memory_bytes, int(demanded)))
+            self._process = start_child(_MODULE, theirs, *arguments)
         self._connection = ours
         try:
             self._receive(time.monotonic() + _START_SECONDS, signal.SIGKILL)

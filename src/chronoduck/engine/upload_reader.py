@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 from chronoduck.engine.kernel.enclosure import KernelWalls, enclose
+from chronoduck.engine.opening_options import CLOSED_OPTIONS
 from chronoduck.errors import EngineBugError, OutOfMemoryError
 from chronoduck.sql.engine_errors import EngineFailure, first_sentence, translate
 
@@ -84,12 +85,7 @@ def _connect(directory: str, memory_bytes: int) -> duckdb.DuckDBPyConnection:
     root = duckdb.connect(
         ":memory:",
         config={
-            "allow_unsigned_extensions": "false",
-            "python_enable_replacements": "false",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "allow_community_extensions": "false",
-            "errors_as_json": "true",
+            **CLOSED_OPTIONS,
             "memory_limit": f"{memory_bytes}B",
             "temp_directory": "",
             "threads": "1",

@@ -30,117 +30,34 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from chronoduck.resilience.deadly_shapes import EVERYBODY, DeadlyShapes
+from chronoduck.resilience.penalty_records import (
+    FORGET_SECONDS,
+    HURTS_OTHERS,
+    Death,
+    FaultKind,
+    HeldParty,
+    HeldRecord,
+    Penalty,
+    Suspect,
+)
 
-__all__ = ["NO_TEXT", "FaultKind", "Penalty", "PenaltyBox", "Suspect"]
+__all__ = ["NO_TEXT", "PenaltyBox"]
 
 NO_TEXT = "load"
 """The shape of all that has no text of its own: it is nobody else's."""
 
 _SMALL_FAULTS = 3
-"""So many smaller faults within ``_FORGET_SECONDS`` box a party."""
+"""So many smaller faults within ``FORGET_SECONDS`` box a party."""
 _SAME_TIME_SECONDS = 60.0
 _MANY_PARTIES = 3
-_FORGET_SECONDS = 3600.0
-"""Without a fault for so long a party or shape begins from nothing."""
 _ALONE_SECONDS = 900.0
 """So long a suspect's shape is run alone if it never ends."""
 _WATCH_SECONDS = 60.0
 _WATCHED_DEATHS, _BOXED_DEATHS, _MOST_DEATHS = 2, 3, 5
 _REMEMBERED_PARTIES, _REMEMBERED_SHAPES, _REMEMBERED_DEATHS = 5_000, 100, 50
-
-
-class FaultKind(StrEnum):
-    """What a statement did."""
-
-    PROCESS_DEATH = "process_death"
-    """The server's process died while it was in the engine."""
-    FORCED_REPLACEMENT = "forced_replacement"
-    """The service replaced its process, because the statement did not listen to its interrupt."""
-    ENGINE_LOST = "engine_lost"
-    """An internal error invalidated the instance: it was reopened under everybody."""
-    INTERNAL_ERROR = "internal_error"
-    """DuckDB reported an internal error, and went on."""
-    ANALYZER_KILLED = "analyzer_killed"
-    """The process that judged it had to be ended, or died."""
-
-
-_HURTS_OTHERS = frozenset(
-    {FaultKind.PROCESS_DEATH, FaultKind.FORCED_REPLACEMENT, FaultKind.ENGINE_LOST}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A statement that was in the engine when the process died."""
-
-    party: str
-    shape: str
-    is_proved: bool = False
-    """It had run alone for its while before others were let in."""
-    is_exempt: bool = False
-    """Of the local admin or this process itself: it may be the author, and is never boxed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Penalty:
-    """A party, or one shape of it, that must wait or run alone."""
-
-    party: str
-    shape: str
-    """Empty: all of the party's statements."""
-    kind: FaultKind
-    seconds: float
-    """Left of it."""
-    faults: int
-    """Within the last hour or so."""
-
-
-@dataclass(slots=True)
-class _Record:
-    """What is held against a party, or against one shape of it."""
-
-    kind: FaultKind = FaultKind.PROCESS_DEATH
-    faults: int = 0
-    boxings: int = 0
-    last_fault: float = 0.0
-    until: float = 0.0
-    """The end of the wait."""
-
-    def count(self, now: float, kind: FaultKind) -> None:
-        if now - self.last_fault >= _FORGET_SECONDS:
-            self.faults = self.boxings = 0
-        self.kind, self.last_fault = kind, now
-        self.faults += 1
-
-
-@dataclass(slots=True)
-class _Party:
-    own: _Record = field(default_factory=_Record)
-    shapes: OrderedDict[str, _Record] = field(default_factory=OrderedDict)
-    alone: OrderedDict[str, float] = field(default_factory=OrderedDict)
-    """Until when a shape is run alone."""
-    watched_until: float = 0.0
-    """Until when everything is run alone."""
-
-    def is_over(self, now: float) -> bool:
-        ends = [self.watched_until, *self.alone.values()]
-        for record in (self.own, *self.shapes.values()):
-            ends += [record.until, record.last_fault + _FORGET_SECONDS if record.faults else 0.0]
-        return max(ends) <= now
-
-
-@dataclass(slots=True)
-class _Death:
-    at: float
-    uncleared: set[tuple[str, str]]
-    """Party and shape of the suspects that may be the author."""
-    everyone: set[tuple[str, str]]
-    """The cleared ones, too, unless they have ended since."""
 
 
 class PenaltyBox:
@@ -150,13 +67,13 @@ class PenaltyBox:
         """Each further boxing within an hour doubles the wait, up to ``longest_seconds``."""
         self._first_seconds = first_seconds
         self._longest_seconds = longest_seconds
-        self._parties: OrderedDict[str, _Party] = OrderedDict()
-        self._deaths: list[_Death] = []
+        self._parties: OrderedDict[str, HeldParty] = OrderedDict()
+        self._deaths: list[Death] = []
         self._deadly = DeadlyShapes(
             first_seconds,
             longest_seconds,
             alone_seconds=_ALONE_SECONDS,
-            forget_seconds=_FORGET_SECONDS,
+            forget_seconds=FORGET_SECONDS,
         )
         self.total_faults: dict[FaultKind, int] = dict.fromkeys(FaultKind, 0)
         self.total_boxings = 0
@@ -176,7 +93,7 @@ class PenaltyBox:
         entry = self._entry(party)
         found = [self._box(now, party, shape, kind)] if shape else []
         entry.own.count(now, kind)
-        if kind in _HURTS_OTHERS:
+        if kind in HURTS_OTHERS:
             self._explain(party, shape)
             found += self._note_author(now, party, shape, kind)
         elif entry.own.faults < _SMALL_FAULTS or self._is_everywhere(now):
@@ -243,8 +160,8 @@ class PenaltyBox:
             if shape not in ("", NO_TEXT) and (party, shape) not in proved:
                 self._deadly.suspect(now, party, shape)
             _put(self._entry(party).alone, shape, now + _ALONE_SECONDS, _REMEMBERED_SHAPES)
-        recent = [old for old in self._deaths if now - old.at < _FORGET_SECONDS]
-        self._deaths = [*recent, _Death(now, everyone - proved, everyone)][-_REMEMBERED_DEATHS:]
+        recent = [old for old in self._deaths if now - old.at < FORGET_SECONDS]
+        self._deaths = [*recent, Death(now, everyone - proved, everyone)][-_REMEMBERED_DEATHS:]
 
     def _marks(self, party: str) -> int:
         return sum(any(name == party for name, _ in each.uncleared) for each in self._deaths)
@@ -265,8 +182,8 @@ class PenaltyBox:
         )
         return recent >= _MANY_PARTIES
 
-    def _entry(self, party: str) -> _Party:
-        entry = self._parties.get(party) or _Party()
+    def _entry(self, party: str) -> HeldParty:
+        entry = self._parties.get(party) or HeldParty()
         _put(self._parties, party, entry, _REMEMBERED_PARTIES)
         return entry
 
@@ -274,7 +191,7 @@ class PenaltyBox:
         self, now: float, party: str, shape: str, kind: FaultKind, *, is_counted: bool = False
     ) -> Penalty:
         entry = self._entry(party)
-        record = entry.shapes.get(shape) or _Record() if shape else entry.own
+        record = entry.shapes.get(shape) or HeldRecord() if shape else entry.own
         if shape:
             _put(entry.shapes, shape, record, _REMEMBERED_SHAPES)
         if not is_counted:
@@ -405,26 +322,26 @@ class PenaltyBox:
         Raises:
             ValueError, TypeError, KeyError, AttributeError: it is not of that form; nothing is taken.
         """
-        parties: OrderedDict[str, _Party] = OrderedDict()
+        parties: OrderedDict[str, HeldParty] = OrderedDict()
         for party, told in state["parties"].items():
-            entry = parties[str(party)] = _Party(watched_until=then + float(told["watched"]))
+            entry = parties[str(party)] = HeldParty(watched_until=then + float(told["watched"]))
             for shape, until in told["alone"].items():
                 entry.alone[str(shape)] = then + float(until)
             for shape, kind, faults, boxings, last, until in told["records"]:
                 wait = min(self._longest_seconds, float(until))
-                old = _Record(
+                old = HeldRecord(
                     FaultKind(kind), int(faults), int(boxings), then + float(last), then + wait
                 )
                 if shape:
                     entry.shapes[str(shape)] = old
                 else:
                     entry.own = old
-        deaths = [_Death(then + float(at), _pairs(a), _pairs(b)) for at, a, b in state["deaths"]]
+        deaths = [Death(then + float(at), _pairs(a), _pairs(b)) for at, a, b in state["deaths"]]
         deadly = self._deadly.restored(then, state.get("shapes", {}))
         self._parties, self._deaths, self._deadly = parties, deaths, deadly
 
 
-_NOTHING = _Party()
+_NOTHING = HeldParty()
 """What is held against a party that nobody knows; never changed."""
 
 

@@ -15,9 +15,10 @@ from chronoduck.errors import DuckDBException, StatementCancelledError
 from chronoduck.principals import Limits, Role
 from chronoduck.resilience.space_budget import SpaceBudget
 from chronoduck.service.batch import Query, run_batch
+from chronoduck.service.open_statement import OpenStatement
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.result_encoding import ResultEncoding, ResultRequest, Sink
-from chronoduck.service.runner import OpenStatement, StatementRunner
+from chronoduck.service.runner import StatementRunner
 from chronoduck.service.session import Session
 from chronoduck.sql.statements import Statement
 from chronoduck.storage.counted_file import ResultSpool

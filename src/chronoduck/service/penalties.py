@@ -14,7 +14,8 @@ from typing import Any
 from chronoduck.errors import PenaltyBoxError
 from chronoduck.logs import get_logger
 from chronoduck.principals import LOCAL
-from chronoduck.resilience.penalty_box import NO_TEXT, FaultKind, Penalty, PenaltyBox, Suspect
+from chronoduck.resilience.penalty_box import NO_TEXT, PenaltyBox
+from chronoduck.resilience.penalty_records import FaultKind, Penalty, Suspect
 from chronoduck.service.records import Caller
 from chronoduck.sql.masking import MASK
 from chronoduck.sql.normalizing import fingerprint, normalize_statement

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Literal, Protocol
 
 from chronoduck.principals import LOCAL, Principal
 
-__all__ = ["Caller", "Outcome", "RunningStatement", "StatementObserver", "StatementRecord"]
+__all__ = [
+    "Caller",
+    "Outcome",
+    "RunningStatement",
+    "StatementObserver",
+    "StatementRecord",
+    "new_statement_id",
+]
 
 Outcome = Literal["ok", "user_error", "aborted", "cancelled", "timeout", "refused", "failed"]
 """How a statement ended; ``aborted``: the caller's own code raised inside a transaction."""
+
+
+def new_statement_id() -> str:
+    """Return an id by which operators see and cancel a statement."""
+    return f"{getrandbits(64):016x}"
 
 
 @dataclass(frozen=True)

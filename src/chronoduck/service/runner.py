@@ -7,11 +7,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from random import getrandbits
 from typing import TypeVar
 
 from chronoduck.engine.analyzers.analysis import Analysis
-from chronoduck.engine.cancellation import CancelReason, CancelToken
+from chronoduck.engine.cancellation import CancelReason
 from chronoduck.engine.database import Connection
 from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.engine.query_log import reading_query_log
@@ -23,11 +22,11 @@ from chronoduck.errors import (
     NotFoundError,
     ReaderInterruptedError,
 )
-from chronoduck.principals import LOCAL, Limits, Principal, Role
+from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service import outcomes
-from chronoduck.service.accounts import Account
 from chronoduck.service.engine_access import EngineAccess
+from chronoduck.service.open_statement import OpenStatement
 from chronoduck.service.penalties import FaultKind
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import (
@@ -35,6 +34,7 @@ from chronoduck.service.records import (
     RunningStatement,
     StatementObserver,
     StatementRecord,
+    new_statement_id,
 )
 from chronoduck.service.rejudging import Rejudging
 from chronoduck.service.session import Session
@@ -49,7 +49,7 @@ from chronoduck.sql.statements import (
     query_hash,
 )
 
-__all__ = ["OpenStatement", "StatementRunner"]
+__all__ = ["StatementRunner"]
 
 T = TypeVar("T")
 
@@ -214,7 +214,7 @@ class StatementRunner:
     ) -> None:
         self.remove(
             StatementRecord(
-                id=_new_id(),
+                id=new_statement_id(),
                 sql=sql,
                 kind=kind,
                 query_hash=sql_hash,
@@ -356,90 +356,3 @@ class StatementRunner:
         """Interrupt every running statement."""
         for session in list(self._sessions.values()):
             session.interrupt(reason)
-
-
-class OpenStatement:
-    """A statement on its way: its session, and the one call that ends it."""
-
-    def __init__(
-        self,
-        runner: StatementRunner,
-        statement: Statement,
-        caller: Caller,
-        timeout: float,
-        account: Account,
-        *,
-        is_own_text: bool = False,
-    ) -> None:
-        self._runner = runner
-        self.account = account
-        self._permit = runner.breaker.before_call()
-        self._is_read_only = statement.is_read_only
-        text, kind, sql_hash = statement.text, statement.kind, statement.query_hash
-        running = RunningStatement(_new_id(), text, kind, sql_hash, caller, timeout)
-        running.predate(statement.judged_seconds)
-        self.session = Session(
-            runner.access,
-            CancelToken(timeout),
-            running,
-            account,
-            is_writer=not statement.is_read_only and statement.kind != "checkpoint",
-            is_alter=statement.is_alter,
-            is_own_text=is_own_text,
-            alone_seconds=None
-            if caller.principal.role is Role.ADMIN
-            else runner.settings.deadline.alter,
-        )
-        self._ended = False
-        runner.add(self.session)
-
-    def end(self, error: BaseException | None) -> None:
-        """Return the connection, tell the breaker, the list and the observers. Idempotent."""
-        if self._ended:
-            return
-        self._ended = True
-        self.session.close()
-        self.account.close_statement()
-        running = self.session.running
-        seconds = time.perf_counter() - running.started
-        breaker = self._runner.breaker
-        outcome = outcomes.outcome_of(error)
-        if outcome == "ok":
-            breaker.record_success(self._permit, seconds)
-        elif outcomes.is_infrastructure_failure(error):
-            breaker.record_failure(self._permit, outcomes.sentence_of(error))
-        else:
-            breaker.record_neutral(self._permit)
-        self._note_fault(error)
-        record = StatementRecord(
-            id=running.id,
-            sql=running.sql,
-            kind=running.kind,
-            query_hash=running.query_hash or query_hash(running.sql),
-            caller=running.caller,
-            outcome=outcome,
-            **outcomes.reason_of(error),
-            ended_at=time.time(),
-            execution_time=seconds,
-            queue_time=running.queue_seconds,
-            rows=running.rows,
-            memory_mb=running.memory_mb,
-            engine_seconds=running.engine_seconds,
-            encode_seconds=running.encode_seconds,
-            bytes=running.bytes,
-            harm=outcomes.harm_of(error),
-            is_read_only=self._is_read_only,
-        )
-        self._runner.remove(record)
-        if isinstance(error, DuckDBException):
-            error.is_recorded = True
-
-    def _note_fault(self, error: BaseException | None) -> None:
-        """Hold internal errors of the engine against whose statement met them."""
-        harm, running = outcomes.harm_of(error), self.session.running
-        if harm is not None:  # the kinds of faults have the same names
-            self._runner.penalties.note_fault(running.caller, running.sql, FaultKind(harm))
-
-
-def _new_id() -> str:
-    return f"{getrandbits(64):016x}"

@@ -13,7 +13,7 @@ import pytest
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.principals import Principal, Role
-from chronoduck.resilience.penalty_box import FaultKind
+from chronoduck.resilience.penalty_records import FaultKind
 from chronoduck.service.records import Caller
 from chronoduck.settings import QuotaSettings, Settings
 from tests.patience import PATIENCE_SECONDS

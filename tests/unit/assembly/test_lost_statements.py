@@ -8,7 +8,7 @@ import pytest
 
 from chronoduck.assembly.lost_statements import take_in_lost
 from chronoduck.principals import LOCAL
-from chronoduck.resilience.penalty_box import FaultKind
+from chronoduck.resilience.penalty_records import FaultKind
 from chronoduck.service.engine_turn import ON_LOOP
 from chronoduck.service.penalties import Penalties
 from chronoduck.service.records import Caller

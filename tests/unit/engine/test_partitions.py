@@ -109,7 +109,7 @@ def test_every_row_is_in_one_file_whole(kind: ResultFormat, tmp_path: Path) -> N
     for folder, data in files.items():
         path = tmp_path / folder
         path.write_bytes(data)
-        rows = duckdb.sql(f"SELECT n, t FROM {reader}('{path}')").fetchall()
+        rows = duckdb.connect().execute(f"SELECT n, t FROM {reader}('{path}')").fetchall()
         first = int(folder.partition("=")[2])
         assert rows == [(n, f'x,"{n}') for n in range(first, 1000, number)]
 

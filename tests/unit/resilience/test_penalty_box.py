@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from chronoduck.resilience.penalty_box import FaultKind, Penalty, PenaltyBox, Suspect
+from chronoduck.resilience.penalty_box import PenaltyBox
+from chronoduck.resilience.penalty_records import FaultKind, Penalty, Suspect
 
 DEATH = FaultKind.PROCESS_DEATH
 

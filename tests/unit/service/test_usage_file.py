@@ -9,7 +9,7 @@ import pytest
 
 from chronoduck.errors import PenaltyBoxError, QuotaExceededError
 from chronoduck.principals import LOCAL, Limits, Principal, Role
-from chronoduck.resilience.penalty_box import FaultKind
+from chronoduck.resilience.penalty_records import FaultKind
 from chronoduck.service.penalties import Penalties
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller

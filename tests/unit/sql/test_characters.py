@@ -19,7 +19,7 @@ def cut(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 def names_of(aliases: Sequence[str]) -> list[str]:
-    selected = duckdb.execute("SELECT " + ", ".join(f"1 AS {alias}" for alias in aliases))
+    selected = duckdb.connect().execute("SELECT " + ", ".join(f"1 AS {alias}" for alias in aliases))
     return [column[0] for column in selected.description or ()]
 
 

@@ -8,16 +8,14 @@ import functools
 import os
 import socket
 import subprocess
-import sys
 import threading
 
+from chronoduck.engine.kernel.child import start_child
 from chronoduck.engine.kernel.enclosure import KernelWalls
 
 __all__ = ["Nursery", "nursery_of_this_process"]
 
-_COMMAND = (sys.executable, "-P", "-m", "chronoduck.engine.analyzers.nursery")
-_INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH")
-"""Variables that a Python needs to start; the service's secrets are in the others."""
+_MODULE = "chronoduck.engine.analyzers.nursery"
 _STOP_SECONDS = 2.0
 
 
@@ -63,15 +61,7 @@ class Nursery:
             self._stop()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                self._process = subprocess.Popen(  # noqa: S603 - our own program
-                    [*_COMMAND, str(theirs.fileno()), *self._arguments],
-                    env={name: os.environ[name] for name in _INHERITED if name in os.environ},
-                    cwd="/",
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C is the service's
-                )
+                self._process = start_child(_MODULE, theirs, *self._arguments)
             ours.setblocking(False)
             self._control = ours
 

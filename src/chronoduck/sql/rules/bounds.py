@@ -143,6 +143,23 @@ def literal_text(node: Any) -> str | None:
     return None if text is None or isinstance(text, dict | list) else str(text)
 
 
+def literals_in(node: Any) -> list[str]:
+    """Return the texts of all constants in an expression."""
+    found: list[str] = []
+    stack = [node]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            stack.extend(part)
+        elif isinstance(part, dict):
+            text = literal_text(part)
+            if text is not None:
+                found.append(text)
+            else:
+                stack.extend(part.values())
+    return found
+
+
 def numbers_in(argument: Any) -> tuple[list[float], bool, bool]:
     """Return an expression's constants, whether it multiplies only those, whether it has parameters."""
     numbers: list[float] = []

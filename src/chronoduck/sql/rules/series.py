@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from chronoduck.sql.rules.bounds import arguments_of, literal_text
+from chronoduck.sql.rules.bounds import arguments_of, literal_text, literals_in
 
 __all__ = ["times_in_series"]
 
@@ -106,20 +107,9 @@ class _Times:
 
 def _numbers(node: Any) -> list[float]:
     found: list[float] = []
-    stack = [node]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(part)
-        elif isinstance(part, dict):
-            text = literal_text(part)
-            if text is None:
-                stack.extend(part.values())
-                continue
-            try:
-                found.append(float(text.replace("_", "")))
-            except ValueError:
-                continue
+    for text in literals_in(node):
+        with suppress(ValueError):
+            found.append(float(text.replace("_", "")))
     return found
 
 

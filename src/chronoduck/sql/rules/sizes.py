@@ -20,6 +20,7 @@ from chronoduck.sql.rules.bounds import (
     arguments_of,
     has_named_arguments,
     literal_text,
+    literals_in,
     numbers_in,
     readings_of,
 )
@@ -265,7 +266,7 @@ class Sizes:
             return
         pattern = literal_text(arguments[1])
         if pattern is None:
-            pattern = "".join(_literals(arguments[1]))
+            pattern = "".join(literals_in(arguments[1]))
             if self.of(arguments[1]) > 2 * len(pattern) + _STRETCHES:
                 refuse("literal-size", f"the pattern given to {name} is made by other functions")
         wildcard = "%" if name in _LIKES else "*"
@@ -292,7 +293,7 @@ def _judge_format(name: str, formats: list[Any]) -> None:
     for each in formats:
         text = literal_text(each)
         if text is None:
-            texts = _literals(each)
+            texts = literals_in(each)
             digits = sum(character.isdigit() for found in texts for character in found)
             is_open = any(mark in found for found in texts for mark in "%{*")
             if is_open and (digits >= _WIDE_DIGITS or any("*" in found for found in texts)):
@@ -326,22 +327,6 @@ def _has_nested_braces(text: str) -> bool:
         elif character == "}":
             depth = max(0, depth - 1)
     return False
-
-
-def _literals(node: Any) -> list[str]:
-    found: list[str] = []
-    stack = [node]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(part)
-        elif isinstance(part, dict):
-            text = literal_text(part)
-            if text is not None:
-                found.append(text)
-            else:
-                stack.extend(part.values())
-    return found
 
 
 def _has_column(node: Any) -> bool:
