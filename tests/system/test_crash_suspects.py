@@ -66,19 +66,26 @@ class User:
     def begin(self, number: int, **headers: str) -> None:
         """Have an endless statement run; whatever ends it is not looked at."""
 
+        answers = []
+
         def send() -> None:
             try:
                 with self.server.client() as client:
-                    client.post(
+                    answer = client.post(
                         "/query",
                         json={"query": ENDLESS.format(number)},
                         headers={**self.headers, **headers},
                     )
+                    answers.append(answer.text)
             except httpx2.TransportError:
                 pass
 
+        def has_begun() -> bool:
+            assert not answers, answers
+            return any(each["query"] == ENDLESS.format(number) for each in running(self.server))
+
         threading.Thread(target=send, daemon=True).start()
-        until(lambda: f"> {number}" in json.dumps(running(self.server)), "it does not run")
+        until(has_begun, "it does not run")
 
 
 def running(server: Server) -> list[dict[str, Any]]:
@@ -133,9 +140,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def server(shared: Server) -> Iterator[Server]:
-    """One service for all tests: a start costs more than they do. Nobody waits at a test's end."""
+    """One service for all tests: a start costs more than they do. A test leaves nobody behind."""
     yield shared
     with shared.client() as client:
+        while found := running(shared):
+            for each in found:
+                client.delete(f"/queries/{each['id']}")
         found = penalties(shared)
         for party in {each["party"] for each in (*found["waiting"], *found["alone"])}:
             client.delete(f"/penalties/{party}")
@@ -183,6 +193,7 @@ def test_the_statement_that_ends_the_process_is_named_and_its_author_waits(serve
     assert {each["name"] for each in json.loads(listed.stdout)["waiting"]} == {"eve-1"}
     released = run_cli(server.directory, "penalties", "release", eve.id, DUCKDB_PORT=server.port)
     assert released.returncode == 0, released.stderr
+    crash(server, signal.SIGKILL)  # at once: the release was acknowledged
     assert eve.ask("SELECT 1").json()["data"] == [[1]]
     until(lambda: trail(server, "penalty_released"), "the release is not in the trail")
 

@@ -64,6 +64,12 @@ class Accountability:
         """Save for the last time; gives up on a disk that does not answer."""
         await asyncio.wait([asyncio.ensure_future(self._usage.stop())], timeout=_LAST_WRITE_SECONDS)
 
+    async def release(self, party: str) -> bool:
+        """Forget all that is held against a party, in the file, too; whether there was anything."""
+        was_held = self.penalties.release(party)
+        await self._usage.save()
+        return was_held
+
     def _record_boxing(self, penalty: Penalty) -> None:
         facts: dict[str, Any] = {
             "party": penalty.party,

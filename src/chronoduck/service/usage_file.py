@@ -56,6 +56,7 @@ class UsageFile:
         self._saved_changes = 0
         self._task: asyncio.Task[None] | None = None
         self._writing: asyncio.Future[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
         self._is_failing = False
         self._log = get_logger("service")
 
@@ -105,7 +106,11 @@ class UsageFile:
             await self.save()
 
     async def save(self) -> None:
-        """Write if anything changed."""
+        """Write if anything changed; when it returns, all that was known at its call is written."""
+        async with self._one_at_a_time:
+            await self._save()
+
+    async def _save(self) -> None:
         changed = self._quotas.changes()
         now = self._clock()
         for name, state in changed.items():
@@ -113,7 +118,8 @@ class UsageFile:
                 self._accounts[name] = (now, state)
                 self._accounts.move_to_end(name)
         box = self._penalties.box
-        if box.changes == self._saved_changes and not changed.keys() - EXEMPT:
+        has_news = box.changes != self._saved_changes or changed.keys() - EXEMPT
+        if not (has_news or self._is_failing):
             return
         self._saved_changes = box.changes
         self._forget(now)

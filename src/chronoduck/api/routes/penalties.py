@@ -29,7 +29,7 @@ async def list_penalties(request: Request, caller: Admin) -> Response:
 async def release_penalty(party: str, request: Request, caller: Admin) -> StatusMessage:
     """Forget all that is held against a principal, named as the list names it (`key:5f0c...`)."""
     service = service_of(request)
-    if not service.penalties.release(party):
+    if not await service.release_penalty(party):
         raise NotFoundError(
             f"nothing is held against {party[:80]}", hint="GET penalties lists who waits."
         )
