@@ -238,7 +238,7 @@ class _Load:
     async def _admit(self) -> None:
         """Refuse by a status what the server's state forbids: not every client reads the last line."""
         try:
-            (await self._service.parts()).runner.writes.check_load()
+            (await self._service.parts()).runner.writes.check_load(self._caller)
         except DuckDBException as error:
             self._record.fail(error)
             self._record.write()

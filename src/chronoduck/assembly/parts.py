@@ -14,6 +14,7 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.greedy_writers import GreedyWriters
 from chronoduck.assembly.observers import count_commits, note_catalog_changes, note_full_disk
 from chronoduck.assembly.own_transactions import OwnTransactions
 from chronoduck.assembly.refuted_wal import RefutedWal
@@ -197,6 +198,7 @@ class Parts:
             record=accountability.record,
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
+        greedy = GreedyWriters(settings, guard, instance.cursor)
         runner = StatementRunner(
             access,
             breaker,
@@ -222,13 +224,15 @@ class Parts:
                 count_commits(checkpointer),
                 note_catalog_changes(access.scopes),
                 note_full_disk(guard),
+                greedy.observe,
             ),
-            WriteAdmission(guard.check_write, refuted.check_write),
+            WriteAdmission(greedy.check, refuted.check_write),
             quotas,
             statistics.query_log,
             _object_reader(instance),
             results=StoredResults(settings.jobs_path),
         )
+        greedy.watch(runner)
         queries = Queries(runner)
         files = FairThreads(max(2, settings.worker_threads), settings.worker_share, "files")
         own = OwnTransactions(runner, Caller("ingest"), leaves_state=False)

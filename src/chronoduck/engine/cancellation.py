@@ -22,6 +22,7 @@ class CancelReason(StrEnum):
     ENGINE_LOST = "engine_lost"
     QUOTA = "quota"
     CHECKPOINT = "checkpoint"
+    NO_SPACE = "no_space"
 
 
 class CancelToken:

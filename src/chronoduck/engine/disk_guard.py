@@ -16,18 +16,34 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
+from chronoduck.engine.database import Connection
 from chronoduck.errors import DiskFullError, DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
-__all__ = ["DiskFloorError", "DiskGuard", "VolumeFloor"]
+__all__ = ["DiskFloorError", "DiskGuard", "VolumeFloor", "free_in_file"]
 
 _LOOK_SECONDS = 0.25
 _RECLAIM_SECONDS, _RECLAIM_LONGEST_SECONDS = 3.0, 60.0
 """The first and the longest wait between two attempts to give space back."""
 _MORE_THAN_FLOOR = 1.05
 """Writes go on from so many floors of free space on: not on and off with every file."""
+
+
+def free_in_file(cursor: Callable[[], Connection]) -> int:
+    """Return the bytes of the file that hold nothing: the next rows take them; 0: nobody can tell."""
+    try:
+        with contextlib.closing(cursor()) as connection:
+            found = connection.execute(
+                "SELECT free_blocks * block_size FROM pragma_database_size() "
+                "WHERE database_name = current_database()"
+            ).fetchall()
+    except (duckdb.Error, DuckDBException):
+        return 0
+    return int(found[0][0]) if found else 0
 
 
 class DiskFloorError(DiskFullError):
@@ -89,6 +105,10 @@ class DiskGuard:
         self._reclaim_wait = _RECLAIM_SECONDS
         self.free_bytes = 0
         self.is_refusing = False
+        self.writers_stopped = 0
+        """How many may not write for now, because they fill the volume."""
+        self.on_look: Callable[[int], None] = lambda free_bytes: None
+        """Is told at each look what is free, the ballast taken off."""
 
     def start(self) -> None:
         """Begin to look."""
@@ -140,6 +160,7 @@ class DiskGuard:
             self._ballast.shrink()
         elif not self.is_refusing and self.free_bytes >= self._floor + self._ballast.size:
             self._ballast.place()
+        self.on_look(usable)
 
     async def _watch(self) -> None:
         while True:
@@ -172,6 +193,7 @@ class DiskGuard:
             "free_bytes": self.free_bytes,
             "floor_bytes": self._floor,
             "is_refusing_writes": self.is_refusing,
+            "writers_stopped": self.writers_stopped,
         }
 
 

@@ -351,6 +351,14 @@ class Reports:
                 f"{format_bytes(guard['free_bytes'])} free",
                 "Free space or enlarge the volume; writes then go on by themselves.",
             )
+        if guard and guard["writers_stopped"]:
+            return Finding(
+                "disk",
+                Status.DEGRADED,
+                f"{guard['writers_stopped']} principals fill the volume of the database, and may "
+                f"not write for now: {format_bytes(guard['free_bytes'])} are free",
+                "The log names them (writer_stopped). Free space or enlarge the volume.",
+            )
         percent = self._machine.disk_percent()
         if percent < _DISK_WARN_PERCENT:
             return Finding("disk", Status.HEALTHY)

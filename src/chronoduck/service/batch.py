@@ -58,7 +58,7 @@ async def run_batch(
     )
     for index, (statement, _) in enumerate(parsed):
         try:
-            runner.writes.check(statement)
+            runner.writes.check(statement, caller)
         except DuckDBException as error:
             runner.record_refusal(label, caller, error)
             raise BatchError(index, statement.text, error, rolled_back=True) from error

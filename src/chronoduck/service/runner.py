@@ -271,7 +271,7 @@ class StatementRunner:
         try:
             self.penalties.check(caller, statement.text)
             check_reader(caller.principal)
-            self.writes.check(statement)
+            self.writes.check(statement, caller)
             account = self.quotas.account(caller.principal)
             timeout = self.timeout(timeout, account.limits, is_job=is_job)
             account.open_statement()
@@ -306,6 +306,22 @@ class StatementRunner:
     def list_running(self) -> list[RunningStatement]:
         """Return the statements that wait, run or stream now, oldest first."""
         return [session.running for session in self._sessions.values()]
+
+    def list_writing(self) -> list[RunningStatement]:
+        """Return those of them that hold a worker and may write."""
+        return [
+            session.running
+            for session in self._sessions.values()
+            if session.is_writer and session.running.state == "running"
+        ]
+
+    def interrupt_writes(
+        self, is_meant: Callable[[RunningStatement], bool], error: DuckDBException
+    ) -> None:
+        """End the writes that are meant, with this error."""
+        for session in list(self._sessions.values()):
+            if session.is_writer and is_meant(session.running):
+                session.interrupt(CancelReason.NO_SPACE, error)
 
     def cancel(self, statement_id: str) -> RunningStatement:
         """Interrupt a running statement.

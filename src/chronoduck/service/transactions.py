@@ -64,7 +64,7 @@ class Transaction:
         statement = await self._runner.parse(sql, self._caller, pending=self._pending)
         statement = replace(statement, in_read_only_transaction=False)  # the transaction is
         refuse_inside(statement)
-        self._runner.writes.check(statement)
+        self._runner.writes.check(statement, self._caller)
         self._note(statement.text)
         try:
             if statement.is_alter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chronoduck.service.records import Caller
 from chronoduck.sql.statements import Statement
 
 __all__ = ["WriteAdmission"]
@@ -14,7 +15,7 @@ _CHECKED_LATER = frozenset({"checkpoint", "transaction", "batch"})
 """A checkpoint may always run; of a batch or transaction each statement is checked."""
 
 
-def _pass() -> None:
+def _pass(*caller: Caller) -> None:
     """Refuse nothing."""
 
 
@@ -22,10 +23,10 @@ def _pass() -> None:
 class WriteAdmission:
     """Each check raises when it refuses; by default nothing is refused."""
 
-    check_space: Callable[[], None] = _pass
+    check_space: Callable[[Caller], None] = _pass
     check_replay: Callable[[], None] = _pass
 
-    def check(self, statement: Statement) -> None:
+    def check(self, statement: Statement, caller: Caller) -> None:
         """Refuse a statement that writes while nothing may be written; what frees space may.
 
         Raises:
@@ -36,9 +37,9 @@ class WriteAdmission:
             return
         self.check_replay()
         if statement.kind not in _FREES_SPACE:
-            self.check_space()
+            self.check_space(caller)
 
-    def check_load(self) -> None:
+    def check_load(self, caller: Caller) -> None:
         """Refuse a load before its answer begins with a status.
 
         Raises:
@@ -46,4 +47,4 @@ class WriteAdmission:
             WalNotReplayableError: a restart would lose it.
         """
         self.check_replay()
-        self.check_space()
+        self.check_space(caller)

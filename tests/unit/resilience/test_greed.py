@@ -1,0 +1,109 @@
+"""Who has to stop when the volume of the database fills."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chronoduck.resilience.greed import Greed
+
+FLOOR = 100_000_000
+NOBODY: frozenset[str] = frozenset()
+LOOK_SECONDS = 0.25
+
+
+class Volume:
+    """A volume that somebody fills, looked at four times a second."""
+
+    def __init__(self, free: int) -> None:
+        self.free, self.size, self.now = free, 0, 1000.0
+        self.greed = Greed(FLOOR)
+
+    def look(
+        self, grown: int, writing: dict[str, float], exempt: frozenset[str] = NOBODY
+    ) -> str | None:
+        self.now += LOOK_SECONDS
+        self.size += grown
+        self.free -= grown
+        return self.greed.look(self.now, self.free, self.size, writing, exempt)
+
+    def looks(self, times: int, grown: int, writing: dict[str, float]) -> list[str]:
+        return [found for _ in range(times) if (found := self.look(grown, writing))]
+
+
+def test_who_writes_the_most_stops_and_the_others_go_on() -> None:
+    volume = Volume(2 * FLOOR)
+    volume.greed.note(volume.now, "bob", 0.5)
+    assert volume.looks(4, 8_000_000, {"eve": 3.0}) == ["eve"]
+    assert volume.greed.stopped == {"eve"}
+    assert volume.looks(20, 10_000, {}) == []  # bob's rows are small
+    assert volume.free > FLOOR
+
+
+def test_whoever_comes_after_it_and_is_as_greedy_stops_too() -> None:
+    volume = Volume(2 * FLOOR)
+    volume.greed.note(volume.now, "bob", 0.5)
+    assert volume.looks(4, 8_000_000, {"eve": 3.0}) == ["eve"]
+    assert volume.looks(4, 8_000_000, {"mal": 2.0}) == ["mal"]
+    assert volume.looks(4, 8_000_000, {"bob": 1.0}) == []  # nobody else is left
+    assert volume.greed.stopped == {"eve", "mal"}
+
+
+def test_far_from_the_floor_nobody_stops() -> None:
+    volume = Volume(20 * FLOOR)
+    volume.greed.note(volume.now, "bob", 0.5)
+    assert volume.looks(40, 40_000_000, {"eve": 3.0}) == []
+
+
+def test_who_writes_slowly_does_not_stop() -> None:
+    volume = Volume(2 * FLOOR)
+    volume.greed.note(volume.now, "bob", 0.5)
+    assert volume.looks(100, 100_000, {"eve": 3.0}) == []
+
+
+def test_who_is_alone_may_take_all_above_the_floor() -> None:
+    volume = Volume(2 * FLOOR)
+    assert volume.looks(8, 12_000_000, {"eve": 3.0}) == []
+    volume.greed.note(volume.now, "bob", 0.1)
+    assert volume.looks(4, 1_000_000, {"eve": 3.0}) == ["eve"]
+
+
+def test_all_go_on_when_there_is_space_or_nobody_else_has_written_for_long() -> None:
+    volume = Volume(2 * FLOOR)
+    volume.greed.note(volume.now, "bob", 0.5)
+    volume.looks(4, 8_000_000, {"eve": 3.0})
+    volume.look(-50_000_000, {})
+    assert volume.greed.stopped == set()
+    volume.looks(4, 12_000_000, {"eve": 3.0})
+    assert volume.greed.stopped == {"eve"}
+    volume.now += 601
+    volume.look(0, {"eve": 1.0})
+    assert volume.greed.stopped == set()
+
+
+def test_operators_never_stop() -> None:
+    volume = Volume(2 * FLOOR)
+    volume.greed.note(volume.now, "bob", 0.1)
+    for _ in range(4):
+        assert volume.look(8_000_000, {"admin": 3.0}, frozenset({"admin"})) is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 30_000_000), st.sampled_from(["eve", "bob", "mal", ""]), st.booleans()
+        ),
+        max_size=60,
+    )
+)
+def test_there_is_always_one_left_who_may_write(steps: list[tuple[int, str, bool]]) -> None:
+    volume = Volume(3 * FLOOR)
+    seen: set[str] = set()
+    for grown, party, is_short in steps:
+        writing = {} if is_short or not party else {party: 2.0}
+        if party and is_short:
+            volume.greed.note(volume.now, party, 0.1)
+        seen |= {party} - {""}
+        found = volume.look(grown, writing)
+        assert found is None or found in seen
+        assert volume.greed.stopped < seen or not volume.greed.stopped
