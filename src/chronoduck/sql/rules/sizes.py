@@ -1,7 +1,8 @@
 """How large a value a statement's literals make: some functions build gigabytes and ignore interrupts.
 
 A size is counted in characters and elements, from the leaves up. What a column holds is not known and
-counts as nothing; that bound is the disk's.
+counts as nothing; that bound is the disk's. Where DuckDB is
+slow, a size that a column gives must be bounded.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from chronoduck.sql.rules.bounds import (
     numbers_in,
     readings_of,
 )
+from chronoduck.sql.rules.column_sizes import has_column, largest
 from chronoduck.sql.rules.functions import DEEP_READERS
 from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import refuse, refuse_deep_reader
@@ -36,6 +38,8 @@ __all__ = ["Sizes"]
 # Function to the position of the argument that says how large one value gets.
 _TEXT_SIZES = {"lpad": 1, "rpad": 1, "to_base": 2, "bitstring": 1, "bar": 3, "overlay": 2}
 _LIST_SIZES = {"list_resize": 1, "array_resize": 1, "equi_width_bins": 2}
+_DEAF = frozenset({"lpad", "rpad", "bitstring"})
+"""They fill what a column asks for a character at a time: 2 GB take 25 s, deaf to interrupts."""
 _SAMPLES = {"reservoir_quantile": 2, "approx_top_k": 1, "min": 1, "max": 1, "arg_min": 2, "arg_max": 2,
     "argmin": 2, "argmax": 2, "min_by": 2, "max_by": 2, "lttb": 2}  # fmt: skip
 """Aggregates that make room for as many values as an argument says, before they see one."""
@@ -189,6 +193,8 @@ class Sizes:
             limit = MAX_TEXT if name in _TEXT_SIZES else MAX_LIST
             sizes = arguments if has_named_arguments(node) else arguments[position : position + 1]
             made = self._asked(name, sizes, limit)
+            if name in _DEAF:
+                _judge_column_sizes(name, sizes, limit)
             return self._made(name, max(total, made), 1.0, [])
         content: Any = arguments[0] if arguments else None
         if name == "repeat":
@@ -218,7 +224,7 @@ class Sizes:
             refuse(
                 "literal-size", f"{name}() would make a value of {made:,.0f} characters or elements"
             )
-        if times >= _STRETCHES and any(_has_column(argument) for argument in held):
+        if times >= _STRETCHES and any(has_column(argument) for argument in held):
             self._stretch = min(_CLAMP, self._stretch * times)
         else:
             self._largest = max(self._largest, made)
@@ -281,6 +287,17 @@ class Sizes:
             refuse("literal-size", "the text is too long for a pattern with that many wildcards")
 
 
+def _judge_column_sizes(name: str, sizes: list[Any], limit: int) -> None:
+    """Refuse a size that nothing bounds: of a column, a count, a clock."""
+    for size in sizes:
+        if largest(size) > limit:
+            refuse(
+                "literal-size",
+                f"nothing bounds the size given to {name}()",
+                hint=f"Bound it: least(the size, 1000); at most {limit:,}.",
+            )
+
+
 def _is_short_literal(node: Any) -> bool:
     while isinstance(node, dict) and node.get("class") == "CAST":
         node = node.get("child")
@@ -296,7 +313,8 @@ def _judge_format(name: str, formats: list[Any]) -> None:
             texts = literals_in(each)
             digits = sum(character.isdigit() for found in texts for character in found)
             is_open = any(mark in found for found in texts for mark in "%{*")
-            if is_open and (digits >= _WIDE_DIGITS or any("*" in found for found in texts)):
+            is_wide = digits >= _WIDE_DIGITS or any("*" in found for found in texts)
+            if has_column(each) or (is_open and is_wide):
                 refuse("literal-size", f"the format given to {name}() is computed")
             continue
         if _has_wide_number(text):
@@ -326,19 +344,6 @@ def _has_nested_braces(text: str) -> bool:
                 return True
         elif character == "}":
             depth = max(0, depth - 1)
-    return False
-
-
-def _has_column(node: Any) -> bool:
-    stack = [node]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(part)
-        elif isinstance(part, dict):
-            if part.get("class") in ("COLUMN_REF", "SUBQUERY", "PARAMETER"):
-                return True
-            stack.extend(part.values())
     return False
 
 
