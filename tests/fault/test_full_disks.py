@@ -114,9 +114,11 @@ async def test_a_write_under_way_cannot_eat_what_giving_space_back_needs(
         guard.start()
         fill(volume, leave=1_000_000)
         guard.look()
+        guard.tend()
         assert free(volume) > 4_000_000
         (volume / "written").write_bytes(bytes(free(volume)))
         guard.look()
+        guard.tend()
         assert free(volume) < 1_000_000
         guard.note_full()
         await until(lambda: bool(left))

@@ -15,7 +15,7 @@ from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 pytestmark = pytest.mark.slow
-FLOOR = 60_000_000
+FLOOR = 120_000_000
 FILL = (
     "INSERT INTO mine SELECT md5(i::VARCHAR) || md5((i + 1)::VARCHAR) FROM range({0}) t(i)",
     "CREATE TABLE other{0} AS SELECT hash(i), hash(i + 1), hash(i + 2) FROM range({0}) t(i)",
@@ -24,9 +24,9 @@ FILL = (
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with small_volume(tmp_path / "volume", 500) as volume:
+    with small_volume(tmp_path / "volume", 700) as volume:
         temp = tmp_path / "temp"
-        with Server(volume, DUCKDB_DISK_FLOOR="60MB", DUCKDB_TEMP_DIRECTORY=temp) as started:
+        with Server(volume, DUCKDB_DISK_FLOOR="120MB", DUCKDB_TEMP_DIRECTORY=temp) as started:
             started.query("CREATE TABLE mine (a VARCHAR)")
             started.query("CREATE TABLE ledger (n BIGINT)")
             yield started

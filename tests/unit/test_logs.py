@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.logs import configure_logging, get_logger, line_writer, lines, reopen_log
 from chronoduck.logs.rotation import LogFile
 from chronoduck.settings import Settings
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +47,7 @@ def test_lines_are_json_with_time_level_and_event_first(
     get_logger("test").info("opened", path=Path("/x"), rows=3)
     line_writer("test")(logging.INFO, "statement", {"rows": 1, "execution_time": 0.5})
     logging.getLogger("uvicorn").warning("from a %s", "library")
+    flush()
     written = [json.loads(line) for line in file.read_text().splitlines()]
     assert [list(line)[:3] for line in written] == [["timestamp", "level", "event"]] * 3
     assert [line["event"] for line in written] == ["opened", "statement", "from a library"]
@@ -94,6 +98,7 @@ def test_a_full_file_is_rotated_and_old_ones_are_bounded(
     log = get_logger("test")
     for number in range(100):
         log.warning("line", number=number)
+        flush()
     names = until_compressed(tmp_path)
     assert names == ["service.log", "service.log.1.gz", "service.log.2.gz"]
     text = "".join(unpacked(tmp_path / name) for name in reversed(names[1:]))
@@ -134,6 +139,7 @@ def test_a_file_that_was_moved_away_is_opened_anew(
     file.rename(tmp_path / "moved")
     assert reopen_log()
     log.warning("after")
+    flush()
     assert json.loads(file.read_text())["event"] == "after"
     assert json.loads((tmp_path / "moved").read_text())["event"] == "before"
 
@@ -149,6 +155,7 @@ def test_the_form_for_people(
     configure_logging(make_settings(log_format="console"))
     line_writer("test")(logging.WARNING, "slow_statement", {"rows": 3, "code": None})
     logging.getLogger("uvicorn").warning("other")
+    flush()
     first, second = capsys.readouterr().err.splitlines()
     assert first.split(" ", 1)[1] == "WARNING  slow_statement rows=3"
     assert second.endswith("WARNING  other")
@@ -162,6 +169,7 @@ def test_lines_below_the_level_are_left_out(
     write = line_writer("test")
     write(logging.INFO, "quiet", {})
     write(logging.WARNING, "loud", {})
+    flush()
     assert [json.loads(line)["event"] for line in file.read_text().splitlines()] == ["loud"]
 
 
@@ -197,3 +205,31 @@ def test_an_exception_is_one_line(
     first, second = (json.loads(line) for line in stream.getvalue().splitlines())
     assert "RuntimeError: broken" in first["exception"]
     assert "RuntimeError: broken" in second["exception"]
+
+
+def test_who_logs_never_waits_for_who_reads(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe holds 64 KB: what is beyond that waits, a bounded number of lines, and is counted then."""
+    monkeypatch.setattr(lines, "_MOST_WAITING", 500)
+    monkeypatch.setattr(lines, "_FLUSH_SECONDS", 0.1)
+    reads, writes = os.pipe()
+    with os.fdopen(writes, "w") as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", pipe)
+        configure_logging(make_settings())
+        log = get_logger("test")
+        log.warning("first")
+        for number in range(2_000):
+            log.warning("line", number=number, text="x" * 1_000)
+        flush()  # gives up
+        with os.fdopen(reads) as reader:
+            events = []
+            known = 0
+            while known < 2_000:
+                events.append(json.loads(reader.readline()))
+                known += events[-1].get("lines", events[-1]["event"] == "line")
+            monkeypatch.setattr(lines, "_FLUSH_SECONDS", PATIENCE_SECONDS)
+            flush()
+    numbers = [each["number"] for each in events if each["event"] == "line"]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) < 2_000

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from chronoduck.engine.database import Connection
+from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.disk_guard import DiskFloorError, DiskGuard, free_in_file
+from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.resilience.greed import Greed
 from chronoduck.service.penalties import EXEMPT, party_of
 from chronoduck.service.records import Caller, StatementRecord
+from chronoduck.service.write_admission import FREES_SPACE
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
@@ -23,18 +25,28 @@ __all__ = ["GreedyWriters"]
 
 _FRESH_SECONDS = 0.25
 """A statement that began since the last look has not made the database grow."""
+_FREE_EVERY_SECONDS = 5.0
 
 
 class GreedyWriters:
     """Whether a caller may write, by the free space and by what it wrote. For one event loop."""
 
     def __init__(
-        self, settings: Settings, guard: DiskGuard, cursor: Callable[[], Connection]
+        self,
+        settings: Settings,
+        guard: DiskGuard,
+        instance: DuckDBInstance,
+        checkpoint: Callable[[], Awaitable[float]],
     ) -> None:
+        """``checkpoint`` runs one: what was deleted or dropped is free only then."""
         self._guard = guard
-        self._cursor = cursor
+        self._instance = instance
+        self._checkpoint = checkpoint
         self._asked: asyncio.Future[int] | None = None
         self._inside = 0
+        self._has_freed = False
+        self._freeing: asyncio.Future[None] | None = None
+        self._free_again_at = 0.0
         self._greed = Greed(settings.disk_floor)
         self._files = [
             settings.database_path,
@@ -53,13 +65,11 @@ class GreedyWriters:
             raise self._refusal()
 
     def observe(self, record: StatementRecord) -> None:
-        """Count what a statement wrote."""
+        """Count what a statement wrote, and note that one has freed something."""
         if not record.is_read_only and record.engine_seconds:
-            self.note(record.caller, record.engine_seconds)
-
-    def note(self, caller: Caller, seconds: float) -> None:
-        """Count that somebody wrote for so long until now."""
-        self._greed.note(time.monotonic(), party_of(caller), seconds)
+            self._greed.note(time.monotonic(), party_of(record.caller), record.engine_seconds)
+        if record.kind in FREES_SPACE and record.outcome == "ok":
+            self._has_freed = self._guard.is_refusing or bool(self._greed.stopped)
 
     def watch(self, runner: StatementRunner) -> None:
         """Look, each time the guard does, whether one of the running writes has to stop."""
@@ -74,12 +84,23 @@ class GreedyWriters:
         stopped = self._greed.look(
             time.monotonic(), free, self._size(), writing, EXEMPT, self._free_inside()
         )
+        if self._has_freed and time.monotonic() >= self._free_again_at:
+            self._has_freed = False
+            self._free_again_at = time.monotonic() + _FREE_EVERY_SECONDS
+            self._freeing = asyncio.ensure_future(self._free())
         self._guard.writers_stopped = len(self._greed.stopped)
         if stopped is not None:
             self._log.warning("writer_stopped", party=stopped, free_bytes=free)
             runner.interrupt_writes(
                 lambda running: party_of(running.caller) == stopped, self._refusal()
             )
+
+    async def _free(self) -> None:
+        try:
+            await self._checkpoint()
+        except DuckDBException as error:
+            self._has_freed = True
+            self._log.info("nothing_freed_yet", reason=error.operator_detail)
 
     def _free_inside(self) -> int:
         """Return what was free in the file a moment ago; asked only while somebody is stopped."""
@@ -90,7 +111,7 @@ class GreedyWriters:
             self._inside = self._asked.result()
             self._asked = None
         if self._asked is None:
-            self._asked = asyncio.ensure_future(asyncio.to_thread(free_in_file, self._cursor))
+            self._asked = asyncio.ensure_future(asyncio.to_thread(free_in_file, self._instance))
         return self._inside
 
     def _size(self) -> int:

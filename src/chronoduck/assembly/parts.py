@@ -198,7 +198,7 @@ class Parts:
             record=accountability.record,
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
-        greedy = GreedyWriters(settings, guard, instance.cursor)
+        greedy = GreedyWriters(settings, guard, instance, checkpointer.checkpoint)
         runner = StatementRunner(
             access,
             breaker,

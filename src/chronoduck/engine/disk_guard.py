@@ -13,12 +13,12 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from chronoduck.engine.database import Connection
+from chronoduck.engine.checkpoint_run import ask_number
+from chronoduck.engine.database import DuckDBInstance
 from chronoduck.errors import DiskFullError, DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.settings import Settings
@@ -27,23 +27,21 @@ from chronoduck.units import format_bytes
 __all__ = ["DiskFloorError", "DiskGuard", "VolumeFloor", "free_in_file"]
 
 _LOOK_SECONDS = 0.25
+_FREE_BYTES = """
+SELECT free_blocks * block_size FROM pragma_database_size() WHERE database_name = current_database()
+"""
 _RECLAIM_SECONDS, _RECLAIM_LONGEST_SECONDS = 3.0, 60.0
 """The first and the longest wait between two attempts to give space back."""
 _MORE_THAN_FLOOR = 1.05
 """Writes go on from so many floors of free space on: not on and off with every file."""
 
 
-def free_in_file(cursor: Callable[[], Connection]) -> int:
+def free_in_file(instance: DuckDBInstance) -> int:
     """Return the bytes of the file that hold nothing: the next rows take them; 0: nobody can tell."""
     try:
-        with contextlib.closing(cursor()) as connection:
-            found = connection.execute(
-                "SELECT free_blocks * block_size FROM pragma_database_size() "
-                "WHERE database_name = current_database()"
-            ).fetchall()
-    except (duckdb.Error, DuckDBException):
+        return ask_number(instance, _FREE_BYTES)
+    except DuckDBException:
         return 0
-    return int(found[0][0]) if found else 0
 
 
 class DiskFloorError(DiskFullError):
@@ -100,6 +98,7 @@ class DiskGuard:
         self._reclaim = reclaim
         self._task: asyncio.Task[None] | None = None
         self._log = get_logger("engine")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="chronoduck-ballast")
         self._has_failed = False
         self._reclaim_after = 0.0
         self._reclaim_wait = _RECLAIM_SECONDS
@@ -114,6 +113,7 @@ class DiskGuard:
         """Begin to look."""
         if self._floor:
             self.look()
+            self.tend()
             self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def stop(self) -> None:
@@ -121,7 +121,8 @@ class DiskGuard:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            self._ballast.release()
+            await self._in_thread(self._ballast.release)  # after what that thread still does
+        self._thread.shutdown(wait=False)
 
     def check_write(self) -> None:
         """Refuse a write while there is too little space.
@@ -156,16 +157,23 @@ class DiskGuard:
         elif not self.is_refusing and usable < self._floor:
             self.is_refusing = True
             self._log.error("writes_refused", free_bytes=self.free_bytes, floor_bytes=self._floor)
+        self.on_look(usable)
+
+    def tend(self) -> None:
+        """Let the ballast go, or take its space again, as the last look says; blocks."""
         if self.is_refusing and self.free_bytes < self._ballast.size / 2:
             self._ballast.shrink()
         elif not self.is_refusing and self.free_bytes >= self._floor + self._ballast.size:
             self._ballast.place()
-        self.on_look(usable)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self.look()
+            await self._in_thread(self.tend)
             if self.is_refusing and self._has_failed:
                 await self._try_to_reclaim()
 
@@ -176,7 +184,7 @@ class DiskGuard:
             return
         self._reclaim_after = now + self._reclaim_wait
         self._has_failed = False
-        self._ballast.release()
+        await self._in_thread(self._ballast.release)
         try:
             await self._reclaim()
         except DuckDBException as error:

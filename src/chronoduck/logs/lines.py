@@ -10,10 +10,8 @@ import atexit
 import logging
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, MutableMapping
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +26,8 @@ __all__ = ["configure_logging", "get_logger", "line_writer", "reopen_log"]
 _LEADING = ("timestamp", "level", "event")
 _OURS = "chronoduck"
 _WRITE_EVERY_SECONDS = 0.1
+_FLUSH_SECONDS = 1.0
+_MOST_WAITING = 100_000
 _json_lines: _BatchingHandler | None = None
 """Our own handler, when it writes lines as they are."""
 
@@ -95,55 +95,92 @@ def configure_logging(settings: Settings) -> None:
 
 def reopen_log() -> bool:
     """Write to a new file if another program has moved the old one; whether there is a file."""
-    files = [
-        handler.target
+    handlers = [
+        handler
         for handler in logging.getLogger().handlers
         if isinstance(handler, _BatchingHandler) and isinstance(handler.target, LogFile)
     ]
-    for file in files:
-        file.reopen()
-    return bool(files)
+    for handler in handlers:
+        handler.reopen()
+    return bool(handlers)
 
 
 class _BatchingHandler(logging.Handler):
-    """Collects lines and writes them together: at once from a warning on, else ten times a second.
+    """Collects lines, and has a thread write them: at once from a warning on, else ten times a second.
 
-    A write per line costs the event loop two system calls, each of which gives the interpreter's
-    lock away; at 2,000 statements a second that was a quarter of its time.
+    Whoever logs never waits for a file or for whoever reads a pipe. A write to a full volume can take
+    seconds, and one to a pipe that nobody reads takes for ever: the event loop would be silent as long.
     """
 
     def __init__(self, target: logging.StreamHandler[Any]) -> None:
         super().__init__()
         self.target = target
-        self._lines: deque[str] = deque()  # lines may come while others are written
-        self._due = threading.Event()
+        self._lines: deque[str | None] = deque()
+        """What waits; None: the file is opened anew before what follows."""
+        self._lost = 0
+        self._due, self._urgent = threading.Event(), threading.Event()
+        self._turn = threading.Condition()
+        self._is_writing = False
         threading.Thread(target=self._write_when_due, name="log-writer", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the line, and write at once what must not be lost."""
+        """Take a line."""
         self.add(self.format(record), record.levelno)
 
     def add(self, line: str, level: int) -> None:
         """Take a line that is formatted already."""
+        if len(self._lines) >= _MOST_WAITING:
+            self._lost += 1
+            return
         self._lines.append(line)
         if level >= logging.WARNING:
-            self.flush()
-        elif not self._due.is_set():
+            self._urgent.set()
+        if not self._due.is_set():
             self._due.set()
+
+    def reopen(self) -> None:
+        """Have all lines from now on written to a new file."""
+        self._lines.append(None)
+        self._urgent.set()
+        self._due.set()
+
+    def flush(self) -> None:
+        """Wait until all is written, for a second at most."""
+        self._urgent.set()
+        self._due.set()
+        with self._turn:
+            self._turn.wait_for(lambda: not (self._lines or self._is_writing), _FLUSH_SECONDS)
 
     def _write_when_due(self) -> None:
         while True:
             self._due.wait()
-            time.sleep(_WRITE_EVERY_SECONDS)
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the collected lines, rotating the file when it is full."""
-        with self.lock or nullcontext():
+            self._urgent.wait(_WRITE_EVERY_SECONDS)
             self._due.clear()
-            lines = [self._lines.popleft() for _ in range(len(self._lines))]
-            if lines:
-                self.target.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
+            self._urgent.clear()
+            self._is_writing = True
+            try:
+                self._write()
+            finally:
+                with self._turn:
+                    self._is_writing = False
+                    self._turn.notify_all()
+
+    def _write(self) -> None:
+        """Write what waits, rotating the file when it is full."""
+        lost, self._lost = self._lost, 0
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        while None in lines:
+            before, lines = lines[: lines.index(None)], lines[lines.index(None) + 1 :]
+            self._emit([line for line in before if line is not None])
+            if isinstance(self.target, LogFile):
+                self.target.reopen()
+        self._emit([line for line in lines if line is not None])
+        if lost:
+            get_logger("log").warning("log_lines_lost", lines=lost)
+
+    def _emit(self, lines: list[str]) -> None:
+        if lines:
+            self.target.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
 
 
 class _JsonLines(logging.Formatter):

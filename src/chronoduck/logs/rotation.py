@@ -16,8 +16,7 @@ __all__ = ["LogFile"]
 class LogFile(logging.handlers.RotatingFileHandler):
     """Writes ``path``; what is full becomes ``path.1.gz``, ``path.2.gz`` ..., newest first.
 
-    The line that fills the file waits for a rename only: 50 MB take half a second to compress, and the
-    event loop may be what writes it.
+    The line that fills the file waits for a rename only: 50 MB take half a second to compress.
     """
 
     def __init__(self, path: Path, max_bytes: int, backups: int) -> None:

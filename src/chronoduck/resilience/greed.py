@@ -16,9 +16,10 @@ _FLOORS = 2.0
 _GO_ON = 1.05
 """All go on from so much more than that: not on and off with every file."""
 _SOON_SECONDS = 10.0
-_MEASURED_SECONDS = 0.5
+_MEASURED_SECONDS = 0.2
 """How long the database must have grown, so that its rate says something."""
 _HALF_LIFE_SECONDS = 30.0
+_KEPT_SECONDS = 1.0
 _LEAST_SECONDS = 0.25
 """Whoever wrote for less did not fill the volume."""
 _FORGET_SECONDS = 600.0
@@ -87,7 +88,7 @@ class Greed:
     def _rate(self, now: float, size: int) -> float:
         """Return by how many bytes a second the database grows; 0 while that is not known."""
         self._sizes.append((now, size))
-        while now - self._sizes[0][0] > 2 * _MEASURED_SECONDS:
+        while now - self._sizes[0][0] > _KEPT_SECONDS:
             self._sizes.popleft()
         at, before = self._sizes[0]
         return (size - before) / (now - at) if now - at >= _MEASURED_SECONDS else 0.0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from chronoduck.service.records import Caller
 from chronoduck.sql.statements import Statement
 
-__all__ = ["WriteAdmission"]
+__all__ = ["FREES_SPACE", "WriteAdmission"]
 
-_FREES_SPACE = frozenset({"delete", "drop"})
+FREES_SPACE = frozenset({"delete", "drop"})
 _CHECKED_LATER = frozenset({"checkpoint", "transaction", "batch"})
 """A checkpoint may always run; of a batch or transaction each statement is checked."""
 
@@ -36,7 +36,7 @@ class WriteAdmission:
         if statement.is_read_only or statement.kind in _CHECKED_LATER:
             return
         self.check_replay()
-        if statement.kind not in _FREES_SPACE:
+        if statement.kind not in FREES_SPACE:
             self.check_space(caller)
 
     def check_load(self, caller: Caller) -> None:
