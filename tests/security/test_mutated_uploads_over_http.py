@@ -27,6 +27,8 @@ EACH_TABLE = 20
 _TYPES = {
     FileFormat.ARROW: "application/vnd.apache.arrow.stream",
     FileFormat.PARQUET: "application/vnd.apache.parquet",
+    FileFormat.CSV: "text/csv",
+    FileFormat.NDJSON: "application/x-ndjson",
 }
 
 

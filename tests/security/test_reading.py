@@ -23,7 +23,7 @@ REASONS = {
     "accepted -> characters": "a space, a control character or a sign that readers disagree about",
     "accepted -> unreadable: EXPLAIN": "an option that is not on the list; DuckDB ignores what it says",
     "accepted -> unreadable: the statement's tokens": "a literal that the tokenizer ends elsewhere",
-    "accepted -> unreadable: a literal stands": "DROP SCHEMA 'x' of DuckDB 2.0",
+    "accepted -> unreadable: the statement names something by a literal": "DROP SCHEMA 'x' of DuckDB 2.0",
     "accepted -> statement-kind: EXPLAIN": "EXPLAIN ANALYZE runs DDL",
     "accepted -> own-tables": "a backtick, N'' or two literals that DuckDB joins",
 }

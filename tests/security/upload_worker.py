@@ -1,4 +1,4 @@
-"""Loads mutated Parquet and Arrow files, and reads what they stored; a signal ends it if one kills."""
+"""Loads mutated files of each format, and reads what they stored; a signal ends it if one kills."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from chronoduck.transfer.sources import open_source
 from chronoduck.transfer.table_load import load_table
 
 SECONDS_EACH = 120
+_MARKS = b"\"',;\t\n\r{}[]:\\0-eE"
 _READS = ("SELECT COLUMNS(*)::VARCHAR FROM t", "SELECT hash(t) FROM t", "FROM t ORDER BY ALL")
 
 
@@ -74,6 +75,15 @@ def originals() -> list[tuple[FileFormat, bytes]]:
         sink = io.BytesIO()
         pq.write_table(table, sink, compression=compression)
         found.append((FileFormat.PARQUET, sink.getvalue()))
+    rows = 'id,name,"when",amount,note\n' + "".join(
+        f'{i},name {i},2024-01-{i % 28 + 1:02} 10:00:00,{i}.5,"a ""quoted"", {i}\nline"\n'
+        for i in range(60)
+    )
+    lines = "".join(
+        f'{{"id":{i},"s":"a\\u00e9\\"{i}","l":[1,[{i}],null],"r":{{"x":{i},"y":{{"z":[true]}}}},"d":"2024-01-02"}}\n'
+        for i in range(60)
+    )
+    found += [(FileFormat.CSV, rows.encode()), (FileFormat.NDJSON, lines.encode())]
     return found
 
 
@@ -91,7 +101,9 @@ def mutated(dice: random.Random, count: int) -> Iterator[tuple[FileFormat, bytes
             )  # fmt: skip
             chance = dice.random()
             if chance < 0.7:
-                data[at] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, dice.randrange(256)))
+                data[at] = dice.choice(
+                    (0, 1, 0x7F, 0x80, 0xFF, dice.choice(_MARKS), dice.randrange(256))
+                )
             elif chance < 0.8:
                 del data[at : at + dice.randrange(1, 9)]
             elif chance < 0.9:
