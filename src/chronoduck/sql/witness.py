@@ -55,7 +55,8 @@ class Question:
 
     ``names``: the names it may refer to, in lower case. ``pending``: statements that run before it in
     its transaction. ``target``: what a CREATE IF NOT EXISTS makes. ``bound_text``: what is bound in
-    place of a PIVOT whose columns come from the data.
+    place of a PIVOT whose columns come from the data. ``refused``: those of the names whose views and
+    macros no statement may use: they are not copied, since to bind one may take seconds.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Question:
     target: str | None = None
     bound_text: str | None = None
     wants_canonical: bool = False
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,11 @@ class Witness:
         used = set(question.names)
         if question.pending:
             used |= {word for text in question.pending for word in _words(text)}
-        objects = catalog.named(used)
+        objects = [
+            item
+            for item in catalog.named(used)
+            if not (item.stub and item.name in question.refused)
+        ]
         written = sum(len(item.sql) for item in objects if item.kind == "type")
         if question.kind in _DEFINING and written > _MAX_DEFINITIONS:
             return _TOO_WIDE  # before a copy is made of them

@@ -109,7 +109,7 @@ class SecondWitness:
         _refuse_system_names(subject.tokens)
         if _is_inert(subject) or _reads_store(subject.tokens, names):
             return
-        answer = self._answer(subject)
+        answer = self._answer(subject, names)
         if answer is None:
             return
         if isinstance(answer, Unbound):
@@ -121,15 +121,17 @@ class SecondWitness:
             judge_parts(answer.canonical)
         _judge_made(answer, names, scratch, keeps_expressions(subject.kind, subject.tokens))
 
-    def _answer(self, subject: Subject) -> Bound | Unbound | None:
+    def _answer(self, subject: Subject, names: Expander) -> Bound | Unbound | None:
         if self._live is None:
             if subject.kind == "select":
                 return None  # a template, which is judged again before it runs
             refuse("unreadable", "nothing is known of the database that the statement is for")
+        used = _names_in(subject.tokens)
         question = Question(
             text=subject.text,
             kind=subject.kind,
-            names=_names_in(subject.tokens),
+            names=used,
+            refused=frozenset(name for name in used if _is_refused(name, names)),
             pending=subject.pending,
             target=target_of(subject.tokens) if subject.kind == "create" else None,
             bound_text=subject.bound_text,
@@ -237,6 +239,13 @@ def _names_in(tokens: Sequence[Token]) -> frozenset[str]:
         if token.kind == "string":
             found |= words_of(token.text)
     return frozenset(name.lower() for name in found)
+
+
+def _is_refused(name: str, names: Expander) -> bool:
+    """Whether a view or macro of that name is for no statement, as far as the guard says."""
+    macro = names.macro(name) if names.has_macro(name) else None
+    view = names.view(name)
+    return any(found is not None and found.refusal is not None for found in (macro, view))
 
 
 def _refuse_unbound(answer: Unbound, text: str) -> NoReturn:

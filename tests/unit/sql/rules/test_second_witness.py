@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import pytest
@@ -16,6 +18,7 @@ from chronoduck.sql.rules.second_witness import SecondWitness, Subject
 from chronoduck.sql.scratch import Scratch
 from chronoduck.sql.statements import StatementParser
 from chronoduck.sql.tokens import read_tokens
+from chronoduck.sql.witness import Witness
 
 TABLES = """
 CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR);
@@ -146,3 +149,33 @@ def test_a_wrong_name_is_told_as_duckdb_tells_it(guard: Guard) -> None:
 
 def test_columns_that_come_from_the_data_may_be_named(guard: Guard) -> None:
     guard.judge("SELECT Ada FROM (PIVOT notes ON text USING max(id))", Role.ANALYST)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE VIEW made AS SELECT * outside",  # a forgotten FROM
+        "CREATE TABLE made AS SELECT id AS outside FROM notes",
+        "CREATE VIEW made AS SELECT reading, id FROM notes",
+    ],
+)
+def test_what_no_statement_may_use_is_never_copied(
+    database: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, sql: str
+) -> None:
+    """To bind it can take seconds: a view of a large repeat() took 13 for one typo."""
+    database.execute("CREATE OR REPLACE VIEW outside AS SELECT * FROM duckdb_settings()")
+    database.execute("CREATE OR REPLACE MACRO reading(x) AS (SELECT content FROM read_text(x))")
+    copied: list[str] = []
+    bind = Witness._bind
+
+    def watched(witness: Any, question: Any, catalog: Any, objects: Any) -> Any:
+        copied.extend(item.sql for item in objects)
+        return bind(witness, question, catalog, objects)
+
+    monkeypatch.setattr(Witness, "_bind", watched)
+    guard = Guard(StatementParser(), LiveDefinitions(database.cursor))
+    with contextlib.suppress(DuckDBQueryError):
+        guard.judge(sql, Role.WRITER)
+    guard.close()
+    assert copied
+    assert not any("duckdb_settings" in text or "read_text" in text for text in copied)
