@@ -53,7 +53,7 @@ def _range(node: Any, depth: int) -> Range:
         return _ANY
     kind, name = node.get("class"), str(node.get("function_name", "")).lower()
     if kind == "CONSTANT":
-        return _number(literal_text(node))
+        return _number(node)
     if kind == "PARAMETER":
         return 0.0, 0.0  # whose parameters are not trusted may give no size at all
     if name in _LENGTHS:
@@ -111,12 +111,18 @@ def _operands(node: dict[str, Any]) -> list[Any]:
     return arguments_of(node)
 
 
-def _number(text: str | None) -> Range:
+def _number(node: dict[str, Any]) -> Range:
     """Return a literal as a range; NULL makes no size at all."""
+    text = literal_text(node)
     if text is None:
         return 0.0, 0.0
     try:
         number = float(text.replace("_", ""))
     except ValueError:
         return _ANY
-    return (number, number) if number == number else _ANY
+    if number != number:
+        return _ANY
+    kind = (node.get("value") or {}).get("type") or {}
+    if isinstance(kind, dict) and kind.get("id") == "DECIMAL":
+        return min(number, 0.0), max(number, 0.0)  # DuckDB 1.5 tells 0.5 as 5 tenths
+    return number, number
