@@ -34,6 +34,12 @@ def _restored_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root.setLevel(level)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_FLUSH_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(lines, "_MOST_WAITING", 1_000_000)
+
+
 def flush() -> None:
     for handler in logging.getLogger().handlers:
         handler.flush()
@@ -136,6 +142,7 @@ def test_a_file_that_was_moved_away_is_opened_anew(
     configure_logging(make_settings(log_file=file))
     log = get_logger("test")
     log.warning("before")
+    flush()
     file.rename(tmp_path / "moved")
     assert reopen_log()
     log.warning("after")
@@ -212,24 +219,53 @@ def test_who_logs_never_waits_for_who_reads(
 ) -> None:
     """A pipe holds 64 KB: what is beyond that waits, a bounded number of lines, and is counted then."""
     monkeypatch.setattr(lines, "_MOST_WAITING", 500)
-    monkeypatch.setattr(lines, "_FLUSH_SECONDS", 0.1)
     reads, writes = os.pipe()
+    counted: list[dict[str, Any]] = []
+
+    def read() -> None:
+        with os.fdopen(reads) as reader:
+            counted.extend(map(json.loads, reader))
+
     with os.fdopen(writes, "w") as pipe, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", pipe)
         configure_logging(make_settings())
         log = get_logger("test")
-        log.warning("first")
-        for number in range(2_000):
+        for number in range(2_000):  # nobody reads yet
             log.warning("line", number=number, text="x" * 1_000)
+        patch.setattr(lines, "_FLUSH_SECONDS", 0.05)
         flush()  # gives up
-        with os.fdopen(reads) as reader:
-            events = []
-            known = 0
-            while known < 2_000:
-                events.append(json.loads(reader.readline()))
-                known += events[-1].get("lines", events[-1]["event"] == "line")
-            monkeypatch.setattr(lines, "_FLUSH_SECONDS", PATIENCE_SECONDS)
-            flush()
-    numbers = [each["number"] for each in events if each["event"] == "line"]
-    assert numbers == list(range(len(numbers)))
-    assert len(numbers) < 2_000
+        reader = threading.Thread(target=read)
+        reader.start()
+        patch.setattr(lines, "_FLUSH_SECONDS", PATIENCE_SECONDS)
+        flush()
+        log.warning("last")
+        flush()
+    reader.join(PATIENCE_SECONDS)
+    numbers = [each["number"] for each in counted if each["event"] == "line"]
+    lost = sum(each["lines"] for each in counted if each["event"] == "log_lines_lost")
+    assert numbers == sorted(set(numbers))
+    assert 0 < lost < 2_000
+    assert len(numbers) + lost == 2_000
+    assert counted[-1]["event"] in ("last", "log_lines_lost")
+
+
+def test_what_cannot_be_written_or_opened_ends_nothing(
+    make_settings: Callable[..., Settings], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "logs" / "service.log"
+    configure_logging(make_settings(log_file=file))
+    log = get_logger("test")
+    file.unlink()
+    file.parent.rmdir()
+    assert reopen_log()
+    log.warning("lost")
+    end = time.monotonic() + PATIENCE_SECONDS
+    while "cannot be written" not in capfd.readouterr().err:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    file.parent.mkdir()
+    assert reopen_log()
+    while not (file.exists() and "found" in file.read_text()):
+        assert time.monotonic() < end
+        log.warning("found")
+        flush()

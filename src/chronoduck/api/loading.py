@@ -201,6 +201,7 @@ class _Load:
         check_reader(self._caller.principal)
         parts = await self._service.parts()
         loader, runner = parts.loader, parts.runner
+        runner.writes.check_load(self._caller)
         account = self._service.quotas.account(self._caller.principal)
         account.open_statement()
         try:
@@ -210,6 +211,7 @@ class _Load:
                     self._wish.table, rows, self._format.value, request
                 )
             account.charge(done.engine_seconds)
+            runner.writes.note(self._caller, done.summary.rows_added)
             self._service.penalties.note_survived(self._caller, "")
             return done.summary
         finally:

@@ -1,4 +1,4 @@
-"""Stops who fills the volume of the database, so that the others can go on writing."""
+"""Greedy writers: who may not write for now, because they fill the volume that others write to."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GreedyWriters"]
 
-_FRESH_SECONDS = 0.25
-"""A statement that began since the last look has not made the database grow."""
-_FREE_EVERY_SECONDS = 5.0
+_FREE_SECONDS, _FREE_LONGEST_SECONDS = 5.0, 300.0
+"""The first and the longest wait between two checkpoints that give space back."""
 
 
 class GreedyWriters:
@@ -46,8 +45,8 @@ class GreedyWriters:
         self._inside = 0
         self._has_freed = False
         self._freeing: asyncio.Future[None] | None = None
-        self._free_again_at = 0.0
-        self._greed = Greed(settings.disk_floor)
+        self._free_again_at, self._free_wait = 0.0, _FREE_SECONDS
+        self._greed = Greed(settings.disk_floor, EXEMPT)
         self._files = [
             settings.database_path,
             settings.database_path.with_name(settings.database_path.name + ".wal"),
@@ -66,46 +65,60 @@ class GreedyWriters:
 
     def observe(self, record: StatementRecord) -> None:
         """Count what a statement wrote, and note that one has freed something."""
-        if not record.is_read_only and record.engine_seconds:
-            self._greed.note(time.monotonic(), party_of(record.caller), record.engine_seconds)
-        if record.kind in FREES_SPACE and record.outcome == "ok":
-            self._has_freed = self._guard.is_refusing or bool(self._greed.stopped)
+        if record.is_read_only or not record.engine_seconds:
+            return
+        if record.kind not in FREES_SPACE:
+            self.note(record.caller, record.rows)
+        elif record.outcome == "ok" and (record.rows or record.kind == "drop"):
+            self._has_freed |= self._guard.is_refusing or bool(self._greed.stopped)
+
+    def note(self, caller: Caller, rows: int) -> None:
+        """Count rows that somebody has written by now."""
+        self._greed.note(time.monotonic(), party_of(caller), rows)
 
     def watch(self, runner: StatementRunner) -> None:
         """Look, each time the guard does, whether one of the running writes has to stop."""
         self._guard.on_look = lambda free: self._look(runner, free)
 
     def _look(self, runner: StatementRunner, free: int) -> None:
-        writing: dict[str, float] = {}
-        for running in runner.list_writing():
-            if running.age_seconds >= _FRESH_SECONDS:
-                party = party_of(running.caller)
-                writing[party] = writing.get(party, 0.0) + running.age_seconds
-        stopped = self._greed.look(
-            time.monotonic(), free, self._size(), writing, EXEMPT, self._free_inside()
-        )
-        if self._has_freed and time.monotonic() >= self._free_again_at:
+        now = time.monotonic()
+        writing = {
+            party_of(running.caller)
+            for running in runner.list_writing()
+            if running.kind not in FREES_SPACE
+        }
+        stopped = self._greed.look(now, free, self._size(), writing, self._free_inside())
+        if self._has_freed and now >= self._free_again_at and self._freeing is None:
             self._has_freed = False
-            self._free_again_at = time.monotonic() + _FREE_EVERY_SECONDS
-            self._freeing = asyncio.ensure_future(self._free())
+            self._freeing = asyncio.ensure_future(self._free(free))
         self._guard.writers_stopped = len(self._greed.stopped)
         if stopped is not None:
             self._log.warning("writer_stopped", party=stopped, free_bytes=free)
             runner.interrupt_writes(
-                lambda running: party_of(running.caller) == stopped, self._refusal()
+                lambda running: (
+                    running.kind not in FREES_SPACE and party_of(running.caller) == stopped
+                ),
+                self._refusal,
             )
 
-    async def _free(self) -> None:
+    async def _free(self, free_before: int) -> None:
         try:
             await self._checkpoint()
         except DuckDBException as error:
             self._has_freed = True
             self._log.info("nothing_freed_yet", reason=error.operator_detail)
+        finally:
+            has_helped = self._guard.free_bytes > free_before
+            self._free_wait = (
+                _FREE_SECONDS if has_helped else min(2 * self._free_wait, _FREE_LONGEST_SECONDS)
+            )
+            self._free_again_at = time.monotonic() + self._free_wait
+            self._freeing = None
 
     def _free_inside(self) -> int:
         """Return what was free in the file a moment ago; asked only while somebody is stopped."""
         if not self._greed.stopped:
-            self._inside = 0
+            self._inside, self._asked = 0, None
             return 0
         if self._asked is not None and self._asked.done():
             self._inside = self._asked.result()
@@ -126,7 +139,8 @@ class GreedyWriters:
     def _refusal(self) -> DiskFloorError:
         return DiskFloorError(
             f"the volume of the database has {format_bytes(self._guard.free_bytes)} free, and you "
-            "write the most: what is left is for the others. Reads, DELETE and DROP are run",
+            "write the most: you may not write for now, so that others can. Reads, DELETE and DROP "
+            "are run",
             hint="Delete or drop what is not needed, or write later. Operators: free space on the "
             "volume or enlarge it. Writes go on by themselves.",
         )

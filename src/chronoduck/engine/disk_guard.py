@@ -121,8 +121,9 @@ class DiskGuard:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
             await self._in_thread(self._ballast.release)  # after what that thread still does
-        self._thread.shutdown(wait=False)
+            self._thread.shutdown(wait=False)
 
     def check_write(self) -> None:
         """Refuse a write while there is too little space.
@@ -144,20 +145,24 @@ class DiskGuard:
             self.look()
             self._has_failed = self._has_failed or self.is_refusing
 
+    @property
+    def usable_bytes(self) -> int:
+        """What was free at the last look, without what the ballast must have again."""
+        return self.free_bytes - self._ballast.owed_bytes
+
     def look(self) -> None:
         """Compare the free space with the floor."""
         try:
             self.free_bytes = shutil.disk_usage(self._directory).free
         except OSError:
             return  # an unmounted volume is the engine's to notice
-        usable = self.free_bytes - self._ballast.owed_bytes
+        usable = self.usable_bytes
         if self.is_refusing and usable >= self._floor * _MORE_THAN_FLOOR:
             self.is_refusing = self._has_failed = False
             self._log.warning("writes_go_on", free_bytes=self.free_bytes)
         elif not self.is_refusing and usable < self._floor:
             self.is_refusing = True
             self._log.error("writes_refused", free_bytes=self.free_bytes, floor_bytes=self._floor)
-        self.on_look(usable)
 
     def tend(self) -> None:
         """Let the ballast go, or take its space again, as the last look says; blocks."""
@@ -172,10 +177,15 @@ class DiskGuard:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            self.look()
-            await self._in_thread(self.tend)
-            if self.is_refusing and self._has_failed:
-                await self._try_to_reclaim()
+            try:
+                self.look()
+                self.on_look(self.usable_bytes)
+                await self._in_thread(self.tend)
+                if self.is_refusing and self._has_failed:
+                    await self._try_to_reclaim()
+            except Exception:  # noqa: BLE001 - whatever it is
+                # Without this task the floor would hold for nobody, or for ever.
+                self._log.exception("disk_look_failed")
 
     async def _try_to_reclaim(self) -> None:
         """Give space back. Writes are refused until this succeeds, so no failed write repeats it."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -115,9 +118,11 @@ class _BatchingHandler(logging.Handler):
     def __init__(self, target: logging.StreamHandler[Any]) -> None:
         super().__init__()
         self.target = target
-        self._lines: deque[str | None] = deque()
-        """What waits; None: the file is opened anew before what follows."""
+        self._lines: deque[str] = deque()
         self._lost = 0
+        """Lines that found no room, and are not yet told of."""
+        self._counting = threading.Lock()
+        self._is_moved = False
         self._due, self._urgent = threading.Event(), threading.Event()
         self._turn = threading.Condition()
         self._is_writing = False
@@ -130,7 +135,8 @@ class _BatchingHandler(logging.Handler):
     def add(self, line: str, level: int) -> None:
         """Take a line that is formatted already."""
         if len(self._lines) >= _MOST_WAITING:
-            self._lost += 1
+            with self._counting:
+                self._lost += 1
             return
         self._lines.append(line)
         if level >= logging.WARNING:
@@ -139,8 +145,8 @@ class _BatchingHandler(logging.Handler):
             self._due.set()
 
     def reopen(self) -> None:
-        """Have all lines from now on written to a new file."""
-        self._lines.append(None)
+        """Have all lines that are not written yet go to a new file."""
+        self._is_moved = True
         self._urgent.set()
         self._due.set()
 
@@ -155,11 +161,15 @@ class _BatchingHandler(logging.Handler):
         while True:
             self._due.wait()
             self._urgent.wait(_WRITE_EVERY_SECONDS)
+            self._is_writing = True
             self._due.clear()
             self._urgent.clear()
-            self._is_writing = True
             try:
                 self._write()
+            except Exception as error:  # noqa: BLE001 - without this thread nothing is ever written again
+                with suppress(OSError, ValueError):
+                    os.write(2, f"the log cannot be written: {error}\n".encode())
+                time.sleep(_WRITE_EVERY_SECONDS)
             finally:
                 with self._turn:
                     self._is_writing = False
@@ -167,20 +177,21 @@ class _BatchingHandler(logging.Handler):
 
     def _write(self) -> None:
         """Write what waits, rotating the file when it is full."""
-        lost, self._lost = self._lost, 0
+        if self._is_moved and isinstance(self.target, LogFile):
+            self.target.reopen()
+        self._is_moved = False
+        with self._counting:
+            lost, self._lost = self._lost, 0
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        while None in lines:
-            before, lines = lines[: lines.index(None)], lines[lines.index(None) + 1 :]
-            self._emit([line for line in before if line is not None])
-            if isinstance(self.target, LogFile):
-                self.target.reopen()
-        self._emit([line for line in lines if line is not None])
-        if lost:
-            get_logger("log").warning("log_lines_lost", lines=lost)
-
-    def _emit(self, lines: list[str]) -> None:
+        if lost:  # they came before those that wait by now, or between them
+            lines.append(_lost_line(lost))
         if lines:
             self.target.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
+
+
+def _lost_line(number: int) -> str:
+    head = {"timestamp": datetime.now(UTC), "level": "warning", "event": "log_lines_lost"}
+    return orjson.dumps(head | {"lines": number}, option=orjson.OPT_UTC_Z).decode()
 
 
 class _JsonLines(logging.Formatter):

@@ -1,13 +1,14 @@
-"""Who fills the volume of the database while others want to write, too.
+"""Which party may not write for now, because it fills the volume that others write to, too.
 
 Below twice the floor of free space, and while the database grows so fast that it would soon reach the
-floor, the party that has written the most has to stop; everybody else goes on down to the floor itself.
+floor, the party under which it has grown the most has to stop; the others go on down to the floor itself.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 
 __all__ = ["Greed"]
 
@@ -18,72 +19,104 @@ _GO_ON = 1.05
 _SOON_SECONDS = 10.0
 _MEASURED_SECONDS = 0.2
 """How long the database must have grown, so that its rate says something."""
-_HALF_LIFE_SECONDS = 30.0
 _KEPT_SECONDS = 1.0
-_LEAST_SECONDS = 0.25
-"""Whoever wrote for less did not fill the volume."""
+_HALF_LIFE_SECONDS = 30.0
+_NEAR = 0.8
+"""Who has this share of the largest growth may have been there by chance: rows decide then."""
+_MOST_TIES = 3
 _FORGET_SECONDS = 600.0
 
 
-class Greed:
-    """Weighs the seconds that parties write. Times are seconds on a clock that never goes back."""
+@dataclass(slots=True)
+class _Written:
+    """What a party wrote lately; it halves in half a minute."""
 
-    def __init__(self, floor_bytes: int) -> None:
+    at: float
+    grown: float = 0.0
+    """Bytes by which the database grew while it wrote, shared with those who wrote then, too."""
+    rows: float = 0.0
+
+    def fade(self, now: float) -> None:
+        part = 0.5 ** ((now - self.at) / _HALF_LIFE_SECONDS)
+        self.at, self.grown, self.rows = now, self.grown * part, self.rows * part
+
+
+class Greed:
+    """Shares the growth of the database among those who write. Times are seconds on a steady clock."""
+
+    def __init__(self, floor_bytes: int, exempt: frozenset[str] = frozenset()) -> None:
+        """``exempt``: parties that never stop, and count for nobody else."""
         self._floor = floor_bytes
-        self._written: dict[str, tuple[float, float]] = {}
-        """For each party when it last wrote, and its seconds as they counted then."""
+        self._exempt = exempt
+        self._written: dict[str, _Written] = {}
+        self._active: set[str] = set()
+        """Who wrote since the last look."""
         self._sizes: deque[tuple[float, int]] = deque()
+        self._ties = 0
         self.stopped: set[str] = set()
         """Those who write nothing for now."""
 
-    def note(self, now: float, party: str, seconds: float) -> None:
-        """Count what a party wrote until now."""
-        self._written[party] = now, self._score(now, party) + seconds
+    def note(self, now: float, party: str, rows: int) -> None:
+        """Count rows that a party has written by now."""
+        if party not in self._exempt:
+            self._active.add(party)
+            self._of(now, party).rows += rows
 
     def look(
         self,
         now: float,
         free: int,
         size: int,
-        writing: Mapping[str, float],
-        exempt: frozenset[str] = frozenset(),
+        writing: Collection[str],
         free_inside: int = 0,
     ) -> str | None:
         """Return who has to stop from now on.
 
         ``size``: of the database, with its WAL; ``free_inside``: what of it the next rows may take;
-        ``writing``: since how many seconds a party writes now.
+        ``writing``: who writes now.
         """
-        for party in [
-            name for name, (at, _) in self._written.items() if now - at > _FORGET_SECONDS
-        ]:
-            del self._written[party]
+        self._share(now, size, self._active.union(writing) - self._exempt)
+        self._active.clear()
         rate = self._rate(now, size)
-        if free + free_inside >= self._floor * _FLOORS * _GO_ON or not self._others(
-            self.stopped, writing
-        ):
+        is_alone = not self._written.keys() - self.stopped
+        if is_alone or free + free_inside >= self._floor * _FLOORS * _GO_ON:
             self.stopped.clear()
         if free >= self._floor * _FLOORS or rate * _SOON_SECONDS <= max(0, free - self._floor):
             return None
-        scores = {
-            party: self._score(now, party) + writing.get(party, 0.0)
-            for party in (self._written.keys() | writing.keys()) - self.stopped - exempt
-        }
-        greediest = max(scores, key=lambda party: scores[party], default=None)
-        if greediest is None or scores[greediest] < _LEAST_SECONDS:
-            return None
-        if not self._others({greediest, *self.stopped}, writing):
+        greediest = self._greediest()
+        if greediest is None or not self._written.keys() - self.stopped - {greediest}:
             return None  # it takes only what nobody else asks for
         self.stopped.add(greediest)
         self._sizes.clear()  # what it still writes while it is being stopped is nobody else's
         return greediest
 
-    def _others(self, besides: set[str], writing: Mapping[str, float]) -> bool:
-        return not (self._written.keys() | writing.keys()) <= besides
+    def _share(self, now: float, size: int, active: set[str]) -> None:
+        grown = max(0, size - self._sizes[-1][1]) if self._sizes else 0
+        for party in active:
+            self._of(now, party).grown += grown / len(active)
+        for party in [
+            name for name, old in self._written.items() if now - old.at > _FORGET_SECONDS
+        ]:
+            del self._written[party]
 
-    def _score(self, now: float, party: str) -> float:
-        at, seconds = self._written.get(party, (now, 0.0))
-        return float(seconds * 0.5 ** ((now - at) / _HALF_LIFE_SECONDS))
+    def _of(self, now: float, party: str) -> _Written:
+        written = self._written.setdefault(party, _Written(now))
+        written.fade(now)
+        return written
+
+    def _greediest(self) -> str | None:
+        found = {name: old for name, old in self._written.items() if name not in self.stopped}
+        most = max((old.grown for old in found.values()), default=0.0)
+        if most <= 0:
+            return None
+        near = [name for name, old in found.items() if old.grown >= _NEAR * most]
+        if all(found[name].rows for name in near):
+            return max(near, key=lambda name: found[name].rows)
+        if len(near) > 1 and self._ties < _MOST_TIES:
+            self._ties += 1  # the next look may tell them apart
+            return None
+        self._ties = 0
+        return max(near, key=lambda name: found[name].grown)
 
     def _rate(self, now: float, size: int) -> float:
         """Return by how many bytes a second the database grows; 0 while that is not known."""

@@ -316,12 +316,14 @@ class StatementRunner:
         ]
 
     def interrupt_writes(
-        self, is_meant: Callable[[RunningStatement], bool], error: DuckDBException
+        self,
+        is_meant: Callable[[RunningStatement], bool],
+        make_error: Callable[[], DuckDBException],
     ) -> None:
-        """End the writes that are meant, with this error."""
+        """End the writes that are meant, each with an error of its own."""
         for session in list(self._sessions.values()):
             if session.is_writer and is_meant(session.running):
-                session.interrupt(CancelReason.NO_SPACE, error)
+                session.interrupt(CancelReason.NO_SPACE, make_error())
 
     def cancel(self, statement_id: str) -> RunningStatement:
         """Interrupt a running statement.

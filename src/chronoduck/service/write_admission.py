@@ -15,8 +15,8 @@ _CHECKED_LATER = frozenset({"checkpoint", "transaction", "batch"})
 """A checkpoint may always run; of a batch or transaction each statement is checked."""
 
 
-def _pass(*caller: Caller) -> None:
-    """Refuse nothing."""
+def _pass(*noted: Caller | int) -> None:
+    """Refuse nothing, and note nothing."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class WriteAdmission:
 
     check_space: Callable[[Caller], None] = _pass
     check_replay: Callable[[], None] = _pass
+    note: Callable[[Caller, int], None] = _pass
+    """Is told of rows that a transaction of the service's own has written for a caller."""
 
     def check(self, statement: Statement, caller: Caller) -> None:
         """Refuse a statement that writes while nothing may be written; what frees space may.

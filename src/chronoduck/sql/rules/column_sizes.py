@@ -18,8 +18,9 @@ _LENGTHS = frozenset(
     "length len strlen char_length character_length array_length octet_length bit_length "
     "length_grapheme instr strpos position list_position".split()
 )
-_LENGTH = (0.0, 1_000.0)
-"""A length counts as this: a value is as long as somebody stored it, and a product of two is refused."""
+_LENGTH = (0.0, 49_000.0)
+"""A length counts as this: a column's value is as long as somebody stored it. Twice that may be asked
+for, and no multiple: a value of 20 MB and a factor of 99 are 2 GB again."""
 _PARTS = frozenset("month dayofweek weekday isodow dayofyear week quarter".split())
 _PART = (-366.0, 366.0)
 _ROUNDING = frozenset("floor ceil ceiling trunc".split())
@@ -30,7 +31,7 @@ Range = tuple[float, float]
 
 
 def has_column(node: Any) -> bool:
-    """Whether an expression's value depends on more than literals."""
+    """Whether an expression holds a column, a subquery or a parameter."""
     stack = [node]
     while stack:
         part = stack.pop()
@@ -57,7 +58,7 @@ def _range(node: Any, depth: int) -> Range:
     if kind == "PARAMETER":
         return 0.0, 0.0  # whose parameters are not trusted may give no size at all
     if name in _LENGTHS:
-        return _LENGTH
+        return _LENGTH if all(map(_is_stored, arguments_of(node))) else _ANY
     if name in _PARTS:
         return _PART
     parts = [_range(part, depth + 1) for part in _operands(node)]
@@ -111,6 +112,13 @@ def _operands(node: dict[str, Any]) -> list[Any]:
     return arguments_of(node)
 
 
+def _is_stored(node: Any) -> bool:
+    """Whether a value is a literal or a column's, and not made longer by a function."""
+    while isinstance(node, dict) and node.get("class") == "CAST":
+        node = node.get("child")
+    return isinstance(node, dict) and node.get("class") in ("CONSTANT", "COLUMN_REF")
+
+
 def _number(node: dict[str, Any]) -> Range:
     """Return a literal as a range; NULL makes no size at all."""
     text = literal_text(node)
@@ -118,8 +126,8 @@ def _number(node: dict[str, Any]) -> Range:
         return 0.0, 0.0
     try:
         number = float(text.replace("_", ""))
-    except ValueError:
-        return _ANY
+    except ValueError:  # '0x77' is a number for DuckDB; ' ' is none, and no size
+        return _ANY if any(character.isdigit() for character in text) else (0.0, 0.0)
     if number != number:
         return _ANY
     kind = (node.get("value") or {}).get("type") or {}

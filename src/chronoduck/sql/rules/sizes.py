@@ -314,7 +314,7 @@ def _judge_format(name: str, formats: list[Any]) -> None:
             digits = sum(character.isdigit() for found in texts for character in found)
             is_open = any(mark in found for found in texts for mark in "%{*")
             is_wide = digits >= _WIDE_DIGITS or any("*" in found for found in texts)
-            if has_column(each) or (is_open and is_wide):
+            if not _joins_literals(each) or (is_open and is_wide):
                 refuse("literal-size", f"the format given to {name}() is computed")
             continue
         if _has_wide_number(text):
@@ -323,6 +323,31 @@ def _judge_format(name: str, formats: list[Any]) -> None:
             refuse("literal-size", "printf() takes its widths from its format alone")
         if name == "format" and _has_nested_braces(text):
             refuse("literal-size", "format() takes its widths from its format alone")
+
+
+def _joins_literals(node: Any) -> bool:
+    """Whether a text is made of literals alone, one after the other or one of several."""
+    stack = [node]
+    while stack:
+        part = stack.pop()
+        if not isinstance(part, dict):
+            return False
+        kind = part.get("class")
+        if kind == "CONSTANT":
+            continue
+        if kind == "CASE":
+            checks = part.get("case_checks") or ()
+            stack += [check.get("then_expr") for check in checks]
+            stack.append(part.get("else_expr"))
+        elif kind == "CAST":
+            stack.append(part.get("child"))
+        elif part.get("function_name") in ("||", "concat"):
+            stack += arguments_of(part)
+        elif part.get("function_name") == "if":
+            stack += arguments_of(part)[1:]
+        else:
+            return False
+    return True
 
 
 def _has_wide_number(text: str) -> bool:
