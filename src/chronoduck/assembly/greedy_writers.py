@@ -14,7 +14,7 @@ from chronoduck.logs import get_logger
 from chronoduck.resilience.greed import Greed
 from chronoduck.service.penalties import EXEMPT, party_of
 from chronoduck.service.records import Caller, StatementRecord
-from chronoduck.service.write_admission import FREES_SPACE
+from chronoduck.service.write_admission import frees_space
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
@@ -67,9 +67,10 @@ class GreedyWriters:
         """Count what a statement wrote, and note that one has freed something."""
         if record.is_read_only or not record.engine_seconds:
             return
-        if record.kind not in FREES_SPACE:
+        if not frees_space(record.kind, record.sql):
             self.note(record.caller, record.rows)
-        elif record.outcome == "ok" and (record.rows or record.kind == "drop"):
+        elif record.outcome == "ok" and record.kind == "drop":
+            # Not after a DELETE: a checkpoint may write again what is left of such a table.
             self._has_freed |= self._guard.is_refusing or bool(self._greed.stopped)
 
     def note(self, caller: Caller, rows: int) -> None:
@@ -85,7 +86,7 @@ class GreedyWriters:
         writing = {
             party_of(running.caller)
             for running in runner.list_writing()
-            if running.kind not in FREES_SPACE
+            if not frees_space(running.kind, running.sql)
         }
         stopped = self._greed.look(now, free, self._size(), writing, self._free_inside())
         if self._has_freed and now >= self._free_again_at and self._freeing is None:
@@ -96,7 +97,8 @@ class GreedyWriters:
             self._log.warning("writer_stopped", party=stopped, free_bytes=free)
             runner.interrupt_writes(
                 lambda running: (
-                    running.kind not in FREES_SPACE and party_of(running.caller) == stopped
+                    party_of(running.caller) == stopped
+                    and not frees_space(running.kind, running.sql)
                 ),
                 self._refusal,
             )

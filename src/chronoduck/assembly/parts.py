@@ -134,6 +134,7 @@ class Parts:
         # Closing a connection may roll back for long; it must not wait for (or take) a worker, nor for
         # other connections that do so. A thread is started only when the others are busy.
         closers = ThreadPoolExecutor(settings.pool_size + 2, thread_name_prefix="chronoduck-closer")
+        closers.submit(lambda: None)  # one thread at once: when memory is short none can be started
         pool: ConnectionPool[Connection] = ConnectionPool(
             instance.cursor, Connection.close, max_size=settings.pool_size, executor=closers
         )
@@ -155,6 +156,7 @@ class Parts:
             lambda: refuted.note_hanging(),
             watch.estimate,
             lambda: watch.holds_ddl,
+            lambda: guard.is_refusing,
         )
         refuted = RefutedWal(
             instance,

@@ -8,13 +8,18 @@ replay on the old file applies it to other rows, without any error (1.5.5 and 2.
 
 from __future__ import annotations
 
+import shutil
+
 import duckdb
 
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.errors import DuckDBException
 from chronoduck.sql.engine_errors import translate
 
-__all__ = ["ask_number", "prepare_checkpoint", "run_checkpoint"]
+__all__ = ["ask_number", "has_room", "prepare_checkpoint", "run_checkpoint"]
+
+_USED_BYTES = "SELECT used_blocks * block_size FROM pragma_database_size()"
+_FREE_BYTES = "SELECT free_blocks * block_size FROM pragma_database_size()"
 
 
 def run_checkpoint(instance: DuckDBInstance) -> None:
@@ -47,6 +52,20 @@ def prepare_checkpoint(instance: DuckDBInstance) -> None:
         instance.prepare_checkpoint(connection)
     finally:
         connection.close()
+
+
+def has_room(instance: DuckDBInstance) -> bool:
+    """Whether a checkpoint can write what is left of tables that lost rows, in little space; blocks.
+
+    One that cannot ends the instance, and the next one does so again: nobody could read any more. It
+    writes a table again of which much was deleted: half of the database at most, about.
+    """
+    try:
+        used, inside = ask_number(instance, _USED_BYTES), ask_number(instance, _FREE_BYTES)
+        free = shutil.disk_usage(instance.settings.database_path.parent).free
+    except (DuckDBException, OSError):
+        return False
+    return free + inside >= used // 2
 
 
 def ask_number(instance: DuckDBInstance, sql: str) -> int:

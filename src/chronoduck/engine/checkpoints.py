@@ -15,7 +15,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from chronoduck.engine.checkpoint_run import ask_number, prepare_checkpoint, run_checkpoint
+from chronoduck.engine.checkpoint_run import (
+    ask_number,
+    has_room,
+    prepare_checkpoint,
+    run_checkpoint,
+)
 from chronoduck.engine.checkpoint_urgency import LogState, Urgency, urgency
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.healing import Healer, HealReason
@@ -61,14 +66,17 @@ class Checkpointer:
         on_hang: Callable[[], None] = lambda: None,
         replay_seconds: Callable[[], float] = lambda: 0.0,
         holds_ddl: Callable[[], bool] = lambda: False,
+        is_low: Callable[[], bool] = lambda: False,
     ) -> None:
         """``gate`` is what writers pass; ``may_run`` returns whether a checkpoint may run now.
 
         ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``;
         ``replay_seconds`` estimates how long a start would replay the WAL as it is, and ``holds_ddl``
         returns whether it has more than plain changes of rows: most bugs of a replay need both, so that
-        such a WAL is checkpointed as soon as no older reader is in the way.
+        such a WAL is checkpointed as soon as no older reader is in the way. ``is_low`` returns whether
+        little space is left.
         """
+        self._is_low = is_low
         self._on_hang = on_hang
         self._hanging_since: float | None = None
         self._replay_seconds = replay_seconds
@@ -161,7 +169,10 @@ class Checkpointer:
                 self._forget_failures()  # reopening the file has checkpointed it
             need = urgency(state, self._limits)
             is_ready = not self._healer.is_healing and not self._waits_for_repair
-            if is_ready and (need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())):
+            is_due = need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())
+            if is_ready and is_due and self._is_low() and not await self._has_room():
+                wait = _RETRY_SECONDS[-1]
+            elif is_ready and is_due:
                 try:
                     await self.checkpoint()
                 except DuckDBException:
@@ -169,6 +180,10 @@ class Checkpointer:
             elif is_ready and state.size:
                 await self._take_in_ddl()
             await asyncio.sleep(wait)
+
+    async def _has_room(self) -> bool:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, has_room, self._instance)
 
     async def _take_in_ddl(self) -> None:
         now = time.monotonic()

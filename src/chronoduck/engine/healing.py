@@ -115,7 +115,12 @@ class Healer:
 
     async def _heal_if_lost(self, reason: HealReason, detail: str) -> None:
         loop = asyncio.get_running_loop()
-        if await loop.run_in_executor(self._executor, self._instance.is_valid):
+        try:
+            is_valid = await loop.run_in_executor(self._executor, self._instance.is_valid)
+        except _OTHER_FAILURES as error:  # a thread that cannot be started, for one
+            self._log.exception("instance_not_asked", reason=str(error)[:500])
+            is_valid = False
+        if is_valid:
             self._log.warning("instance_not_lost", reason=reason, detail=detail[:500])
             self._open.set()
         else:

@@ -39,6 +39,7 @@ class EnginePing:
     def __init__(self, instance: DuckDBInstance) -> None:
         self._instance = instance
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="chronoduck-ping")
+        self._thread.submit(lambda: None)  # now: when memory is short no thread can be started
         self._pending: Future[PingResult] | None = None
         self._asked_at = 0.0
         self._connection: Connection | None = None

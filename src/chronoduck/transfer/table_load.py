@@ -15,10 +15,11 @@ from chronoduck.errors import (
     StatementTimeoutError,
     TransactionConflictError,
 )
+from chronoduck.sql.rules.refusals import refuse
 from chronoduck.transfer.bad_rows import BadRow, Inspection
 from chronoduck.transfer.options import LoadMode, LoadOptions, OnError
 from chronoduck.transfer.sources import TableSource
-from chronoduck.transfer.sql import SqlSession, quote_name, quote_table
+from chronoduck.transfer.sql import SqlSession, quote_name, quote_table, split_table
 from chronoduck.transfer.table_columns import (
     Filled,
     TableColumn,
@@ -32,6 +33,7 @@ __all__ = ["TableOutcome", "load_table"]
 
 T = TypeVar("T")
 _STAGED = "temp._chronoduck_staged"
+_HIDES = "SELECT 1 FROM duckdb_views() WHERE internal AND lower(view_name) = lower($name)"
 _NOTHING = "Nothing was loaded."
 _NOT_THE_FILE = (StatementTimeoutError, StatementCancelledError, TransactionConflictError)
 
@@ -123,6 +125,9 @@ class _Load:
                 f"there is no table {self._table}",
                 hint="Make it first, or load with create=true.",
             )
+        name = split_table(self._table)[1]
+        if self._session.execute(_HIDES, {"name": name}):
+            refuse("builtin-name", f"DuckDB has a view {name} of its own")
         lenient = self._options.on_error is OnError.SKIP
         columns = self._read(lambda: self._source.columns(self._session, lenient=lenient))
         self._session.execute(create_statement(self._quoted, columns))

@@ -443,3 +443,9 @@ async def test_below_the_disk_floor_every_load_is_refused_by_its_status(
     # A key whose request was refused is free.
     after = {"Idempotency-Key": "after"}
     assert (await post(admin, content, media_type, headers=after, **params))[0].status_code == 200
+
+
+@pytest.mark.parametrize("name", ["duckdb_tables", "SQLITE_MASTER", "main.duckdb_views"])
+async def test_no_load_hides_a_view_of_duckdb(client: httpx2.AsyncClient, name: str) -> None:
+    problem = await refused(client, NDJSON, table=name, create="true")
+    assert (problem["code"], problem["rule"]) == ("statement_refused", "builtin-name")

@@ -52,3 +52,21 @@ async def test_below_the_disk_floor_it_is_refused(make_settings: Callable[..., S
     async with DuckDBService(make_settings(disk_floor="900TB")) as service:
         with pytest.raises(DiskFullError):
             await service.execute_query(DELETES)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH x AS (INSERT INTO t SELECT range FROM range(9) RETURNING 1) DELETE FROM t WHERE a = 1",
+        "WITH x AS (UPDATE t SET a = a RETURNING 1) DELETE FROM t",
+        "/* delete */ WITH x AS (inSERT INTO t VALUES (1) RETURNING a) DELETE FROM t USING x",
+    ],
+)
+async def test_a_delete_that_also_writes_is_none_below_the_floor(
+    table: DuckDBService, sql: str
+) -> None:
+    guard = (await table.parts()).guard
+    guard.is_refusing = True
+    with pytest.raises(DiskFullError):
+        await table.execute_query(sql)
+    assert (await table.execute_query("DELETE FROM t WHERE a = 1")).data == [(1,)]

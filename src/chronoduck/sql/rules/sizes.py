@@ -25,7 +25,7 @@ from chronoduck.sql.rules.bounds import (
     numbers_in,
     readings_of,
 )
-from chronoduck.sql.rules.column_sizes import has_column, largest
+from chronoduck.sql.rules.column_sizes import has_column, has_nested_cast, largest
 from chronoduck.sql.rules.functions import DEEP_READERS
 from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import refuse, refuse_deep_reader
@@ -57,7 +57,10 @@ _STRUCTURED = frozenset(
 _WIDE_DIGITS = 5
 _STRETCHES = 100
 """A factor from which on it counts that a column may hold what another such call made."""
-_MAX_SAMPLE = 1_000_000
+_MAX_SAMPLE = 10_000
+"""Each group has room for so many."""
+_FRAMES = frozenset({"reservoir_quantile", "histogram"})
+"""As window functions they have a state for each frame: one takes all memory, the other no interrupt."""
 _CLAMP = 1e18
 
 
@@ -114,6 +117,12 @@ class Sizes:
             refuse_deep_reader(name)
         if name in _FORMATS:
             _judge_format(name, arguments if has_named_arguments(node) else arguments[:1])
+        elif name in _FRAMES and node.get("class") == "WINDOW":
+            refuse(
+                "literal-size",
+                f"{name}() over a window takes room for every frame",
+                hint="Group by what the window is over, and join the result.",
+            )
         elif name in _SAMPLES:
             self._judge_sample(name, arguments, is_named=has_named_arguments(node))
         elif name in _LIKES or name in _GLOBS:
@@ -247,6 +256,8 @@ class Sizes:
         size = 1.0
         for argument in arguments:
             numbers, is_computed, has_parameter = numbers_in(argument)
+            # '9999'::BLOB::BIT::INT is a thousand million.
+            is_computed |= not has_column(argument) and has_nested_cast(argument)
             if has_parameter and not self._names.trusts_parameters:
                 refuse("literal-size", f"the size given to {name}() is a parameter")
             size = max([size, *numbers])
@@ -294,7 +305,7 @@ def _judge_column_sizes(name: str, sizes: list[Any], limit: int) -> None:
             refuse(
                 "literal-size",
                 f"nothing bounds the size given to {name}()",
-                hint=f"Bound it: least(the size, 1000); at most {limit:,}.",
+                hint=f"Write a number, or least(n::INTEGER, 1000); at most {limit:,}.",
             )
 
 
