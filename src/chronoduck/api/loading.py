@@ -211,7 +211,7 @@ class _Load:
                     self._wish.table, rows, self._format.value, request
                 )
             account.charge(done.engine_seconds)
-            runner.writes.note(self._caller, done.summary.rows_added)
+            runner.writes.note(self._caller, done.engine_seconds)
             self._service.penalties.note_survived(self._caller, "")
             return done.summary
         finally:

@@ -68,14 +68,14 @@ class GreedyWriters:
         if record.is_read_only or not record.engine_seconds:
             return
         if not frees_space(record.kind, record.sql):
-            self.note(record.caller, record.rows)
+            self.note(record.caller, record.engine_seconds)
         elif record.outcome == "ok" and record.kind == "drop":
             # Not after a DELETE: a checkpoint may write again what is left of such a table.
             self._has_freed |= self._guard.is_refusing or bool(self._greed.stopped)
 
-    def note(self, caller: Caller, rows: int) -> None:
-        """Count rows that somebody has written by now."""
-        self._greed.note(time.monotonic(), party_of(caller), rows)
+    def note(self, caller: Caller, seconds: float) -> None:
+        """Count seconds that somebody has written by now."""
+        self._greed.note(party_of(caller), seconds)
 
     def watch(self, runner: StatementRunner) -> None:
         """Look, each time the guard does, whether one of the running writes has to stop."""

@@ -21,8 +21,10 @@ _MEASURED_SECONDS = 0.2
 """How long the database must have grown, so that its rate says something."""
 _KEPT_SECONDS = 1.0
 _HALF_LIFE_SECONDS = 30.0
+_LOOK_SECONDS = 0.25
+"""How long somebody counts who writes at a look, and at most what ended since the last one."""
 _NEAR = 0.8
-"""Who has this share of the largest growth may have been there by chance: rows decide then."""
+"""Who has this share of the largest growth may have been there by chance: the next look may tell."""
 _MOST_TIES = 3
 _FORGET_SECONDS = 600.0
 
@@ -33,12 +35,11 @@ class _Written:
 
     at: float
     grown: float = 0.0
-    """Bytes by which the database grew while it wrote, shared with those who wrote then, too."""
-    rows: float = 0.0
+    """Bytes by which the database grew while it wrote, shared by time with those who wrote then, too."""
 
     def fade(self, now: float) -> None:
         part = 0.5 ** ((now - self.at) / _HALF_LIFE_SECONDS)
-        self.at, self.grown, self.rows = now, self.grown * part, self.rows * part
+        self.at, self.grown = now, self.grown * part
 
 
 class Greed:
@@ -49,18 +50,18 @@ class Greed:
         self._floor = floor_bytes
         self._exempt = exempt
         self._written: dict[str, _Written] = {}
-        self._active: set[str] = set()
-        """Who wrote since the last look."""
+        self._active: dict[str, float] = {}
+        """Who wrote since the last look, and for how many seconds."""
         self._sizes: deque[tuple[float, int]] = deque()
         self._ties = 0
         self.stopped: set[str] = set()
         """Those who write nothing for now."""
 
-    def note(self, now: float, party: str, rows: int) -> None:
-        """Count rows that a party has written by now."""
+    def note(self, party: str, seconds: float) -> None:
+        """Count seconds that a party has written by now."""
         if party not in self._exempt:
-            self._active.add(party)
-            self._of(now, party).rows += rows
+            noted = self._active.get(party, 0.0) + seconds
+            self._active[party] = min(_LOOK_SECONDS, noted)
 
     def look(
         self,
@@ -75,8 +76,9 @@ class Greed:
         ``size``: of the database, with its WAL; ``free_inside``: what of it the next rows may take;
         ``writing``: who writes now.
         """
-        self._share(now, size, self._active.union(writing) - self._exempt)
-        self._active.clear()
+        for party in writing:
+            self.note(party, _LOOK_SECONDS)
+        self._share(now, size)
         rate = self._rate(now, size)
         is_alone = not self._written.keys() - self.stopped
         if is_alone or free + free_inside >= self._floor * _FLOORS * _GO_ON:
@@ -90,10 +92,12 @@ class Greed:
         self._sizes.clear()  # what it still writes while it is being stopped is nobody else's
         return greediest
 
-    def _share(self, now: float, size: int, active: set[str]) -> None:
+    def _share(self, now: float, size: int) -> None:
         grown = max(0, size - self._sizes[-1][1]) if self._sizes else 0
-        for party in active:
-            self._of(now, party).grown += grown / len(active)
+        active, self._active = self._active, {}
+        total = sum(active.values())
+        for party, seconds in active.items():
+            self._of(now, party).grown += grown * seconds / total if total else 0.0
         for party in [
             name for name, old in self._written.items() if now - old.at > _FORGET_SECONDS
         ]:
@@ -110,8 +114,6 @@ class Greed:
         if most <= 0:
             return None
         near = [name for name, old in found.items() if old.grown >= _NEAR * most]
-        if all(found[name].rows for name in near):
-            return max(near, key=lambda name: found[name].rows)
         if len(near) > 1 and self._ties < _MOST_TIES:
             self._ties += 1  # the next look may tell them apart
             return None

@@ -24,7 +24,7 @@ def frees_space(kind: str, text: str) -> bool:
     return kind in _FREES_SPACE and not any(word in lowered for word in _WRITES_MORE)
 
 
-def _pass(*noted: Caller | int) -> None:
+def _pass(*noted: Caller | float) -> None:
     """Refuse nothing, and note nothing."""
 
 
@@ -34,8 +34,8 @@ class WriteAdmission:
 
     check_space: Callable[[Caller], None] = _pass
     check_replay: Callable[[], None] = _pass
-    note: Callable[[Caller, int], None] = _pass
-    """Is told of rows that a transaction of the service's own has written for a caller."""
+    note: Callable[[Caller, float], None] = _pass
+    """Is told of seconds that a transaction of the service's own has written for a caller."""
 
     def check(self, statement: Statement, caller: Caller) -> None:
         """Refuse a statement that writes while nothing may be written; what frees space may.

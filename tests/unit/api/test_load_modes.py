@@ -446,6 +446,6 @@ async def test_below_the_disk_floor_every_load_is_refused_by_its_status(
 
 
 @pytest.mark.parametrize("name", ["duckdb_tables", "SQLITE_MASTER", "main.duckdb_views"])
-async def test_no_load_hides_a_view_of_duckdb(client: httpx2.AsyncClient, name: str) -> None:
-    problem = await refused(client, NDJSON, table=name, create="true")
+async def test_no_load_hides_a_view_of_duckdb(admin: httpx2.AsyncClient, name: str) -> None:
+    problem = await refused(admin, NDJSON, table=name, create="true")
     assert (problem["code"], problem["rule"]) == ("statement_refused", "builtin-name")

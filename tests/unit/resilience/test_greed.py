@@ -28,8 +28,8 @@ class Volume:
     def looks(self, times: int, grown: int, *writing: str) -> list[str]:
         return [found for _ in range(times) if (found := self.look(grown, *writing))]
 
-    def row(self, party: str, rows: int = 1) -> None:
-        self.greed.note(self.now, party, rows)
+    def row(self, party: str) -> None:
+        self.greed.note(party, 0.002)
 
 
 def test_who_writes_the_most_stops_and_the_others_go_on() -> None:
@@ -42,14 +42,12 @@ def test_who_writes_the_most_stops_and_the_others_go_on() -> None:
     assert volume.free > FLOOR
 
 
-def test_who_computes_for_long_and_writes_a_row_is_not_the_one() -> None:
+def test_who_writes_a_row_at_each_look_is_not_the_one() -> None:
     volume = Volume(3 * FLOOR)
     stopped = []
-    for number in range(100):
-        volume.row("eve", 100_000)
-        stopped.append(volume.look(4_000_000, "bob"))
-        if number % 8 == 7:
-            volume.row("bob", 1)
+    for _ in range(100):
+        volume.row("bob")
+        stopped.append(volume.look(4_000_000, "eve"))
     assert next(filter(None, stopped)) == "eve"
 
 
