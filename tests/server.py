@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import select
@@ -164,6 +165,14 @@ class Server:
             timeout=PATIENCE_SECONDS,
             **options,
         )
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Return the log's whole lines, once it has not grown for a while: a thread writes them."""
+        size = -1
+        while size != (size := self.log.stat().st_size):
+            time.sleep(0.3)
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def query(self, sql: str) -> list[list[Any]]:
         """Run one statement and return its rows."""

@@ -169,7 +169,7 @@ def test_the_statement_that_ends_the_process_is_named_and_its_author_waits(serve
     assert "SIGSEGV" in lost[0]["reason"]
     boxed = trail(server, "penalty_boxed")[-2:]
     assert {each["party"] for each in boxed} == {eve.id}
-    log = [json.loads(line) for line in server.log.read_text().splitlines()]
+    log = server.log_lines()
     named = [each for each in log if each["event"] == "statement_lost"]
     assert named[-1]["query_hash"] == lost[0]["query_hash"]
     assert "range" not in json.dumps(named)

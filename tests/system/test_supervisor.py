@@ -104,7 +104,7 @@ def test_a_statement_that_hears_nothing_ends_with_its_process(deaf: Server) -> N
     found = restarts(deaf)
     assert found["count"] == 1
     assert found["supervised"] is True
-    log = [json.loads(line) for line in deaf.log.read_text().splitlines()]
+    log = deaf.log_lines()
     stuck = next(line for line in log if line["event"] == "statement_stuck")
     assert stuck["user"] == "admin"
     assert stuck["query_hash"] in found["last_reason"]
