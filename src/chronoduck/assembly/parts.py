@@ -77,6 +77,8 @@ __all__ = ["Parts"]
 T = TypeVar("T")
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
+_LOW_FLOORS = 4
+"""With less space than so many floors a checkpoint must fit before it begins."""
 _FAIR_SECONDS = 60.0
 """A principal whose statements held workers for long is counted on for so long."""
 
@@ -156,7 +158,7 @@ class Parts:
             lambda: refuted.note_hanging(),
             watch.estimate,
             lambda: watch.holds_ddl,
-            lambda: guard.is_refusing,
+            lambda: guard.free_bytes < _LOW_FLOORS * settings.disk_floor,
         )
         refuted = RefutedWal(
             instance,

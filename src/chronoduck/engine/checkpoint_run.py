@@ -18,6 +18,7 @@ from chronoduck.sql.engine_errors import translate
 
 __all__ = ["ask_number", "has_room", "prepare_checkpoint", "run_checkpoint"]
 
+_WRITTEN_AGAIN = 64
 _USED_BYTES = "SELECT used_blocks * block_size FROM pragma_database_size()"
 _FREE_BYTES = "SELECT free_blocks * block_size FROM pragma_database_size()"
 
@@ -54,18 +55,19 @@ def prepare_checkpoint(instance: DuckDBInstance) -> None:
         connection.close()
 
 
-def has_room(instance: DuckDBInstance) -> bool:
+def has_room(instance: DuckDBInstance, log_bytes: int) -> bool:
     """Whether a checkpoint can write what is left of tables that lost rows, in little space; blocks.
 
     One that cannot ends the instance, and the next one does so again: nobody could read any more. It
-    writes a table again of which much was deleted: half of the database at most, about.
+    writes a table again of which much was deleted: half of the database at most, about, and a deleted
+    row takes some bytes of the WAL.
     """
     try:
         used, inside = ask_number(instance, _USED_BYTES), ask_number(instance, _FREE_BYTES)
         free = shutil.disk_usage(instance.settings.database_path.parent).free
     except (DuckDBException, OSError):
         return False
-    return free + inside >= used // 2
+    return free + inside >= min(used // 2, _WRITTEN_AGAIN * log_bytes)
 
 
 def ask_number(instance: DuckDBInstance, sql: str) -> int:

@@ -183,7 +183,7 @@ class Checkpointer:
 
     async def _has_room(self) -> bool:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, has_room, self._instance)
+        return await loop.run_in_executor(self._executor, has_room, self._instance, self.log_bytes)
 
     async def _take_in_ddl(self) -> None:
         now = time.monotonic()
