@@ -59,8 +59,6 @@ def test_swallowing_every_exception_is_confined_to_the_boundaries() -> None:
         "replication/link.py",
         "service/jobs.py",  # runs what others wrote: whatever it is, the job has failed
         "shadow/link.py",
-        "engine/disk_guard.py",  # without that task the floor holds for nobody, or for ever
-        "logs/lines.py",  # without that thread nothing is written any more
         "engine/analyzers/analyst.py",  # whatever it is, the text was not judged
     }
     for path in MODULES:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -20,10 +19,9 @@ from chronoduck.errors import DuckDBException, DuckDBQueryError
 from chronoduck.principals import OPERATORS_ID, Principal, Role
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
-from chronoduck.settings import Settings
 from tests.security.corpus import filled, hostile, mutated
 from tests.security.roles import caller_of, token_of
-from tests.security.stage import Stage, stage_in
+from tests.security.stage import Stage
 from tests.security.test_hostile_in_process import SNAPSHOT
 from tests.server import Server
 
@@ -32,24 +30,11 @@ SHARE = float(os.environ.get("CHRONODUCK_HOSTILE_SHARE", "0.05"))
 EXPORTER = Caller("export", principal=Principal("export", Role.ANALYST, OPERATORS_ID))
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with stage_in(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def service(
-    stage: Stage, make_settings: Callable[..., Settings]
-) -> AsyncIterator[DuckDBService]:
-    async with DuckDBService(make_settings(database_path=stage.database)) as opened:
-        yield opened
-
-
 def corpus(stage: Stage, seed: int) -> list[str]:
     """Return some of the statements, and of their other spellings."""
     found = hostile() + list(mutated(hostile(), 3, seed=seed))
     sample = random.Random(seed).sample(found, int(len(found) * SHARE))
+    assert len(sample) > 200, "so few prove little"
     return [filled(statement, stage.places) for statement in sample]
 
 
@@ -86,6 +71,7 @@ async def check_refused(
 ) -> None:
     """Send the corpus: all is refused, nothing is told, and nothing is changed."""
     before = (await service.execute_query(SNAPSHOT)).data
+    await run("SELECT id, name FROM users")  # type: ignore[misc] # what is harmless runs
     ran = []
     for sql in corpus(stage, seed):
         try:

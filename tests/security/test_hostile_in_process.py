@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
-
 import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 from chronoduck.principals import Role
-from chronoduck.settings import Settings
 from tests.security.corpus import filled, hostile, mutated, writes
 from tests.security.roles import caller_of
-from tests.security.stage import Stage, stage_in
+from tests.security.stage import Stage
 
 SNAPSHOT = """
 SELECT (SELECT list(u ORDER BY id)::VARCHAR FROM users u),
@@ -25,20 +21,6 @@ SELECT (SELECT list(u ORDER BY id)::VARCHAR FROM users u),
        (SELECT list(function_name ORDER BY 1)::VARCHAR FROM duckdb_functions() WHERE NOT internal),
        (SELECT last_value FROM duckdb_sequences())
 """
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with stage_in(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def service(
-    stage: Stage, make_settings: Callable[..., Settings]
-) -> AsyncIterator[DuckDBService]:
-    async with DuckDBService(make_settings(database_path=stage.database)) as opened:
-        yield opened
 
 
 async def send_all(

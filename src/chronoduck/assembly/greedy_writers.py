@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from chronoduck.engine.checkpoint_run import free_in_file
+from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import DuckDBInstance
-from chronoduck.engine.disk_guard import DiskFloorError, DiskGuard, free_in_file
+from chronoduck.engine.disk_guard import DiskFloorError, DiskGuard
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.resilience.greed import Greed
@@ -35,12 +36,12 @@ class GreedyWriters:
         settings: Settings,
         guard: DiskGuard,
         instance: DuckDBInstance,
-        checkpoint: Callable[[], Awaitable[float]],
+        checkpointer: Checkpointer,
     ) -> None:
-        """``checkpoint`` runs one: what was deleted or dropped is free only then."""
+        """``checkpointer``: what was dropped is free only after a checkpoint."""
         self._guard = guard
         self._instance = instance
-        self._checkpoint = checkpoint
+        self._checkpointer = checkpointer
         self._asked: asyncio.Future[int] | None = None
         self._inside = 0
         self._has_freed = False
@@ -105,7 +106,10 @@ class GreedyWriters:
 
     async def _free(self, free_before: int) -> None:
         try:
-            await self._checkpoint()
+            if await self._checkpointer.fits():
+                await self._checkpointer.checkpoint()
+            else:
+                self._has_freed = True
         except DuckDBException as error:
             self._has_freed = True
             self._log.info("nothing_freed_yet", reason=error.operator_detail)
@@ -123,7 +127,8 @@ class GreedyWriters:
             self._inside, self._asked = 0, None
             return 0
         if self._asked is not None and self._asked.done():
-            self._inside = self._asked.result()
+            # An error: nobody can tell, as long as the instance is being opened again.
+            self._inside = 0 if self._asked.exception() else self._asked.result()
             self._asked = None
         if self._asked is None:
             self._asked = asyncio.ensure_future(asyncio.to_thread(free_in_file, self._instance))

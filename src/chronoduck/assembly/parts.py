@@ -77,8 +77,6 @@ __all__ = ["Parts"]
 T = TypeVar("T")
 _INTERRUPTED_SECONDS = 2.0
 """How long interrupted statements may take to come back at shutdown."""
-_LOW_FLOORS = 4
-"""With less space than so many floors a checkpoint must fit before it begins."""
 _FAIR_SECONDS = 60.0
 """A principal whose statements held workers for long is counted on for so long."""
 
@@ -158,7 +156,6 @@ class Parts:
             lambda: refuted.note_hanging(),
             watch.estimate,
             lambda: watch.holds_ddl,
-            lambda: guard.free_bytes < _LOW_FLOORS * settings.disk_floor,
         )
         refuted = RefutedWal(
             instance,
@@ -202,7 +199,7 @@ class Parts:
             record=accountability.record,
         )
         guard = DiskGuard(settings, checkpointer.reclaim)
-        greedy = GreedyWriters(settings, guard, instance, checkpointer.checkpoint)
+        greedy = GreedyWriters(settings, guard, instance, checkpointer)
         runner = StatementRunner(
             access,
             breaker,

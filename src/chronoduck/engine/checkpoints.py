@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chronoduck.engine.checkpoint_run import (
-    ask_number,
+    commit_nothing,
+    free_in_file,
     has_room,
+    no_room,
     prepare_checkpoint,
     run_checkpoint,
 )
@@ -48,9 +50,6 @@ _IN_THE_WAY = (TransactionConflictError, WritersBusyError)
 _BACK_SECONDS = 0.05
 """How often we look whether the engine has ended a checkpoint whose caller has left."""
 _REOPEN_SECONDS = 60.0
-_FREE_BLOCKS = "SELECT free_blocks FROM pragma_database_size()"
-_NOTHING = "BEGIN; CREATE SCHEMA chronoduck_nothing; DROP SCHEMA chronoduck_nothing; COMMIT"
-"""A transaction that is written and leaves nothing."""
 
 
 class Checkpointer:
@@ -66,17 +65,14 @@ class Checkpointer:
         on_hang: Callable[[], None] = lambda: None,
         replay_seconds: Callable[[], float] = lambda: 0.0,
         holds_ddl: Callable[[], bool] = lambda: False,
-        is_low: Callable[[], bool] = lambda: False,
     ) -> None:
         """``gate`` is what writers pass; ``may_run`` returns whether a checkpoint may run now.
 
         ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``;
         ``replay_seconds`` estimates how long a start would replay the WAL as it is, and ``holds_ddl``
         returns whether it has more than plain changes of rows: most bugs of a replay need both, so that
-        such a WAL is checkpointed as soon as no older reader is in the way. ``is_low`` returns whether
-        little space is left.
+        such a WAL is checkpointed as soon as no older reader is in the way.
         """
-        self._is_low = is_low
         self._on_hang = on_hang
         self._hanging_since: float | None = None
         self._replay_seconds = replay_seconds
@@ -105,7 +101,7 @@ class Checkpointer:
         """No checkpoint before this time, as long as the file is damaged."""
         self._said: tuple[str, float] = ("", 0.0)
         self._nothing_for: tuple[int, int] | None = None
-        """The instance's generation and the checkpoints before it when ``_NOTHING`` was committed."""
+        """The instance's generation and the checkpoints before it when nothing was committed."""
         self._pauses: deque[float] = deque(maxlen=_REMEMBERED)
         self.count = 0
         self.last_at: float | None = None
@@ -170,7 +166,7 @@ class Checkpointer:
             need = urgency(state, self._limits)
             is_ready = not self._healer.is_healing and not self._waits_for_repair
             is_due = need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())
-            if is_ready and is_due and self._is_low() and not await self._has_room():
+            if is_ready and is_due and not await self.fits():
                 wait = _RETRY_SECONDS[-1]
             elif is_ready and is_due:
                 try:
@@ -181,7 +177,8 @@ class Checkpointer:
                 await self._take_in_ddl()
             await asyncio.sleep(wait)
 
-    async def _has_room(self) -> bool:
+    async def fits(self) -> bool:
+        """Whether there is space for all that a checkpoint may write."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, has_room, self._instance, self.log_bytes)
 
@@ -211,7 +208,10 @@ class Checkpointer:
         Raises:
             StatementTimeoutError: the files were being copied all the time.
             TransactionConflictError: writers did not end in time.
+            DiskFullError: it may not fit, and one that does not ends the instance.
         """
+        if not await self.fits():
+            raise no_room()
         try:
             async with asyncio.timeout(timeout):
                 await self._lock.acquire()
@@ -277,7 +277,7 @@ class Checkpointer:
         """
         await self.checkpoint_something()
         loop = asyncio.get_running_loop()
-        if await loop.run_in_executor(self._executor, ask_number, self._instance, _FREE_BLOCKS):
+        if await loop.run_in_executor(self._executor, free_in_file, self._instance):
             self._healer.reopen(self._instance.generation, HealReason.FILE_GROWN)
             if await self._healer.wait_until_open(_REOPEN_SECONDS):
                 await self.checkpoint_something()
@@ -294,7 +294,7 @@ class Checkpointer:
         now = (self._instance.generation, self.count)
         if now != self._nothing_for:  # else each attempt would make the WAL longer
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._executor, ask_number, self._instance, _NOTHING)
+            await loop.run_in_executor(self._executor, commit_nothing, self._instance)
             self._nothing_for = now
         await self.checkpoint()
 
@@ -305,6 +305,8 @@ class Checkpointer:
             EngineFailure: the instance failed; it is being reopened.
         """
         if not self._may_run() or self._lock.locked() or self._waits_for_repair:
+            return False
+        if not await self.fits():
             return False
         try:
             await self.checkpoint(waits=False)

@@ -17,31 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from chronoduck.engine.checkpoint_run import ask_number
-from chronoduck.engine.database import DuckDBInstance
 from chronoduck.errors import DiskFullError, DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
-__all__ = ["DiskFloorError", "DiskGuard", "VolumeFloor", "free_in_file"]
+__all__ = ["DiskFloorError", "DiskGuard", "VolumeFloor"]
 
 _LOOK_SECONDS = 0.25
-_FREE_BYTES = """
-SELECT free_blocks * block_size FROM pragma_database_size() WHERE database_name = current_database()
-"""
 _RECLAIM_SECONDS, _RECLAIM_LONGEST_SECONDS = 3.0, 60.0
 """The first and the longest wait between two attempts to give space back."""
 _MORE_THAN_FLOOR = 1.05
 """Writes go on from so many floors of free space on: not on and off with every file."""
-
-
-def free_in_file(instance: DuckDBInstance) -> int:
-    """Return the bytes of the file that hold nothing: the next rows take them; 0: nobody can tell."""
-    try:
-        return ask_number(instance, _FREE_BYTES)
-    except DuckDBException:
-        return 0
 
 
 class DiskFloorError(DiskFullError):
@@ -183,8 +170,8 @@ class DiskGuard:
                 await self._in_thread(self.tend)
                 if self.is_refusing and self._has_failed:
                     await self._try_to_reclaim()
-            except Exception:  # noqa: BLE001 - whatever it is
-                # Without this task the floor would hold for nobody, or for ever.
+            except (DuckDBException, OSError, RuntimeError):
+                # A thread that cannot be started, for one. Without this task there is no floor.
                 self._log.exception("disk_look_failed")
 
     async def _try_to_reclaim(self) -> None:

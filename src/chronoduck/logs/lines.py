@@ -166,7 +166,7 @@ class _BatchingHandler(logging.Handler):
             self._urgent.clear()
             try:
                 self._write()
-            except Exception as error:  # noqa: BLE001 - without this thread nothing is ever written again
+            except (OSError, ValueError) as error:  # without this thread nothing is written again
                 with suppress(OSError, ValueError):
                     os.write(2, f"the log cannot be written: {error}\n".encode())
                 time.sleep(_WRITE_EVERY_SECONDS)

@@ -355,8 +355,8 @@ class Reports:
             return Finding(
                 "disk",
                 Status.DEGRADED,
-                f"{guard['writers_stopped']} principals fill the volume of the database, and may "
-                f"not write for now: {format_bytes(guard['free_bytes'])} are free",
+                f"The volume of the database has only {format_bytes(guard['free_bytes'])} free; "
+                f"principals that fill it and may not write for now: {guard['writers_stopped']}",
                 "The log names them (writer_stopped). Free space or enlarge the volume.",
             )
         percent = self._machine.disk_percent()

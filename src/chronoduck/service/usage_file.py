@@ -111,6 +111,8 @@ class UsageFile:
             await self._save()
 
     async def _save(self) -> None:
+        if self._writing is not None:  # of a call that was cancelled: it must not come last
+            await asyncio.wait([self._writing])
         changed = self._quotas.changes()
         now = self._clock()
         for name, state in changed.items():
@@ -121,7 +123,6 @@ class UsageFile:
         has_news = box.changes != self._saved_changes or changed.keys() - EXEMPT
         if not (has_news or self._is_failing):
             return
-        self._saved_changes = box.changes
         self._forget(now)
         box.tidy(self._steady())
         told = {
@@ -130,10 +131,7 @@ class UsageFile:
             "names": dict(self._penalties.names),
             "accounts": dict(self._accounts),
         }
-        if self._writing is not None:
-            await asyncio.wait(
-                [self._writing]
-            )  # of a call that was cancelled: it must not come last
+        self._saved_changes = box.changes  # nothing is awaited before the write has begun
         self._writing = asyncio.ensure_future(asyncio.to_thread(self._write, told))
         await asyncio.shield(self._writing)
 

@@ -57,6 +57,19 @@ async def test_below_the_disk_floor_it_is_refused(make_settings: Callable[..., S
 @pytest.mark.parametrize(
     "sql",
     [
+        "DELETE FROM t WHERE a IN (SELECT a AS updated_at FROM t) AND 'insert copy' <> ''",
+        "DROP TABLE t /* created with an INSERT */",
+        "TRUNCATE t",
+    ],
+)
+async def test_what_frees_space_runs_below_the_floor(table: DuckDBService, sql: str) -> None:
+    (await table.parts()).guard.is_refusing = True
+    await table.execute_query(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
         "WITH x AS (INSERT INTO t SELECT range FROM range(9) RETURNING 1) DELETE FROM t WHERE a = 1",
         "WITH x AS (UPDATE t SET a = a RETURNING 1) DELETE FROM t",
         "/* delete */ WITH x AS (inSERT INTO t VALUES (1) RETURNING a) DELETE FROM t USING x",

@@ -7,6 +7,7 @@ less than a second.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "arguments_of",
     "has_named_arguments",
     "literal_text",
+    "nodes_in",
     "numbers_in",
     "readings_of",
 ]
@@ -143,21 +145,21 @@ def literal_text(node: Any) -> str | None:
     return None if text is None or isinstance(text, dict | list) else str(text)
 
 
-def literals_in(node: Any) -> list[str]:
-    """Return the texts of all constants in an expression."""
-    found: list[str] = []
+def nodes_in(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield all nodes of an expression, in no order."""
     stack = [node]
     while stack:
         part = stack.pop()
         if isinstance(part, list):
             stack.extend(part)
         elif isinstance(part, dict):
-            text = literal_text(part)
-            if text is not None:
-                found.append(text)
-            else:
-                stack.extend(part.values())
-    return found
+            yield part
+            stack.extend(part.values())
+
+
+def literals_in(node: Any) -> list[str]:
+    """Return the texts of all constants in an expression."""
+    return [text for part in nodes_in(node) if (text := literal_text(part)) is not None]
 
 
 def numbers_in(argument: Any) -> tuple[list[float], bool, bool]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from chronoduck.sql.rules.bounds import arguments_of, has_named_arguments, literal_text
+from chronoduck.sql.rules.bounds import arguments_of, has_named_arguments, literal_text, nodes_in
 from chronoduck.sql.rules.value_types import judge_cast
 
 __all__ = ["has_column", "has_nested_cast", "largest"]
@@ -26,6 +26,7 @@ _INTEGERS = frozenset(
     "usmallint utinyint".split()
 )
 _OTHER_NUMBERS = frozenset("bit bitstring blob varchar double float real decimal".split())
+_VARIABLE = frozenset({"COLUMN_REF", "SUBQUERY", "PARAMETER"})
 _DEPTH = 100
 Range = tuple[float, float]
 _ANY = (-math.inf, math.inf)
@@ -33,32 +34,13 @@ _ANY = (-math.inf, math.inf)
 
 def has_column(node: Any) -> bool:
     """Whether an expression holds a column, a subquery or a parameter."""
-    stack = [node]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(part)
-        elif isinstance(part, dict):
-            if part.get("class") in ("COLUMN_REF", "SUBQUERY", "PARAMETER"):
-                return True
-            stack.extend(part.values())
-    return False
+    return any(part.get("class") in _VARIABLE for part in nodes_in(node))
 
 
 def has_nested_cast(node: Any) -> bool:
     """Whether a cast stands right in a cast: the one in the middle may make another number of it."""
-    stack = [node]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(part)
-        elif isinstance(part, dict):
-            child = part.get("child")
-            is_inner = _is_cast(part) and isinstance(child, dict) and _is_cast(child)
-            if is_inner and not _names_integer(child or {}):
-                return True
-            stack.extend(part.values())
-    return False
+    casts = [part.get("child") for part in nodes_in(node) if _is_cast(part)]
+    return any(_is_cast(child) and not _names_integer(child) for child in casts)
 
 
 def largest(node: Any) -> float:
@@ -135,7 +117,7 @@ def _is_cast(node: Any) -> bool:
     return isinstance(node, dict) and node.get("class") == "CAST"
 
 
-def _names_integer(node: dict[str, Any]) -> bool:
+def _names_integer(node: Any) -> bool:
     """Whether a cast is to a type of whole numbers, and to nothing else."""
     types = judge_cast(node) - {""}
     return bool(types & _INTEGERS) and not types & _OTHER_NUMBERS
