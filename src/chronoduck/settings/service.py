@@ -377,9 +377,14 @@ def variable_names(model: type[BaseSettings]) -> dict[str, str]:
     return names
 
 
+_OF_DUCKDB = frozenset({"DUCKDB_JE_MALLOC_CONF"})
+"""Read by DuckDB's allocator, and set by our supervisor."""
+
+
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     models: tuple[type[BaseSettings], ...] = (Settings, *GROUPS.values())
     known = {variable for model in models for variable in variable_names(model).values()}
+    known |= _OF_DUCKDB
     known |= {
         f"{variable_names(model)[field]}_FILE" for model in models for field in secret_fields(model)
     }

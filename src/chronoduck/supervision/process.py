@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from chronoduck.supervision.allocator import allocator_environment
 from chronoduck.supervision.channel import VARIABLE, Channel, Message
 from chronoduck.supervision.running_record import new_record
 
@@ -28,7 +29,11 @@ class ServerProcess:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 # -P: a supervisor's directory must not decide what a restart imports.
                 [sys.executable, "-P", "-m", "chronoduck", *arguments],
-                env={**os.environ, VARIABLE: f"{theirs.fileno()}:{os.getpid()}:{self.record}"},
+                env={
+                    **os.environ,
+                    **allocator_environment(os.environ),
+                    VARIABLE: f"{theirs.fileno()}:{os.getpid()}:{self.record}",
+                },
                 pass_fds=[theirs.fileno(), self.record],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is the supervisor's to pass on
