@@ -26,11 +26,12 @@ from chronoduck.cli.leaving import LeavingServer
 from chronoduck.cli.reloading import Reloading
 from chronoduck.cli.succession import Succession, warm_up
 from chronoduck.cli.target import DatabaseOption, JsonOption
-from chronoduck.engine.encoding import close_private_engines
+from chronoduck.engine.encoding import close_private_engines, open_private_engines
 from chronoduck.engine.memory import limit_address_space
 from chronoduck.engine.ownership import wait_for_orphan
 from chronoduck.errors import DuckDBResourceError, SettingsError
 from chronoduck.logs import configure_logging, get_logger
+from chronoduck.resilience.standing_threads import standing_threads
 from chronoduck.settings import Settings, load_settings
 from chronoduck.supervision.link import Handover, SupervisorLink
 
@@ -139,6 +140,10 @@ async def serve_until_stopped(
     )
     for exposure in exposures(settings):
         get_logger("service").warning(exposure.id, reason=exposure.finding, fix=exposure.fix)
+    # Once a statement takes all memory, what the others need must be there already.
+    threads = standing_threads(min(32, (os.cpu_count() or 1) + 4), "chronoduck-thread")
+    asyncio.get_running_loop().set_default_executor(threads)
+    await asyncio.to_thread(open_private_engines)
     limit = limit_address_space(settings)
     waited = await asyncio.to_thread(wait_for_orphan, settings.database_path, _ORPHAN_SECONDS)
     if waited > _WORTH_TELLING_SECONDS:

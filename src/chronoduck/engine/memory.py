@@ -27,7 +27,7 @@ _MINIMUM_BYTES = 64_000_000
 _SHADOW_BYTES = 150_000_000, 1_000_000_000
 """At least and at most, by default. Its process takes 50 MB, and 70 MB with a child and an empty file."""
 _ADDRESS_SPACE_BYTES = 4_000_000_000
-"""What a server takes of the address space beside its budget: 1.1 GB idle, 3.3 GB under mixed load with
+"""What a server takes of the address space beside its budget: 2.7 GB idle, 3.3 GB under mixed load with
 a budget of 0.5 GB. Most of it is reserved by allocators and never touched."""
 
 

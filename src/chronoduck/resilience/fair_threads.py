@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from chronoduck.resilience.admission import Admission
+from chronoduck.resilience.standing_threads import standing_threads
 
 __all__ = ["FairThreads"]
 
@@ -26,7 +27,7 @@ class FairThreads:
     def __init__(self, count: int, share: int, name: str) -> None:
         """At most ``share`` of the ``count`` threads work for one capped party at once."""
         self.admission = Admission(count, _QUEUE, place_share=share)
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._executor = standing_threads(count, name)
 
     async def run(
         self,

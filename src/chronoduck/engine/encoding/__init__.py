@@ -14,7 +14,7 @@ from chronoduck.engine.encoding.contract import (
 )
 from chronoduck.engine.encoding.opening import open_encoder
 from chronoduck.engine.encoding.partitions import PartitionedRows
-from chronoduck.engine.encoding.private_engine import close_private_engines
+from chronoduck.engine.encoding.private_engine import close_private_engines, open_private_engines
 
 __all__ = [
     "EncodingOptions",
@@ -25,4 +25,5 @@ __all__ = [
     "ResultSummary",
     "close_private_engines",
     "open_encoder",
+    "open_private_engines",
 ]

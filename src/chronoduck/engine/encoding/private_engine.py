@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,8 +13,9 @@ import pyarrow as pa
 
 from chronoduck.engine.encoding.nested_enums import without_nested_enums
 from chronoduck.errors import EngineBugError, OutOfMemoryError
+from chronoduck.resilience.standing_threads import standing_threads
 
-__all__ = ["BatchQuery", "close_private_engines"]
+__all__ = ["BatchQuery", "close_private_engines", "open_private_engines"]
 
 _ROWS_PER_PART = 8192
 """Batches are cut into parts of at least so many rows (4 ms of work; the start of one costs 0.5)."""
@@ -49,9 +49,7 @@ class _Engine:
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute("SET lock_configuration = true")
         self.lane_count = min(4, _CPUS)
-        self.others = ThreadPoolExecutor(
-            max(1, self.lane_count - 1), thread_name_prefix="chronoduck-encoder"
-        )
+        self.others = standing_threads(max(1, self.lane_count - 1), "chronoduck-encoder")
 
     def close(self) -> None:
         self.others.shutdown(wait=True)
@@ -68,6 +66,15 @@ def _engine(*, large_strings: bool) -> _Engine:
         if engine is None:
             engine = _engines[large_strings] = _Engine(large_strings=large_strings)
         return engine
+
+
+def open_private_engines() -> None:
+    """Open the instances before a statement runs that may leave no memory for that."""
+    for large_strings in (False, True):
+        _engine(large_strings=large_strings)
+    # Arrow reserves 1 GB of address space with its first buffer. Its Parquet writer ends the process
+    # when it gets no memory, so it must not have to look for some while a statement takes all.
+    pa.allocate_buffer(1)
 
 
 def close_private_engines() -> None:
