@@ -64,7 +64,7 @@ class PartitionedRows:
         most: int,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """``most``: how many partitions there may be. ``check`` raises when the statement was interrupted.
+        """``most``: how many partitions there may be. ``check`` raises after an interrupt.
 
         Raises:
             DuckDBQueryError: a column is not there or named twice, or there are no others.
