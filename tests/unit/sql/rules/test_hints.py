@@ -63,6 +63,8 @@ REFUSED = [
     "SELECT lpad('x', '9999'::BLOB::BIT::INT, ' ')",
     "SELECT approx_top_k(a, ?) FROM t",
     "SELECT levenshtein(repeat(b, 90000), repeat('x', 90000)) FROM t",
+    "SELECT levenshtein(b, b) FROM t",
+    "SELECT b::BIGNUM FROM t",
     "SELECT b GLOB repeat('*a', 20) FROM t",
     "SELECT b GLOB '*a*b*c*d*e*f*g*h*i*j*' FROM t",
     "SELECT format(b, 3) FROM t",
@@ -92,6 +94,9 @@ IN_WORDS = [
     "CREATE TABLE u AS FROM t",
     # the size of a column
     "SELECT lpad(b, least(id::INTEGER, 1000), ' ') FROM t",
+    # the length of a text
+    "SELECT levenshtein(left(b, 1000), left(b, 1000)) FROM t",
+    "SELECT left('12', 1000)::BIGNUM, 12::HUGEINT::BIGNUM",
     # dynamic-sql, variant, json-depth, too-many-terms, expansion
     "SELECT '{\"a\": [1]}'::JSON -> 'a', json_extract('{\"a\": 1}', '$.a')",
     "FROM json_each('[1, 2]')",
