@@ -36,9 +36,16 @@ async def test_a_hundred_long_calls_of_one_leave_a_thread_for_others(threads: Fa
 
 async def test_a_call_that_is_given_up_holds_its_thread_until_it_ends(threads: FairThreads) -> None:
     may_end = threading.Event()
+    begun = threading.Semaphore(0)
+
+    def wait() -> None:
+        begun.release()
+        may_end.wait(PATIENCE_SECONDS)
+
     for _ in range(2):
-        given_up = asyncio.create_task(threads.run("eve", may_end.wait, PATIENCE_SECONDS))
+        given_up = asyncio.create_task(threads.run("eve", wait))
         await asyncio.sleep(0)
+        assert begun.acquire(timeout=PATIENCE_SECONDS)  # one that has not begun never will
         given_up.cancel()
         with pytest.raises(asyncio.CancelledError):
             await given_up
