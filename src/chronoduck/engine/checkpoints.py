@@ -85,6 +85,7 @@ class Checkpointer:
         self._gate = gate
         self._may_run = may_run
         self._limits = instance.settings.checkpoint
+        self._known_log_bytes = 0
         self._log_path = instance.settings.database_path.with_name(
             instance.settings.database_path.name + ".wal"
         )
@@ -134,9 +135,13 @@ class Checkpointer:
         if self._first_commit_at is None:
             self._first_commit_at = time.monotonic()
 
+    def look(self) -> None:
+        """Look how large the WAL is, for ``get_status``; blocks."""
+        self._known_log_bytes = self.log_bytes
+
     @property
     def log_bytes(self) -> int:
-        """How large the WAL is."""
+        """How large the WAL is; blocks."""
         with suppress(OSError):
             return self._log_path.stat().st_size
         return 0
@@ -146,15 +151,15 @@ class Checkpointer:
 
         For the time it reads what was committed since the last call: not on the event loop.
         """
-        size, age = self._log_size_and_age()
+        size = self._known_log_bytes = self.log_bytes
+        age = self._log_age(size)
         return LogState(size, self._commits, age, self._replay_seconds() if size else 0.0)
 
-    def _log_size_and_age(self) -> tuple[int, float]:
-        size = self.log_bytes
+    def _log_age(self, size: int) -> float:
         if size and self._first_commit_at is None:
             self._first_commit_at = time.monotonic()
         began = self._first_commit_at
-        return size, 0.0 if began is None else time.monotonic() - began
+        return 0.0 if began is None else time.monotonic() - began
 
     async def _watch(self) -> None:
         while True:
@@ -180,7 +185,9 @@ class Checkpointer:
     async def fits(self) -> bool:
         """Whether there is space for all that a checkpoint may write."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, has_room, self._instance, self.log_bytes)
+        return await loop.run_in_executor(
+            self._executor, lambda: has_room(self._instance, self.log_bytes)
+        )
 
     async def _take_in_ddl(self) -> None:
         now = time.monotonic()
@@ -415,9 +422,13 @@ class Checkpointer:
         self._hanging_since = None
 
     def get_status(self) -> dict[str, Any]:
-        """Return counters and the pauses of writers in seconds: median, 99th percentile, longest."""
+        """Return counters and the pauses of writers in seconds: median, 99th percentile, longest.
+
+        The WAL is as large as it was when somebody looked last.
+        """
         pauses = sorted(self._pauses)
-        log_bytes, log_age = self._log_size_and_age()
+        log_bytes = self._known_log_bytes
+        log_age = self._log_age(log_bytes)
         return {
             "count": self.count,
             "last_at": None if self.last_at is None else _iso(self.last_at),
