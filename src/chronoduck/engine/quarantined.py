@@ -44,8 +44,10 @@ class QuarantineList:
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
-        self._looked = now
+        if self._looked > 0:  # only the first look has to be waited for by all
+            self._looked = now
         await asyncio.to_thread(self.look)
+        self._looked = now
 
     def look(self) -> frozenset[str]:
         """Return the tables, views and macros that are not read, in lower case; blocks."""
