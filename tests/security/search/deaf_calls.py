@@ -47,7 +47,7 @@ _KINDS = {
 
 
 class Call(NamedTuple):
-    """An expression over a column ``x`` that holds one large value, and a column ``n`` with its size."""
+    """An expression over columns: ``x`` holds a large value, ``y`` another one, ``n`` is its size."""
 
     name: str
     expression: str
@@ -73,10 +73,16 @@ def setup() -> list[str]:
     """Return the statements that make the values, each in a table of one row."""
     made = {**_TEXTS, **{kind: text for kind, (text, _) in _MADE.items()}}
     return [
-        f"CREATE TABLE v_{value}_{size} AS SELECT {text.format(n=size)} AS x, {size} AS n"
+        f"CREATE TABLE v_{value}_{size} AS SELECT x, {_other(value)} AS y, {size} AS n "
+        f"FROM (SELECT {text.format(n=size)} AS x)"
         for value, text in made.items()
         for size in sizes_of(value)
     ]
+
+
+def _other(value: str) -> str:
+    """Return a value of the same size: comparing texts that are equal is no work."""
+    return "translate(x, 'xa7[1k', 'yb8]2j')" if value in _TEXTS else "x"
 
 
 def calls() -> Iterator[Call]:
@@ -122,7 +128,8 @@ def _calls_of(name: str, parameters: list[str], *, is_table: bool) -> Iterator[C
         first = min(chosen)
         for value in values[first]:
             arguments = [
-                "x" if at in chosen else _small(type_) for at, type_ in enumerate(parameters)
+                ("x" if at == first else "y") if at in chosen else _small(type_)
+                for at, type_ in enumerate(parameters)
             ]
             yield Call(name, _call(name, arguments), value, is_table)
     if numbers:
