@@ -63,7 +63,6 @@ class KeyRing:
 
     def principal_of(self, key_id: str) -> Principal | None:
         """Return whom the key of that id stands for, expired or not; None if there is none."""
-        self._refresh()
         found = self._keys.get(key_id)
         return None if found is None else found[1]
 
