@@ -53,7 +53,7 @@ class KeyRing:
 
     def close(self) -> None:
         """Let go of the file; no key is valid afterwards. Blocks."""
-        descriptor = self._take_in(_Read(None, None, {}))
+        descriptor = self._take_in(_Read(None, self._seen, {}))
         if descriptor is not None:
             os.close(descriptor)
 
