@@ -131,6 +131,7 @@ class StatementRunner:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
                 return await self._fetched(statement)
+            await self._quarantined.follow()
             self._quarantined.check(sql)
             account = self.quotas.account(principal)
             account.check_engine_time()
