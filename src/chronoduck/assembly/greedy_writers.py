@@ -48,10 +48,6 @@ class GreedyWriters:
         self._freeing: asyncio.Future[None] | None = None
         self._free_again_at, self._free_wait = 0.0, _FREE_SECONDS
         self._greed = Greed(settings.disk_floor, EXEMPT)
-        self._files = [
-            settings.database_path,
-            settings.database_path.with_name(settings.database_path.name + ".wal"),
-        ]
         self._log = get_logger("engine")
 
     def check(self, caller: Caller) -> None:
@@ -89,7 +85,7 @@ class GreedyWriters:
             for running in runner.list_writing()
             if not frees_space(running.kind, running.sql)
         }
-        stopped = self._greed.look(now, free, self._size(), writing, self._free_inside())
+        stopped = self._greed.look(now, free, self._guard.file_bytes, writing, self._free_inside())
         if self._has_freed and now >= self._free_again_at and self._freeing is None:
             self._has_freed = False
             self._freeing = asyncio.ensure_future(self._free(free))
@@ -133,15 +129,6 @@ class GreedyWriters:
         if self._asked is None:
             self._asked = asyncio.ensure_future(asyncio.to_thread(free_in_file, self._instance))
         return self._inside
-
-    def _size(self) -> int:
-        size = 0
-        for path in self._files:
-            try:
-                size += path.stat().st_size
-            except OSError:
-                continue
-        return size
 
     def _refusal(self) -> DiskFloorError:
         return DiskFloorError(

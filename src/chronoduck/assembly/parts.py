@@ -280,7 +280,6 @@ class Parts:
         )
         keys.start()
         checkpointer.start()
-        guard.start()
         backups.start()
         drills.start()
         syncs.start()
@@ -371,7 +370,7 @@ class Parts:
         await self.shadow.stop()
         await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
-        self.access.barrier.watch.close()
+        await asyncio.to_thread(self.access.barrier.watch.close)
         if self.link is not None:
             await self.link.stop(grace_seconds)
         self.workers.close()

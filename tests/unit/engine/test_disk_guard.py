@@ -32,7 +32,7 @@ async def test_space_is_reclaimed_again_when_the_first_attempt_met_the_full_disk
     guard = DiskGuard(settings, reclaim)
     look, looks = guard.look, []
     monkeypatch.setattr(guard, "look", lambda: (looks.append(1), look()))
-    guard.start()
+    await guard.start()
     guard.note_full()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(attempts) < 3:
