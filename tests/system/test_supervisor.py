@@ -192,7 +192,7 @@ def test_a_value_beyond_the_address_space_fails_alone(tmp_path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE big AS SELECT repeat('ab', 50000000) AS t")
     path.chmod(0o640)
-    with Server(tmp_path, DUCKDB_ADDRESS_SPACE_LIMIT="3GB") as server:
+    with Server(tmp_path, DUCKDB_ADDRESS_SPACE_LIMIT="4GB") as server:
         before = server.server_pid
         for sql in (
             "SELECT length(repeat(t, 35)) FROM big",
