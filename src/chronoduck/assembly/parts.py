@@ -27,6 +27,7 @@ from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.analyzers.nursery_link import nursery_of_this_process
 from chronoduck.engine.analyzers.pool import AnalyzerPool
 from chronoduck.engine.cancellation import CancelReason
+from chronoduck.engine.checkpoint_room import file_space
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
@@ -37,6 +38,7 @@ from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
+from chronoduck.engine.spill_bound import SpillBound
 from chronoduck.engine.stored_results import StoredResults
 from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
@@ -107,6 +109,7 @@ class Parts:
     syncs: Syncs
     declared_exports: DeclaredExports
     guard: DiskGuard
+    spill: SpillBound
     space: SpaceBudgets
     compaction: Compaction
     statistics: StatementStatistics
@@ -156,6 +159,7 @@ class Parts:
             lambda: refuted.note_hanging(),
             watch.estimate,
             lambda: watch.holds_ddl,
+            lambda: watch.logged_rows,
         )
         refuted = RefutedWal(
             instance,
@@ -198,8 +202,9 @@ class Parts:
             accountability.penalties,
             record=accountability.record,
         )
-        guard = DiskGuard(settings, checkpointer.reclaim)
-        greedy = GreedyWriters(settings, guard, instance, checkpointer)
+        guard = DiskGuard(settings, checkpointer.reclaim, lambda: file_space(instance))
+        checkpointer.on_failure = healer.on_failure = guard.note_end_of_volume
+        greedy, spill = GreedyWriters(settings, guard, checkpointer), SpillBound(instance)
         runner = StatementRunner(
             access,
             breaker,
@@ -279,6 +284,7 @@ class Parts:
         keys.start()
         checkpointer.start()
         guard.start()
+        spill.start()
         backups.start()
         drills.start()
         syncs.start()
@@ -309,8 +315,9 @@ class Parts:
             syncs=syncs,
             declared_exports=declared_exports,
             guard=guard,
+            spill=spill,
             space=space,
-            compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
+            compaction=Compaction(settings, instance, gate, checkpointer, healer, link, jobs),
             statistics=statistics,
             started_at=time.monotonic(),
         )
@@ -360,6 +367,7 @@ class Parts:
         await self.syncs.stop()
         await self.declared_exports.stop()
         await self.jobs.close()
+        await self.spill.stop()
         await self.guard.stop()
         await self.refuted.stop()
         await self.checkpointer.stop()

@@ -83,6 +83,8 @@ ENCRYPTED_SPILL = ("SET temp_file_encryption = true", "SET force_mbedtls_unsafe 
 random numbers are not made for secrets that last; the key here lives in memory, with the process."""
 _ORDER = "preserve_insertion_order"
 """Whoever loads rows in bulk may give their order up for speed, on a connection of its own."""
+_SPILL = "max_temp_directory_size"
+"""Follows the free space of the volume, see ``spill_bound``. The guard refuses SET to users."""
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
@@ -290,7 +292,7 @@ class DuckDBInstance:
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",
-            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER))}",
+            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER, _SPILL))}",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
