@@ -197,6 +197,8 @@ class Parts:
                 settings.stuck_seconds,
                 lambda: admission.waiting_for_want,
                 refuted.replace_process,
+                accountability.penalties.note_ignored_interrupt,
+                lambda: runner.is_idle_but_for_stuck,
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
             accountability.penalties,

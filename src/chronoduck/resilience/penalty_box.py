@@ -5,8 +5,8 @@ of a statement's normalized text):
 
 1. A fault whose author is certain boxes the shape of that party at once. It boxes the party, too, if
    others were hurt by it (the process died or had to be replaced); a smaller fault (an internal error, a
-   killed analyzer) does so from the third one within an hour on, unless several parties meet such
-   faults at the same time: then it is the engine, or the data.
+   killed analyzer, an interrupt that was ignored) does so from the third one within an hour on. When
+   several parties meet internal errors at the same time, it is the engine, or the data, and boxes none.
 2. When the process dies, everybody who was in the engine is a suspect. With one party among them the
    author is certain. Otherwise nobody is boxed: each suspect's shape runs *alone* from then on, so
    that the next death has one suspect. A shape that ends without a death is cleared.
@@ -36,6 +36,7 @@ from chronoduck.resilience.deadly_shapes import EVERYBODY, DeadlyShapes
 from chronoduck.resilience.penalty_records import (
     FORGET_SECONDS,
     HURTS_OTHERS,
+    MAY_BE_THE_ENGINE,
     Death,
     FaultKind,
     HeldParty,
@@ -96,10 +97,12 @@ class PenaltyBox:
         if kind in HURTS_OTHERS:
             self._explain(party, shape)
             found += self._note_author(now, party, shape, kind)
-        elif entry.own.faults < _SMALL_FAULTS or self._is_everywhere(now):
+        elif entry.own.faults < _SMALL_FAULTS or self._is_excused(now, kind):
             return found
         penalty = self._box(now, party, "", kind, is_counted=True)
-        entry.watched_until = max(entry.watched_until, now + penalty.seconds * 2 + _WATCH_SECONDS)
+        if kind is not FaultKind.IGNORED_INTERRUPT:  # to run alone would only make others wait
+            until = now + penalty.seconds * 2 + _WATCH_SECONDS
+            entry.watched_until = max(entry.watched_until, until)
         return [*found, penalty]
 
     def _note_author(self, now: float, party: str, shape: str, kind: FaultKind) -> list[Penalty]:
@@ -174,10 +177,14 @@ class PenaltyBox:
         if shape:
             self._deaths = [each for each in self._deaths if (party, shape) not in each.everyone]
 
-    def _is_everywhere(self, now: float) -> bool:
-        """Whether so many parties meet faults now that none of them is the cause."""
+    def _is_excused(self, now: float, kind: FaultKind) -> bool:
+        """Whether so many parties meet such faults now that none of them is the cause."""
+        if kind not in MAY_BE_THE_ENGINE:
+            return False
         recent = sum(
-            entry.own.faults > 0 and now - entry.own.last_fault < _SAME_TIME_SECONDS
+            entry.own.faults > 0
+            and entry.own.kind is not FaultKind.IGNORED_INTERRUPT
+            and now - entry.own.last_fault < _SAME_TIME_SECONDS
             for entry in self._parties.values()
         )
         return recent >= _MANY_PARTIES

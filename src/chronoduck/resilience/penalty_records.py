@@ -12,6 +12,7 @@ from enum import StrEnum
 __all__ = [
     "FORGET_SECONDS",
     "HURTS_OTHERS",
+    "MAY_BE_THE_ENGINE",
     "Death",
     "FaultKind",
     "HeldParty",
@@ -33,6 +34,8 @@ class FaultKind(StrEnum):
     """The service replaced its process, because the statement did not listen to its interrupt."""
     ENGINE_LOST = "engine_lost"
     """An internal error invalidated the instance: it was reopened under everybody."""
+    IGNORED_INTERRUPT = "ignored_interrupt"
+    """It went on long after its interrupt; the process did not have to be replaced for it yet."""
     INTERNAL_ERROR = "internal_error"
     """DuckDB reported an internal error, and went on."""
     ANALYZER_KILLED = "analyzer_killed"
@@ -42,6 +45,8 @@ class FaultKind(StrEnum):
 HURTS_OTHERS = frozenset(
     {FaultKind.PROCESS_DEATH, FaultKind.FORCED_REPLACEMENT, FaultKind.ENGINE_LOST}
 )
+MAY_BE_THE_ENGINE = frozenset({FaultKind.INTERNAL_ERROR, FaultKind.ANALYZER_KILLED})
+"""Faults that excuse each other when several parties meet them at the same time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ def _read(
             ResultSchema.of(result.columns[apart:], result.column_types[apart:], fields),
             "",
             _OPTIONS,
+            session.token.check,
         )
     while (batch := result.next_batch()) is not None:
         session.token.check()

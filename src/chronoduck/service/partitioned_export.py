@@ -87,7 +87,15 @@ async def write_partitions(
         )
         session.attach(result)
         schema = ResultSchema.of(result.columns, result.column_types, result.arrow_schema)
-        rows = PartitionedRows(schema, by, request.format, request.options, files.append, most=most)
+        rows = PartitionedRows(
+            schema,
+            by,
+            request.format,
+            request.options,
+            files.append,
+            most=most,
+            check=session.token.check,
+        )
         while (batch := result.next_batch()) is not None:
             rows.add(batch)
             running.rows = rows.rows

@@ -16,7 +16,7 @@ from chronoduck.logs import get_logger
 from chronoduck.principals import LOCAL
 from chronoduck.resilience.penalty_box import NO_TEXT, PenaltyBox
 from chronoduck.resilience.penalty_records import FaultKind, Penalty, Suspect
-from chronoduck.service.records import Caller
+from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.sql.masking import MASK
 from chronoduck.sql.normalizing import fingerprint, normalize_statement
 
@@ -28,6 +28,7 @@ _WHAT = {
     FaultKind.PROCESS_DEATH: "the server's process died while it ran",
     FaultKind.FORCED_REPLACEMENT: "the server's process had to be replaced, because it did not listen "
     "to its interrupt",
+    FaultKind.IGNORED_INTERRUPT: "it went on for long after it was interrupted",
     FaultKind.ENGINE_LOST: "it met an internal error of the engine, which had to be reopened",
     FaultKind.INTERNAL_ERROR: "it met internal errors of the engine",
     FaultKind.ANALYZER_KILLED: "its text ended the process that judges statements",
@@ -86,6 +87,10 @@ class Penalties:
         if caller.principal.id not in EXEMPT:
             self.name(caller)
             self.note_party(party, shape, kind)
+
+    def note_ignored_interrupt(self, running: RunningStatement) -> None:
+        """Count a statement that went on for long after its interrupt; it may still run."""
+        self.note_fault(running.caller, running.sql, FaultKind.IGNORED_INTERRUPT)
 
     def name(self, caller: Caller) -> None:
         """Remember what people call this party."""

@@ -99,7 +99,11 @@ class ResultEncoding:
         self._session.attach(result)
         schema = ResultSchema.of(result.columns, result.column_types, result.arrow_schema)
         encoder = self._encoder = open_encoder(
-            request.format, schema, self._statement.query_hash, request.options
+            request.format,
+            schema,
+            self._statement.query_hash,
+            request.options,
+            self._session.token.check,
         )
         parts = [encoder.head()]
         held = self._cap.bytes = len(parts[0])

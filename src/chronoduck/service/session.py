@@ -409,7 +409,7 @@ class Session:
         self._turn.flag_stuck()
         if not outcome.done():
             outcome.set_exception(unheard(self.token, reason))
-        self._access.stuck.add(self.running)
+        self._access.stuck.add(self.running, is_charged=not self.is_own_text)
 
     def close(self) -> None:
         """Give the connection back: now, or when the worker that still uses it comes back."""

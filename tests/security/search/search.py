@@ -14,7 +14,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chronoduck.engine.live_definitions import LiveDefinitions
@@ -39,8 +39,13 @@ Finding = tuple[str, str]
 class Child:
     """A process that runs statements, and is replaced when it has died."""
 
-    def __init__(self) -> None:
+    def __init__(self, setup: Sequence[str] = SETUP) -> None:
+        self._setup = tuple(setup)
         self._process: subprocess.Popen[str] | None = None
+        self.last_error = ""
+        """The class of the last statement's error; empty if it had none, or did not end."""
+        self.last_seconds = 0.0
+        """The CPU time that the last statement took, as far as it was waited for."""
 
     def run(self, sql: str, cpu_seconds: float) -> str:
         """Return what is wrong with a statement; empty when nothing is.
@@ -50,6 +55,7 @@ class Child:
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
+        self.last_error, self.last_seconds = "", cpu_seconds
         process.stdin.write(json.dumps(sql) + "\n")
         process.stdin.flush()
         used, end = _cpu_seconds_of(process.pid), time.monotonic() + PATIENCE_SECONDS
@@ -63,7 +69,9 @@ class Child:
             code = process.wait()
             self.close()
             return f"ends the process ({code})"
-        error = str(json.loads(line)["error"])
+        answer = json.loads(line)
+        error = self.last_error = str(answer["error"])
+        self.last_seconds = float(answer["seconds"])
         if error in ("InternalException", "FatalException"):
             self.close()
             return error
@@ -91,7 +99,7 @@ class Child:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(SETUP) + "\n")
+        self._process.stdin.write(json.dumps(self._setup) + "\n")
         self._process.stdin.flush()
         self._process.stdout.readline()
         return self._process

@@ -182,7 +182,9 @@ def test_the_local_admin_is_never_boxed_and_hides_nobody() -> None:
     assert is_alone(box, 6.0, "bob", "a")
 
 
-@pytest.mark.parametrize("kind", [FaultKind.INTERNAL_ERROR, FaultKind.ANALYZER_KILLED])
+@pytest.mark.parametrize(
+    "kind", [FaultKind.INTERNAL_ERROR, FaultKind.ANALYZER_KILLED, FaultKind.IGNORED_INTERRUPT]
+)
 def test_a_smaller_fault_boxes_the_shape_first_and_the_party_at_the_third(kind: FaultKind) -> None:
     box = PenaltyBox()
     assert boxed(box.note_fault(0.0, "eve", "a", kind)) == set()
@@ -199,6 +201,22 @@ def test_smaller_faults_of_several_parties_at_once_are_the_engines() -> None:
             found = box.note_fault(float(number), party, "same", FaultKind.INTERNAL_ERROR)
     assert boxed(found) == set()
     assert waits(box, 5.0, "amy") == 0.0
+
+
+def test_ignored_interrupts_of_several_parties_at_once_excuse_nobody() -> None:
+    """Whoever has three keys would repeat such statements with all of them for ever."""
+    box = PenaltyBox()
+    found = [
+        box.note_fault(float(number), party, f"shape {number}", FaultKind.IGNORED_INTERRUPT)
+        for number in range(3)
+        for party in ("amy", "bob", "eve")
+    ]
+    assert set().union(*map(boxed, found[-3:])) == {"amy", "bob", "eve"}
+    assert boxed(box.note_fault(4.0, "dan", "a", FaultKind.INTERNAL_ERROR)) == set()
+    assert boxed(box.note_fault(5.0, "dan", "b", FaultKind.INTERNAL_ERROR)) == set()
+    found = [box.note_fault(6.0, "dan", "c", FaultKind.INTERNAL_ERROR)]
+    assert boxed(found[0]) == {"dan"}, "others' ignored interrupts excused internal errors"
+    assert not is_alone(box, 30.0, "eve", "new"), "others would wait for it"
 
 
 def test_after_the_box_everything_runs_alone_for_a_while() -> None:

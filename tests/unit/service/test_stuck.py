@@ -13,10 +13,12 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.errors import (
     DuckDBException,
     EngineRestartedError,
+    PenaltyBoxError,
     StatementCancelledError,
     StatementTimeoutError,
     WriteOutcomeUnknownError,
 )
+from chronoduck.principals import Principal, Role
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.settings import Settings
@@ -40,7 +42,16 @@ class Watched:
         self.waiting = 0
         self.reasons: list[str] = []
         self.given_up = asyncio.Event()
-        self.stuck = StuckStatements(workers, patience, lambda: self.waiting, self._note)
+        self.charged: list[str] = []
+        self.is_quiet = True
+        self.stuck = StuckStatements(
+            workers,
+            patience,
+            lambda: self.waiting,
+            self._note,
+            lambda running: self.charged.append(running.id),
+            lambda: self.is_quiet,
+        )
 
     def _note(self, reason: str) -> None:
         self.reasons.append(reason)
@@ -86,6 +97,81 @@ async def test_a_worker_that_comes_back_in_time_is_forgotten() -> None:
     assert watched.stuck.total == 2
     assert watched.reasons == []
     watched.stuck.remove(other)
+
+
+async def compute_until(is_done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not is_done():
+            sum(range(100_000))
+            await asyncio.sleep(0)
+
+
+async def test_a_statement_that_goes_on_is_charged_once_and_no_checkpoint_is() -> None:
+    watched = Watched(9, patience=3600)
+    fold = statement("fold")
+    fold.kind = "checkpoint"
+    watched.stuck.add(fold)
+    watched.stuck.add(statement("ours"), is_charged=False)
+    short = statement("short")
+    watched.stuck.add(short)
+    watched.stuck.remove(short)
+    assert watched.charged == []
+    long = statement("long")
+    watched.stuck.add(long)
+    await compute_until(lambda: bool(watched.charged))
+    watched.stuck.remove(long)
+    again = statement("again")
+    watched.stuck.add(again)
+    await compute_until(lambda: len(watched.charged) > 1)
+    assert watched.charged == ["long", "again"]
+
+
+async def test_a_wait_for_a_disk_is_charged_to_nobody() -> None:
+    watched = Watched(4, patience=1.5)
+    watched.stuck.add(statement("a"))
+    await watched.given_up.wait()
+    assert watched.charged == []
+
+
+async def test_a_read_is_waited_for_longer_while_others_would_lose_their_statements() -> None:
+    watched = Watched(4, patience=0.2)
+    watched.is_quiet = False
+    watched.stuck.add(statement("read"))
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await watched.given_up.wait()
+    assert asyncio.get_running_loop().time() - began >= 6 * 0.2
+
+
+async def test_what_may_keep_writers_out_has_no_more_than_the_patience() -> None:
+    watched = Watched(4, patience=0.2)
+    watched.is_quiet = False
+    write = statement("write")
+    write.kind = "alter"
+    watched.stuck.add(write)
+    watched.stuck.add(statement("read"))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await watched.given_up.wait()
+    assert "hash-write" in watched.reasons[0]
+
+
+@pytest.mark.slow
+async def test_who_repeats_what_ignores_its_interrupt_has_to_wait(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """Each one is shorter than the patience, and the process is never replaced for it."""
+    reasons: list[str] = []
+    eve = Caller("eve", "r", Principal("eve", Role.ANALYST, "key:eve"))
+    async with DuckDBService(make_settings(stuck_seconds=3600), on_stuck=reasons.append) as service:
+        await service.execute_query(WORDS)
+        with pytest.raises(StatementTimeoutError, match="has not listened"):
+            await service.execute_query(DEAF, timeout=1, caller=eve)
+        await until_back(service)
+        with pytest.raises(PenaltyBoxError) as caught:
+            await service.execute_query(DEAF, timeout=1, caller=eve)
+        assert caught.value.reason == "ignored_interrupt"
+        assert (await service.execute_query("SELECT 1", caller=eve)).data == [(1,)]
+    assert reasons == []
 
 
 @pytest.fixture

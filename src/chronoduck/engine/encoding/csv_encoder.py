@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
@@ -29,11 +31,11 @@ class CsvEncoder:
 
     media_type = "text/csv; charset=utf-8; header=present"
 
-    def __init__(self, schema: ResultSchema) -> None:
+    def __init__(self, schema: ResultSchema, check: Callable[[], None]) -> None:
         self._schema = schema
         fields = [_field(kind, f"c{index}") for index, kind in enumerate(schema.duckdb_types)]
-        line = ", ',', ".join(fields)
-        self._text = TextRows(f"concat({line}, chr(13), chr(10))")
+        columns = [f"',', {field}" if index else field for index, field in enumerate(fields)]
+        self._text = TextRows(columns, "chr(13), chr(10)", schema, check)
 
     def head(self) -> bytes:
         """Return the header row; later columns of a name used before are numbered."""

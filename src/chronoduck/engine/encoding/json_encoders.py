@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import orjson
 import pyarrow as pa
@@ -26,10 +26,10 @@ def _values(schema: ResultSchema, options: EncodingOptions) -> list[str]:
     return [forms.or_null(kind, f"c{index}") for index, kind in enumerate(schema.duckdb_types)]
 
 
-def _row(pieces: Iterable[tuple[str, str]], end: str) -> str:
-    """Return the SQL of a row: before each value its literal, at last the end."""
-    arguments = [argument for literal, value in pieces for argument in (quote(literal), value)]
-    return f"concat({', '.join(arguments)}, {end})"
+def _columns(literals: Iterable[str], values: Iterable[str]) -> list[str]:
+    """Return the SQL of each column's part of a row: a literal before its value."""
+    pieces = zip(literals, values, strict=True)
+    return [f"{quote(literal)}, {value}" for literal, value in pieces]
 
 
 class JsonEncoder:
@@ -37,8 +37,15 @@ class JsonEncoder:
 
     media_type = "application/json"
 
-    def __init__(self, schema: ResultSchema, query_hash: str, options: EncodingOptions) -> None:
+    def __init__(
+        self,
+        schema: ResultSchema,
+        query_hash: str,
+        options: EncodingOptions,
+        check: Callable[[], None],
+    ) -> None:
         self._schema = schema
+        self._check = check
         self._query_hash = query_hash
         self._options = options
         self._small = SmallBatchReader(schema.types, safe_numbers=options.json_numbers == "safe")
@@ -64,13 +71,13 @@ class JsonEncoder:
         if small is not None:
             return separator + orjson.dumps(small)[1:-1]
         if self._text is None:
-            self._text = TextRows(self._row())
+            self._text = self._rows_of_text()
         return self._text.joined(batch, before=separator, cut=1)
 
-    def _row(self) -> str:
+    def _rows_of_text(self) -> TextRows:
         values = _values(self._schema, self._options)
         starts = ["[", *[","] * (len(values) - 1)]
-        return _row(zip(starts, values, strict=True), "'],'")
+        return TextRows(_columns(starts, values), "'],'", self._schema, self._check)
 
     def tail(self, summary: ResultSummary) -> bytes:
         """Return the document from the end of its data on."""
@@ -85,8 +92,15 @@ class NdjsonEncoder:
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, schema: ResultSchema, query_hash: str, options: EncodingOptions) -> None:
+    def __init__(
+        self,
+        schema: ResultSchema,
+        query_hash: str,
+        options: EncodingOptions,
+        check: Callable[[], None],
+    ) -> None:
         self._schema = schema
+        self._check = check
         self._query_hash = query_hash
         self._options = options
         self._names = unique_names(schema.columns)
@@ -106,14 +120,15 @@ class NdjsonEncoder:
                 [dumps(dict(zip(names, row, strict=True)), option=line_end) for row in small]
             )
         if self._text is None:
-            self._text = TextRows(self._row())
+            self._text = self._rows_of_text()
         return self._text.joined(batch)
 
-    def _row(self) -> str:
+    def _rows_of_text(self) -> TextRows:
         keys = [orjson.dumps(name).decode() + ":" for name in self._names]
         starts = [("," if index else "{") + key for index, key in enumerate(keys)]
         values = _values(self._schema, self._options)
-        return _row(zip(starts, values, strict=True), "'}' || chr(10)")
+        columns = _columns(starts, values)
+        return TextRows(columns, "'}' || chr(10)", self._schema, self._check)
 
     def tail(self, summary: ResultSummary) -> bytes:
         """Return the last line of a complete result."""

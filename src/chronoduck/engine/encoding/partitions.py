@@ -62,8 +62,9 @@ class PartitionedRows:
         write: Write,
         *,
         most: int,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """``most``: how many partitions there may be.
+        """``most``: how many partitions there may be. ``check`` raises after an interrupt.
 
         Raises:
             DuckDBQueryError: a column is not there or named twice, or there are no others.
@@ -90,6 +91,7 @@ class PartitionedRows:
         self._options = options
         self._write = write
         self._most = most
+        self._check = check
         self._partitions: dict[tuple[str | None, ...], _Partition] = {}
         self._held_bytes = 0
         # Text has no state: one encoder writes the rows of all partitions.
@@ -141,7 +143,7 @@ class PartitionedRows:
         if self._shared and self._partitions:
             encoder = next(iter(self._partitions.values())).encoder
         else:
-            encoder = open_encoder(self._format, self._schema, "", self._options)
+            encoder = open_encoder(self._format, self._schema, "", self._options, self._check)
         partition = self._partitions[values] = _Partition("/".join(parts), encoder)
         self._append(partition, encoder.head())
         return partition

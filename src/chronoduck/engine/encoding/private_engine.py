@@ -114,8 +114,12 @@ class BatchQuery:
     Opened with the first table. Use from one thread at a time.
     """
 
-    def __init__(self, select_list: str, *, large_strings: bool) -> None:
-        """``large_strings``: text columns of the answer may pass 2 GB (``large_string``)."""
+    def __init__(self, select_list: str, *, large_strings: bool, first: int = 0) -> None:
+        """``large_strings``: text columns of the answer may pass 2 GB (``large_string``).
+
+        ``first``: the number of the tables' first column.
+        """
+        self._first = first
         self._select_list = select_list
         self._large_strings = large_strings
         self._engine: _Engine | None = None
@@ -129,7 +133,7 @@ class BatchQuery:
             EngineBugError: the engine failed; it is replaced by a new one for the next result.
         """
         table = without_nested_enums(table).rename_columns(
-            [f"c{index}" for index in range(table.num_columns)]
+            [f"c{self._first + index}" for index in range(table.num_columns)]
         )
         with self._errors():
             if self._engine is None:

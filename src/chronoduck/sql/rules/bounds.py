@@ -40,6 +40,7 @@ __all__ = [
     "REPEATING",
     "arguments_of",
     "has_named_arguments",
+    "has_path",
     "literal_text",
     "nodes_in",
     "numbers_in",
@@ -117,8 +118,7 @@ _RECEIVER = {"class": "COLUMN_REF", "type": "COLUMN_REF", "column_names": ["?"]}
 
 def readings_of(node: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return a call as DuckDB may read it: ``a.f(x)`` is f of a schema a, or ``f(a, x)`` of a column."""
-    path = (node.get("qualified_name") or {}).get("path") or ()
-    if not (node.get("schema") or node.get("catalog") or len(path) > 1):
+    if not has_path(node):
         return (node,)
     if node["function_name"] in LIST_FUNCTIONS and len(arguments_of(node)) > 1:
         return (node,)  # a list and a lambda: what DuckDB 1.5 makes of a list comprehension
@@ -126,6 +126,12 @@ def readings_of(node: dict[str, Any]) -> tuple[dict[str, Any], ...]:
         return (node, {**node, "children": [_RECEIVER, *node["children"]]})
     arguments = [{"expression": _RECEIVER}, *node.get("arguments", ())]
     return (node, {**node, "arguments": arguments})
+
+
+def has_path(node: dict[str, Any]) -> bool:
+    """Whether a call names a schema, or is a method of a column: ``a.f(b)`` may be ``f(a, b)``."""
+    path = (node.get("qualified_name") or {}).get("path") or ()
+    return bool(node.get("schema") or node.get("catalog") or len(path) > 1)
 
 
 def has_named_arguments(node: dict[str, Any]) -> bool:

@@ -10,7 +10,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from chronoduck.sql.rules.bounds import arguments_of, has_named_arguments, literal_text, nodes_in
+from chronoduck.sql.rules.bounds import (
+    arguments_of,
+    has_named_arguments,
+    has_path,
+    literal_text,
+    nodes_in,
+)
 from chronoduck.sql.rules.value_types import judge_cast
 
 __all__ = ["has_column", "has_nested_cast", "largest"]
@@ -66,7 +72,7 @@ def _range(node: Any, depth: int) -> Range:
         child = node.get("child")
         low, high = _range(child, depth + 1) if _is_integer(child, 0) else _ANY
         return (low - 1, high + 1) if _names_integer(node) else _ANY
-    if kind != "FUNCTION" or has_named_arguments(node) or _has_path(node):
+    if kind != "FUNCTION" or has_named_arguments(node) or has_path(node):
         return _ANY  # a.f(b) may be f(a, b)
     return _called(str(node.get("function_name", "")).lower(), arguments_of(node), depth)
 
@@ -103,7 +109,7 @@ def _is_integer(node: Any, depth: int) -> bool:
         return _is_literal(node) or node.get("class") == "PARAMETER"
     if _is_cast(node):
         return _names_integer(node)
-    if _has_path(node) or node.get("class") != "FUNCTION":
+    if has_path(node) or node.get("class") != "FUNCTION":
         return False
     name = str(node.get("function_name", "")).lower()
     arguments = arguments_of(node)
@@ -121,11 +127,6 @@ def _names_integer(node: Any) -> bool:
     """Whether a cast is to a type of whole numbers, and to nothing else."""
     types = judge_cast(node) - {""}
     return bool(types & _INTEGERS) and not types & _OTHER_NUMBERS
-
-
-def _has_path(node: dict[str, Any]) -> bool:
-    path = (node.get("qualified_name") or {}).get("path") or ()
-    return bool(node.get("schema") or node.get("catalog") or len(path) > 1)
 
 
 def _is_literal(node: Any) -> bool:

@@ -31,6 +31,7 @@ from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import refuse, refuse_deep_reader
 from chronoduck.sql.rules.series import times_in_series
 from chronoduck.sql.rules.shapes import judge_json, judge_structure
+from chronoduck.sql.rules.text_lengths import judge_bignum_text, judge_text_lengths
 from chronoduck.sql.rules.value_types import judge_cast
 
 __all__ = ["Sizes"]
@@ -136,6 +137,7 @@ class Sizes:
         elif name in _STRUCTURED and len(arguments) > 1:
             for argument in arguments if has_named_arguments(node) else arguments[1:2]:
                 judge_structure(node, literal_text(argument))
+        judge_text_lengths(name, arguments, trusts_parameters=self._names.trusts_parameters)
         if name.startswith("json_") or name in _STRUCTURED:
             self._judge_json(name, arguments)
 
@@ -160,6 +162,7 @@ class Sizes:
             digits = self.of(child) if text is None else len(text)
             if digits > MAX_BIGNUM_DIGITS:
                 refuse("literal-size", f"a BIGNUM has at most {MAX_BIGNUM_DIGITS:,} digits")
+            judge_bignum_text(child, types, trusts_parameters=self._names.trusts_parameters)
 
     def of(self, node: Any) -> float:
         """Return the size of an expression's value, each one measured once."""

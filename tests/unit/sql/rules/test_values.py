@@ -216,7 +216,7 @@ def test_what_ends_or_holds_the_engine_is_refused(guard: Guard, rule: str, sql: 
         "SELECT arg_max(b, a, 5), arg_min(b, a) FROM t",
         "SELECT printf('%05d %s %.2f %%', a, b, 1.5), format('{} {:>10} {:,} {{}}', a, b, 1234567) FROM t",
         "SELECT format('{0} {1:.3f}', b, a::DOUBLE) FROM t",
-        "SELECT 12345678901234567890123456789012345678901234567890::BIGNUM + 1, (b::BIGNUM) FROM t",
+        "SELECT 12345678901234567890123456789012345678901234567890::BIGNUM + 1, left(b, 9)::BIGNUM FROM t",
         "SELECT * FROM t WHERE b LIKE '%foo%' AND b NOT ILIKE 'a_c%' AND b GLOB '*.csv' AND b SIMILAR TO 'a.*b'",
         "SELECT * FROM t WHERE b LIKE '%' || a || '%' OR b LIKE concat('%', b, '%')",
         "SELECT * FROM t WHERE b LIKE '%a%b%c%d%e%f%g%h%i%j%'",
