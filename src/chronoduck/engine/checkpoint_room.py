@@ -25,6 +25,7 @@ __all__ = [
     "ask_number",
     "file_space",
     "no_room",
+    "written_bytes",
 ]
 
 _WRITTEN_AGAIN = 64
@@ -38,8 +39,9 @@ _DELETED_BYTES = 8
 _GROUP_ROWS = 122_880
 _NEIGHBORS = 4
 """DuckDB merges at most so many row groups, when they then become fewer."""
-_MERGED_FROM = 0.5
-"""Missing rows, in row groups, from which on neighbors count as merged; DuckDB needs 1.0 of them."""
+_MERGED_FROM, _LAST_MERGED_FROM = 0.5, 0.95
+"""Missing rows, in row groups, from which on neighbors count as merged; DuckDB needs 1.0 of them.
+The second holds for neighbors of the last row group, which lacks rows that it never had."""
 _MARGIN = 1.25
 """Rows are not all of one size."""
 _MOST_ROWS, _MOST_TABLES = 300_000_000, 500
@@ -104,14 +106,22 @@ class CheckpointRoom:
         rows = self._rows()
         key = (self._instance.generation, wal_bytes, rows)
         if self._weighed is None or self._weighed[0] != key:
-            self._weighed = key, _written_bytes(self._instance, wal_bytes, rows, used)
+            connection = self._instance.cursor()
+            try:
+                self._weighed = key, written_bytes(connection, wal_bytes, rows, used)
+            finally:
+                connection.close()
         return self._weighed[1]
 
 
-def _written_bytes(
-    instance: DuckDBInstance, wal_bytes: int, rows: LoggedRows, used: int
+def written_bytes(
+    connection: Connection, wal_bytes: int, rows: LoggedRows, used: int
 ) -> int | None:
-    connection = instance.cursor()
+    """Return at most how much a checkpoint writes, as the tables show; None: they are too large.
+
+    Raises:
+        DuckDBException: DuckDB refused.
+    """
     try:
         tables = connection.execute(_TABLES).fetchall()
         if len(tables) > _MOST_TABLES or sum(size for *_, size in tables) > _MOST_ROWS:
@@ -126,11 +136,11 @@ def _written_bytes(
             again += _again(held, size, [count for (count,) in found])
     except duckdb.Error as error:
         raise translate(error) from error
-    finally:
-        connection.close()
     deleted_bytes = min(wal_bytes, _DELETED_BYTES * rows.deleted)
     other_bytes = wal_bytes - deleted_bytes
-    if rows.updated:  # a whole column of a row group for a row of it
+    # A row that is updated has a whole column of its row group written again: of a few rows, each in
+    # another row group, that may be more than this. It keeps no WAL of many updates from a checkpoint.
+    if rows.updated:
         again += _WRITTEN_AGAIN * other_bytes
     # What is in no table is indexes and lists of what is where: written again as a whole, at worst.
     again += max(0, used - in_tables)
@@ -152,7 +162,8 @@ def _again(held_bytes: int, rows: int, live: list[int]) -> int:
         missing = 0
         for last in range(first, min(count, first + _NEIGHBORS)):
             missing += _GROUP_ROWS - live[last]
-            if last > first and missing >= _MERGED_FROM * _GROUP_ROWS:
+            least = _LAST_MERGED_FROM if last == count - 1 else _MERGED_FROM
+            if last > first and missing >= least * _GROUP_ROWS:
                 is_written[first : last + 1] = [True] * (last + 1 - first)
     written = sum(left for left, again in zip(live, is_written, strict=True) if again)
     return int(_MARGIN * held_bytes * written / max(1, rows, sum(live)))
