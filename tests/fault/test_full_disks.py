@@ -244,7 +244,7 @@ async def test_a_full_spill_volume_costs_only_the_statement_that_spills(
 async def test_spill_files_on_the_volume_of_the_database_leave_two_floors(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    """Nobody knows whose they are: whoever spills beyond that fails, and writes go on."""
+    """DuckDB does not say whose they are: who spilled the most is ended, and writes go on."""
     floor = 50_000_000
     with small_volume(tmp_path / "data", 400) as volume:
         settings = make_settings(
@@ -256,9 +256,6 @@ async def test_spill_files_on_the_volume_of_the_database_leave_two_floors(
         async with DuckDBService(settings) as service:
             await service.execute_query("CREATE TABLE t AS SELECT range AS a FROM range(10)")
             fill(volume, leave=3 * floor)
-            await until(
-                lambda: (parts := service._parts) is not None and parts.spill.bytes < 2 * floor
-            )
             left = [free(volume)]
 
             async def watch() -> None:
@@ -276,7 +273,7 @@ async def test_spill_files_on_the_volume_of_the_database_leave_two_floors(
             await service.execute_query("INSERT INTO t VALUES (1)")
             watching.cancel()
             assert min(left) < 2.7 * floor  # it did spill
-            assert min(left) > 1.9 * floor
+            assert min(left) > floor  # four looks a second: it was ended below two floors
             assert await count(service) == 11
 
 

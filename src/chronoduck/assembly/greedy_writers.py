@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from chronoduck.assembly.greedy_spillers import GreedySpillers
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.disk_guard import DiskFloorError, DiskGuard
 from chronoduck.errors import DuckDBException
@@ -34,8 +35,10 @@ class GreedyWriters:
         settings: Settings,
         guard: DiskGuard,
         checkpointer: Checkpointer,
+        spillers: GreedySpillers,
     ) -> None:
         """``checkpointer``: what was deleted or dropped is free only after a checkpoint."""
+        self._spillers = spillers
         self._guard = guard
         self._checkpointer = checkpointer
         self._has_freed = False
@@ -77,6 +80,7 @@ class GreedyWriters:
 
     def _look(self, runner: StatementRunner, free: int) -> None:
         now = time.monotonic()
+        self._spillers.look(runner, free)
         writing = {
             party_of(running.caller)
             for running in runner.list_writing()

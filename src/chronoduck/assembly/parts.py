@@ -14,6 +14,7 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.greedy_spillers import GreedySpillers
 from chronoduck.assembly.greedy_writers import GreedyWriters
 from chronoduck.assembly.observers import count_commits, note_catalog_changes, note_full_disk
 from chronoduck.assembly.own_transactions import OwnTransactions
@@ -38,7 +39,6 @@ from chronoduck.engine.ping import EnginePing
 from chronoduck.engine.pool import ConnectionPool
 from chronoduck.engine.proving import WalPosition
 from chronoduck.engine.scopes.registry import Scopes
-from chronoduck.engine.spill_bound import SpillBound
 from chronoduck.engine.stored_results import StoredResults
 from chronoduck.engine.upload_proof import UploadProof
 from chronoduck.engine.wal_watch import WalWatch, index_lookup
@@ -109,7 +109,6 @@ class Parts:
     syncs: Syncs
     declared_exports: DeclaredExports
     guard: DiskGuard
-    spill: SpillBound
     space: SpaceBudgets
     compaction: Compaction
     statistics: StatementStatistics
@@ -206,7 +205,9 @@ class Parts:
         )
         guard = DiskGuard(settings, checkpointer.reclaim, lambda: file_space(instance))
         checkpointer.on_failure = healer.on_failure = guard.note_end_of_volume
-        greedy, spill = GreedyWriters(settings, guard, checkpointer), SpillBound(instance)
+        greedy = GreedyWriters(
+            settings, guard, checkpointer, GreedySpillers(settings, lambda: instance.temp_directory)
+        )
         runner = StatementRunner(
             access,
             breaker,
@@ -286,7 +287,6 @@ class Parts:
         keys.start()
         checkpointer.start()
         guard.start()
-        spill.start()
         backups.start()
         drills.start()
         syncs.start()
@@ -317,7 +317,6 @@ class Parts:
             syncs=syncs,
             declared_exports=declared_exports,
             guard=guard,
-            spill=spill,
             space=space,
             compaction=Compaction(settings, instance, gate, checkpointer, healer, link, jobs),
             statistics=statistics,
@@ -369,7 +368,6 @@ class Parts:
         await self.syncs.stop()
         await self.declared_exports.stop()
         await self.jobs.close()
-        await self.spill.stop()
         await self.guard.stop()
         await self.refuted.stop()
         await self.checkpointer.stop()

@@ -37,6 +37,7 @@ from chronoduck.engine.paths import (
 from chronoduck.engine.profiling import METRIC_SETTINGS
 from chronoduck.engine.quarantine import check_log
 from chronoduck.engine.reachable import check_reachable
+from chronoduck.engine.spill_bound import spill_cap
 from chronoduck.engine.storage_version import check_storage_version, new_file_config
 from chronoduck.engine.version_note import check_version_note, write_notes
 from chronoduck.engine.volume_probe import VolumeProbe
@@ -83,8 +84,6 @@ ENCRYPTED_SPILL = ("SET temp_file_encryption = true", "SET force_mbedtls_unsafe 
 random numbers are not made for secrets that last; the key here lives in memory, with the process."""
 _ORDER = "preserve_insertion_order"
 """Whoever loads rows in bulk may give their order up for speed, on a connection of its own."""
-_SPILL = "max_temp_directory_size"
-"""Follows the free space of the volume, see ``spill_bound``. The guard refuses SET to users."""
 _CURSOR_SETUP = "; ".join(f"SET {name} = {value}" for name, value in CURSOR_SETTINGS.items())
 
 # httpfs copies these from the environment while it is loaded, and any statement can read settings.
@@ -162,6 +161,11 @@ class DuckDBInstance:
     def max_temp_bytes(self) -> int:
         """Cap for spill files."""
         return self.settings.max_temp_size or 2 * self.budget.limit_bytes
+
+    def _spill_cap(self) -> int:
+        assert self.temp_directory is not None  # noqa: S101 - it is made before the opening
+        directory, floor = self.settings.database_path.parent, self.settings.disk_floor
+        return spill_cap(directory, self.temp_directory, self.max_temp_bytes, floor)
 
     @property
     def spool_directory(self) -> Path:
@@ -287,12 +291,12 @@ class DuckDBInstance:
             f"SET memory_limit = '{self.budget.limit_bytes}B'",
             f"SET threads = {settings.engine_threads or available_cpus()}",
             f"SET temp_directory = {_literal(str(self.temp_directory))}",
-            f"SET max_temp_directory_size = '{self.max_temp_bytes}B'",
+            f"SET max_temp_directory_size = '{self._spill_cap()}B'",
             *(ENCRYPTED_SPILL if settings.temp_encryption else ()),
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",
             f"SET allowed_directories = [{allowed}]",
-            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER, _SPILL))}",
+            f"SET allowed_configs = {sorted((*CURSOR_SETTINGS, _ORDER))}",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):

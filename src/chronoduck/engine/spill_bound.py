@@ -1,100 +1,36 @@
-"""How much may be spilled on the volume of the database: two floors of free space stay.
-
-DuckDB does not tell which statement a spill file belongs to, so that no principal can be charged for
-it. Instead all of them together are bounded, by a setting of the engine that follows the free space.
-"""
+"""How much may be spilled on the volume of the database: two floors of free space stay."""
 
 from __future__ import annotations
 
-import asyncio
 import shutil
+from pathlib import Path
 
-import duckdb
+__all__ = ["SPILL_FLOORS", "is_same_volume", "spill_cap"]
 
-from chronoduck.engine.database import DuckDBInstance
-from chronoduck.errors import DuckDBException
-from chronoduck.logs import get_logger
-
-__all__ = ["SpillBound"]
-
-_LOOK_SECONDS = 0.25
-_FLOORS = 2
-_GRAIN_BYTES = 4_000_000
-"""A smaller difference is not worth a statement."""
-_LEAST_BYTES = 1_000_000
-_SPILLED = "SELECT coalesce(sum(size), 0) FROM duckdb_temporary_files()"
+SPILL_FLOORS = 2
+_LEAST_BYTES = 64_000_000
+"""So much may always be spilled: hardly any statement runs without that in little memory."""
 
 
-class SpillBound:
-    """Lives on the event loop while the database is open; does nothing on a volume of its own."""
+def is_same_volume(one: Path, other: Path) -> bool:
+    """Whether two directories are on one volume.
 
-    def __init__(self, instance: DuckDBInstance) -> None:
-        self._instance = instance
-        self._floor = instance.settings.disk_floor
-        self._task: asyncio.Task[None] | None = None
-        self._log = get_logger("engine")
-        self._set: tuple[int, int] = (-1, 0)
-        """The opening of the instance for which the bound was set, and the bound."""
+    Raises:
+        OSError: one of them is not there.
+    """
+    return one.stat().st_dev == other.stat().st_dev
 
-    def start(self) -> None:
-        """Begin to follow the free space."""
-        if self._floor:
-            self._task = asyncio.get_running_loop().create_task(self._watch())
 
-    async def stop(self) -> None:
-        """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+def spill_cap(directory: Path, temp: Path, most_bytes: int, floor_bytes: int) -> int:
+    """Return what all statements together may spill, by the space that is free at an opening.
 
-    @property
-    def bytes(self) -> int:
-        """What all statements together may spill now."""
-        generation, bound = self._set
-        return bound if generation == self._instance.generation else self._instance.max_temp_bytes
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            try:
-                if self._is_tight():
-                    await asyncio.to_thread(self.look)
-            except (OSError, RuntimeError, duckdb.Error, DuckDBException) as error:
-                # Being reopened, or more was spilled meanwhile: the next look is soon.
-                self._log.debug("spill_not_bounded", reason=str(error)[:200])
-
-    def _is_tight(self) -> bool:
-        most = self._instance.max_temp_bytes
-        return self._left() < most or self.bytes != most
-
-    def _left(self) -> int:
-        """Return what may be written to the volume of the database before two floors are left."""
-        directory, temp = (
-            self._instance.settings.database_path.parent,
-            self._instance.temp_directory,
-        )
-        if temp is None or temp.stat().st_dev != directory.stat().st_dev:
-            return self._instance.max_temp_bytes
-        return max(0, shutil.disk_usage(directory).free - _FLOORS * self._floor)
-
-    def look(self) -> None:
-        """Set the bound anew if the free space has changed; blocks.
-
-        Raises:
-            OSError: the volume does not answer.
-            duckdb.Error: more is spilled than the new bound.
-            DuckDBException: the instance is not open.
-        """
-        generation, most = self._instance.generation, self._instance.max_temp_bytes
-        connection = self._instance.cursor()
-        try:
-            row = connection.execute(_SPILLED).fetchone()
-            spilled = int(row[0]) if row else 0
-            bound = max(_LEAST_BYTES, min(most, spilled + self._left()))
-            is_near = abs(bound - self.bytes) < _GRAIN_BYTES and bound < most
-            if bound == self.bytes or is_near:
-                return
-            connection.execute(f"SET GLOBAL max_temp_directory_size = '{bound}B'")
-            self._set = generation, bound
-        finally:
-            connection.close()
+    ``directory`` is the database's. The engine's settings are locked once it is open: what is written
+    later is watched by ``assembly/greedy_spillers``.
+    """
+    try:
+        if not floor_bytes or not is_same_volume(directory, temp):
+            return most_bytes
+        left = shutil.disk_usage(temp).free - SPILL_FLOORS * floor_bytes
+    except OSError:
+        return most_bytes
+    return min(most_bytes, max(_LEAST_BYTES, left))
