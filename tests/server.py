@@ -22,7 +22,7 @@ import httpx2
 from chronoduck.engine.ownership import current_owner
 from tests.patience import PATIENCE_SECONDS
 
-__all__ = ["Server", "free_port", "is_alive", "lose_disk", "run_cli", "watch_end"]
+__all__ = ["Server", "free_port", "is_alive", "lose_disk", "run_cli", "settled_text", "watch_end"]
 
 
 _PORTS = iter(random.SystemRandom().sample(range(10_000, 32_000), 20_000))
@@ -96,6 +96,18 @@ def watch_end(pid: int | None) -> Callable[[], None]:
     return wait
 
 
+def settled_text(log: Path) -> str:
+    """Return the whole lines of a log once it has not grown for a while: a thread writes them.
+
+    Whoever reads it right after an event may read too early, or half a line.
+    """
+    size = -1
+    while size != (size := log.stat().st_size):
+        time.sleep(0.3)
+    whole, end, _ = log.read_text().rpartition("\n")
+    return whole + end
+
+
 def lose_disk(directory: Path) -> None:
     """Delete a directory with all that is in it, while processes of a killed service end and tidy up."""
     for _ in range(100):
@@ -166,13 +178,13 @@ class Server:
             **options,
         )
 
+    def log_text(self) -> str:
+        """Return the log's whole lines, once it has not grown for a while."""
+        return settled_text(self.log)
+
     def log_lines(self) -> list[dict[str, Any]]:
-        """Return the log's whole lines, once it has not grown for a while: a thread writes them."""
-        size = -1
-        while size != (size := self.log.stat().st_size):
-            time.sleep(0.3)
-        whole, _, _ = self.log.read_text().rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
+        """Return the log's lines as their events, once it has not grown for a while."""
+        return [json.loads(line) for line in self.log_text().splitlines()]
 
     def query(self, sql: str) -> list[list[Any]]:
         """Run one statement and return its rows."""

@@ -13,6 +13,7 @@ import pytest
 from tests.docs.documents import REPOSITORY
 from tests.docs.machine import Machine
 from tests.engines import NEWER, OLDER, packages_of, run_in
+from tests.server import settled_text
 
 pytestmark = pytest.mark.slow
 PAGE = (REPOSITORY / "docs" / "engine-versions.md").read_text()
@@ -141,7 +142,7 @@ def test_a_kill_stands_in_the_way_back(machine: Machine) -> None:
     machine.kill()
     done = machine.attempt(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
     assert done.returncode != 0
-    said = machine.journal.read_text() + (machine.log.read_text() if machine.log.exists() else "")
+    said = machine.journal.read_text() + (settled_text(machine.log) if machine.log.exists() else "")
     assert f"was written by DuckDB {NEWER}" in said
     machine.run(
         f"pip install 'duckdb=={NEWER}'\nsystemctl start chrono-scraper\n"
@@ -165,6 +166,6 @@ def test_a_newer_engine_at_hand_opens_what_this_one_cannot(machine: Machine) -> 
     machine.run(install.replace("/opt", str(machine.root / "opt")))
     machine.run("systemctl start chrono-scraper")
     assert engine_of(machine) == f"v{OLDER}"
-    assert '"way":"newer_engine"' in machine.log.read_text()
+    assert '"way":"newer_engine"' in settled_text(machine.log)
     found = machine.cli("query", "SELECT a, b FROM t ORDER BY a", "--format", "csv")
     assert found == rows + "1000,last\n"

@@ -57,7 +57,7 @@ def connect(server: Server, address: str = HOSTILE) -> socket.socket:
 
 
 def refused(server: Server, why: str) -> int:
-    lines = [line for line in server.log.read_text().splitlines() if "connections_refused" in line]
+    lines = [line for line in server.log_text().splitlines() if "connections_refused" in line]
     return sum(json.loads(line).get(why, 0) for line in lines)
 
 

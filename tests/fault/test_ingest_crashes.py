@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from tests.patience import PATIENCE_SECONDS
-from tests.server import Server
+from tests.server import Server, settled_text
 
 pytestmark = pytest.mark.slow
 ROUNDS = int(os.environ.get("CHRONODUCK_INGEST_ROUNDS", "20"))
@@ -99,7 +99,7 @@ async def test_what_is_acknowledged_is_there_exactly_once(tmp_path: Path) -> Non
             server.query(f"SELECT count(*), count(DISTINCT a), sum({value}) FROM t WHERE {half}")[0]
             for value, half in (("a", "a >= 0"), ("-a - 1", "a < 0"))
         ]
-        log = (tmp_path / "server.log").read_text()
+        log = settled_text(tmp_path / "server.log")
     print(
         f"{clients.kills} kills, {len(clients.acknowledged):,} acknowledged, "
         f"{clients.retries:,} retries, {clients.replayed:,} answered from what was kept"

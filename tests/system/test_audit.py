@@ -234,7 +234,13 @@ def test_the_commands_read_with_and_without_a_service(tmp_path: Path) -> None:
         server.stop()
     verified = run_cli(tmp_path, "audit", "verify")
     assert "the chain is whole" in verified.stdout
-    assert run_cli(tmp_path, "audit", "verify", "--head", "0" * 64).returncode == 65
+    head = verified.stdout.partition("head: ")[2].split()[0]
+    noted = orjson.dumps(
+        {"seq": 3, "hash": head}, option=orjson.OPT_INDENT_2
+    ).decode()  # as jq prints `.audit.head`
+    for form, code in ((head, 0), (noted, 0), ("0" * 64, 65), ("{}", 64), ("main", 64)):
+        told = run_cli(tmp_path, "audit", "verify", "--head", form)
+        assert told.returncode == code, (form, told.stdout, told.stderr)
     file = tmp_path / "test.db.audit.jsonl"
     file.write_text(file.read_text().replace('"verdict":"ok"', '"verdict":"no"', 1))
     broken = run_cli(tmp_path, "audit", "verify")

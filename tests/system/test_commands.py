@@ -147,7 +147,7 @@ def test_the_guides_greps_work_on_the_log(tmp_path: Path) -> None:
     with Server(tmp_path, DUCKDB_SLOW_QUERY_SECONDS="50ms") as server:
         server.query("SELECT sum(sqrt(range)) FROM range(20000000)")
         assert server.stop() == 0
-        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+        lines = server.log_lines()
     slow = [line for line in lines if line["event"] == "slow_statement"]
     assert slow[0]["level"] == "warning"
     assert list(slow[0])[-1] == "execution_time"

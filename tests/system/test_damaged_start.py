@@ -16,7 +16,7 @@ from chronoduck.engine.disk_format import transaction_ends
 from chronoduck.engine.offline import side_files
 from tests.damaged_wal import count_rows, crash, make_unreplayable, rename_in_wal
 from tests.patience import PATIENCE_SECONDS
-from tests.server import Server, free_port, run_cli
+from tests.server import Server, free_port, run_cli, settled_text
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def test_a_wal_that_replay_rejects_costs_what_it_must_and_only_with_leave(tmp_pa
     server.query("INSERT INTO t VALUES (100)")
     assert server.stop() == 0
     server.__exit__()
-    log = (tmp_path / "server.log").read_text()
+    log = settled_text(tmp_path / "server.log")
     event = next(json.loads(line) for line in log.splitlines() if "log_quarantined" in line)
     assert (event["kept_transactions"], event["lost_transactions"]) == (3, 2)
     assert before["test.db.wal"].endswith(Path(event["file"]).read_bytes())
@@ -86,7 +86,7 @@ def test_a_wal_that_kills_only_the_server_is_opened_by_the_next_one_another_way(
     assert server.stop() == 0
     server.__exit__()
     assert not (tmp_path / "test.db.opening").exists()
-    assert "database_opened_by_another_way" in (tmp_path / "server.log").read_text()
+    assert "database_opened_by_another_way" in settled_text(tmp_path / "server.log")
 
 
 def test_a_start_right_after_the_supervisor_was_killed_waits_for_its_server(

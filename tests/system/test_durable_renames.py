@@ -21,7 +21,7 @@ import httpx2
 import pytest
 
 from tests.patience import PATIENCE_SECONDS
-from tests.server import environment, free_port
+from tests.server import environment, free_port, settled_text
 
 pytestmark = pytest.mark.slow
 
@@ -162,7 +162,7 @@ class Traced:
             )
         end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
-            assert process.poll() is None, (self.home / "server.log").read_text()[-2000:]
+            assert process.poll() is None, settled_text(self.home / "server.log")[-2000:]
             try:
                 ready = httpx2.get(f"http://127.0.0.1:{self.port}{API}/health/ready")
                 if ready.status_code == 200:

@@ -217,7 +217,7 @@ def test_tokens_are_in_no_log_no_process_list_and_no_file(tmp_path: Path) -> Non
         watcher.join()
     commands = "\n".join(line for line in seen if f"revoke\0{key}" not in line)
     assert "chronoduck" in commands, "the watcher saw the commands"
-    logs = said + server.log.read_text()
+    logs = said + server.log_text()
     assert "authentication_blocked" in logs
     stored = (tmp_path / "keys.json").read_text()
     for secret in secrets:

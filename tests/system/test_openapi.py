@@ -86,7 +86,7 @@ def test_every_answer_is_as_the_document_says(server: Server, tmp_path: Path) ->
     assert f"Tested: {operations}" in done.stdout, done.stdout[-3000:]
     health = httpx2.get(f"{server.url}/api/v1/duckdb/health").json()
     assert health["status"] == "healthy", health["errors"]
-    assert "unforeseen_error" not in server.log.read_text()
+    assert "unforeseen_error" not in server.log_text()
 
 
 def test_every_reference_of_the_document_leads_somewhere(server: Server) -> None:

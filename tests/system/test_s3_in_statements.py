@@ -94,7 +94,7 @@ def test_the_keys_are_told_nobody(s3: S3Server, tmp_path: Path) -> None:
         ):
             assert secret not in ask(admin, sql).text, sql
         admin.get("/health")
-        assert secret not in server.log.read_text()
+        assert secret not in server.log_text()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import signal
@@ -32,7 +31,7 @@ def until(condition: Callable[[], Any], what: str) -> None:
 
 
 def events(server: Server, name: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    lines = server.log_lines()
     return [line for line in lines if line["event"] == name]
 
 

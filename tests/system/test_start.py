@@ -188,7 +188,7 @@ def test_the_files_are_closed_to_others(tmp_path: Path) -> None:
         server.query("INSERT INTO t VALUES (2)")
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
         token = server.token
-        log = server.log.read_text()
+        log = server.log_text()
     assert modes["test.db"] == 0o640
     assert modes["test.db.wal"] == 0o640
     assert modes["admin.token"] == 0o600

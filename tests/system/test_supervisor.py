@@ -355,7 +355,7 @@ def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals) 
         server.process.send_signal(number)
         assert server.process.wait(PATIENCE_SECONDS) == 0
         assert server.pid_of_owner is None
-        assert '"event":"service_stopped","graceful":true' in server.log.read_text()
+        assert '"event":"service_stopped","graceful":true' in server.log_text()
         with pytest.raises(httpx2.ConnectError):
             httpx2.get(server.url)
 

@@ -36,10 +36,10 @@ class JsonResponse(Response):
         return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
-def job_response(request: Request, job: Job, caller: Caller) -> Response:
+async def job_response(request: Request, job: Job, caller: Caller) -> Response:
     """Answer that a job has begun, and where to follow it; the audit trail knows who began it."""
     audit: AuditTrail = request.scope["state"]["chronoduck.access"].service.audit
-    audit.act(f"{job.kind}_started", caller, job=job.id)
+    await audit.act_now(f"{job.kind}_started", caller, job=job.id)
     where = request.app.url_path_for("get_job", job_id=job.id)
     return JsonResponse(job.as_dict(), status_code=202, headers={"Location": str(where)})
 

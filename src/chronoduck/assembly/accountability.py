@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 from chronoduck.assembly.lost_statements import take_in_lost
+from chronoduck.errors import DiskFullError, DuckDBResourceError
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.resilience.penalty_box import PenaltyBox
 from chronoduck.resilience.penalty_records import Penalty
 from chronoduck.service.penalties import Penalties
 from chronoduck.service.quotas import Quotas
+from chronoduck.service.records import Caller
 from chronoduck.service.usage_file import UsageFile
 from chronoduck.settings import Settings
 from chronoduck.supervision.running_record import RunningRecord
@@ -41,6 +44,9 @@ class Accountability:
         self._restarts = restarts
         self._shows_text = settings.audit.text
         self._is_loaded = False
+        self._releasing: asyncio.Task[None] | None = None
+        self._unsaved_releases: set[str] = set()
+        """Parties whose release the file has not: to release them again is no error."""
 
     async def open(self) -> None:
         """Take in what the processes before knew and lost; the trail is open."""
@@ -64,11 +70,36 @@ class Accountability:
         """Save for the last time; gives up on a disk that does not answer."""
         await asyncio.wait([asyncio.ensure_future(self._usage.stop())], timeout=_LAST_WRITE_SECONDS)
 
-    async def release(self, party: str) -> bool:
-        """Forget all that is held against a party, in the file, too; whether there was anything."""
-        was_held = self.penalties.release(party)
-        await self._usage.save()
-        return was_held
+    async def release(self, name: str, caller: Caller) -> str | None:
+        """Forget all that is held against a party, named by its id or as the list calls it.
+
+        The audit trail has it first, then the file; a caller that is cancelled stops neither.
+        Returns the party's id, None if nothing is held.
+
+        Raises:
+            InvalidRequestError: several are called so.
+            DuckDBResourceError: the file has it not yet: a restart would bring the penalty back.
+        """
+        party = self.penalties.party_called(name)
+        if party is None and name in self._unsaved_releases:
+            party = name
+        if party is not None:
+            self._releasing = asyncio.ensure_future(self._release(party, caller))
+            await asyncio.shield(self._releasing)
+        return party
+
+    async def _release(self, party: str, caller: Caller) -> None:
+        await self._audit.act_now("penalty_released", caller, party=party)
+        self.penalties.release(party)
+        self._unsaved_releases.add(party)
+        failure = await self._usage.save()
+        if failure is None:
+            self._unsaved_releases.clear()
+            return
+        error = _not_saved(party, failure)
+        facts = {"party": party, "verdict": "failed", "code": error.code}
+        await self._audit.act_now("penalty_released", caller, **facts)
+        raise error
 
     def _record_boxing(self, penalty: Penalty) -> None:
         facts: dict[str, Any] = {
@@ -79,3 +110,13 @@ class Accountability:
             "faults": penalty.faults,
         }
         self._audit.record("penalty_boxed", None, **facts)
+
+
+def _not_saved(party: str, failure: OSError) -> DuckDBResourceError:
+    is_full = failure.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (DiskFullError if is_full else DuckDBResourceError)(
+        f"{party[:80]} may run statements again, but that cannot be written beside the database "
+        f"({failure.strerror}): a restart would bring the penalty back",
+        hint="Free space on the volume of the database, or look at the rights there; the service writes "
+        "it again every second. Then release it once more, to be sure.",
+    )

@@ -399,9 +399,9 @@ class DuckDBService:
             exports=report.exports(),
         )
 
-    async def release_penalty(self, party: str) -> bool:
-        """Forget all that is held against a party, over restarts, too; whether there was anything."""
-        return await self._accountability.release(party)
+    async def release_penalty(self, name: str, caller: Caller) -> str | None:
+        """Forget all that is held against a party, over restarts, too; see `Accountability`."""
+        return await self._accountability.release(name, caller)
 
     async def get_replication_status(self) -> dict[str, Any]:
         """Return how far the replica is behind, what it holds, and the checkpoints."""

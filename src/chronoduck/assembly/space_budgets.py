@@ -44,6 +44,10 @@ class SpaceBudgets:
         found = {"results": self.results, "spools": self.spools, "uploads": self.uploads}
         return {name: budget for name, budget in found.items() if budget is not None}
 
+    def owners(self) -> set[str]:
+        """Return who holds bytes of any of them, also files of earlier processes."""
+        return {owner for budget in self.by_name().values() for owner in budget.owners()}
+
     def used_by(self, owner: str, *, is_capped: bool) -> dict[str, tuple[int, int]]:
         """Return what an owner holds and may hold of each, in bytes."""
         return {

@@ -46,6 +46,12 @@ class KeyRing:
         self._refresh()
         return key_id in self._keys
 
+    def principal_of(self, key_id: str) -> Principal | None:
+        """Return whom the key of that id stands for, expired or not; None if there is none."""
+        self._refresh()
+        found = self._keys.get(key_id)
+        return None if found is None else found[1]
+
     def check(self, token: str, now: float) -> Principal:
         """Return whom the key stands for.
 

@@ -20,7 +20,9 @@ _HEX = frozenset("0123456789abcdef")
 _NAME_BEGINS = frozenset(string.ascii_letters + string.digits)
 _NAME_SIGNS = _NAME_BEGINS | frozenset("._@-")
 _LONGEST_NAME = 64
-_RESERVED = ("admin", "cli", "load", "local", "python")
+_RESERVED = frozenset(
+    {"admin", "cli", "export", "ingest", "load", "local", "python", "sync", "unknown"}
+)
 """Names that mean somebody else in logs and in the audit trail."""
 _MAX_LIFETIME_SECONDS = 10 * 365 * 86_400
 _MAX_GRANTS = 1_000

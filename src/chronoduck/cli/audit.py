@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from chronoduck.cli.output import console, print_json, print_table
@@ -20,7 +22,7 @@ from chronoduck.cli.target import (
     require_service,
     settings_for,
 )
-from chronoduck.errors import NotFoundError
+from chronoduck.errors import InvalidRequestError, NotFoundError
 from chronoduck.monitoring.audit import AuditFilter, AuditPage, AuditReader, moment, verify_chain
 
 __all__ = ["app"]
@@ -31,6 +33,8 @@ app = typer.Typer(
 )
 _PAGE_EVENTS = 1000
 _EXIT_BROKEN = 65
+_HASH_DIGITS = 64
+_HEX = frozenset("0123456789abcdef")
 
 SinceOption = Annotated[
     str | None, typer.Option(help="A time, or how long ago: 2026-11-23T10:00:00Z, 1h, 7d.")
@@ -100,14 +104,18 @@ def export(
 @app.command("verify")
 def verify(
     head: Annotated[
-        str | None, typer.Option(help="A hash noted earlier, which must be in the chain.")
+        str | None,
+        typer.Option(
+            help="A head noted earlier, which must be in the chain: its hash, or the JSON object "
+            "that GET statistics shows."
+        ),
     ] = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check that no event was removed or edited; exit code 65 when one was."""
     path = _path(database)
-    report = verify_chain(path, head)
+    report = verify_chain(path, None if head is None else _hash_of(head))
     if as_json:
         print_json({"file": path, "is_intact": report.is_intact, **asdict(report)})
     else:
@@ -125,6 +133,21 @@ def verify(
             console.print(problem, soft_wrap=True)
     if not report.is_intact:
         raise typer.Exit(_EXIT_BROKEN)
+
+
+def _hash_of(head: str) -> str:
+    """Return the hash in a head, which is that hash or ``{"seq": 7, "hash": "5f0c..."}``."""
+    found: Any = head.strip()
+    with suppress(orjson.JSONDecodeError):
+        found = orjson.loads(found)
+    if isinstance(found, dict):
+        found = found.get("hash")
+    if not isinstance(found, str) or len(found) != _HASH_DIGITS or not _HEX.issuperset(found):
+        raise InvalidRequestError(
+            f"{head.strip()[:80]!r} is no head of an audit trail",
+            hint="Give its 64 hexadecimal digits: curl .../statistics | jq .audit.head.hash",
+        )
+    return found
 
 
 def _asked(

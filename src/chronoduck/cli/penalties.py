@@ -58,7 +58,7 @@ def _row(each: dict[str, Any], what: str) -> list[str]:
 
 @app.command("release")
 def release(
-    party: Annotated[str, typer.Argument(help="The principal, as the list shows it.")],
+    party: Annotated[str, typer.Argument(help="The principal or its name, as the list shows it.")],
     database: DatabaseOption = None,
     url: UrlOption = None,
     token_file: TokenFileOption = None,

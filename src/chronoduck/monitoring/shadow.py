@@ -63,7 +63,7 @@ def shadow_finding(status: dict[str, Any]) -> Finding:
             Status.DEGRADED,
             "Nothing checks whether the WAL can be replayed: the copy for it does not fit on the disk"
             f"{_unproven(status)}",
-            "Free space, or name another volume as DUCKDB_SHADOW_DIR.",
+            "Free space. DUCKDB_SHADOW_DIR names another volume from the next start on.",
         )
     if status["state"] == "failing" or (status["verdict"] == "not_judged" and status["failures"]):
         return Finding(

@@ -134,6 +134,11 @@ class DeadlyShapes:
             if entry.alone_until > now
         ]
 
+    def parties(self) -> set[str]:
+        """Return who sent a shape, and `EVERYBODY` if there is one."""
+        senders = {party for entry in self._shapes.values() for party in entry.parties}
+        return senders | {EVERYBODY} if self._shapes else set()
+
     def release(self, party: str) -> bool:
         """Forget all shapes (``EVERYBODY``), or those that only this party has sent.
 

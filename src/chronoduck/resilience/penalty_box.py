@@ -276,6 +276,10 @@ class PenaltyBox:
             for shape, seconds, authors in self._deadly.alone(now)
         ]
 
+    def parties(self) -> set[str]:
+        """Return the parties against which anything is held; `EVERYBODY` for shapes of all."""
+        return {*self._parties, *self._deadly.parties()}
+
     def release(self, party: str) -> bool:
         """Forget all that is held against a party, or the shapes of `EVERYBODY`.
 

@@ -45,6 +45,11 @@ class SpaceBudget:
         self.refused = 0
         """Claims that were refused."""
 
+    def owners(self) -> set[str]:
+        """Return who holds bytes now."""
+        with self._lock:
+            return set(self._by_owner)
+
     def used_by(self, owner: str) -> int:
         """Return the bytes that an owner holds."""
         return self._by_owner[owner]

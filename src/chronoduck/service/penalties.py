@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from chronoduck.errors import PenaltyBoxError
+from chronoduck.errors import InvalidRequestError, PenaltyBoxError
 from chronoduck.logs import get_logger
 from chronoduck.principals import LOCAL
 from chronoduck.resilience.penalty_box import NO_TEXT, PenaltyBox
@@ -34,6 +34,8 @@ _WHAT = {
     FaultKind.ANALYZER_KILLED: "its text ended the process that judges statements",
 }
 _REMEMBERED_NAMES = 5_000
+_NAMED = 10
+"""Parties of one name that an error names."""
 _HINT = (
     "Wait as long as Retry-After says; do not send the statement again as it is. An admin sees the "
     "reason with `chronoduck penalties list` and can release you."
@@ -144,6 +146,23 @@ class Penalties:
         """Note that a statement ended, or ran alone for its while, and the process lives."""
         if len(self.box):
             self.box.note_survived(party_of(caller), shape_of(sql), has_ended=has_ended)
+
+    def party_called(self, name: str) -> str | None:
+        """Return the party of that id, or that people call so, if anything is held against it.
+
+        Raises:
+            InvalidRequestError: several are called so.
+        """
+        held = self.box.parties()
+        if name in held:
+            return name
+        found = [party for party in held if self.names.get(party) == name]
+        if len(found) > 1:
+            raise InvalidRequestError(
+                f"{len(found)} principals that wait are called {name[:80]}",
+                hint=f"Name one of them: {', '.join(sorted(found)[:_NAMED])}.",
+            )
+        return found[0] if found else None
 
     def release(self, party: str) -> bool:
         """Forget all that is held against a party; whether there was anything."""

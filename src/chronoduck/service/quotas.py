@@ -58,7 +58,7 @@ class Quotas:
             account = self._accounts[principal.id] = Account(
                 principal, self._limits(principal), self._clock
             )
-            self._restore(account)
+            self._restore(account, self._earlier.pop(principal.id, None))
             return account
         if account.principal is not principal and account.principal != principal:
             account.adopt(principal, self._limits(principal))
@@ -68,8 +68,9 @@ class Quotas:
     def _limits(self, principal: Principal) -> Limits:
         return effective_limits(principal, self._limits_of(principal.role))
 
-    def _restore(self, account: Account) -> None:
-        earlier = self._earlier.pop(account.principal.id, None)
+    def _restore(
+        self, account: Account, earlier: tuple[list[list[list[float]]], float] | None
+    ) -> None:
         if earlier is None:
             return
         state, at = earlier
@@ -104,6 +105,20 @@ class Quotas:
     def usage(self) -> list[dict[str, Any]]:
         """Return what every principal uses, the one used last first."""
         return [describe(account) for account in reversed(self._accounts.values())]
+
+    def absent(self) -> set[str]:
+        """Return the ids of principals that used something before the last restart, and not since."""
+        return set(self._earlier)
+
+    def knows(self, principal_id: str) -> bool:
+        """Whether the principal came since the start."""
+        return principal_id in self._accounts
+
+    def usage_of_absent(self, principal: Principal) -> dict[str, Any]:
+        """Return the same of one that has not come since the start; it is not counted as seen."""
+        account = Account(principal, self._limits(principal), self._clock)
+        self._restore(account, self._earlier.get(principal.id))
+        return describe(account)
 
     def usage_of(self, principal: Principal) -> dict[str, Any]:
         """Return who the principal is, its limits, and what it uses of them."""

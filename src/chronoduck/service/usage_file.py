@@ -54,10 +54,13 @@ class UsageFile:
         self._accounts: OrderedDict[str, tuple[float, list[list[list[float]]]]] = OrderedDict()
         """When each principal's use was noted, and what it was."""
         self._saved_changes = 0
+        """Of the box: what it had changed when the file was last written whole."""
+        self._has_unsaved_accounts = False
         self._task: asyncio.Task[None] | None = None
-        self._writing: asyncio.Future[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._one_at_a_time = asyncio.Lock()
-        self._is_failing = False
+        self._failure: OSError | None = None
+        """Why the last write failed, until one succeeds."""
         self._log = get_logger("service")
 
     def load(self) -> None:
@@ -105,10 +108,15 @@ class UsageFile:
             await asyncio.sleep(_INTERVAL_SECONDS)
             await self.save()
 
-    async def save(self) -> None:
-        """Write if anything changed; when it returns, all that was known at its call is written."""
+    async def save(self) -> OSError | None:
+        """Write if anything changed; when it returns, all that was known at its call is written.
+
+        Returns why it is not. What could not be written, or was not waited for, is written by the
+        next call.
+        """
         async with self._one_at_a_time:
             await self._save()
+            return self._failure
 
     async def _save(self) -> None:
         if self._writing is not None:  # of a call that was cancelled: it must not come last
@@ -119,9 +127,9 @@ class UsageFile:
             if name not in EXEMPT:
                 self._accounts[name] = (now, state)
                 self._accounts.move_to_end(name)
+                self._has_unsaved_accounts = True
         box = self._penalties.box
-        has_news = box.changes != self._saved_changes or changed.keys() - EXEMPT
-        if not (has_news or self._is_failing):
+        if box.changes == self._saved_changes and not self._has_unsaved_accounts:
             return
         self._forget(now)
         box.tidy(self._steady())
@@ -131,9 +139,21 @@ class UsageFile:
             "names": dict(self._penalties.names),
             "accounts": dict(self._accounts),
         }
-        self._saved_changes = box.changes  # nothing is awaited before the write has begun
-        self._writing = asyncio.ensure_future(asyncio.to_thread(self._write, told))
+        # Until it is written nothing counts as saved: whoever waits for it may be cancelled.
+        self._writing = asyncio.ensure_future(self._write_all(told, box.changes))
         await asyncio.shield(self._writing)
+
+    async def _write_all(self, told: dict[str, Any], changes: int) -> None:
+        try:
+            await asyncio.to_thread(self._write, told)
+        except OSError as error:
+            if self._failure is None:
+                self._log.warning("usage_not_saved", reason=error.strerror)
+            self._failure = error
+        else:
+            self._failure = None
+            # One write at a time: no account has changed since in ``_accounts``.
+            self._saved_changes, self._has_unsaved_accounts = changes, False
 
     def _forget(self, now: float) -> None:
         accounts = self._accounts
@@ -144,11 +164,4 @@ class UsageFile:
             del accounts[name]
 
     def _write(self, told: dict[str, Any]) -> None:
-        try:
-            write_durably(self._path, [orjson.dumps(told)], 0o600)
-        except OSError as error:
-            if not self._is_failing:
-                self._log.warning("usage_not_saved", reason=error.strerror)
-            self._is_failing = True
-        else:
-            self._is_failing = False
+        write_durably(self._path, [orjson.dumps(told)], 0o600)

@@ -25,6 +25,7 @@ from chronoduck.sql.explaining import read_explain
 from chronoduck.sql.pivots import has_pivot, with_in_lists
 from chronoduck.sql.rules.bounds import MAX_STATEMENT_BYTES
 from chronoduck.sql.rules.growth import Growth, judge_facts
+from chronoduck.sql.rules.instead import pragma_hint
 from chronoduck.sql.rules.kinds import READS, judge_kind, judge_query_log, may_write
 from chronoduck.sql.rules.refusals import refuse, refuse_again, refuse_own_schema
 from chronoduck.sql.rules.second_witness import SecondWitness, Subject
@@ -312,7 +313,8 @@ class _Case:
                 return growth
         if facts is None:
             if first == "pragma":
-                refuse("settings", "PRAGMA is not run for anybody over HTTP")
+                name = tokens[1].text if len(tokens) > 1 else ""
+                refuse("settings", "PRAGMA is not run for anybody over HTTP", pragma_hint(name))
             refuse("unreadable", "the query cannot be read as a tree")
         return judge_facts(facts, self._names)
 

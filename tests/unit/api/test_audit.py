@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,10 +13,13 @@ import orjson
 import pytest
 from fastapi import Request
 
-from chronoduck.api import create_app
+from chronoduck.api import create_app, routes
 from chronoduck.api.access import attach
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import PermissionDeniedError, QuotaExceededError
+from chronoduck.principals import Principal, Role
+from chronoduck.resilience.penalty_records import FaultKind
+from chronoduck.service.records import Caller
 from chronoduck.settings import AuditSettings, Settings
 from tests.patience import PATIENCE_SECONDS
 
@@ -119,3 +124,40 @@ async def test_the_list_of_statements_masks_secrets(
         assert listed["query"].endswith("SELECT '***' AS password")
         shown = await admin.get(f"/queries/{listed['id']}")
         assert "hunter2" not in shown.text
+
+
+async def test_every_act_is_in_the_file_before_it_is_answered(
+    admin: httpx2.AsyncClient, app_service: DuckDBService, settings: Settings
+) -> None:
+    caller = Caller("eve", principal=Principal("eve", Role.ANALYST, "key:eve"))
+    app_service.penalties.note_fault(caller, "SELECT 1", FaultKind.INTERNAL_ERROR)
+    endless = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
+
+    async def act(event: str, method: str, path: str, **more: Any) -> Any:
+        answer = await admin.request(method, path, **more)
+        # Nothing was awaited since: only what was written before the answer is there.
+        whole, _, _ = settings.audit_path.read_bytes().rpartition(b"\n")
+        events = [orjson.loads(each)["event"] for each in whole.splitlines()]
+        assert answer.status_code < 300, answer.text
+        assert event in events, (event, events)
+        return answer.json()
+
+    await act("penalty_released", "DELETE", "/penalties/key:eve")
+    await act("breaker_reset", "POST", "/circuit-breaker/reset")
+    await act("initialized", "POST", "/initialize")
+    await act("key_created", "POST", "/keys", json={"name": "ann", "role": "viewer"})
+    await act("key_revoked", "DELETE", "/keys/ann")
+    job = await act("statement_started", "POST", "/jobs", json={"query": endless})
+    await act("job_cancelled", "DELETE", f"/jobs/{job['id']}")
+    running = asyncio.ensure_future(admin.post("/query", json={"query": endless}))
+    while not (found := (await admin.get("/queries")).json()):
+        await asyncio.sleep(0.02)
+    await act("statement_killed", "DELETE", f"/queries/{found[0]['id']}")
+    await running
+    await act("compaction_started", "POST", "/compact")
+    await act("audit_read", "GET", "/audit")
+
+
+def test_no_route_records_an_act_behind_its_answer() -> None:
+    for path in Path(routes.__file__).parent.glob("*.py"):
+        assert "audit.act(" not in path.read_text(), path.name

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from chronoduck.api import create_app
 from chronoduck.assembly import DuckDBService
+from chronoduck.auth.key_file import KeyFile
+from chronoduck.auth.keys import KeyWish
 from chronoduck.principals import Principal, Role
 from chronoduck.service.records import Caller
+from chronoduck.settings import Settings
 
 LogIn = Callable[..., httpx2.AsyncClient]
 FORMATS = ["json", "ndjson", "csv", "arrow", "parquet"]
@@ -263,3 +269,53 @@ async def test_usage_is_for_admins_and_lists_everybody(
 async def test_me_needs_a_token(public: httpx2.AsyncClient) -> None:
     for path in ("/me", "/usage"):
         assert (await public.get(path)).status_code == 401
+
+
+async def test_who_holds_space_or_used_something_is_listed_after_a_restart(
+    settings: Settings,
+) -> None:
+    def key(name: str) -> tuple[str, dict[str, str]]:
+        made, token = KeyFile(settings.keys_path).add(KeyWish(name, Role.ANALYST), time.time())
+        return made.principal().id, {"Authorization": f"Bearer {token}"}
+
+    admins: dict[str, str] = {}
+
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[httpx2.AsyncClient]:
+        app = create_app(DuckDBService(settings))
+        async with app.router.lifespan_context(app):
+            admins["Authorization"] = f"Bearer {settings.token_path.read_text().strip()}"
+            transport = httpx2.ASGITransport(app=app)
+            url = "http://test/api/v1/duckdb"
+            async with httpx2.AsyncClient(transport=transport, base_url=url) as client:
+                yield client
+
+    async with serve() as client:
+        (ann, anns), (bob, bobs), (gone, gones) = map(key, ("ann", "bob", "gone"))
+        for headers in (anns, gones):
+            made = await client.post(
+                "/jobs", json={"query": "SELECT uuid() FROM range(1000)"}, headers=headers
+            )
+            while (job := await client.get(f"/jobs/{made.json()['id']}", headers=headers)).json()[
+                "state"
+            ] == "running":
+                await asyncio.sleep(0.02)
+            assert job.json()["state"] == "succeeded"
+        await client.post("/query", json={"query": "SELECT 1"}, headers=bobs)
+        before = {each["id"]: each for each in (await client.get("/usage", headers=admins)).json()}
+    KeyFile(settings.keys_path).remove("gone")
+    async with serve() as client:
+        answer = (await client.get("/usage", headers=admins)).json()
+        after = {each["id"]: each for each in answer}
+        assert answer[0]["id"] == "admin"
+        assert len(after) == len(answer)
+        for who, name, role in ((ann, "ann", "analyst"), (gone, gone, "unknown")):
+            assert (after[who]["name"], after[who]["role"]) == (name, role)
+            held = after[who]["usage"]["results_bytes"]["used"]
+            assert held == before[who]["usage"]["results_bytes"]["used"] > 0
+        for who in (ann, bob, gone):
+            used = [each[who]["usage"]["requests"]["used"] for each in (before, after)]
+            assert used[0] == used[1] > 0
+        assert (await client.get("/me", headers=bobs)).json()["usage"]["requests"]["used"] > 0
+        again = (await client.get("/usage", headers=admins)).json()
+        assert [each["id"] for each in again].count(bob) == 1

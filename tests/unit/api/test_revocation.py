@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
+import orjson
 import pytest
 
 from chronoduck.assembly import DuckDBService
@@ -84,6 +86,62 @@ async def test_who_waits_is_told_why_and_operations_answer(
     assert (await admin.delete(f"/penalties/{party}")).status_code == 200
     assert (await admin.delete(f"/penalties/{party}")).status_code == 404
     assert (await ann.post("/query", json={"query": "SELECT 1"})).status_code == 200
+
+
+async def test_what_the_list_shows_can_be_released_and_two_of_one_name_are_told_apart(
+    admin: httpx2.AsyncClient, app_service: DuckDBService
+) -> None:
+    def fault(key: str, name: str, sub_user: str | None = None) -> None:
+        caller = Caller(name, principal=Principal(name, Role.ANALYST, key), sub_user=sub_user)
+        app_service.penalties.note_fault(caller, "SELECT 1", FaultKind.FORCED_REPLACEMENT)
+
+    async def release(name: str) -> httpx2.Response:
+        return await admin.delete(f"/penalties/{quote(name, safe='')}")
+
+    fault("key:1", "platform", "Eve / 50 %?#")
+    fault("key:2", "ann")
+    fault("key:3", "bob")
+    fault("key:1", "platform", "bob")
+    fault("key:4", "key:2", "..")
+    listed = (await admin.get("/penalties")).json()["waiting"]
+    names = {
+        each["name"] for each in listed if each["party"] != "*"
+    }  # a shape of many waits for all
+    assert names == {"Eve / 50 %?#", "ann", "bob", ".."}
+
+    two = await release("bob")
+    assert two.status_code == 422
+    assert "key:1/bob, key:3" in two.json()["hint"]
+    assert (await release("key:1/bob")).status_code == 200
+    assert "key:3" in (await release("bob")).json()["message"]  # now there is one
+    assert "key:1/Eve" in (await release("Eve / 50 %?#")).json()["message"]
+    for each in ("key:2", "key:4/.."):
+        assert (await release(each)).status_code == 200
+    assert (await release("ann")).status_code == 404
+    assert not len(app_service.penalties.box)
+
+
+async def test_a_release_that_cannot_be_written_is_an_error_until_it_is(
+    admin: httpx2.AsyncClient, app_service: DuckDBService, settings: Settings
+) -> None:
+    caller = Caller("ann", principal=Principal("ann", Role.ANALYST, "key:ann"))
+    app_service.penalties.note_fault(caller, "SELECT 1", FaultKind.FORCED_REPLACEMENT)
+    await app_service._accountability._usage.save()
+    path = settings.usage_path
+    path.unlink()
+    path.mkdir()  # nobody can put a file there
+    for _ in range(2):
+        answer = await admin.delete("/penalties/key:ann")
+        assert (answer.status_code, answer.json()["code"]) == (503, "resource_exhausted")
+        assert str(path.parent) not in answer.text
+        app_service.penalties.check(caller, "SELECT 1")
+    path.rmdir()
+    assert (await admin.delete("/penalties/key:ann")).status_code == 200
+    assert orjson.loads(path.read_bytes())["box"]["parties"] == {}
+    assert (await admin.delete("/penalties/key:ann")).status_code == 404
+    lines = map(orjson.loads, settings.audit_path.read_bytes().splitlines())
+    verdicts = [each["verdict"] for each in lines if each["event"] == "penalty_released"]
+    assert verdicts == ["ok", "failed", "ok", "failed", "ok"]
 
 
 async def test_the_shape_of_a_statement_waits_and_others_of_its_author_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import orjson
@@ -159,6 +160,36 @@ async def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:
     await process.file.save()
     process.quotas.account(EVE).charge(1.0)
     await process.file.save()
+
+
+async def test_a_save_that_is_cancelled_anywhere_or_fails_is_made_up_for_by_the_next(
+    path: Path,
+) -> None:
+    process = Process(path, wall=0.0)
+    caller = Caller("eve", principal=EVE)
+
+    async def one_round(step: int) -> None:
+        process.quotas.account(EVE).charge(1.0)
+        process.penalties.note_fault(caller, "SELECT 1", FaultKind.INTERNAL_ERROR)
+        saving = asyncio.ensure_future(process.file.save())
+        for _ in range(step):
+            await asyncio.sleep(0)
+        saving.cancel()
+        await asyncio.wait([saving])
+
+    for step in range(4):
+        directory, moved = path.parent, path.parent.with_name(f"away-{step}")
+        directory.rename(moved)  # nothing can be written
+        await one_round(step)
+        assert await process.file.save() is not None
+        moved.rename(directory)
+        await one_round(step)
+        assert await process.file.save() is None
+        after = Process(path, wall=0.0)
+        engine = after.quotas.usage_of(EVE)["usage"]["engine_seconds"]["used"]
+        assert engine == pytest.approx(2.0 * (step + 1))
+        faults = {each["faults"] for each in after.penalties.describe()["waiting"]}
+        assert max(faults) == 2 * (step + 1)
 
 
 async def test_the_file_holds_the_principals_seen_last(path: Path) -> None:

@@ -56,7 +56,7 @@ async def audit(
     wanted = AuditFilter(moment(since), moment(until), principal, event, verdict, code)
     reader = AuditReader(service.settings.audit_path)
     if cursor is None:
-        service.audit.act("audit_read", caller, format=format)
+        await service.audit.act_now("audit_read", caller, format=format)
     if format == "ndjson":
         return StreamingResponse(
             iterate_in_threadpool(reader.export(wanted)), media_type="application/x-ndjson"

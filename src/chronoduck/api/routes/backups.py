@@ -37,7 +37,7 @@ async def list_backups(request: Request, caller: Admin) -> Response:
 async def create_backup(request: Request, caller: Admin) -> Response:
     """Begin a backup of the database, or of some tables as Parquet; writers do not wait."""
     body = await read_body(request, BackupRequest)
-    return job_response(
+    return await job_response(
         request, (await service_of(request).parts()).backups.create(body.tables), caller
     )
 
@@ -52,7 +52,7 @@ async def create_backup(request: Request, caller: Admin) -> Response:
 async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Response:
     """Begin to restore it into a scratch directory, to read every column and compare."""
     backups = (await service_of(request).parts()).backups
-    return job_response(request, backups.verify(backup_id), caller)
+    return await job_response(request, backups.verify(backup_id), caller)
 
 
 @router.post(
@@ -64,7 +64,9 @@ async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Resp
 )
 async def compact_database(request: Request, caller: Admin) -> Response:
     """Begin to write the database into a new file; writers wait until that is in place."""
-    return job_response(request, (await service_of(request).parts()).compaction.begin(), caller)
+    return await job_response(
+        request, (await service_of(request).parts()).compaction.begin(), caller
+    )
 
 
 @router.post(
@@ -76,6 +78,6 @@ async def compact_database(request: Request, caller: Admin) -> Response:
 )
 async def verify_database(request: Request, caller: Admin) -> Response:
     """Begin to copy the database and to read every column of every table in the copy."""
-    return job_response(
+    return await job_response(
         request, (await service_of(request).parts()).backups.verify_database(), caller
     )

@@ -62,7 +62,7 @@ async def start_export(request: Request, caller: Analyst) -> Response:
         asked.timeout_seconds,
     )
     job = await (await service.parts()).exports.start(wish, encoding_options(service), caller)
-    return job_response(request, job, caller)
+    return await job_response(request, job, caller)
 
 
 @router.get("/exports", operation_id="list_exports", summary="The declared exports")
@@ -92,7 +92,7 @@ async def run_exports(request: Request, caller: Admin) -> Response:
         except JobConflictError:
             running.append(name)
             continue
-        service.audit.act("export_started", caller, export=name, job=job.id)
+        await service.audit.act_now("export_started", caller, export=name, job=job.id)
         jobs.append(job.as_dict())
     return JsonResponse({"jobs": jobs, "running_already": running}, status_code=202)
 
@@ -123,7 +123,7 @@ async def create_export_link(job_id: str, request: Request, caller: Viewer) -> L
     expires_at = int(time.time()) + asked.expires_in_seconds
     what = [job.id, asked.file, caller.principal.id]
     token = await asyncio.to_thread(_links(service).sign, what, expires_at)
-    service.audit.act("link_created", caller, job=job.id, file=asked.file)
+    await service.audit.act_now("link_created", caller, job=job.id, file=asked.file)
     return LinkResponse(
         url=str(request.app.url_path_for("download", token=token)),
         expires_at=datetime.fromtimestamp(expires_at, UTC).isoformat(),

@@ -103,7 +103,7 @@ async def reset_circuit_breaker(request: Request, caller: Admin) -> StatusMessag
     """Close the breaker and forget its failures, once their cause is mended."""
     service = service_of(request)
     service.circuit_breaker.reset()
-    service.audit.act("breaker_reset", caller)
+    await service.audit.act_now("breaker_reset", caller)
     return StatusMessage(status="success", message="The circuit breaker is closed.")
 
 
@@ -112,5 +112,5 @@ async def initialize(request: Request, caller: Admin) -> StatusMessage:
     """Open the database if it is not open; does nothing otherwise."""
     service = service_of(request)
     await service.initialize()
-    service.audit.act("initialized", caller)
+    await service.audit.act_now("initialized", caller)
     return StatusMessage(status="success", message="The database is open.")

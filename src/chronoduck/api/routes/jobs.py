@@ -50,7 +50,7 @@ async def start_job(request: Request, caller: Analyst) -> Response:
         timeout=asked.timeout_seconds,
         caller=caller,
     )
-    return job_response(request, job, caller)
+    return await job_response(request, job, caller)
 
 
 @router.get("/jobs", operation_id="list_jobs", summary="Jobs, newest first")
@@ -142,7 +142,7 @@ async def cancel_job(job_id: str, request: Request, caller: Viewer) -> Response:
     job = await job_of(job_id, request, caller)
     service = service_of(request)
     job = await (await service.parts()).jobs.cancel(job.id)
-    service.audit.act("job_cancelled", caller, job=job.id, kind=job.kind)
+    await service.audit.act_now("job_cancelled", caller, job=job.id, kind=job.kind)
     return JsonResponse(job.as_dict(tells_paths=_is_operator(caller)))
 
 

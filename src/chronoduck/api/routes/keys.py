@@ -50,7 +50,9 @@ async def create_key(request: Request, caller: Admin) -> Response:
         await parts.check_scope(Scope(wish.tables, wish.schemas), caller.principal)
     now = time.time()
     key, token = await asyncio.to_thread(authenticator_of(request).keys.file.add, wish, now)
-    service_of(request).audit.act("key_created", caller, key=key.id, name=key.name, role=key.role)
+    await service_of(request).audit.act_now(
+        "key_created", caller, key=key.id, name=key.name, role=key.role
+    )
     return JsonResponse(
         {"key": token, **key.describe(now)}, status_code=201, headers={"Cache-Control": "no-store"}
     )
@@ -60,5 +62,5 @@ async def create_key(request: Request, caller: Admin) -> Response:
 async def revoke_key(id_or_name: str, request: Request, caller: Admin) -> Response:
     """Revoke a key; it is refused from the next request on."""
     key = await asyncio.to_thread(authenticator_of(request).keys.file.remove, id_or_name)
-    service_of(request).audit.act("key_revoked", caller, key=key.id, name=key.name)
+    await service_of(request).audit.act_now("key_revoked", caller, key=key.id, name=key.name)
     return JsonResponse(key.describe(time.time()))

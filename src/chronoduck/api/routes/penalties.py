@@ -27,11 +27,10 @@ async def list_penalties(request: Request, caller: Admin) -> Response:
     summary="Release from the penalty box",
 )
 async def release_penalty(party: str, request: Request, caller: Admin) -> StatusMessage:
-    """Forget all that is held against a principal, named as the list names it (`key:5f0c...`)."""
-    service = service_of(request)
-    if not await service.release_penalty(party):
+    """Forget all that is held against a principal: its `party` in the list (`key:5f0c...`), or `name`."""
+    released = await service_of(request).release_penalty(party, caller)
+    if released is None:
         raise NotFoundError(
             f"nothing is held against {party[:80]}", hint="GET penalties lists who waits."
         )
-    service.audit.act("penalty_released", caller, party=party)
-    return StatusMessage(status="success", message=f"{party} may run statements again.")
+    return StatusMessage(status="success", message=f"{released} may run statements again.")

@@ -28,4 +28,4 @@ async def replication(request: Request, caller: Admin) -> Response:
 )
 async def drill(request: Request, caller: Admin) -> Response:
     """Begin to restore the newest point elsewhere, to read every column of it and to time that."""
-    return job_response(request, (await service_of(request).parts()).drills.begin(), caller)
+    return await job_response(request, (await service_of(request).parts()).drills.begin(), caller)

@@ -85,7 +85,7 @@ async def cancel_query(query_id: str, request: Request, caller: Viewer) -> Statu
     await _find(query_id, request, caller)
     service = service_of(request)
     running = (await service.parts()).runner.cancel(query_id)
-    service.audit.act(
+    await service.audit.act_now(
         "statement_killed",
         caller,
         kind=running.kind,

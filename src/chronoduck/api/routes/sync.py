@@ -48,7 +48,7 @@ async def run_syncs(request: Request, caller: Admin) -> Response:
         except JobConflictError:
             running.append(name)
             continue
-        service.audit.act("sync_started", caller, sync=name, job=job.id)
+        await service.audit.act_now("sync_started", caller, sync=name, job=job.id)
         jobs.append(job.as_dict())
     return JsonResponse({"jobs": jobs, "running_already": running}, status_code=202)
 
@@ -69,5 +69,5 @@ async def drop_sync(
     """Begin to drop the slot and the publication of a sync; rows here stay."""
     service = service_of(request)
     job = await (await service.parts()).syncs.drop(name, forget=forget)
-    service.audit.act("sync_dropped", caller, sync=name, job=job.id)
-    return job_response(request, job, caller)
+    await service.audit.act_now("sync_dropped", caller, sync=name, job=job.id)
+    return await job_response(request, job, caller)

@@ -7,17 +7,19 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from chronoduck.api.access import Admin, Uncounted, service_of
+from chronoduck.api.access import Admin, Uncounted, authenticator_of, service_of
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.routes.running import describe_running
 from chronoduck.api.schemas import Me, PrincipalUsage
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.parts import Parts
-from chronoduck.principals import Role
+from chronoduck.principals import Principal, Role
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
+_UNKNOWN = "unknown"
+"""Role of whose key was revoked, or whose token has not come since the start."""
 
 
 @router.get("/me", operation_id="get_me", summary="Who you are and what you may use")
@@ -41,10 +43,24 @@ async def get_me(request: Request, caller: Uncounted) -> Me:
 
 @router.get("/usage", operation_id="get_usage", summary="What every principal uses")
 async def get_usage(request: Request, caller: Admin) -> list[PrincipalUsage]:
-    """Show limits and use of everybody since the start, the one seen last first; for admins."""
+    """Show limits and use of everybody, the one seen last first; for admins.
+
+    At the end: who has not come since the start, but holds files or used something before it.
+    """
     service = service_of(request)
     parts = await service.parts()
-    return [PrincipalUsage(**_with_space(each, service, parts)) for each in service.quotas.usage()]
+    quotas, keys = service.quotas, authenticator_of(request).keys
+    absent = sorted(
+        each for each in quotas.absent() | parts.space.owners() if not quotas.knows(each)
+    )
+    found = quotas.usage()
+    for principal_id in absent:
+        principal = keys.principal_of(principal_id.removeprefix("key:"))
+        usage = quotas.usage_of_absent(
+            principal or Principal(principal_id, Role.VIEWER, principal_id)
+        )
+        found.append(usage if principal else usage | {"role": _UNKNOWN})
+    return [PrincipalUsage(**_with_space(each, service, parts)) for each in found]
 
 
 def _with_space(usage: dict[str, Any], service: DuckDBService, parts: Parts) -> dict[str, Any]:

@@ -177,6 +177,9 @@ class JsonForms:
 
     def _struct(self, struct_type: DuckDBPyType, x: str, depth: int) -> str:
         fields = member_types(struct_type)
+        if not fields:  # since DuckDB 2.0
+            empty = "[]" if struct_type.id == "tuple" else "{}"
+            return f"CASE WHEN {x} IS NOT NULL THEN '{empty}' END"
         if fields[0][0] == "":  # made by row(): an array
             names = [""] * len(fields)
             opening, closing = "[", "]"

@@ -51,7 +51,8 @@ class PortableColumns:
 
     HUGEINT becomes decimal128(38, 0) with all its bits: some values have 39 digits, which Arrow does
     not promise for that type, but Arrow C++ and DuckDB read them back exactly. UHUGEINT, BIGNUM, BIT,
-    TIME WITH TIME ZONE, UUID, ENUM and JSON become strings. Other columns pass without a copy.
+    TIME WITH TIME ZONE, UUID, ENUM and JSON become strings. Other columns pass without a copy. What
+    Parquet has no form for becomes text: JSON of what holds a UNION or a struct without fields.
     """
 
     def __init__(self, result: ResultSchema, *, for_parquet: bool = False) -> None:
@@ -108,13 +109,16 @@ class PortableColumns:
             pa.types.is_union(arrow_type) or pa.types.is_interval(arrow_type)
         ):
             return False
+        if self._for_parquet and pa.types.is_struct(arrow_type) and not arrow_type.num_fields:
+            return False
         children = [arrow_type.field(index) for index in range(arrow_type.num_fields)]
         return all(child.name or not pa.types.is_struct(arrow_type) for child in children) and all(
             self._is_portable(child.type) for child in children
         )
 
     def _expression(self, kind: DuckDBPyType, x: str) -> str:
-        if self._for_parquet and _holds_union(kind):
+        # A cast cannot name the type of a struct without fields.
+        if _holds_empty_struct(kind) or (self._for_parquet and _holds_union(kind)):
             return JsonForms(safe_numbers=False).form(kind, x)
         return f"CAST({x} AS {self._target(kind)})"
 
@@ -149,3 +153,10 @@ def _holds_union(kind: DuckDBPyType) -> bool:
     if kind.id not in _NESTED:
         return False
     return kind.id == "union" or any(_holds_union(child) for _, child in member_types(kind))
+
+
+def _holds_empty_struct(kind: DuckDBPyType) -> bool:
+    if kind.id not in _NESTED:
+        return False
+    members = member_types(kind)
+    return not members or any(_holds_empty_struct(child) for _, child in members)

@@ -130,6 +130,7 @@ class BatchQuery:
 
         Raises:
             OutOfMemoryError: the table does not fit into memory.
+            DuckDBQueryError: a column's type has no form here; the error names the column.
             EngineBugError: the engine failed; it is replaced by a new one for the next result.
         """
         table = without_nested_enums(table).rename_columns(

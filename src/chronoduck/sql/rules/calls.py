@@ -14,6 +14,7 @@ from chronoduck.sql.rules.functions import (
     denial_of,
     is_known,
 )
+from chronoduck.sql.rules.instead import INSTEAD, SETTINGS_HINT
 from chronoduck.sql.rules.known_settings import ALLOWED_SETTINGS
 from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import refuse, refuse_again
@@ -47,11 +48,13 @@ def judge_call(
     if is_in_from and names.may_read_stores and _reads_store(name, node):
         return expansion
     if rule is not None:
-        refuse(rule, f"{name}() is not for statements of users")
+        refuse(rule, f"{name}() is not for statements of users", INSTEAD.get(name))
     if is_in_from:
         if name not in ALLOWED_TABLE_FUNCTIONS and not names.has_macro(name):
             refuse(
-                DENIED_IN_FROM.get(name, "table-function"), f"{name}() may not be called in FROM"
+                DENIED_IN_FROM.get(name, "table-function"),
+                f"{name}() may not be called in FROM",
+                INSTEAD.get(name),
             )
     elif name == "current_setting":
         _judge_setting(node)
@@ -99,5 +102,5 @@ def _judge_setting(node: dict[str, Any]) -> None:
         refuse(
             "settings",
             "current_setting() tells only harmless settings, named by a literal",
-            hint="There are: " + ", ".join(sorted(ALLOWED_SETTINGS)) + ".",
+            hint=SETTINGS_HINT,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chronoduck.sql.rules.instead import pragma_hint
 from chronoduck.sql.rules.known_settings import ALLOWED_PRAGMAS, ALLOWED_SETTINGS
 from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.tokens import Token, first_word, read_tokens
@@ -69,7 +70,7 @@ def _refuse_pragma(sql: str) -> None:
     words = [token.text for token in read_tokens(sql) if token.is_name]
     name = words[1] if len(words) > 1 else ""
     if name not in ALLOWED_PRAGMAS and name not in ALLOWED_SETTINGS:
-        refuse("settings", f"PRAGMA {name[:50]} is not run here")
+        refuse("settings", f"PRAGMA {name[:50]} is not run here", pragma_hint(name))
 
 
 def _refuse_own_settings(kind: str, sql: str, lowered: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chronoduck.principals import Role
+from chronoduck.sql.rules.instead import KINDS_INSTEAD, NOBODYS, pragma_hint
 from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.tokens import Token
 
@@ -73,10 +74,11 @@ def judge_kind(kind: str, tokens: Sequence[Token], role: Role) -> None:
         StatementRefusedError: it is not for this role.
     """
     if kind not in _OPERATES:
-        refuse(
-            _RULES.get(kind, "statement-kind"),
-            f"{kind.upper().replace('_', ' ')} is not run for anybody over HTTP",
-        )
+        rule = _RULES.get(kind, "statement-kind")
+        hint = KINDS_INSTEAD.get(kind, NOBODYS if rule == "statement-kind" else None)
+        if kind == "pragma" and len(tokens) > 1:
+            hint = pragma_hint(tokens[1].text)
+        refuse(rule, f"{kind.upper().replace('_', ' ')} is not run for anybody over HTTP", hint)
     if role is Role.VIEWER:
         refuse("role", "a viewer runs templates and no statements of their own")
     if kind not in _KINDS[role]:
@@ -107,7 +109,11 @@ def _judge_object(kind: str, tokens: Sequence[Token]) -> None:
             return
         if token.text == "secret":
             refuse("secrets", "secrets belong to the service")
-        refuse("statement-kind", f"{kind.upper()} {token.text.upper()[:30]} is not run for anybody")
+        refuse(
+            "statement-kind",
+            f"{kind.upper()} {token.text.upper()[:30]} is not run for anybody",
+            NOBODYS,
+        )
     refuse("unreadable", "the statement names nothing")
 
 

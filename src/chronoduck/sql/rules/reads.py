@@ -10,6 +10,7 @@ from chronoduck.sql.facts import RELATIONS, Part, PartRole, StatementFacts
 from chronoduck.sql.rules.calls import judge_call
 from chronoduck.sql.rules.file_names import is_file_name
 from chronoduck.sql.rules.functions import DENIED_VIEWS
+from chronoduck.sql.rules.instead import INSTEAD
 from chronoduck.sql.rules.known_settings import ALLOWED_SETTINGS
 from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import refuse, refuse_again, refuse_own_schema
@@ -74,7 +75,11 @@ def _judge_relation(part: Part, names: Names) -> Expansion | None:
     elif part.kind == "SHOW_REF":
         _refuse_own(part.table)
         if node.get("show_type") == "SHOW" and _shown(part) not in ALLOWED_SETTINGS:
-            refuse("settings", "SHOW tells only harmless settings", "DESCRIBE shows a table.")
+            refuse(
+                "settings",
+                "SHOW tells only harmless settings",
+                "`DESCRIBE t` shows a table, `SHOW TABLES` lists them.",
+            )
     path = _path(part)
     if path is None or names.is_trusted:
         return None
@@ -85,7 +90,7 @@ def _judge_relation(part: Part, names: Names) -> Expansion | None:
         refuse("files", f"{'.'.join(path)[:100]!r} in FROM would be read as a file")
     name = path[-1].lower()
     if name in DENIED_VIEWS:
-        refuse(DENIED_VIEWS[name], f"{name} is not for statements of users")
+        refuse(DENIED_VIEWS[name], f"{name} is not for statements of users", INSTEAD.get(name))
     view = names.view(name)
     if view is not None and view.refusal is not None:
         refuse_again(view.refusal)

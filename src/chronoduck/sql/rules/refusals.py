@@ -20,10 +20,11 @@ RULES: dict[str, str] = {
     "extension": "Extensions are loaded when the service starts; see DUCKDB_ENABLE_S3.",
     "settings": "Settings are fixed when the service starts; see docs/configuration.md.",
     "prepared": "Send the statement with params; the service remembers it by itself.",
-    "checkpoint": "Send CHECKPOINT, on its own.",
+    "checkpoint": "The service runs checkpoints by itself; an admin sends CHECKPOINT, on its own.",
     "secrets": "Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and DUCKDB_ENABLE_S3.",
     "import": "Load the files with `chronoduck load`.",
-    "files": "Load the file into a table first: `chronoduck load` or POST tables/{name}/rows.",
+    "files": "Have the file loaded into a table first: `chronoduck load` or POST tables/{name}/rows, "
+    "with a key that writes.",
     "table-function": "Tables, views, range(), unnest() and the others of docs/security.md are there.",
     "metadata": "DESCRIBE, SHOW TABLES, information_schema and GET tables tell what there is.",
     "dynamic-sql": "Send that statement itself.",
@@ -34,12 +35,16 @@ RULES: dict[str, str] = {
     "quarantined": "Ask the operator: DROP the table or the column, then run chronoduck verify.",
     "json-depth": "-> and json_extract() read a path, json_each() takes a value apart.",
     "sleep": "Wait where you send the statement from.",
-    "session-state": "Pass values as params; every statement gets a clean connection.",
-    "sequence": "Only statements that write may take numbers from a sequence.",
+    "session-state": "Every statement gets a clean connection. These give the same rows each time: "
+    "`SELECT * FROM t ORDER BY hash(a, 7)`, "
+    "`SELECT * FROM t TABLESAMPLE reservoir(10 ROWS) REPEATABLE (7)`.",
+    "sequence": "Only keys that write take numbers from a sequence; `SELECT row_number() OVER () FROM t` "
+    "numbers rows.",
     "unclassified-function": "Ask the operator: this version of DuckDB is newer than the list of "
     "functions in docs/security.md.",
-    "write-in-query": "Send the INSERT, UPDATE, DELETE or MERGE on its own.",
-    "unreadable": "Write it another way; a PIVOT with an IN list always works.",
+    "write-in-query": "Ask the operator for a key that writes, if this is your work.",
+    "unreadable": "Write it another way; a PIVOT with an IN list always works: "
+    "`FROM (PIVOT t ON b IN ('x', 'y') USING sum(a))`.",
     "characters": "Write plain spaces between words, and other characters in literals, comments or names "
     "in double quotes.",
     "too-long": "Load bulk data with `chronoduck load` or POST tables/{name}/rows.",

@@ -23,6 +23,7 @@ from chronoduck.sql.rules.functions import (
     is_known,
 )
 from chronoduck.sql.rules.growth import judge_facts
+from chronoduck.sql.rules.instead import INSTEAD
 from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.rules.stored_expressions import keeps_expressions, refuse_stored_lambda
 from chronoduck.sql.scratch import Scratch, builtins
@@ -271,11 +272,15 @@ def _judge_plan(answer: Bound) -> None:
         if OWN_SCHEMA in path[:-1]:
             refuse("own-tables", f"{OWN_SCHEMA} holds what the service keeps for itself")
     for name in sorted(answer.plan.table_functions - ALLOWED_TABLE_FUNCTIONS):
-        refuse(denial_of(name) or "table-function", f"the statement comes down to {name}()")
+        refuse(
+            denial_of(name) or "table-function",
+            f"the statement comes down to {name}()",
+            INSTEAD.get(name),
+        )
     for name in sorted(answer.plan.functions):
         rule = denial_of(name)
         if rule is not None and rule != "sequence" and name != "current_setting":
-            refuse(rule, f"the statement comes down to {name}()")
+            refuse(rule, f"the statement comes down to {name}()", INSTEAD.get(name))
 
 
 def _judge_made(answer: Bound, names: Expander, scratch: Scratch, keeps: bool) -> None:

@@ -63,6 +63,17 @@ _MAX_SAMPLE = 10_000
 _FRAMES = frozenset({"reservoir_quantile", "histogram"})
 """As window functions they have a state for each frame: one takes all memory, the other no interrupt."""
 _CLAMP = 1e18
+_NO_PARAMETER = (
+    "Write the number into the statement: `SELECT lpad(b, 20, ' ') FROM t`. In FROM range() takes "
+    "parameters."
+)
+_OTHER_PATTERNS = (
+    "Regular expressions have no such bound: `SELECT regexp_matches(b, 'a.*c') FROM t`."
+)
+_PLAIN_FORMATS = (
+    "Write the format as one literal: `SELECT format('{:>20}', b) FROM t`, "
+    "`SELECT printf('%20s', b) FROM t`."
+)
 
 
 class Sizes:
@@ -133,7 +144,12 @@ class Sizes:
             for argument in arguments[:2]:
                 steps *= max(1.0, self.of(argument))
             if steps > MAX_PATTERN_STEPS:
-                refuse("literal-size", f"{name}() would compare texts that are too long")
+                refuse(
+                    "literal-size",
+                    f"{name}() would compare texts that are too long",
+                    "Compare columns as they are, or shorter literals: "
+                    "`SELECT levenshtein(b, 'literal') FROM t`.",
+                )
         elif name in _STRUCTURED and len(arguments) > 1:
             for argument in arguments if has_named_arguments(node) else arguments[1:2]:
                 judge_structure(node, literal_text(argument))
@@ -251,7 +267,7 @@ class Sizes:
         if not self._names.trusts_parameters and any(
             numbers_in(argument)[2] for argument in arguments[2:]
         ):
-            refuse("literal-size", f"the step given to {name}() is a parameter")
+            refuse("literal-size", f"the step given to {name}() is a parameter", _NO_PARAMETER)
         return self._made(name, times, 1.0, [])
 
     def _asked(self, name: str, arguments: list[Any], limit: int) -> float:
@@ -262,10 +278,14 @@ class Sizes:
             # '9999'::BLOB::BIT::INT is a thousand million.
             is_computed |= not has_column(argument) and has_nested_cast(argument)
             if has_parameter and not self._names.trusts_parameters:
-                refuse("literal-size", f"the size given to {name}() is a parameter")
+                refuse("literal-size", f"the size given to {name}() is a parameter", _NO_PARAMETER)
             size = max([size, *numbers])
             if is_computed:
-                refuse("literal-size", f"the size given to {name}() is computed from constants")
+                refuse(
+                    "literal-size",
+                    f"the size given to {name}() is computed from constants",
+                    "Write the number itself.",
+                )
         if size > limit:
             refuse("literal-size", f"{name}() would make a value of {size:,.0f} elements")
         return size
@@ -276,7 +296,7 @@ class Sizes:
         for argument in sizes:
             numbers, is_computed, has_parameter = numbers_in(argument)
             if has_parameter and not self._names.trusts_parameters:
-                refuse("literal-size", f"the size given to {name}() is a parameter")
+                refuse("literal-size", f"the size given to {name}() is a parameter", _NO_PARAMETER)
             if is_computed or max([0.0, *numbers]) > _MAX_SAMPLE:
                 refuse("literal-size", f"{name}() would make room for too many values")
 
@@ -288,14 +308,20 @@ class Sizes:
         if pattern is None:
             pattern = "".join(literals_in(arguments[1]))
             if self.of(arguments[1]) > 2 * len(pattern) + _STRETCHES:
-                refuse("literal-size", f"the pattern given to {name} is made by other functions")
+                refuse(
+                    "literal-size",
+                    f"the pattern given to {name} is made by other functions",
+                    _OTHER_PATTERNS,
+                )
         wildcard = "%" if name in _LIKES else "*"
         # Without _ a LIKE looks for its parts one after the other.
         is_tried = name in _GLOBS or "_" in pattern
         parts = [part for part in pattern.split(wildcard) if part]
         wildcards = min(pattern.count(wildcard), len(parts) + 1)
         if is_tried and wildcards > MAX_WILDCARDS:
-            refuse("literal-size", f"a pattern has at most {MAX_WILDCARDS} wildcards")
+            refuse(
+                "literal-size", f"a pattern has at most {MAX_WILDCARDS} wildcards", _OTHER_PATTERNS
+            )
         length = self.of(arguments[0])
         if is_tried and length > 1 and length ** max(0, wildcards - 1) > MAX_PATTERN_STEPS:
             refuse("literal-size", "the text is too long for a pattern with that many wildcards")
@@ -329,14 +355,22 @@ def _judge_format(name: str, formats: list[Any]) -> None:
             is_open = any(mark in found for found in texts for mark in "%{*")
             is_wide = digits >= _WIDE_DIGITS or any("*" in found for found in texts)
             if not _joins_literals(each) or (is_open and is_wide):
-                refuse("literal-size", f"the format given to {name}() is computed")
+                refuse("literal-size", f"the format given to {name}() is computed", _PLAIN_FORMATS)
             continue
         if _has_wide_number(text):
-            refuse("literal-size", f"{name}() may not pad to more than 9,999 characters")
+            refuse(
+                "literal-size",
+                f"{name}() may not pad to more than 9,999 characters",
+                "Pad by a function: `SELECT lpad(b, 10000, ' ') FROM t`.",
+            )
         if name == "printf" and any("*" in part[:20] for part in text.split("%")[1:]):
-            refuse("literal-size", "printf() takes its widths from its format alone")
+            refuse(
+                "literal-size", "printf() takes its widths from its format alone", _PLAIN_FORMATS
+            )
         if name == "format" and _has_nested_braces(text):
-            refuse("literal-size", "format() takes its widths from its format alone")
+            refuse(
+                "literal-size", "format() takes its widths from its format alone", _PLAIN_FORMATS
+            )
 
 
 def _joins_literals(node: Any) -> bool:

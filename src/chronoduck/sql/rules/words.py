@@ -16,6 +16,7 @@ from chronoduck.sql.rules.functions import (
     denial_of,
     is_known,
 )
+from chronoduck.sql.rules.instead import INSTEAD, SETTINGS_HINT
 from chronoduck.sql.rules.known_settings import ALLOWED_SETTINGS
 from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import (
@@ -61,7 +62,11 @@ def judge_words(tokens: Sequence[Token], names: Names, *, has_tree: bool) -> Non
             if token.is_name or token.kind == "string":
                 _judge_call(tokens, index, names)
         elif token.is_name and token.text in DENIED_VIEWS and not has_tree:
-            refuse(DENIED_VIEWS[token.text], f"{token.text} is not for statements of users")
+            refuse(
+                DENIED_VIEWS[token.text],
+                f"{token.text} is not for statements of users",
+                INSTEAD.get(token.text),
+            )
         if token.kind == "word" and token.text == "copy":
             _judge_copy(tokens, index)
         if not has_tree and token.kind == "word" and token.text in _TABLES_FOLLOW:
@@ -111,11 +116,15 @@ def _judge_call(tokens: Sequence[Token], index: int, names: Names) -> None:
         argument = tokens[index + 2] if index + 2 < len(tokens) else None
         is_literal = argument is not None and argument.kind == "string"
         if not (is_literal and argument is not None and argument.text.lower() in ALLOWED_SETTINGS):
-            refuse("settings", "current_setting() tells only harmless settings, named by a literal")
+            refuse(
+                "settings",
+                "current_setting() tells only harmless settings, named by a literal",
+                SETTINGS_HINT,
+            )
         return
     if is_new:
         refuse("unclassified-function", f"nobody has judged {name}() yet")
-    refuse(rule or "table-function", f"{name}() is not for statements of users")
+    refuse(rule or "table-function", f"{name}() is not for statements of users", INSTEAD.get(name))
 
 
 def _judge_sequence(tokens: Sequence[Token], index: int) -> None:
