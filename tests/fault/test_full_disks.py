@@ -112,7 +112,7 @@ async def test_a_write_under_way_cannot_eat_what_giving_space_back_needs(
             left.append(free(volume))
 
         guard = DiskGuard(make_settings(disk_floor="20MB", ballast_size="8MB"), reclaim)
-        guard.start()
+        await guard.start()
         fill(volume, leave=1_000_000)
         guard.look()
         guard.tend()

@@ -223,7 +223,7 @@ class _Load:
         """Answer with lines while the load goes on."""
         async with AsyncExitStack() as stack:
             upload = await spooled(self._request, self._service, self._caller)
-            stack.callback(upload.close)
+            stack.push_async_callback(upload.close)
             self._record.size = upload.size
             claim = None
             if key is not None:

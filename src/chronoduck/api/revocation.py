@@ -17,7 +17,7 @@ _KEY = "key:"
 
 
 def is_revoked(owner: str, keys: KeyRing) -> bool:
-    """Whether it is the id of a key that there is no more."""
+    """Whether it is the id of a key that there is no more, as far as ``keys`` follows the file."""
     return owner.startswith(_KEY) and not keys.knows(owner.removeprefix(_KEY))
 
 
@@ -46,6 +46,7 @@ class RevocationWatch:
     async def look(self) -> None:
         """End what revoked keys have begun, if they were missing at the last look, too."""
         parts = await self._service.parts()
+        await self._keys.follow()
         jobs = [job for job in parts.jobs.list() if not job.has_ended and job.owner]
         running = parts.runner.list_running()
         owners = {job.owner for job in jobs} | {each.caller.principal.id for each in running}

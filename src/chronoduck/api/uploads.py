@@ -8,6 +8,7 @@ import os
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -16,9 +17,10 @@ from starlette.requests import ClientDisconnect
 
 from chronoduck.api.bodies import BodyTooLargeError
 from chronoduck.assembly import DuckDBService
-from chronoduck.errors import InvalidRequestError, LoadError
+from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
 from chronoduck.principals import Role
 from chronoduck.resilience.space_budget import SpaceClaim
+from chronoduck.resilience.thread_handover import closed_in_thread, opened_in_thread
 from chronoduck.service.records import Caller
 from chronoduck.transfer import FileFormat
 from chronoduck.transfer.spooling import unreadable
@@ -55,10 +57,9 @@ class Upload:
     claim: SpaceClaim
     """What it has of the space for uploads; what is unpacked of it is claimed there, too."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Remove it, and give its space back."""
-        self.file.close()
-        self.claim.release()
+        await closed_in_thread(partial(_let_go, self.file, self.claim))
 
 
 def format_of(request: Request, asked: FileFormat) -> FileFormat:
@@ -126,9 +127,9 @@ async def spooled(request: Request, service: DuckDBService, caller: Caller) -> U
     owner, is_capped = caller.principal.id, caller.principal.role is not Role.ADMIN
     # What is announced is not reserved: it may never come.
     announced_bytes = int(announced) if announced.isdigit() else 1
-    budget.check(owner, is_capped=is_capped, count=announced_bytes)
+    await asyncio.to_thread(budget.check, owner, is_capped=is_capped, count=announced_bytes)
     claim = budget.claim(owner, is_capped=is_capped)
-    spool = await asyncio.to_thread(_nameless_file, service.spool_directory)
+    spool = await opened_in_thread(partial(_nameless_file, service.spool_directory), _close)
     digest = hashlib.blake2b(digest_size=32)
 
     def keep(block: bytes) -> None:
@@ -151,29 +152,44 @@ async def spooled(request: Request, service: DuckDBService, caller: Caller) -> U
             raise LoadError("the upload is empty", hint="Nothing was loaded.")
         await asyncio.to_thread(keep, bytes(pending))
         await asyncio.to_thread(spool.seek, 0)
-    except ClientDisconnect:
-        spool.close()
-        claim.release()
-        raise LoadError("the upload broke off before its end; nothing was loaded") from None
-    except OSError as error:
-        with suppress(OSError):  # what is buffered has no place either
-            spool.close()
-        claim.release()
-        raise unreadable(error, f"the upload cannot be spooled: {error.strerror}") from error
-    except BaseException:
-        spool.close()
-        claim.release()
+    except BaseException as error:
+        await closed_in_thread(partial(_let_go, spool, claim))
+        if isinstance(error, ClientDisconnect):
+            raise LoadError("the upload broke off before its end; nothing was loaded") from None
+        if isinstance(error, OSError):
+            raise _not_spooled(error) from error
         raise
     return Upload(spool, total, digest.hexdigest(), claim)
 
 
 def _nameless_file(directory: Path) -> IO[bytes]:
-    """Return a file that is gone when it is closed, but can be given a name until then."""
+    """Return a file that is gone when it is closed, but can be given a name until then.
+
+    Raises:
+        DuckDBException: it cannot be made.
+    """
     try:
-        descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
-    except OSError:  # some file systems have none
-        return tempfile.TemporaryFile(dir=directory)
-    return os.fdopen(descriptor, "w+b")
+        try:
+            descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
+        except OSError:  # some file systems have none
+            return tempfile.TemporaryFile(dir=directory)
+        return os.fdopen(descriptor, "w+b")
+    except OSError as error:
+        raise _not_spooled(error) from error
+
+
+def _not_spooled(error: OSError) -> DuckDBException:
+    return unreadable(error, f"the upload cannot be spooled: {error.strerror}")
+
+
+def _close(spool: IO[bytes]) -> None:
+    with suppress(OSError):  # what is buffered has no place either
+        spool.close()
+
+
+def _let_go(spool: IO[bytes], claim: SpaceClaim) -> None:
+    _close(spool)
+    claim.release()
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

@@ -82,14 +82,14 @@ class Backups:
         job = self._last = self._jobs.start("backup", work)
         return job
 
-    def verify(self, backup_id: str) -> Job:
+    async def verify(self, backup_id: str) -> Job:
         """Begin to restore a backup into a scratch directory and to compare it with its manifest.
 
         Raises:
             BackupNotFoundError: there is none of that id.
             JobConflictError: one is being verified.
         """
-        backup = self._shelf().find(backup_id)
+        backup = await asyncio.to_thread(self._shelf().find, backup_id)
 
         async def work(show: Progress) -> dict[str, Any]:
             async def relay(step: str, done: int, total: int) -> None:

@@ -55,14 +55,14 @@ class Compaction:
         self._link = link
         self._jobs = jobs
 
-    def begin(self) -> Job:
+    async def begin(self) -> Job:
         """Begin to write the database into a new file and to put that in its place.
 
         Raises:
             JobConflictError: it is being compacted.
             DiskFullError: the copy and the new file would not fit beside it.
         """
-        self._check_space()
+        await asyncio.to_thread(self._check_space)
         return self._jobs.start("compaction", self._compact)
 
     def _check_space(self) -> bool:
@@ -88,7 +88,7 @@ class Compaction:
             show(step, done, total)
 
         path = self._settings.database_path
-        before = path.stat().st_size
+        before = await asyncio.to_thread(_size, path)
         loop = asyncio.get_running_loop()
         show("waiting for writers", 0, 0)
         try:
@@ -108,7 +108,7 @@ class Compaction:
                 waited = loop.time() - started
         finally:
             await self._follow_again()
-        after = path.stat().st_size
+        after = await asyncio.to_thread(_size, path)
         return {
             "bytes_before": before,
             "bytes_after": after,
@@ -152,6 +152,10 @@ class Compaction:
         """Start the replicator that ended for the change; writers do not wait for its store."""
         if self._link is not None and self._link.has_ended:
             await self._link.begin_anew()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _swap(new: Path, database: Path, copied: str) -> None:

@@ -83,7 +83,7 @@ class Drills:
                     await asyncio.to_thread(self._note, started, seconds, code, str(error))
                 raise
             finally:
-                last = DrillRecord.read(database)
+                last = await asyncio.to_thread(DrillRecord.read, database)
                 if last != before:
                     self._last = last
 

@@ -138,10 +138,10 @@ class DuckDBService:
                 await self._start()
 
     async def _start(self) -> None:
-        started, parser = time.monotonic(), StatementParser()
-        self._templates = load_templates(self.settings, parser)
-        declared = read_sync_file(self.settings.sync_file)
-        exported = read_export_file(self.settings.export.file)
+        started, parser = time.monotonic(), await asyncio.to_thread(StatementParser)
+        self._templates = await asyncio.to_thread(load_templates, self.settings, parser)
+        declared = await asyncio.to_thread(read_sync_file, self.settings.sync_file)
+        exported = await asyncio.to_thread(read_export_file, self.settings.export.file)
         instance = DuckDBInstance(self.settings)
         link = await open_instance(instance, self._on_opening)
         try:
@@ -174,6 +174,7 @@ class DuckDBService:
             accountability=self._accountability,
         )
         self._accountability.start()
+        await self._parts.guard.start()
         await self._parts.jobs.open()
         self._parts.exports.open()
         await asyncio.to_thread(self._parts.drills.note_interrupted)
@@ -360,20 +361,23 @@ class DuckDBService:
             raise ServiceUnavailableError("the service is not initialised")
         return self._parts.access.pool
 
-    def announce(self, url: str) -> None:
-        """Tell other processes where this service is served."""
+    async def announce(self, url: str) -> None:
+        """Tell other processes where this service is served; a full disk is only noted in the log."""
         if self._parts is not None:
-            self._parts.instance.ownership.announce(url)
+            try:
+                await asyncio.to_thread(self._parts.instance.ownership.announce, url)
+            except OSError as error:
+                self._log.warning("address_not_announced", reason=str(error))
 
     # --- reports ------------------------------------------------------------------------------
 
     async def health_check(self) -> dict[str, Any]:
         """Return the health report; works in every state and never waits for statements."""
-        return await self._report().health()
+        return await (await self._report()).health()
 
     async def get_statistics(self) -> dict[str, Any]:
         """Return counters, durations and the machine's load."""
-        return self._report().statistics()
+        return (await self._report()).statistics()
 
     async def get_statement_statistics(
         self, order: str = "total_time", limit: int = 20
@@ -383,11 +387,11 @@ class DuckDBService:
 
     async def get_performance_metrics(self) -> dict[str, Any]:
         """Return the short performance report."""
-        return self._report().performance_metrics()
+        return (await self._report()).performance_metrics()
 
     async def render_metrics(self, accept: str, *, show_versions: bool) -> tuple[bytes, str]:
         """Return the page that Prometheus scrapes and its media type; never waits for statements."""
-        report = self._report()
+        report = await self._report()
         return self.metrics.render(
             accept,
             show_versions=show_versions,
@@ -405,9 +409,10 @@ class DuckDBService:
 
     async def get_replication_status(self) -> dict[str, Any]:
         """Return how far the replica is behind, what it holds, and the checkpoints."""
-        return self._report().replication()
+        return (await self._report()).replication()
 
-    def _report(self) -> Reports:
+    async def _report(self) -> Reports:
+        """Return the reports, after a look at the files."""
         if self._reports is None:
             self._reports = make_reports(
                 self.settings,
@@ -416,9 +421,10 @@ class DuckDBService:
                 self._open_parts,
                 self.audit.get_status,
                 self.penalties.get_status,
-                self._sandbox.report,
+                self._sandbox,
                 self._statistics,
             )
+        await self._reports.look()
         return self._reports
 
     def _open_parts(self) -> Parts | None:

@@ -36,7 +36,8 @@ class GreedySpillers:
         self._find_directory = find_directory
         self._shares: dict[str, float] = {}
         """Bytes by which the spill files grew, by the party whose statements run."""
-        self._spilled = 0
+        self._found = self._spilled = 0
+        """Bytes of the spill files: as measured last, and when they were weighed before."""
         self._log = get_logger("engine")
 
     def look(self, runner: StatementRunner, free_bytes: int) -> None:
@@ -54,7 +55,7 @@ class GreedySpillers:
 
     def weigh(self, parties: set[str], free_bytes: int) -> str | None:
         """Note what was spilled since the last look; return whose statements have to end."""
-        spilled = self._spilled_bytes()
+        spilled = self._found
         grown, self._spilled = max(0, spilled - self._spilled), spilled
         self._shares = {
             party: self._shares.get(party, 0.0) + grown / len(parties) for party in parties
@@ -63,14 +64,16 @@ class GreedySpillers:
             return None
         return max(self._shares, key=lambda party: self._shares[party], default=None)
 
-    def _spilled_bytes(self) -> int:
+    def measure(self) -> None:
+        """Look how large the spill files are; blocks, for a thread."""
         directory = self._find_directory()
         try:
             if directory is None or not is_same_volume(directory, self._directory):
-                return 0
-            return sum(path.stat().st_size for path in directory.glob("duckdb_temp*"))
+                self._found = 0
+            else:
+                self._found = sum(path.stat().st_size for path in directory.glob("duckdb_temp*"))
         except OSError:
-            return 0  # one was deleted meanwhile
+            return  # one was deleted meanwhile
 
 
 def _refusal() -> DiskFullError:

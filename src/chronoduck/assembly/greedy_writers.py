@@ -45,10 +45,6 @@ class GreedyWriters:
         self._freeing: asyncio.Future[None] | None = None
         self._free_again_at, self._free_wait = 0.0, _FREE_SECONDS
         self._greed = Greed(settings.disk_floor, EXEMPT)
-        self._files = [
-            settings.database_path,
-            settings.database_path.with_name(settings.database_path.name + ".wal"),
-        ]
         self._log = get_logger("engine")
 
     def check(self, caller: Caller) -> None:
@@ -76,6 +72,7 @@ class GreedyWriters:
 
     def watch(self, runner: StatementRunner) -> None:
         """Look, each time the guard does, whether one of the running writes has to stop."""
+        self._guard.also_look = self._spillers.measure
         self._guard.on_look = lambda free: self._look(runner, free)
 
     def _look(self, runner: StatementRunner, free: int) -> None:
@@ -89,7 +86,7 @@ class GreedyWriters:
         stopped = self._greed.look(
             now,
             free,
-            self._size(),
+            self._guard.file_bytes,
             writing,
             None if (file := self._guard.file) is None else file.free_bytes,
         )
@@ -123,17 +120,6 @@ class GreedyWriters:
             )
             self._free_again_at = time.monotonic() + self._free_wait
             self._freeing = None
-
-    def _size(self) -> int:
-        """Return what the database takes: of its file what is used, once that is known."""
-        file = self._guard.file
-        size = 0 if file is None else file.used_bytes
-        for path in self._files if file is None else self._files[1:]:
-            try:
-                size += path.stat().st_size
-            except OSError:
-                continue
-        return size
 
     def _refusal(self) -> DiskFloorError:
         return DiskFloorError(

@@ -286,7 +286,6 @@ class Parts:
         )
         keys.start()
         checkpointer.start()
-        guard.start()
         backups.start()
         drills.start()
         syncs.start()
@@ -377,7 +376,7 @@ class Parts:
         await self.shadow.stop()
         await self.statistics.close()  # before the file's next owner may come
         await asyncio.to_thread(self.instance.close)
-        self.access.barrier.watch.close()
+        await asyncio.to_thread(self.access.barrier.watch.close)
         if self.link is not None:
             await self.link.stop(grace_seconds)
         self.workers.close()

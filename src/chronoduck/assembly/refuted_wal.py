@@ -128,7 +128,7 @@ class RefutedWal:
         """Whether the shadow has proven everything that the WAL holds now."""
         if self._shadow is None or self._shadow.status.verdict != "proven":
             return False
-        proven, size = self._shadow.status.proven, self._checkpointer.log_bytes
+        proven, size = self._shadow.status.proven, self._checkpointer.look()
         if proven is None:
             return False
         return not size or (proven.offset >= size and proven.iteration == self._iteration())

@@ -28,6 +28,7 @@ class Sandbox:
         self._is_supervised = is_supervised
         self._engine: dict[str, str] = {}
         self._kernel: dict[KernelWalls, str] | None = None
+        self._found: dict[str, str] = {}
 
     def check(self, instance: DuckDBInstance) -> None:
         """Look at the walls of an instance that was just opened. Blocks.
@@ -42,14 +43,16 @@ class Sandbox:
             self._engine = instance_absences(instance)
         except DuckDBException as error:
             self._engine = {"engine": error.detail}
-        check_demanded(demanded, self._absences())
+        self.look()
+        check_demanded(demanded, self._found)
 
     def report(self) -> dict[str, Any]:
-        """Return what is demanded and which walls stand, for operators: paths may be in it."""
-        return sandbox_report(self._settings.require_sandbox, self._absences())
+        """Return what is demanded and which walls stood, for operators: paths may be in it."""
+        return sandbox_report(self._settings.require_sandbox, self._found)
 
-    def _absences(self) -> dict[str, str]:
-        return absences_now(
+    def look(self) -> None:
+        """Look at the walls; blocks."""
+        self._found = absences_now(
             self._settings,
             self._engine,
             is_supervised=self._is_supervised,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from chronoduck.resilience.space_budget import SpaceBudget
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
-__all__ = ["SpaceBudgets", "describe_space"]
+__all__ = ["SpaceBudgets", "describe_space", "measure_space"]
 
 
 class SpaceBudgets:
@@ -56,8 +57,19 @@ class SpaceBudgets:
         }
 
 
-def describe_space(settings: Settings, budgets: SpaceBudgets | None) -> dict[str, dict[str, int]]:
-    """Return what every kind of files takes and may take, in bytes; a closed service holds nothing."""
+def measure_space(settings: Settings) -> dict[str, int]:
+    """Return the bytes of what is not counted while it is written; blocks."""
+    spilled, log = settings.temp_directory, settings.query_log_path
+    return {"query_log": _size(log), "spill": _spilled(spilled)}
+
+
+def describe_space(
+    settings: Settings, budgets: SpaceBudgets | None, measured: Mapping[str, int]
+) -> dict[str, dict[str, int]]:
+    """Return what every kind of files takes and may take, in bytes; a closed service holds nothing.
+
+    ``measured``: what ``measure_space`` returned a moment ago.
+    """
     limits = {
         "results": settings.job.space,
         "spools": settings.spool_space,
@@ -68,9 +80,8 @@ def describe_space(settings: Settings, budgets: SpaceBudgets | None) -> dict[str
         name: counted[name].get_status() if name in counted else _status(0, limit)
         for name, limit in limits.items()
     }
-    log = settings.query_log_path
-    found["query_log"] = _status(_size(log), settings.query_log.space)
-    found["spill"] = _status(_spilled(settings.temp_directory), settings.max_temp_size or 0)
+    found["query_log"] = _status(measured.get("query_log", 0), settings.query_log.space)
+    found["spill"] = _status(measured.get("spill", 0), settings.max_temp_size or 0)
     return found
 
 

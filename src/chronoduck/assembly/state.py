@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from chronoduck.assembly.parts import Parts
-from chronoduck.assembly.space_budgets import describe_space
+from chronoduck.assembly.sandbox import Sandbox
+from chronoduck.assembly.space_budgets import describe_space, measure_space
 from chronoduck.engine.memory import MemoryBudget, memory_budget
 from chronoduck.engine.ping import PingResult
 from chronoduck.monitoring.machine import MachineProbe
@@ -32,7 +33,7 @@ class StateView:
         current: Callable[[], Parts | None],
         audit_status: Callable[[], dict[str, Any]],
         penalty_status: Callable[[], dict[str, Any]],
-        sandbox_status: Callable[[], dict[str, Any]],
+        sandbox: Sandbox,
     ) -> None:
         self._settings = settings
         self._breaker = breaker
@@ -40,8 +41,18 @@ class StateView:
         self._current = current
         self.audit_status = audit_status
         self.penalty_status = penalty_status
-        self.sandbox_status = sandbox_status
+        self.sandbox_status = sandbox.report
+        self._sandbox = sandbox
+        self._measured: dict[str, int] = {}
         self.memory_limit_bytes = budget.limit_bytes
+
+    def look_at_files(self) -> None:
+        """Look at what is told of files that others do not follow; blocks."""
+        self._measured = measure_space(self._settings)
+        self._sandbox.look()
+        state = self._current()
+        if state is not None:
+            state.checkpointer.look()
 
     @property
     def is_initialized(self) -> bool:
@@ -93,7 +104,8 @@ class StateView:
     def space_status(self) -> dict[str, dict[str, int]]:
         """Return what every kind of files takes of its budget."""
         state = self._current()
-        return describe_space(self._settings, None if state is None else state.space)
+        budgets = None if state is None else state.space
+        return describe_space(self._settings, budgets, self._measured)
 
     def queue_status(self) -> dict[str, Any]:
         """Return the admission's counters."""
@@ -193,7 +205,7 @@ def make_reports(
     current: Callable[[], Parts | None],
     audit_status: Callable[[], dict[str, Any]],
     penalty_status: Callable[[], dict[str, Any]],
-    sandbox_status: Callable[[], dict[str, Any]],
+    sandbox: Sandbox,
     statements: StatementView,
 ) -> Reports:
     """Return the reports of a service in every state; ``current`` is None while it is closed."""
@@ -206,7 +218,7 @@ def make_reports(
         current,
         audit_status,
         penalty_status,
-        sandbox_status,
+        sandbox,
     )
     machine = MachineProbe(budget.total_bytes, settings.database_path.parent)
     return Reports(view, statements, machine)

@@ -7,7 +7,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from chronoduck.errors import DuckDBException, DuckDBQueryError, StatementTimeoutError
+from chronoduck.errors import (
+    DiskFullError,
+    DuckDBException,
+    DuckDBQueryError,
+    StatementTimeoutError,
+)
+from chronoduck.resilience.thread_handover import opened_in_thread
 from chronoduck.settings import Settings
 from chronoduck.sql.statements import Statement
 from chronoduck.sql.store_reads import (
@@ -49,13 +55,23 @@ class StoreObjects:
                 hint="Set DUCKDB_ALLOW_EXTENSION_DOWNLOAD=true, or CREATE TABLE ... AS SELECT.",
                 category="store",
             )
-        objects = FetchedObjects(Path(tempfile.mkdtemp(prefix="objects-", dir=self._spool)))
+        objects = await opened_in_thread(self._directory, FetchedObjects.remove)
         try:
             objects.files = await self._fetch(addresses, objects.directory)
         except BaseException:
             objects.remove()
             raise
         return replace(statement, fetched_objects=objects)
+
+    def _directory(self) -> FetchedObjects:
+        try:
+            return FetchedObjects(Path(tempfile.mkdtemp(prefix="objects-", dir=self._spool)))
+        except OSError as error:
+            raise DiskFullError(
+                f"there is no place to fetch the objects to: {error.strerror}",
+                hint="Look at the volume of DUCKDB_TEMP_DIRECTORY.",
+                operator_detail=str(error),
+            ) from error
 
     async def _fetch(self, addresses: tuple[str, ...], directory: Path) -> dict[str, list[Path]]:
         seconds = self._settings.max_statement_timeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Callable
@@ -75,6 +76,7 @@ class Authenticator:
             TooManyAttemptsError: too many failed from there; try again later.
         """
         token = _bearer_token(credentials)
+        await self.keys.follow()
         now = self._clock()
         origin = _origin(address)
         target = self._target(token)
@@ -127,7 +129,7 @@ class Authenticator:
 
     async def close(self) -> None:
         """End what runs in the background; nothing is valid afterwards."""
-        self.keys.close()
+        await asyncio.to_thread(self.keys.close)
         if self._platform is not None:
             await self._platform.close()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
+from dataclasses import dataclass
 
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.keys import ApiKey, digest_of, key_id_of
@@ -17,9 +19,21 @@ _log = get_logger("auth")
 _NO_DIGEST = "0" * 64
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What a key file said."""
+
+    descriptor: int | None
+    """Kept open: the number of a file that is still open is never given to another one, so that no two
+    versions look alike."""
+    version: tuple[int, ...] | None
+    keys: dict[str, tuple[ApiKey, Principal]]
+
+
 class KeyRing:
-    """Follows the key file: each check looks (1 µs) whether it was replaced, so a revocation by any
-    process holds from the next request on. A file that cannot be trusted means: no key is valid.
+    """Follows the key file: ``follow`` before each check looks (1 µs) whether it was replaced, so a
+    revocation by any process holds from the next request on. A file that cannot be trusted means: no key
+    is valid. For one event loop; a thread reads a file that has changed.
     """
 
     def __init__(self, file: KeyFile) -> None:
@@ -34,21 +48,21 @@ class KeyRing:
         self._descriptor: int | None = None
         self._seen: tuple[int, ...] | None = None
         self._last_used: dict[str, float] = {}
-        self._follow()
+        self._reading = asyncio.Lock()
+        self._take_in(self._read())
 
     def close(self) -> None:
-        """Let go of the file; no key is valid afterwards."""
-        self._keys = {}
-        self._let_go()
+        """Let go of the file; no key is valid afterwards. Blocks."""
+        descriptor = self._take_in(_Read(None, self._seen, {}))
+        if descriptor is not None:
+            os.close(descriptor)
 
     def knows(self, key_id: str) -> bool:
         """Whether there is a key of that id."""
-        self._refresh()
         return key_id in self._keys
 
     def principal_of(self, key_id: str) -> Principal | None:
         """Return whom the key of that id stands for, expired or not; None if there is none."""
-        self._refresh()
         found = self._keys.get(key_id)
         return None if found is None else found[1]
 
@@ -58,7 +72,6 @@ class KeyRing:
         Raises:
             AuthenticationError: there is no such key, or it has expired.
         """
-        self._refresh()
         key_id = key_id_of(token)
         found = self._keys.get(key_id) if key_id else None
         expected = found[0].digest if found else _NO_DIGEST
@@ -74,39 +87,56 @@ class KeyRing:
 
     def list(self) -> list[tuple[ApiKey, float | None]]:
         """Return the keys and when each was last used since this process began."""
-        self._refresh()
         return [(key, self._last_used.get(key.id)) for key, _ in self._keys.values()]
 
-    def _refresh(self) -> None:
-        try:
-            now = _version(os.stat(self._path, follow_symlinks=False))  # noqa: PTH116 - half a Path's cost
-        except OSError:
-            now = None
-        if now != self._seen:
-            try:
-                self._follow()
-            except DatabasePermissionError as error:
-                self._seen = now  # told once, and looked at again when it changes
-                _log.error("keys_refused", reason=error.detail, hint=error.hint)
+    async def follow(self) -> None:
+        """Take in what the file says now.
 
-    def _follow(self) -> None:
-        self._keys = {}
-        self._seen = None
-        self._let_go()
-        self._descriptor = self.file.open()
-        if self._descriptor is None:
+        The look itself asks the kernel for one name that it has in memory. A thread for it would cost
+        each request more than the rest of its check.
+        """
+        if self._version_now() == self._seen:
             return
-        # Kept open: the number of a file that is still open is never given to another one, so that
-        # no two versions look alike.
-        self._seen = _version(os.fstat(self._descriptor))
-        keys = self.file.load(self._descriptor)
-        self._keys = {key.id: (key, key.principal()) for key in keys}
-        self._last_used = {i: t for i, t in self._last_used.items() if i in self._keys}
+        async with self._reading:
+            now = self._version_now()
+            if now != self._seen:
+                # To its end, also without its caller: a descriptor may just be opened.
+                await asyncio.shield(asyncio.ensure_future(self._follow(now)))
 
-    def _let_go(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    async def _follow(self, now: tuple[int, ...] | None) -> None:
+        try:
+            read = await asyncio.to_thread(self._read)
+        except DatabasePermissionError as error:
+            read = _Read(None, now, {})  # told once, and looked at again when it changes
+            _log.error("keys_refused", reason=error.detail, hint=error.hint)
+        old = self._take_in(read)
+        if old is not None:
+            await asyncio.to_thread(os.close, old)
+
+    def _version_now(self) -> tuple[int, ...] | None:
+        try:
+            return _version(os.stat(self._path, follow_symlinks=False))  # noqa: PTH116 - half a Path's cost
+        except OSError:
+            return None
+
+    def _read(self) -> _Read:
+        descriptor = self.file.open()
+        if descriptor is None:
+            return _Read(None, None, {})
+        try:
+            seen = _version(os.fstat(descriptor))
+            keys = self.file.load(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return _Read(descriptor, seen, {key.id: (key, key.principal()) for key in keys})
+
+    def _take_in(self, read: _Read) -> int | None:
+        """Have the keys of a file valid from now on; return the descriptor of the one before."""
+        old, self._descriptor = self._descriptor, read.descriptor
+        self._seen, self._keys = read.version, read.keys
+        self._last_used = {i: t for i, t in self._last_used.items() if i in self._keys}
+        return old
 
 
 def _version(facts: os.stat_result) -> tuple[int, ...]:

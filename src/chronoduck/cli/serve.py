@@ -148,7 +148,7 @@ async def serve_until_stopped(
     get_logger("service").info("address_space_limited", limit_bytes=limit)
     try:
         # The application does this too; there an error would end in the server's stack trace.
-        check_credentials(settings)
+        await asyncio.to_thread(check_credentials, settings)
         await service.initialize()
         if prepare is not None:
             await prepare(service)
@@ -203,7 +203,7 @@ async def _announce_when_ready(
     """Tell others where the service is, and the supervisor again and again that it lives."""
     while not server.started:  # noqa: ASYNC110 - the server has no event to wait for
         await asyncio.sleep(0.01)
-    service.announce(url)
+    await service.announce(url)
     link.serving()
     on_ready(url)
     beats = 0

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,12 +66,10 @@ class Checkpointer:
         ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``;
         ``replay_seconds`` estimates how long a start would replay the WAL as it is, and ``holds_ddl``
         returns whether it has more than plain changes of rows: most bugs of a replay need both, so that
-        such a WAL is checkpointed as soon as no older reader is in the way. ``logged_rows``: what the
-        WAL has of rows, by which a checkpoint's need of space is judged.
+        such a WAL is checkpointed as soon as no older reader is in the way. ``logged_rows``: of the WAL.
         """
         self._room = CheckpointRoom(instance, logged_rows)
-        self.on_failure: Callable[[], None] = lambda: None
-        """Is called when one has failed; a full volume may be why."""
+        self.on_failure: Callable[[], None] = lambda: None  # a full volume may be why
         self._on_hang = on_hang
         self._hanging_since: float | None = None
         self._replay_seconds = replay_seconds
@@ -84,6 +82,7 @@ class Checkpointer:
         self._gate = gate
         self._may_run = may_run
         self._limits = instance.settings.checkpoint
+        self._known_log_bytes = 0
         self._log_path = instance.settings.database_path.with_name(
             instance.settings.database_path.name + ".wal"
         )
@@ -133,27 +132,29 @@ class Checkpointer:
         if self._first_commit_at is None:
             self._first_commit_at = time.monotonic()
 
-    @property
-    def log_bytes(self) -> int:
-        """How large the WAL is."""
-        with suppress(OSError):
-            return self._log_path.stat().st_size
-        return 0
+    def look(self) -> int:
+        """Return how large the WAL is, and remember it for ``get_status``; blocks."""
+        try:
+            self._known_log_bytes = self._log_path.stat().st_size
+        except OSError:
+            self._known_log_bytes = 0
+        return self._known_log_bytes
 
     def log_state(self) -> LogState:
         """Return how much there is to replay, and about how long that would take.
 
         For the time it reads what was committed since the last call: not on the event loop.
         """
-        size, age = self._log_size_and_age()
-        return LogState(size, self._commits, age, self._replay_seconds() if size else 0.0)
+        size = self.look()
+        return LogState(
+            size, self._commits, self._log_age(size), self._replay_seconds() if size else 0.0
+        )
 
-    def _log_size_and_age(self) -> tuple[int, float]:
-        size = self.log_bytes
+    def _log_age(self, size: int) -> float:
         if size and self._first_commit_at is None:
             self._first_commit_at = time.monotonic()
         began = self._first_commit_at
-        return size, 0.0 if began is None else time.monotonic() - began
+        return 0.0 if began is None else time.monotonic() - began
 
     async def _watch(self) -> None:
         while True:
@@ -179,7 +180,7 @@ class Checkpointer:
     async def fits(self) -> bool:
         """Whether there is space for all that a checkpoint may write."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._room.fits, self.log_bytes)
+        return await loop.run_in_executor(self._executor, lambda: self._room.fits(self.look()))
 
     async def _take_in_ddl(self) -> None:
         now = time.monotonic()
@@ -418,9 +419,9 @@ class Checkpointer:
         self._hanging_since = None
 
     def get_status(self) -> dict[str, Any]:
-        """Return counters and the pauses of writers in seconds: median, 99th percentile, longest."""
+        """Return counters, pauses of writers in seconds, and how large the WAL was at the last look."""
         pauses = sorted(self._pauses)
-        log_bytes, log_age = self._log_size_and_age()
+        log_age = self._log_age(self._known_log_bytes)
         return {
             "count": self.count,
             "last_at": None if self.last_at is None else _iso(self.last_at),
@@ -429,13 +430,13 @@ class Checkpointer:
             "pause_p50": _quantile(pauses, 0.5),
             "pause_p99": _quantile(pauses, 0.99),
             "pause_max": round(pauses[-1], 4) if pauses else None,
-            "log_bytes": log_bytes,
+            "log_bytes": self._known_log_bytes,
             "log_commits": self._commits,
             "next_after": {
                 "log_bytes": self._limits.log_size,
                 "commits": self._limits.commits,
                 "seconds": round(max(0.0, self._limits.interval - log_age), 1)
-                if log_bytes
+                if self._known_log_bytes
                 else None,
             },
         }

@@ -98,6 +98,10 @@ class DiskGuard:
         self.file: FileSpace | None = None
         """What the file held a moment ago; asked only while the volume has little."""
         self._directory = settings.database_path.parent
+        self._files = [
+            settings.database_path,
+            settings.database_path.with_name(settings.database_path.name + ".wal"),
+        ]
         self._floor = settings.disk_floor
         self._ballast = _Ballast(
             settings.database_path.with_name(settings.database_path.name + ".ballast"),
@@ -105,32 +109,39 @@ class DiskGuard:
         )
         self._reclaim = reclaim
         self._task: asyncio.Task[None] | None = None
+        self._at_once: asyncio.Task[None] | None = None
         self._log = get_logger("engine")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="chronoduck-ballast")
         self._has_failed = False
-        self._must_release = False
+        self._may_be_full = False
         self._reclaim_after = 0.0
         self._reclaim_wait = _RECLAIM_SECONDS
         self.free_bytes = 0
+        self.file_bytes = 0
+        """What the database and its WAL took at the last look."""
         self.is_refusing = False
         self.writers_stopped = 0
         """How many may not write for now, because they fill the volume."""
+        self.also_look: Callable[[], None] = lambda: None
+        """Is called at each look, in a thread."""
         self.on_look: Callable[[int], None] = lambda free_bytes: None
         """Is told at each look what is free, the ballast taken off."""
 
-    def start(self) -> None:
-        """Begin to look."""
+    async def start(self) -> None:
+        """Look, and go on to look."""
         if self._floor:
-            self._ask_at_start()
-            self.look()
-            self.tend()
+            await asyncio.to_thread(self._ask_at_start)
+            await self._in_thread(self.look)
+            await self._in_thread(self.tend)
             self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def stop(self) -> None:
         """End; the ballast is only there while the database is open."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            tasks = [task for task in (self._task, self._at_once) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._task = None
             await self._in_thread(self._ballast.release)  # after what that thread still does
             self._thread.shutdown(wait=False)
@@ -154,18 +165,19 @@ class DiskGuard:
 
     def note_full(self) -> None:
         """Take in that a write has failed for want of space; it may be the spill volume's."""
-        if self._floor:
-            self.look()
-            self._has_failed = self._has_failed or self.is_refusing
+        if self._floor and (self._at_once is None or self._at_once.done()):
+            self._at_once = asyncio.get_running_loop().create_task(self._look_after_failure())
+
+    async def _look_after_failure(self) -> None:
+        await self._in_thread(self.look)
+        self._has_failed = self._has_failed or self.is_refusing
 
     def note_end_of_volume(self) -> None:
         """Let all of the ballast go if a checkpoint or an opening may have failed for want of space.
 
         What failed is tried again by whoever ran it, and needs that space.
         """
-        if self._floor:
-            self.look()
-            self._must_release = self._must_release or self.free_bytes < self._ballast.size
+        self._may_be_full = True
 
     @property
     def _reserve(self) -> int:
@@ -187,9 +199,11 @@ class DiskGuard:
         return self.free_bytes - self._ballast.owed_bytes
 
     def look(self) -> None:
-        """Compare the free space with the floor."""
+        """Compare the free space with the floor; blocks."""
         try:
             self.free_bytes = shutil.disk_usage(self._directory).free
+            file, (size, wal_size) = self.file, map(_size, self._files)
+            self.file_bytes = wal_size + (size if file is None else file.used_bytes)
         except OSError:
             return  # an unmounted volume is the engine's to notice
         floors = min(self.room_bytes / self._floor, self.usable_bytes / self._reserve)
@@ -227,8 +241,8 @@ class DiskGuard:
 
     def tend(self) -> None:
         """Let the ballast go, or take its space again, as the last look says; blocks."""
-        if self._must_release:
-            self._must_release = False
+        may_be_full, self._may_be_full = self._may_be_full, False
+        if may_be_full and self.free_bytes < self._ballast.size:
             self._ballast.release()
         elif self.is_refusing and self.free_bytes < self._ballast.size / 2:
             self._ballast.shrink()
@@ -243,7 +257,8 @@ class DiskGuard:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 self._ask_inside()
-                self.look()
+                await self._in_thread(self.look)
+                await self._in_thread(self.also_look)
                 self.on_look(self.usable_bytes)
                 await self._in_thread(self.tend)
                 if self.is_refusing and self._has_failed:
@@ -281,6 +296,13 @@ class DiskGuard:
         }
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 class _Ballast:
     """A file that only takes up space, to be let go when there is no other."""
 
@@ -290,15 +312,9 @@ class _Ballast:
         self.owed_bytes = 0
         """What must be free again beside the floor, once it was let go."""
 
-    def _held_bytes(self) -> int:
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
-
     def place(self) -> None:
         """Take the space, if it is not taken."""
-        if not self.size or self._held_bytes() == self.size:
+        if not self.size or _size(self._path) == self.size:
             return
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -314,7 +330,7 @@ class _Ballast:
     def shrink(self) -> None:
         """Give half of the space back. Writes under way may eat it: the rest is for what follows them."""
         with contextlib.suppress(OSError):
-            if self._held_bytes() > self.size // 2:
+            if _size(self._path) > self.size // 2:
                 os.truncate(self._path, self.size // 2)
                 self.owed_bytes = self.size - self.size // 2
 

@@ -130,7 +130,11 @@ class DatabaseOwnership:
         return self._descriptor is not None
 
     def announce(self, url: str | None) -> None:
-        """Write who we are, and where we serve, for others to read."""
+        """Write who we are, and where we serve, for others to read. Blocks.
+
+        Raises:
+            OSError: it cannot be written; the lock is held all the same.
+        """
         if self._descriptor is not None:
             text = orjson.dumps(asdict(Owner(os.getpid(), url, os.getppid())))
             os.ftruncate(self._descriptor, 0)

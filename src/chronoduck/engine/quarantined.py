@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ _LOOK_SECONDS = 1.0
 
 
 class QuarantineList:
-    """The list of one database; safe from any thread."""
+    """The list of one database, for one event loop."""
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + _SUFFIX)
@@ -38,13 +39,18 @@ class QuarantineList:
         new.write_text(json.dumps({"columns": list(columns), "names": list(names)}, indent=1))
         new.replace(self._path)
 
-    @property
-    def names(self) -> frozenset[str]:
-        """Tables, views and macros that are not read, in lower case; looked for once a second."""
+    async def follow(self) -> None:
+        """Have a thread look whether the list has changed, once a second; before ``check``."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
-            return self._names
+            return
+        if self._looked > 0:  # only the first look has to be waited for by all
+            self._looked = now
+        await asyncio.to_thread(self.look)
         self._looked = now
+
+    def look(self) -> frozenset[str]:
+        """Return the tables, views and macros that are not read, in lower case; blocks."""
         try:
             found = self._path.stat()
         except FileNotFoundError:
@@ -62,7 +68,7 @@ class QuarantineList:
         Raises:
             StatementRefusedError: rule ``quarantined``.
         """
-        names = self.names
+        names = self._names
         if not names:
             return
         lower = sql.lower()

@@ -20,6 +20,15 @@ class MachineProbe:
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first call only starts the measurement
         psutil.cpu_percent()
+        self.disk_percent = 0.0
+        """How full the volume of the database was at the last look."""
+
+    def look(self) -> None:
+        """Look at the volume of the database; blocks."""
+        try:
+            self.disk_percent = float(psutil.disk_usage(str(self._directory)).percent)
+        except OSError:
+            self.disk_percent = 0.0
 
     def read(self) -> dict[str, Any]:
         """Return memory in MB and percentages; cpu_percent may exceed 100 on several cores."""
@@ -30,15 +39,8 @@ class MachineProbe:
             "cpu_percent": self._process.cpu_percent(),
             "system_memory_percent": psutil.virtual_memory().percent,
             "system_cpu_percent": psutil.cpu_percent(),
-            "disk_usage_percent": self.disk_percent(),
+            "disk_usage_percent": self.disk_percent,
         }
-
-    def disk_percent(self) -> float:
-        """Return how full the volume of the database is."""
-        try:
-            return float(psutil.disk_usage(str(self._directory)).percent)
-        except OSError:
-            return 0.0
 
     def resident_mb(self) -> float:
         """Return the memory of this process in MB."""

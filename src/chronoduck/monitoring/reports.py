@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from chronoduck.engine.known_bugs import durability_bugs
+from chronoduck.engine.offline import find_set_aside
 from chronoduck.monitoring.audit import audit_finding
 from chronoduck.monitoring.clock import ClockProbe
 from chronoduck.monitoring.durability import (
@@ -31,6 +31,7 @@ from chronoduck.monitoring.set_aside import set_aside_finding
 from chronoduck.monitoring.shadow import do_first, shadow_finding, shadow_report
 from chronoduck.monitoring.space import space_finding
 from chronoduck.monitoring.statements import query_log_finding
+from chronoduck.monitoring.stored_files import StoredFiles
 from chronoduck.monitoring.syncs import sync_finding
 from chronoduck.units import format_bytes
 
@@ -39,6 +40,8 @@ __all__ = ["EngineAnswer", "Reports", "ServiceView", "StatementView"]
 _DISK_WARN_PERCENT, _DISK_FULL_PERCENT = 90.0, 98.0
 _MEMORY_WARN_PERCENT = 90.0
 _LAST_CHECKPOINT_FAILED = "the last checkpoint failed: GET replication and the log say why"
+_LOOK_SECONDS = 1.0
+"""A volume that takes longer to tell what is on it does not delay the report."""
 _SILENT_SECONDS = 5.0
 """An engine that has not answered for so long hangs; a shorter silence is a busy machine."""
 
@@ -93,6 +96,7 @@ class ServiceView(Protocol):
     @property
     def sandbox_status(self) -> Callable[[], dict[str, Any]]: ...
     def extensions(self) -> Mapping[str, str]: ...
+    def look_at_files(self) -> None: ...
     async def ping(self) -> tuple[EngineAnswer | None, float]: ...
 
 
@@ -114,20 +118,34 @@ class Reports:
         self._history = statements.history
         self._machine = machine
         self._clock = ClockProbe()
+        self._stored = StoredFiles(view.database_path)
+        self._set_aside = set_aside_finding(())
+        self._looking: asyncio.Future[None] | None = None
+
+    async def look(self) -> None:
+        """Have a thread look at the files; reports tell what was found last. Before each report."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+        await asyncio.wait({self._looking}, timeout=_LOOK_SECONDS)
+
+    def _look(self) -> None:
+        self._machine.look()
+        self._stored.look()
+        self._set_aside = set_aside_finding(find_set_aside(self._view.database_path))
+        self._view.look_at_files()
 
     async def health(self) -> dict[str, Any]:
         """Return the health report; ``database_path`` and ``sandbox`` are not for the public."""
         view = self._view
         answer, silent_seconds = await view.ping() if view.is_initialized else (None, 0.0)
         findings = self._findings(answer, silent_seconds)
-        stored = _stored_files(view.database_path)
         return {
             "status": overall_status(findings).value,
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "service_initialized": view.is_initialized,
-            "database_exists": bool(stored),
+            "database_exists": self._stored.exist,
             "database_path": str(view.database_path),
-            "database_size_mb": _megabytes(stored),
+            "database_size_mb": self._stored.megabytes,
             "query_test": {
                 "success": answer is not None and answer.success and silent_seconds == 0,
                 "execution_time": round(answer.execution_time, 6) if answer else None,
@@ -175,7 +193,7 @@ class Reports:
             "analyzers": view.analyzer_status(),
             "circuit_breaker": view.breaker_status(),
             "replication": _without_words(self.replication()),
-            "database_file": _describe_file(view.database_path),
+            "database_file": self._stored.describe(),
             "disk": view.disk_status(),
             "space": view.space_status(),
             "audit": view.audit_status(),
@@ -263,7 +281,7 @@ class Reports:
             self._extensions_finding(),
             replica_finding(replica),
             file_finding(replica, damaged, do_first(shadow)),
-            set_aside_finding(self._view.database_path),
+            self._set_aside,
             checkpoint_finding(self._view.checkpoint_status(), damaged),
             shadow_finding(shadow),
             backup_finding(self._view.backup_status()),
@@ -361,7 +379,7 @@ class Reports:
                 f"principals that fill it and may not write for now: {guard['writers_stopped']}",
                 "The log names them (writer_stopped). Free space or enlarge the volume.",
             )
-        percent = self._machine.disk_percent()
+        percent = self._machine.disk_percent
         if percent < _DISK_WARN_PERCENT:
             return Finding("disk", Status.HEALTHY)
         return Finding(
@@ -413,30 +431,3 @@ def _without_words(report: dict[str, Any]) -> dict[str, Any]:
         "shadow": shadow,
         "checkpoints": checkpoints,
     }
-
-
-def _stored_files(path: Path) -> list[os.stat_result]:
-    """Return the database file and, while it holds commits of its own, the WAL beside it."""
-    # stat only: opening and closing the file in this process would drop the engine's lock.
-    found = []
-    for file in (path, path.with_name(path.name + ".wal")):
-        with contextlib.suppress(OSError):
-            found.append(file.stat())
-    return found
-
-
-def _megabytes(files: list[os.stat_result]) -> float:
-    return round(sum(file.st_size for file in files) / 1e6, 3)
-
-
-def _describe_file(path: Path) -> dict[str, Any]:
-    files = _stored_files(path)
-    return {
-        "size_mb": _megabytes(files),
-        "created": _iso(files[0].st_ctime) if files else None,
-        "modified": _iso(max(file.st_mtime for file in files)) if files else None,
-    }
-
-
-def _iso(unix_time: float) -> str:
-    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds")

@@ -54,7 +54,7 @@ def absences_now(
     is_supervised: bool,
     kernel: Mapping[KernelWalls, str] | None = None,
 ) -> dict[str, str]:
-    """Return why each wall does not stand around this process; empty when it does. Does not block.
+    """Return why each wall does not stand around this process; empty when it does; blocks on files.
 
     ``engine``: what ``instance_absences`` returned. ``kernel``: what ``try_walls`` returned; else the
     kernel is asked whether it has them.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
-from chronoduck.engine.offline import find_set_aside
+from chronoduck.engine.offline import SetAside
 from chronoduck.monitoring.health import Finding, Status
 
 __all__ = ["set_aside_finding"]
 
 
-def set_aside_finding(database: Path) -> Finding:
+def set_aside_finding(found: Sequence[SetAside]) -> Finding:
     """Tell of them until somebody removes them; their names are for the doctor."""
-    found = find_set_aside(database)
     if not found:
         return Finding("set_aside", Status.HEALTHY)
     rests = sum(each.is_rest for each in found)

@@ -14,6 +14,7 @@ from chronoduck.engine.execution import Params
 from chronoduck.errors import DuckDBException, StatementCancelledError
 from chronoduck.principals import Limits, Role
 from chronoduck.resilience.space_budget import SpaceBudget
+from chronoduck.resilience.thread_handover import closed_in_thread
 from chronoduck.service.batch import Query, run_batch
 from chronoduck.service.open_statement import OpenStatement
 from chronoduck.service.records import Caller, RunningStatement
@@ -168,7 +169,7 @@ class EncodedQueries:
             _finish(encoding, opened, statement)
             spool.rewind()
         except BaseException:
-            spool.close()
+            await _close(spool)
             raise
         return EncodedResult(
             encoding.media_type,
@@ -247,8 +248,16 @@ class _EngineStream:
         self._opened.end(StatementCancelledError("the reader left before the end of the result"))
 
 
+async def _close(spool: ResultSpool) -> None:
+    """Close it; the space of a large one is given back when its file is gone, which may take a while."""
+    if spool.is_in_memory:
+        spool.close()
+    else:
+        await closed_in_thread(spool.close)
+
+
 class _FileStream:
-    """A spooled result; reads come from the page cache, the file was written a moment ago."""
+    """A spooled result. One that is in memory needs no thread."""
 
     def __init__(self, file: ResultSpool) -> None:
         self._file = file
@@ -257,11 +266,14 @@ class _FileStream:
         return self
 
     async def __anext__(self) -> bytes:
-        chunk = self._file.read(_SPOOL_CHUNK_BYTES)
+        if self._file.is_in_memory:
+            chunk = self._file.read(_SPOOL_CHUNK_BYTES)
+        else:
+            chunk = await asyncio.to_thread(self._file.read, _SPOOL_CHUNK_BYTES)
         if not chunk:
             raise StopAsyncIteration
         return chunk
 
     async def aclose(self) -> None:
         """Close the file, which removes it."""
-        self._file.close()
+        await _close(self._file)

@@ -34,7 +34,7 @@ from chronoduck.service.statement_jobs import watching
 from chronoduck.settings import Settings
 from chronoduck.sql.statements import Statement
 from chronoduck.storage import FileStore, StoreError, open_files
-from chronoduck.storage.counted_file import CountedFile
+from chronoduck.storage.counted_file import counted_file
 
 __all__ = ["EXPORT_FORMATS", "ExportWish", "Exports"]
 
@@ -168,7 +168,7 @@ class Exports:
         """
         self.files  # noqa: B018 - refuses where there is no place
         _check(wish)
-        self._check_room(caller)
+        await self._check_room(caller)
         request = ResultRequest(
             wish.sql, wish.params, EXPORT_FORMATS[wish.format][0], options, timeout=wish.timeout
         )
@@ -206,7 +206,7 @@ class Exports:
         kept_seconds = days if keep_seconds is None else keep_seconds
         return await self._jobs.begin("export", work, caller.principal.id)
 
-    def _check_room(self, caller: Caller) -> None:
+    async def _check_room(self, caller: Caller) -> None:
         """Refuse an export for which there is no space, or one too many to be remembered.
 
         Raises:
@@ -216,7 +216,7 @@ class Exports:
         owner = caller.principal.id
         if owner == OPERATORS_ID:
             return
-        self._store.budget.check(owner, is_capped=_is_capped(caller))
+        await asyncio.to_thread(self._store.budget.check, owner, is_capped=_is_capped(caller))
         own = [job for job in self._jobs.list(owner) if job.kind == "export"]
         if len(own) >= _MOST_EXPORTS:
             raise QuotaExceededError(
@@ -248,7 +248,7 @@ class Exports:
                     most=self._settings.export.partitions,
                 )
             path = scratch / f"{wish.name}.{EXPORT_FORMATS[wish.format][1]}"
-            with CountedFile(path, claim) as file:
+            async with counted_file(path, claim) as file:
                 return await self._encoded.write(request, statement, caller, file, watch)
 
     async def _publish(
@@ -262,7 +262,7 @@ class Exports:
         try:
             for name, size in found.items():
                 show("publishing", done, total)
-                self._check_place(size)
+                await asyncio.to_thread(self._check_place, size)
                 await self._threads.run(job.owner, files.take, f"{folder}/{name}", scratch / name)
                 done += size
             await asyncio.to_thread((scratch / _MARK).touch)

@@ -41,7 +41,7 @@ from chronoduck.service.session import Session
 from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.settings import Settings
 from chronoduck.sql.guard import Origin, Pending
-from chronoduck.sql.rules.refusals import refuse
+from chronoduck.sql.rules.refusals import RULES, TELLS_OF_ALL, refuse
 from chronoduck.sql.statements import (
     MAX_STATEMENT_BYTES,
     Statement,
@@ -131,6 +131,7 @@ class StatementRunner:
                 statement = self.parser.parse(sql)
                 self._judge_query_log(statement, principal, pending)
                 return await self._fetched(statement)
+            await self._quarantined.follow()
             self._quarantined.check(sql)
             account = self.quotas.account(principal)
             account.check_engine_time()
@@ -157,7 +158,10 @@ class StatementRunner:
             # What is longer was not looked at, and is not recorded either.
             sql = sql[:MAX_STATEMENT_BYTES]
             self._record_refusal(sql, "invalid", query_hash(sql), caller, error)
-            if outcomes.reason_of(error)["rule"] == "analysis":
+            rule = outcomes.reason_of(error)["rule"]
+            if principal.scope is not None and rule in TELLS_OF_ALL:
+                error.hint = RULES["scope"]
+            if rule == "analysis":
                 self.penalties.note_fault(caller, sql, FaultKind.ANALYZER_KILLED)
             raise
 

@@ -19,7 +19,7 @@ from chronoduck.service.jobs import Job, JobRegistry, JobState, Progress
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.service.session import Session
-from chronoduck.storage.counted_file import CountedFile
+from chronoduck.storage.counted_file import counted_file
 
 __all__ = ["JobHasNoResultError", "StatementJobs", "watching"]
 
@@ -62,7 +62,7 @@ class StatementJobs:
             JobSpaceError: there is no space for a result.
         """
         is_capped = caller.principal.role is not Role.ADMIN
-        self._store.budget.check(caller.principal.id, is_capped=is_capped)
+        await asyncio.to_thread(self._store.budget.check, caller.principal.id, is_capped=is_capped)
         request = ResultRequest(sql, params, ResultFormat.PARQUET, options, max_rows, timeout)
         statement = await self._encoded.parse(request, caller)
 
@@ -70,8 +70,9 @@ class StatementJobs:
             path = self._store.result_path(job.id)
             claim = self._store.claim(job, is_capped=is_capped)
             try:
-                with CountedFile(path, claim) as file, watching(show) as watch:
-                    summary = await self._encoded.write(request, statement, caller, file, watch)
+                async with counted_file(path, claim) as file:
+                    with watching(show) as watch:
+                        summary = await self._encoded.write(request, statement, caller, file, watch)
                 await asyncio.to_thread(self._store.sync_result, job.id)
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))

@@ -7,6 +7,7 @@ runs then names the files. Only calls that the guard lets an admin make are foun
 from __future__ import annotations
 
 import shutil
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,17 +20,28 @@ __all__ = ["FetchedObjects", "defines_what_stays", "store_addresses", "with_file
 
 
 class FetchedObjects:
-    """The directory of a statement's objects; it goes when nothing holds this any more."""
+    """The directory of a statement's objects; it goes when nothing holds this any more.
+
+    A thread of its own removes it: whoever lets go of this last may be the event loop.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.files: Mapping[str, Sequence[Path]] = {}
         """Those of each address."""
-        self._finalizer = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        self._finalizer = weakref.finalize(self, _remove, directory)
 
     def remove(self) -> None:
-        """Remove the files now."""
+        """Begin to remove the files now. Idempotent."""
         self._finalizer()
+
+
+def _remove(directory: Path) -> None:
+    thread = threading.Thread(target=shutil.rmtree, args=(directory, True), name="objects-removal")
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter ends, or has no thread left
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def store_addresses(sql: str) -> tuple[str, ...]:

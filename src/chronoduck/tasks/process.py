@@ -56,7 +56,7 @@ async def run_task(settings: Settings, task: str, relay: Relay, **arguments: Any
         TaskFailedError: what the task raised.
         TaskTimeoutError: it was ended at its deadline.
     """
-    seconds = task_seconds(settings, task)
+    seconds = await asyncio.to_thread(task_seconds, settings, task)
     try:
         async with asyncio.timeout(seconds) as deadline:
             return await _run(settings, task, relay, arguments)

@@ -197,7 +197,8 @@ class FileLoader:
         path = job.directory / f"file.{file_format.value}"
         if not await asyncio.to_thread(_linked, opened.source, path):
             await self._read(_copy, opened, path, job, largest_bytes)
-        job.note_all_read(path.stat().st_size if opened.source is not None else 0)
+        stored = None if opened.source is None else await asyncio.to_thread(path.stat)
+        job.note_all_read(0 if stored is None else stored.st_size)
         yield job.progress()
         source = open_source(file_format, path, job.name, opened.head)
         await self._read(self._check, source, file_format)

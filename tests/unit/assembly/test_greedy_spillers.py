@@ -23,6 +23,7 @@ def test_who_ran_while_the_files_grew_the_most_ends(make_settings: Callable[...,
 
     def weigh(size: int, *parties: str, free: int = LITTLE) -> str | None:
         file.write_bytes(bytes(size))
+        spillers.measure()
         return spillers.weigh(set(parties), free)
 
     assert weigh(1_000_000, "eve", "bob") is None  # too little to matter

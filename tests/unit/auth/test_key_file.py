@@ -12,14 +12,14 @@ import pytest
 
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.key_ring import KeyRing
-from chronoduck.auth.keys import KeyWish
+from chronoduck.auth.keys import ApiKey, KeyWish
 from chronoduck.errors import (
     AuthenticationError,
     DatabasePermissionError,
     InvalidRequestError,
     NotFoundError,
 )
-from chronoduck.principals import Limits, Role, TableGrant
+from chronoduck.principals import Limits, Principal, Role, TableGrant
 
 NARROW = KeyWish(
     "narrow",
@@ -138,39 +138,50 @@ def test_a_directory_that_is_missing_is_told(tmp_path: Path) -> None:
         KeyFile(tmp_path / "missing" / "keys.json").add(wish(), now=0.0)
 
 
-def test_the_ring_knows_a_key_from_the_moment_it_is_issued_until_it_is_revoked(
+async def checked(ring: KeyRing, token: str, now: float) -> Principal:
+    """Check a key as each request does."""
+    await ring.follow()
+    return ring.check(token, now=now)
+
+
+async def listed(ring: KeyRing) -> list[tuple[ApiKey, float | None]]:
+    await ring.follow()
+    return ring.list()
+
+
+async def test_the_ring_knows_a_key_from_the_moment_it_is_issued_until_it_is_revoked(
     file: KeyFile,
 ) -> None:
     ring = KeyRing(file)
     for round_ in range(200):  # also when both versions are of one size and made in one tick
         key, token = file.add(wish(f"k{round_ % 2}"), now=0.0)
-        assert ring.check(token, now=1.0).id == f"key:{key.id}"
+        assert (await checked(ring, token, now=1.0)).id == f"key:{key.id}"
         file.remove(key.id)
         with pytest.raises(AuthenticationError):
-            ring.check(token, now=1.0)
+            await checked(ring, token, now=1.0)
     ring.close()
 
 
-def test_the_ring_refuses_a_key_that_has_expired(file: KeyFile) -> None:
+async def test_the_ring_refuses_a_key_that_has_expired(file: KeyFile) -> None:
     ring = KeyRing(file)
     _, token = file.add(NARROW, now=100.0)
-    assert ring.check(token, now=159.0).scope is not None
+    assert (await checked(ring, token, now=159.0)).scope is not None
     with pytest.raises(AuthenticationError, match="narrow has expired"):
-        ring.check(token, now=160.0)
+        await checked(ring, token, now=160.0)
     ring.close()
 
 
-def test_the_ring_remembers_when_a_key_was_last_used(file: KeyFile) -> None:
+async def test_the_ring_remembers_when_a_key_was_last_used(file: KeyFile) -> None:
     ring = KeyRing(file)
     _, token = file.add(wish(), now=0.0)
-    assert [used for _, used in ring.list()] == [None]
-    ring.check(token, now=7.0)
+    assert [used for _, used in await listed(ring)] == [None]
+    await checked(ring, token, now=7.0)
     file.add(wish("other"), now=0.0)
-    assert [used for _, used in ring.list()] == [7.0, None]
+    assert [used for _, used in await listed(ring)] == [7.0, None]
     ring.close()
 
 
-def test_a_right_id_with_a_wrong_secret_is_refused(file: KeyFile) -> None:
+async def test_a_right_id_with_a_wrong_secret_is_refused(file: KeyFile) -> None:
     ring = KeyRing(file)
     key, token = file.add(wish(), now=0.0)
     _, other = file.add(wish("other"), now=0.0)
@@ -181,28 +192,28 @@ def test_a_right_id_with_a_wrong_secret_is_refused(file: KeyFile) -> None:
         f"dak_{key.id}_{key.digest}",
     ):
         with pytest.raises(AuthenticationError, match="not valid"):
-            ring.check(forged, now=0.0)
+            await checked(ring, forged, now=0.0)
     ring.close()
 
 
-def test_a_file_that_cannot_be_trusted_any_more_means_no_key_is_valid(file: KeyFile) -> None:
+async def test_a_file_that_cannot_be_trusted_any_more_means_no_key_is_valid(file: KeyFile) -> None:
     ring = KeyRing(file)
     _, token = file.add(wish(), now=0.0)
-    ring.check(token, now=0.0)
+    await checked(ring, token, now=0.0)
     file.path.chmod(0o644)
     with pytest.raises(AuthenticationError):
-        ring.check(token, now=0.0)
+        await checked(ring, token, now=0.0)
     file.path.chmod(0o600)
-    ring.check(token, now=0.0)
+    await checked(ring, token, now=0.0)
     text = file.path.read_bytes()
     file.path.write_bytes(text[:-1])
     with pytest.raises(AuthenticationError):
-        ring.check(token, now=0.0)
+        await checked(ring, token, now=0.0)
     file.path.write_bytes(text)
-    ring.check(token, now=0.0)
+    await checked(ring, token, now=0.0)
     file.path.unlink()
     with pytest.raises(AuthenticationError):
-        ring.check(token, now=0.0)
+        await checked(ring, token, now=0.0)
     ring.close()
 
 

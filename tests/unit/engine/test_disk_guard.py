@@ -34,7 +34,7 @@ async def test_space_is_reclaimed_again_when_the_first_attempt_met_the_full_disk
     guard = DiskGuard(settings, reclaim)
     look, looks = guard.look, []
     monkeypatch.setattr(guard, "look", lambda: (looks.append(1), look()))
-    guard.start()
+    await guard.start()
     guard.note_full()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(attempts) < 3:
@@ -89,6 +89,6 @@ async def test_space_inside_the_file_counts_but_a_quarter_must_be_on_the_volume(
         reclaim,
         lambda: FileSpace(10_000_000, int(inside * floor)),
     )
-    guard.start()
+    await guard.start()
     assert guard.is_refusing is refuses
     await guard.stop()

@@ -52,7 +52,7 @@ async def test_the_older_engine_opens_everything_that_the_service_makes(
     async with DuckDBService(settings) as service:
         await service.execute_query(ROWS)
         parts = await service.parts()
-        await parts.jobs.wait(parts.compaction.begin())
+        await parts.jobs.wait(await parts.compaction.begin())
         await service.execute_query("INSERT INTO t VALUES (-1, 'after')")
         for name, tables in (("backup", ()), ("tables", ("t",))):
             backup = take_backup(settings, tables, lambda step, done, total: None)
@@ -80,7 +80,7 @@ async def test_nothing_raises_the_version_of_an_older_file(
         await service.execute_query("INSERT INTO t VALUES (-1, 'x')")
         await service.execute_query("CHECKPOINT")
         parts = await service.parts()
-        await parts.jobs.wait(parts.compaction.begin())
+        await parts.jobs.wait(await parts.compaction.begin())
         for number, tables in enumerate(((), ("t",))):
             backup = take_backup(settings, tables, lambda step, done, total: None)
             assert backup.manifest is not None
@@ -100,7 +100,7 @@ async def test_compaction_takes_the_version_that_is_named(
     make_old(settings.database_path, "v1.0.0")
     async with DuckDBService(settings) as service:
         parts = await service.parts()
-        await parts.jobs.wait(parts.compaction.begin())
+        await parts.jobs.wait(await parts.compaction.begin())
     assert file_storage_version(settings.database_path) == "v1.4.0"
 
 

@@ -153,7 +153,7 @@ async def test_a_bare_mount_point_is_no_new_replica(
     replica.mkdir()
     async with DuckDBService(settings) as again:
         await again.execute_query("INSERT INTO t VALUES (-2, '')")
-        job = (await again.parts()).compaction.begin()
+        job = await (await again.parts()).compaction.begin()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while job.state == "running":
                 await asyncio.sleep(0.02)

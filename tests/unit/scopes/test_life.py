@@ -183,7 +183,7 @@ async def test_scopes_are_made_anew_when_the_instance_was(filled: DuckDBService)
 async def test_compaction_and_checkpoints_go_on_with_scopes_attached(filled: DuckDBService) -> None:
     assert await rows(filled, "SELECT sum(v) FROM t") == [(3,)]
     await filled.execute_query("CHECKPOINT")
-    job = (await filled.parts()).compaction.begin()
+    job = await (await filled.parts()).compaction.begin()
     jobs = (await filled.parts()).jobs
     while jobs.get(job.id).as_dict()["state"] == "running":
         assert await rows(filled, "SELECT sum(v) FROM t") == [(3,)]

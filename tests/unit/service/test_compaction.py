@@ -100,7 +100,7 @@ async def test_compaction_beside_readers_and_writers(
 
         others = [asyncio.create_task(write()), asyncio.create_task(read())]
         jobs, compaction = (await service.parts()).jobs, (await service.parts()).compaction
-        job = await jobs.wait(compaction.begin())
+        job = await jobs.wait(await compaction.begin())
         assert job.state is JobState.SUCCEEDED, job.error
         assert job.result is not None
         await asyncio.sleep(0.3)
@@ -143,7 +143,7 @@ async def test_values_of_a_sequence_that_a_select_takes_meanwhile_are_not_given_
 
     taker = asyncio.create_task(take())
     jobs, compaction = (await service.parts()).jobs, (await service.parts()).compaction
-    job = await jobs.wait(compaction.begin())
+    job = await jobs.wait(await compaction.begin())
     await asyncio.sleep(0.1)
     is_done = True
     await taker

@@ -52,7 +52,7 @@ async def create_backup(request: Request, caller: Admin) -> Response:
 async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Response:
     """Begin to restore it into a scratch directory, to read every column and compare."""
     backups = (await service_of(request).parts()).backups
-    return await job_response(request, backups.verify(backup_id), caller)
+    return await job_response(request, await backups.verify(backup_id), caller)
 
 
 @router.post(
@@ -64,9 +64,8 @@ async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Resp
 )
 async def compact_database(request: Request, caller: Admin) -> Response:
     """Begin to write the database into a new file; writers wait until that is in place."""
-    return await job_response(
-        request, (await service_of(request).parts()).compaction.begin(), caller
-    )
+    compaction = (await service_of(request).parts()).compaction
+    return await job_response(request, await compaction.begin(), caller)
 
 
 @router.post(

@@ -144,8 +144,12 @@ async def download(token: str, request: Request) -> Response:
     job_id, name, *maker = await asyncio.to_thread(_links(service).check, token, time.time())
     job = (await service.parts()).jobs.get(job_id)
     keys = keys_of(request)
-    if keys is not None and any(is_revoked(owner, keys) for owner in (job.owner, *maker)):
-        raise AuthenticationError("the key behind this link was revoked", hint="Ask for a new one.")
+    if keys is not None:
+        await keys.follow()
+        if any(is_revoked(owner, keys) for owner in (job.owner, *maker)):
+            raise AuthenticationError(
+                "the key behind this link was revoked", hint="Ask for a new one."
+            )
     return await _file(service, job, name)
 
 

@@ -23,7 +23,9 @@ router = APIRouter(tags=["keys"], route_class=ProblemRoute)
 async def list_keys(request: Request, caller: Admin) -> Response:
     """List the keys, oldest first, without their secrets; with when each was last used."""
     now = time.time()
-    found = authenticator_of(request).keys.list()
+    keys = authenticator_of(request).keys
+    await keys.follow()
+    found = keys.list()
     return JsonResponse({"keys": [key.describe(now, used) for key, used in found]})
 
 

@@ -7,7 +7,14 @@ from typing import NoReturn
 from chronoduck.errors import StatementRefusedError
 from chronoduck.own_schema import OWN_SCHEMA
 
-__all__ = ["RULES", "refuse", "refuse_again", "refuse_deep_reader", "refuse_own_schema"]
+__all__ = [
+    "RULES",
+    "TELLS_OF_ALL",
+    "refuse",
+    "refuse_again",
+    "refuse_deep_reader",
+    "refuse_own_schema",
+]
 
 RULES: dict[str, str] = {
     "role": "Use GET templates, or ask the operator for a key with another role.",
@@ -62,6 +69,9 @@ RULES: dict[str, str] = {
     "analysis": "Send a shorter or simpler statement; the same one again would be held against you.",
 }
 """Rule to hint. The names are part of the API and are listed in docs/security.md."""
+
+TELLS_OF_ALL = frozenset({"metadata", "files", "settings", "statement-kind", "dynamic-sql"})
+"""Rules whose hints tell of the whole database, or of loads: a key that sees a part has neither."""
 
 
 def refuse(rule: str, detail: str, hint: str | None = None) -> NoReturn:

@@ -70,10 +70,13 @@ def test_values_that_end_the_engine_are_found_by_name(database: Path) -> None:
     assert set(found.names) == {"big", "bits", "times", "texts", "inner", "over_times", "over_view"}
 
 
-def test_statements_that_name_them_are_refused_until_they_are_dropped(tmp_path: Path) -> None:
+async def test_statements_that_name_them_are_refused_until_they_are_dropped(
+    tmp_path: Path,
+) -> None:
     quarantine = QuarantineList(tmp_path / "x.db")
     quarantine.check("SELECT * FROM times")
     quarantine.write(["main.times.v"], ["times", "over_times"])
+    await quarantine.follow()
     for sql in (
         "SELECT * FROM times",
         "FROM main.TIMES",
@@ -95,6 +98,7 @@ def test_statements_that_name_them_are_refused_until_they_are_dropped(tmp_path: 
     ):
         quarantine.check(sql)
     quarantine.write([], [])
+    await quarantine.follow()
     quarantine.check("SELECT * FROM times")
     assert list(tmp_path.iterdir()) == []
 

@@ -18,7 +18,7 @@ def test_the_rest_of_a_wal_and_a_replaced_database_are_named(tmp_path: Path) -> 
     crash(database, ["CREATE TABLE t(a INTEGER)", "CHECKPOINT", *inserts])
     wal = side_files(database)[0]
     assert find_set_aside(database) == []
-    assert set_aside_finding(database).reason == ""
+    assert set_aside_finding(find_set_aside(database)).reason == ""
     for kept in (0, 3):
         write_file(free_name(wal, "rest"), Transactions.of(database).rest(kept))
     (tmp_path / "test.db.corrupt-20261128T000000Z").write_bytes(database.read_bytes())
@@ -29,7 +29,7 @@ def test_the_rest_of_a_wal_and_a_replaced_database_are_named(tmp_path: Path) -> 
     found = find_set_aside(database)
     assert [each.is_rest for each in found] == [False, False, True, True]
     assert sorted(each.count_transactions() for each in found if each.is_wal) == [2, 5, 5]
-    health = set_aside_finding(database)
+    health = set_aside_finding(find_set_aside(database))
     assert health.status is Status.HEALTHY
     assert "2 with transactions that a start left out, 2 of a database" in health.reason
     assert str(tmp_path) not in health.reason + health.hint
