@@ -249,6 +249,32 @@ def test_who_logs_never_waits_for_who_reads(
     assert counted[-1]["event"] in ("last", "log_lines_lost")
 
 
+def test_lines_that_wait_are_bounded_by_what_they_hold_too(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "_MOST_WAITING_CHARACTERS", 1_000_000)
+    reads, writes = os.pipe()
+    with os.fdopen(reads) as reader, os.fdopen(writes, "w") as pipe:
+        monkeypatch.setattr(sys, "stderr", pipe)
+        configure_logging(make_settings())
+        log = get_logger("test")
+        for _ in range(100):  # nobody reads: the first few may be on their way
+            log.warning("line", text="x" * 100_000)
+        (handler,) = logging.getLogger().handlers
+        assert sum(map(len, handler._lines)) <= 1_000_000
+        monkeypatch.setattr(lines, "_FLUSH_SECONDS", 0.01)
+        handler.finish()
+        handler.flush()  # nobody waits after that
+        told = threading.Thread(target=reader.read)
+        told.start()
+        monkeypatch.setattr(lines, "_FLUSH_SECONDS", PATIENCE_SECONDS)
+        handler._is_over = False
+        handler.flush()
+        pipe.close()
+        told.join(PATIENCE_SECONDS)
+    assert handler._lost == 0
+
+
 def test_what_cannot_be_written_or_opened_ends_nothing(
     make_settings: Callable[..., Settings], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import select
 import sys
 import threading
 import time
@@ -31,6 +32,8 @@ _OURS = "chronoduck"
 _WRITE_EVERY_SECONDS = 0.1
 _FLUSH_SECONDS = 1.0
 _MOST_WAITING = 100_000
+_MOST_WAITING_CHARACTERS = 50_000_000
+"""Of all lines that wait; a line with a long statement has a hundred times as many as others."""
 _json_lines: _BatchingHandler | None = None
 """Our own handler, when it writes lines as they are."""
 
@@ -93,7 +96,7 @@ def configure_logging(settings: Settings) -> None:
     handler.setFormatter(_JsonLines() if settings.log_format == "json" else _ConsoleLines())
     _json_lines = handler if settings.log_format == "json" else None
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    atexit.register(handler.flush)
+    atexit.register(handler.finish)
 
 
 def reopen_log() -> bool:
@@ -121,6 +124,11 @@ class _BatchingHandler(logging.Handler):
         self._lines: deque[str] = deque()
         self._lost = 0
         """Lines that found no room, and are not yet told of."""
+        self._characters = 0
+        """Of the lines that wait."""
+        self._in_writing = 0
+        """Lines that are being written."""
+        self._is_over = False
         self._counting = threading.Lock()
         self._is_moved = False
         self._due, self._urgent = threading.Event(), threading.Event()
@@ -134,11 +142,13 @@ class _BatchingHandler(logging.Handler):
 
     def add(self, line: str, level: int) -> None:
         """Take a line that is formatted already."""
-        if len(self._lines) >= _MOST_WAITING:
-            with self._counting:
+        with self._counting:
+            is_full = self._characters + len(line) > _MOST_WAITING_CHARACTERS
+            if is_full or len(self._lines) >= _MOST_WAITING:
                 self._lost += 1
-            return
-        self._lines.append(line)
+                return
+            self._characters += len(line)
+            self._lines.append(line)
         if level >= logging.WARNING:
             self._urgent.set()
         if not self._due.is_set():
@@ -151,11 +161,25 @@ class _BatchingHandler(logging.Handler):
         self._due.set()
 
     def flush(self) -> None:
-        """Wait until all is written, for a second at most."""
+        """Wait until all is written, for a second at most; after ``finish`` not at all."""
+        if self._is_over:
+            return
         self._urgent.set()
         self._due.set()
         with self._turn:
             self._turn.wait_for(lambda: not (self._lines or self._is_writing), _FLUSH_SECONDS)
+
+    def finish(self) -> None:
+        """Wait the last time, at the end of the process; say how many lines are lost if there is room."""
+        self.flush()
+        self._is_over = True
+        with self._counting:
+            lost = self._lost + len(self._lines) + self._in_writing
+        if lost and not isinstance(self.target, LogFile):
+            with suppress(OSError, ValueError):
+                descriptor = self.target.stream.fileno()
+                if select.select([], [descriptor], [], 0)[1]:
+                    os.write(descriptor, f"{_lost_line(lost)}\n".encode())
 
     def _write_when_due(self) -> None:
         while True:
@@ -182,11 +206,14 @@ class _BatchingHandler(logging.Handler):
         self._is_moved = False
         with self._counting:
             lost, self._lost = self._lost, 0
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            self._characters = 0
+            self._in_writing = len(lines) + lost
         if lost:  # they came before those that wait by now, or between them
             lines.append(_lost_line(lost))
         if lines:
             self.target.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
+        self._in_writing = 0
 
 
 def _lost_line(number: int) -> str:
