@@ -176,6 +176,13 @@ def _fill_the_disk(machine: Machine) -> None:
     until(lambda: machine.health()["components"]["disk"]["status"] == "unhealthy")
 
 
+def _let_a_user_fill_the_disk(machine: Machine) -> None:
+    machine.query("CREATE TABLE table_to_drop (a UBIGINT)")
+    fill_it = "INSERT INTO table_to_drop SELECT hash(range + random()) FROM range(1000000)"
+    while machine.health()["components"]["disk"]["status"] != "unhealthy":
+        machine.attempt(f'chronoduck query "{fill_it}"')
+
+
 def _unmount_the_replica(machine: Machine) -> None:
     subprocess.run(["umount", "-l", machine.replica], check=True)
     until(lambda: machine.health()["components"]["replica"]["status"] == "degraded")
@@ -381,7 +388,14 @@ DISASTERS: dict[str, list[Disaster]] = {
     ],
     "memory": [Disaster(seen='"process_memory_mb"', settings={"DUCKDB_MEMORY_LIMIT": "1500MB"})],
     "disk-full": [
-        Disaster(_fill_the_disk, "corrupt-", {"DUCKDB_DISK_FLOOR": "30MB"}, small_disk=True)
+        Disaster(_fill_the_disk, "corrupt-", {"DUCKDB_DISK_FLOOR": "30MB"}, small_disk=True),
+        Disaster(
+            _let_a_user_fill_the_disk,
+            "chrono_analytics.db",
+            {"DUCKDB_DISK_FLOOR": "30MB", "DUCKDB_BALLAST_SIZE": "5MB"},
+            small_disk=True,
+            uses_otherwise=True,
+        ),
     ],
     "wal-not-replayable": [
         Disaster(_refute_the_wal, "refuted", {"DUCKDB_SHADOW_ENABLED": "true"}, is_broken=False)

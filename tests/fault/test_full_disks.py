@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.disk_guard import DiskFloorError, DiskGuard
 from chronoduck.errors import BatchError, DiskFullError, DuckDBException, OutOfMemoryError
-from chronoduck.settings import BackupSettings, ReplicaSettings, Settings
+from chronoduck.settings import BackupSettings, ReplicaSettings, Settings, ShadowSettings
 from tests.fault.volumes import fill, free, small_volume
 from tests.patience import PATIENCE_SECONDS
 from tests.server import run_cli
@@ -238,6 +239,81 @@ async def test_a_full_spill_volume_costs_only_the_statement_that_spills(
             assert await count(service) == 10
             await service.execute_query("INSERT INTO t VALUES (1)")
             assert service.circuit_breaker.get_status()["state"] == "closed"
+
+
+async def test_spill_files_on_the_volume_of_the_database_leave_two_floors(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """DuckDB does not say whose they are: who spilled the most is ended, and writes go on."""
+    floor = 50_000_000
+    with small_volume(tmp_path / "data", 400) as volume:
+        settings = make_settings(
+            temp_directory=volume / "temp",
+            memory_limit="200MB",
+            disk_floor=floor,
+            ballast_size="5MB",
+        )
+        async with DuckDBService(settings) as service:
+            await service.execute_query("CREATE TABLE t AS SELECT range AS a FROM range(10)")
+            fill(volume, leave=3 * floor)
+            left = [free(volume)]
+
+            async def watch() -> None:
+                while True:
+                    await asyncio.sleep(0.01)
+                    left.append(free(volume))
+
+            watching = asyncio.create_task(watch())
+            with pytest.raises((DiskFullError, OutOfMemoryError)):
+                await service.execute_query(
+                    "SELECT count(*) FROM (SELECT DISTINCT hash(range)::VARCHAR || range "
+                    "FROM range(20000000))",
+                    timeout=240,
+                )
+            await service.execute_query("INSERT INTO t VALUES (1)")
+            watching.cancel()
+            assert min(left) < 2.7 * floor  # it did spill
+            assert min(left) > floor  # four looks a second: it was ended below two floors
+            assert await count(service) == 11
+
+
+async def test_the_copy_of_the_shadow_leaves_two_floors_and_comes_back(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    floor = 30_000_000
+    with small_volume(tmp_path / "data", 200) as volume:
+        settings = make_settings(
+            disk_floor=floor,
+            ballast_size=0,
+            shadow=ShadowSettings(enabled=True, cpu_percent=100),
+        )
+        async with DuckDBService(settings) as service:
+            await service.execute_query(
+                "CREATE TABLE t AS SELECT hash(range) AS a FROM range(3000000)"
+            )
+            await service.execute_query("CHECKPOINT")
+            stuffing = fill(volume, leave=int(2.4 * floor))
+            copy = settings.shadow_path / "test.db"
+
+            async def shadow() -> dict[str, Any]:
+                found: dict[str, Any] = (await service.health_check())["components"]["shadow"]
+                return found
+
+            async def status_is(status: str) -> None:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while (await shadow())["status"] != status:
+                        assert free(volume) > 1.9 * floor or not copy.exists()
+                        await asyncio.sleep(0.05)
+
+            await status_is("degraded")
+            assert "does not fit" in (await shadow())["reason"]
+            await service.execute_query("INSERT INTO t VALUES (1)")
+            assert not copy.exists()
+            stuffing.unlink()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not copy.exists():
+                    await asyncio.sleep(0.05)
+            await status_is("healthy")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from chronoduck.engine.checkpoint_room import file_space
 from chronoduck.engine.checkpoints import Checkpointer
+from chronoduck.engine.compaction import plan_space
+from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.disk_format import headers_sha256
 from chronoduck.engine.healing import Healer
 from chronoduck.errors import DatabaseFailedError, DiskFullError, TransactionConflictError
@@ -37,6 +40,7 @@ class Compaction:
     def __init__(
         self,
         settings: Settings,
+        instance: DuckDBInstance,
         gate: WriteGate,
         checkpointer: Checkpointer,
         healer: Healer,
@@ -44,6 +48,7 @@ class Compaction:
         jobs: JobRegistry,
     ) -> None:
         self._settings = settings
+        self._instance = instance
         self._gate = gate
         self._checkpointer = checkpointer
         self._healer = healer
@@ -60,16 +65,23 @@ class Compaction:
         await asyncio.to_thread(self._check_space)
         return self._jobs.start("compaction", self._compact)
 
-    def _check_space(self) -> None:
-        path = self._settings.database_path
-        needed = 2 * path.stat().st_size + self._settings.disk_floor
-        free = shutil.disk_usage(path.parent).free
-        if free < needed:
+    def _check_space(self) -> bool:
+        """Return whether the copy goes to the volume of temporary files.
+
+        Raises:
+            DiskFullError: the new file, or it and the copy, would not fit.
+        """
+        directory = self._settings.database_path.parent
+        space = plan_space(self._settings, file_space(self._instance).used_bytes)
+        free = shutil.disk_usage(directory).free
+        if free < space.needed_bytes:
             raise DiskFullError(
                 f"the volume of the database has {format_bytes(free)} free; compacting needs "
-                f"{format_bytes(needed)} while it is done",
-                hint="Free space or enlarge the volume.",
+                f"{format_bytes(space.needed_bytes)} while it is done",
+                hint="Free space or enlarge the volume. After a DELETE or DROP run CHECKPOINT first. "
+                "With DUCKDB_TEMP_DIRECTORY on another volume it needs about half.",
             )
+        return space.scratch is not None
 
     async def _compact(self, show: Progress) -> dict[str, Any]:
         async def relay(step: str, done: int, total: int) -> None:
@@ -85,7 +97,11 @@ class Compaction:
                 await self._fold_log()
                 async with self._checkpointer.held():
                     found = await run_task(
-                        self._settings, "compact", relay, storage_version=self._storage_version()
+                        self._settings,
+                        "compact",
+                        relay,
+                        storage_version=self._storage_version(),
+                        uses_scratch=await asyncio.to_thread(self._check_space),
                     )
                     show("changing files", 0, 0)
                     await self._change_files(Path(found["file"]), found["headers_sha256"])

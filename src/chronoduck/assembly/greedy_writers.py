@@ -6,9 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from chronoduck.engine.checkpoint_run import free_in_file
+from chronoduck.assembly.greedy_spillers import GreedySpillers
 from chronoduck.engine.checkpoints import Checkpointer
-from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.disk_guard import DiskFloorError, DiskGuard
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
@@ -35,15 +34,13 @@ class GreedyWriters:
         self,
         settings: Settings,
         guard: DiskGuard,
-        instance: DuckDBInstance,
         checkpointer: Checkpointer,
+        spillers: GreedySpillers,
     ) -> None:
-        """``checkpointer``: what was dropped is free only after a checkpoint."""
+        """``checkpointer``: what was deleted or dropped is free only after a checkpoint."""
+        self._spillers = spillers
         self._guard = guard
-        self._instance = instance
         self._checkpointer = checkpointer
-        self._asked: asyncio.Future[int] | None = None
-        self._inside = 0
         self._has_freed = False
         self._freeing: asyncio.Future[None] | None = None
         self._free_again_at, self._free_wait = 0.0, _FREE_SECONDS
@@ -66,8 +63,7 @@ class GreedyWriters:
             return
         if not frees_space(record.kind, record.sql):
             self.note(record.caller, record.engine_seconds)
-        elif record.outcome == "ok" and record.kind == "drop":
-            # Not after a DELETE: a checkpoint may write again what is left of such a table.
+        elif record.outcome == "ok":
             self._has_freed |= self._guard.is_refusing or bool(self._greed.stopped)
 
     def note(self, caller: Caller, seconds: float) -> None:
@@ -76,19 +72,27 @@ class GreedyWriters:
 
     def watch(self, runner: StatementRunner) -> None:
         """Look, each time the guard does, whether one of the running writes has to stop."""
+        self._guard.also_look = self._spillers.measure
         self._guard.on_look = lambda free: self._look(runner, free)
 
     def _look(self, runner: StatementRunner, free: int) -> None:
         now = time.monotonic()
+        self._spillers.look(runner, free)
         writing = {
             party_of(running.caller)
             for running in runner.list_writing()
             if not frees_space(running.kind, running.sql)
         }
-        stopped = self._greed.look(now, free, self._guard.file_bytes, writing, self._free_inside())
+        stopped = self._greed.look(
+            now,
+            free,
+            self._guard.file_bytes,
+            writing,
+            None if (file := self._guard.file) is None else file.free_bytes,
+        )
         if self._has_freed and now >= self._free_again_at and self._freeing is None:
             self._has_freed = False
-            self._freeing = asyncio.ensure_future(self._free(free))
+            self._freeing = asyncio.ensure_future(self._free(self._guard.room_bytes))
         self._guard.writers_stopped = len(self._greed.stopped)
         if stopped is not None:
             self._log.warning("writer_stopped", party=stopped, free_bytes=free)
@@ -100,7 +104,7 @@ class GreedyWriters:
                 self._refusal,
             )
 
-    async def _free(self, free_before: int) -> None:
+    async def _free(self, room_before: int) -> None:
         try:
             if await self._checkpointer.fits():
                 await self._checkpointer.checkpoint()
@@ -110,25 +114,12 @@ class GreedyWriters:
             self._has_freed = True
             self._log.info("nothing_freed_yet", reason=error.operator_detail)
         finally:
-            has_helped = self._guard.free_bytes > free_before
+            has_helped = self._guard.room_bytes > room_before
             self._free_wait = (
                 _FREE_SECONDS if has_helped else min(2 * self._free_wait, _FREE_LONGEST_SECONDS)
             )
             self._free_again_at = time.monotonic() + self._free_wait
             self._freeing = None
-
-    def _free_inside(self) -> int:
-        """Return what was free in the file a moment ago; asked only while somebody is stopped."""
-        if not self._greed.stopped:
-            self._inside, self._asked = 0, None
-            return 0
-        if self._asked is not None and self._asked.done():
-            # An error: nobody can tell, as long as the instance is being opened again.
-            self._inside = 0 if self._asked.exception() else self._asked.result()
-            self._asked = None
-        if self._asked is None:
-            self._asked = asyncio.ensure_future(asyncio.to_thread(free_in_file, self._instance))
-        return self._inside
 
     def _refusal(self) -> DiskFloorError:
         return DiskFloorError(

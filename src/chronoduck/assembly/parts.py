@@ -14,6 +14,7 @@ from chronoduck.assembly.backups import Backups
 from chronoduck.assembly.compaction import Compaction
 from chronoduck.assembly.declared_exports import DeclaredExports
 from chronoduck.assembly.drills import Drills
+from chronoduck.assembly.greedy_spillers import GreedySpillers
 from chronoduck.assembly.greedy_writers import GreedyWriters
 from chronoduck.assembly.observers import count_commits, note_catalog_changes, note_full_disk
 from chronoduck.assembly.own_transactions import OwnTransactions
@@ -27,6 +28,7 @@ from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.analyzers.nursery_link import nursery_of_this_process
 from chronoduck.engine.analyzers.pool import AnalyzerPool
 from chronoduck.engine.cancellation import CancelReason
+from chronoduck.engine.checkpoint_room import file_space
 from chronoduck.engine.checkpoints import Checkpointer
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.disk_guard import DiskGuard
@@ -156,6 +158,7 @@ class Parts:
             lambda: refuted.note_hanging(),
             watch.estimate,
             lambda: watch.holds_ddl,
+            lambda: watch.logged_rows,
         )
         refuted = RefutedWal(
             instance,
@@ -200,8 +203,11 @@ class Parts:
             accountability.penalties,
             record=accountability.record,
         )
-        guard = DiskGuard(settings, checkpointer.reclaim)
-        greedy = GreedyWriters(settings, guard, instance, checkpointer)
+        guard = DiskGuard(settings, checkpointer.reclaim, lambda: file_space(instance))
+        checkpointer.on_failure = healer.on_failure = guard.note_end_of_volume
+        greedy = GreedyWriters(
+            settings, guard, checkpointer, GreedySpillers(settings, lambda: instance.temp_directory)
+        )
         runner = StatementRunner(
             access,
             breaker,
@@ -311,7 +317,7 @@ class Parts:
             declared_exports=declared_exports,
             guard=guard,
             space=space,
-            compaction=Compaction(settings, gate, checkpointer, healer, link, jobs),
+            compaction=Compaction(settings, instance, gate, checkpointer, healer, link, jobs),
             statistics=statistics,
             started_at=time.monotonic(),
         )

@@ -37,6 +37,9 @@ from chronoduck.units import format_bytes
 __all__ = ["run_checks"]
 
 _LOW_DISK_PERCENT = 10
+_WARN_FLOORS, _SMALL_FLOORS = 2, 4
+_LEAST_FLOOR_BYTES = 100_000_000
+"""A smaller floor is not advised: the WAL and a checkpoint have to fit into a part of it."""
 _LOW_MEMORY_BYTES = 512_000_000
 _LOW_SHADOW_BYTES = 32_000_000
 """A replay of 50 small transactions into 100,000 rows fails in 1 MB and works in 5 MB."""
@@ -170,13 +173,9 @@ def _disk(settings: Settings) -> Iterator[Check]:
         usage = shutil.disk_usage(place)
         percent = 100 * usage.free / usage.total
         facts = f"{format_bytes(usage.free)} free ({percent:.0f} %) on the volume of {place}"
-        if name == "disk" and usage.free < settings.disk_floor:
-            yield Check(
-                name,
-                Severity.ERROR,
-                f"{facts}; writes are refused below {format_bytes(settings.disk_floor)}",
-                "Free space or enlarge the volume; DUCKDB_DISK_FLOOR sets the limit",
-            )
+        if name == "disk" and (found := _tight_volume(settings, usage.total, usage.free)):
+            severity, finding, fix = found
+            yield Check(name, severity, f"{facts}; {finding}", fix)
         elif percent < _LOW_DISK_PERCENT:
             yield Check(name, Severity.WARNING, facts, "Free space or enlarge the volume")
         elif name == "temp-disk" and usage.free < spill:
@@ -188,6 +187,41 @@ def _disk(settings: Settings) -> Iterator[Check]:
             )
         else:
             yield Check(name, Severity.OK, facts)
+
+
+def _tight_volume(settings: Settings, total: int, free: int) -> tuple[Severity, str, str] | None:
+    """Judge the volume of the database by its floor: severity, what is wrong and the fix."""
+    floor = settings.disk_floor
+    size = format_bytes(floor)
+    free_it = (
+        "DROP or DELETE what is not needed and run CHECKPOINT; or free space on the volume or "
+        "enlarge it: chronoduck runbook disk-full"
+    )
+    if free < floor:
+        # The file itself may have room inside: the service knows, and its health says so.
+        return Severity.ERROR, f"writes are refused below {size}", free_it
+    if total < _SMALL_FLOORS * floor:
+        fix = f"Enlarge it to {format_bytes(_SMALL_FLOORS * floor)} at least"
+        if (safe := total // _SMALL_FLOORS) >= _LEAST_FLOOR_BYTES:
+            fix += f", or set DUCKDB_DISK_FLOOR={safe // 1_000_000}MB, a quarter of it; never 0"
+        return (
+            Severity.WARNING,
+            (
+                f"it is too small for DUCKDB_DISK_FLOOR={size}: writes are refused below that, and who "
+                "writes the most is stopped below twice that"
+            ),
+            fix,
+        )
+    if free < _WARN_FLOORS * floor:
+        return (
+            Severity.WARNING,
+            (
+                f"below {format_bytes(_WARN_FLOORS * floor)} who writes the most is stopped, and below "
+                f"{size} everybody"
+            ),
+            free_it,
+        )
+    return None
 
 
 def _memory(settings: Settings) -> Iterator[Check]:

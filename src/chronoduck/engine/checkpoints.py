@@ -15,14 +15,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from chronoduck.engine.checkpoint_run import (
-    commit_nothing,
-    free_in_file,
-    has_room,
-    no_room,
-    prepare_checkpoint,
-    run_checkpoint,
-)
+from chronoduck.engine.checkpoint_room import CheckpointRoom, LoggedRows, file_space, no_room
+from chronoduck.engine.checkpoint_run import commit_nothing, prepare_checkpoint, run_checkpoint
 from chronoduck.engine.checkpoint_urgency import LogState, Urgency, urgency
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.healing import Healer, HealReason
@@ -65,14 +59,17 @@ class Checkpointer:
         on_hang: Callable[[], None] = lambda: None,
         replay_seconds: Callable[[], float] = lambda: 0.0,
         holds_ddl: Callable[[], bool] = lambda: False,
+        logged_rows: Callable[[], LoggedRows] = LoggedRows,
     ) -> None:
         """``gate`` is what writers pass; ``may_run`` returns whether a checkpoint may run now.
 
         ``on_hang`` is called when one has not ended within ``DUCKDB_CHECKPOINT_TIMEOUT``;
         ``replay_seconds`` estimates how long a start would replay the WAL as it is, and ``holds_ddl``
         returns whether it has more than plain changes of rows: most bugs of a replay need both, so that
-        such a WAL is checkpointed as soon as no older reader is in the way.
+        such a WAL is checkpointed as soon as no older reader is in the way. ``logged_rows``: of the WAL.
         """
+        self._room = CheckpointRoom(instance, logged_rows)
+        self.on_failure: Callable[[], None] = lambda: None  # a full volume may be why
         self._on_hang = on_hang
         self._hanging_since: float | None = None
         self._replay_seconds = replay_seconds
@@ -183,8 +180,7 @@ class Checkpointer:
     async def fits(self) -> bool:
         """Whether there is space for all that a checkpoint may write."""
         loop = asyncio.get_running_loop()
-        size = await loop.run_in_executor(self._executor, self.look)
-        return await loop.run_in_executor(self._executor, has_room, self._instance, size)
+        return await loop.run_in_executor(self._executor, lambda: self._room.fits(self.look()))
 
     async def _take_in_ddl(self) -> None:
         now = time.monotonic()
@@ -242,6 +238,7 @@ class Checkpointer:
         except BaseException as error:
             self._commits += commits
             self._first_commit_at = first
+            self.on_failure()
             if isinstance(error, DamagedFileError):
                 self._note_failure(error)
             raise
@@ -281,7 +278,7 @@ class Checkpointer:
         """
         await self.checkpoint_something()
         loop = asyncio.get_running_loop()
-        if await loop.run_in_executor(self._executor, free_in_file, self._instance):
+        if (await loop.run_in_executor(self._executor, file_space, self._instance)).free_bytes:
             self._healer.reopen(self._instance.generation, HealReason.FILE_GROWN)
             if await self._healer.wait_until_open(_REOPEN_SECONDS):
                 await self.checkpoint_something()
@@ -325,9 +322,11 @@ class Checkpointer:
 
         Raises:
             EngineFailure: the instance failed; it is being reopened, and nothing is lost.
-            DuckDBException: DuckDB refused; the WAL stays as it is.
+            DuckDBException: it may not fit, or DuckDB refused; the WAL stays as it is.
         """
         self._refuse_damaged()
+        if not await self.fits():
+            raise no_room()
         await self._lock.acquire()
         # DuckDB continues when the caller is cancelled: the lock is held to the end in any case.
         running = asyncio.get_running_loop().create_task(self._run_locked(waits=waits))
@@ -368,6 +367,7 @@ class Checkpointer:
     def _note_failure(self, error: DuckDBException) -> None:
         self._failures += 1
         self.last_error = error.detail
+        self.on_failure()
         now = time.monotonic()
         if isinstance(error, DamagedFileError):
             wait = _DAMAGED_SECONDS[min(self._failures, len(_DAMAGED_SECONDS)) - 1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -12,11 +14,14 @@ from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import file_storage_version, new_file_config
 from chronoduck.engine.tables import parents_first, quoted, stored_columns
 from chronoduck.errors import DatabaseFailedError
+from chronoduck.settings import Settings
 from chronoduck.sql.engine_errors import first_sentence
 
-__all__ = ["compact_file"]
+__all__ = ["CompactionSpace", "compact_file", "plan_space"]
 
 Progress = Callable[[int, int], None]
+_COPIED = 1.5
+"""So many times what is used must be free for a copy on another volume; ``copy_database`` asks for it."""
 _TABLES = (
     "SELECT schema_name, table_name FROM duckdb_tables() "
     "WHERE NOT internal AND database_name = ? ORDER BY table_oid"
@@ -34,6 +39,30 @@ _CATALOG = {
     "WHERE NOT internal",
     "types": "SELECT schema_name, type_name, labels FROM duckdb_types() WHERE NOT internal",
 }
+
+
+@dataclass(frozen=True)
+class CompactionSpace:
+    """What a compaction needs on the volume of the database, and where its copy is read from."""
+
+    needed_bytes: int
+    scratch: Path | None
+    """Of the copy; None: beside the database."""
+
+
+def plan_space(settings: Settings, used_bytes: int) -> CompactionSpace:
+    """Decide where the copy of the live file goes: only the new file must be beside the database.
+
+    Raises:
+        OSError: a volume does not answer.
+    """
+    margin = used_bytes // 8 + settings.disk_floor // 4
+    temp = settings.temp_directory
+    has_other_volume = temp.stat().st_dev != settings.database_path.parent.stat().st_dev
+    room = shutil.disk_usage(temp).free - settings.disk_floor
+    if has_other_volume and room >= _COPIED * used_bytes:
+        return CompactionSpace(used_bytes + margin, temp)
+    return CompactionSpace(2 * used_bytes + margin, None)
 
 
 def compact_file(

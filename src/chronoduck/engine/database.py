@@ -37,6 +37,7 @@ from chronoduck.engine.paths import (
 from chronoduck.engine.profiling import METRIC_SETTINGS
 from chronoduck.engine.quarantine import check_log
 from chronoduck.engine.reachable import check_reachable
+from chronoduck.engine.spill_bound import spill_cap
 from chronoduck.engine.storage_version import check_storage_version, new_file_config
 from chronoduck.engine.version_note import check_version_note, write_notes
 from chronoduck.engine.volume_probe import VolumeProbe
@@ -160,6 +161,11 @@ class DuckDBInstance:
     def max_temp_bytes(self) -> int:
         """Cap for spill files."""
         return self.settings.max_temp_size or 2 * self.budget.limit_bytes
+
+    def _spill_cap(self) -> int:
+        assert self.temp_directory is not None  # noqa: S101 - it is made before the opening
+        directory, floor = self.settings.database_path.parent, self.settings.disk_floor
+        return spill_cap(directory, self.temp_directory, self.max_temp_bytes, floor)
 
     @property
     def spool_directory(self) -> Path:
@@ -285,7 +291,7 @@ class DuckDBInstance:
             f"SET memory_limit = '{self.budget.limit_bytes}B'",
             f"SET threads = {settings.engine_threads or available_cpus()}",
             f"SET temp_directory = {_literal(str(self.temp_directory))}",
-            f"SET max_temp_directory_size = '{self.max_temp_bytes}B'",
+            f"SET max_temp_directory_size = '{self._spill_cap()}B'",
             *(ENCRYPTED_SPILL if settings.temp_encryption else ()),
             "SET GLOBAL TimeZone = 'UTC'",
             "SET GLOBAL arrow_lossless_conversion = true",

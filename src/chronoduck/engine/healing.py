@@ -77,6 +77,8 @@ class Healer:
         self.count = 0
         self.failure = ""
         """The error code of the last attempt to open it, while it is not open."""
+        self.on_failure: Callable[[], None] = lambda: None
+        """Is called after each such attempt; a full volume may be why."""
         self.last_heal: HealRecord | None = None
 
     @property
@@ -176,6 +178,7 @@ class Healer:
                 self.failure = "database_unavailable"
                 if time.monotonic() - started > _HOPELESS_SECONDS:
                     self._on_stuck("the database cannot be opened again")
+            self.on_failure()
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1])
         seconds = time.monotonic() - started
         self.failure = ""

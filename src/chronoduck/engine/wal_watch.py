@@ -20,6 +20,7 @@ from pathlib import Path
 
 import duckdb
 
+from chronoduck.engine.checkpoint_room import LoggedRows
 from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.disk_format.database_file import HEADER_BYTES, read_header
 from chronoduck.engine.disk_format.wal_entries import WalWork, walk
@@ -228,6 +229,14 @@ class WalWatch:
     def replay_seconds(self) -> float:
         """About how long a start would replay what was seen last."""
         return sum(wal.work.replay_seconds for wal in list(self._held.values()))
+
+    @property
+    def logged_rows(self) -> LoggedRows:
+        """What was seen last of changes of rows."""
+        works = [wal.work for wal in list(self._held.values())]
+        return LoggedRows(
+            sum(work.rows_deleted for work in works), sum(work.rows_updated for work in works)
+        )
 
     @property
     def holds_ddl(self) -> bool:

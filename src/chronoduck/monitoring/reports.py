@@ -366,8 +366,10 @@ class Reports:
                 "disk",
                 Status.UNHEALTHY,
                 f"Writes are refused: the volume of the database has only "
-                f"{format_bytes(guard['free_bytes'])} free",
-                "Free space or enlarge the volume; writes then go on by themselves.",
+                f"{format_bytes(guard['free_bytes'])} free, and the file "
+                f"{format_bytes(guard['free_inside_bytes'])} inside",
+                "DROP or DELETE what is not needed and run CHECKPOINT; or free space on the volume or "
+                "enlarge it. Writes then go on by themselves.",
             )
         if guard and guard["writers_stopped"]:
             return Finding(

@@ -53,6 +53,7 @@ class Greed:
         self._active: dict[str, float] = {}
         """Who wrote since the last look, and for how many seconds."""
         self._sizes: deque[tuple[float, int]] = deque()
+        self._is_inside_unknown = True
         self._ties = 0
         self.stopped: set[str] = set()
         """Those who write nothing for now."""
@@ -69,21 +70,25 @@ class Greed:
         free: int,
         size: int,
         writing: Collection[str],
-        free_inside: int = 0,
+        free_inside: int | None = None,
     ) -> str | None:
         """Return who has to stop from now on.
 
-        ``size``: of the database, with its WAL; ``free_inside``: what of it the next rows may take;
-        ``writing``: who writes now.
+        ``size``: of the database, with its WAL. ``free_inside``: what its file has free for the next
+        rows; while it is known, that is no part of ``size``. ``writing``: who writes now.
         """
+        room = free + (free_inside or 0)
+        if (free_inside is None) != self._is_inside_unknown:
+            self._is_inside_unknown = free_inside is None
+            self._sizes.clear()  # nobody wrote or deleted the difference
         for party in writing:
             self.note(party, _LOOK_SECONDS)
         self._share(now, size)
         rate = self._rate(now, size)
         is_alone = not self._written.keys() - self.stopped
-        if is_alone or free + free_inside >= self._floor * _FLOORS * _GO_ON:
+        if is_alone or room >= self._floor * _FLOORS * _GO_ON:
             self.stopped.clear()
-        if free >= self._floor * _FLOORS or rate * _SOON_SECONDS <= max(0, free - self._floor):
+        if room >= self._floor * _FLOORS or rate * _SOON_SECONDS <= max(0, room - self._floor):
             return None
         greediest = self._greediest()
         if greediest is None or not self._written.keys() - self.stopped - {greediest}:

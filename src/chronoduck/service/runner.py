@@ -329,6 +329,16 @@ class StatementRunner:
             if session.is_writer and is_meant(session.running):
                 session.interrupt(CancelReason.NO_SPACE, make_error())
 
+    def interrupt_running(
+        self,
+        is_meant: Callable[[RunningStatement], bool],
+        make_error: Callable[[], DuckDBException],
+    ) -> None:
+        """End the statements that hold a worker and are meant, reads too, each with an error."""
+        for session in list(self._sessions.values()):
+            if session.running.state == "running" and is_meant(session.running):
+                session.interrupt(CancelReason.NO_SPACE, make_error())
+
     def cancel(self, statement_id: str) -> RunningStatement:
         """Interrupt a running statement.
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Attempt", "Limits", "Outcome", "run_attempt"]
+__all__ = ["Attempt", "Limits", "Outcome", "free_bytes", "run_attempt"]
 
 _PR_SET_PDEATHSIG = 1
 _ADDRESS_SPACE_BYTES = 4_000_000_000
@@ -67,6 +67,8 @@ class Limits:
     wall_seconds: float
     is_background: bool = True
     """Whether the child runs at a low priority."""
+    kept_bytes: int = 0
+    """Free space of its volume below which it is ended."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,12 @@ class Attempt:
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+
+
+def free_bytes(directory: Path) -> int:
+    """Return the free bytes of the volume of a directory."""
+    state = os.statvfs(directory)
+    return state.f_bavail * state.f_frsize
 
 
 def run_attempt(
@@ -103,7 +111,7 @@ def run_attempt(
     if child == 0:
         _run_child(work, limits, failures, directory, writable, parent)
     os.close(writable)
-    watch = _Watch(child, limits, started)
+    watch = _Watch(child, limits, started, directory)
     try:
         try:
             while watch.reads(readable):
@@ -121,8 +129,9 @@ def run_attempt(
 class _Watch:
     """A running child: its messages, and how much of its limits it has used."""
 
-    def __init__(self, child: int, limits: Limits, started: float) -> None:
+    def __init__(self, child: int, limits: Limits, started: float, directory: Path) -> None:
         self._child = child
+        self._directory = directory
         self._limits = limits
         self._started = started
         self._buffer = b""
@@ -157,6 +166,11 @@ class _Watch:
         cpu, resident, is_running = _usage(self._child)
         if resident > limits.memory_bytes:
             return Outcome.NO_MEMORY, f"it needs more than {limits.memory_bytes / 1e6:.0f} MB"
+        if limits.kept_bytes and free_bytes(self._directory) < limits.kept_bytes:
+            return (
+                Outcome.NO_SPACE,
+                f"{limits.kept_bytes / 1e6:.0f} MB must stay free on the volume",
+            )
         if cpu > self._busy[0] or is_running:
             self._busy = (cpu, now)
         if cpu > limits.cpu_seconds:
@@ -229,8 +243,7 @@ def _run_child(
         except MemoryError as error:
             send(kind="no_memory", reason=_first_line(error))
         except failures as error:
-            state = os.statvfs(directory)
-            is_full = state.f_bavail * state.f_frsize < _FULL_BYTES
+            is_full = free_bytes(directory) < max(_FULL_BYTES, limits.kept_bytes)
             send(kind="no_space" if is_full else "failed", reason=_first_line(error))
         code = 0
     finally:

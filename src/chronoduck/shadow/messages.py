@@ -38,7 +38,7 @@ class Orders:
     cpu_share: float
     """Of one core, as a mean."""
     floor_bytes: int
-    """Free space that the copy must leave on its volume."""
+    """Free space that the copy leaves on its volume, on that of the database twice as much."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from chronoduck.engine.disk_format import WalDamage
 from chronoduck.engine.file_damage import Damage, confirm
 from chronoduck.engine.replay_check import FAILURES, Case, judge
 from chronoduck.errors import DatabaseFormatError
-from chronoduck.shadow.attempt import Attempt, Limits, Outcome, run_attempt
+from chronoduck.shadow.attempt import Attempt, Limits, Outcome, free_bytes, run_attempt
 from chronoduck.shadow.budget import Budget
 from chronoduck.shadow.commands import Commands
 from chronoduck.shadow.generation import Generation, LiveFiles
@@ -30,6 +30,8 @@ _IDLE_SECONDS = 0.5
 _BUSY_SECONDS = 0.02
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_SPACE_SECONDS = 2.0
+_FLOORS = 2
+"""So many floors stay free on the volume of the database: below that, writers are stopped."""
 _TAIL_OVERDRAFT = 1.0
 """CPU seconds that the last proof of a generation may borrow: there is no second chance for it."""
 _CHEAP_PROOF_SECONDS = 8.0
@@ -56,6 +58,7 @@ class Shadow:
         self._live = LiveFiles(Path(orders.database))
         self._copy = PrivateCopy(Path(orders.database), Path(orders.directory))
         self._can_clone = self._copy.can_clone_from(Path(orders.database))
+        self._kept_bytes = orders.floor_bytes * (_FLOORS if self._shares_volume() else 1)
         self._budget = Budget(orders.cpu_share, time.monotonic(), _cpu_seconds())
         self._generation: Generation | None = None
         self._must_prove = True
@@ -150,13 +153,15 @@ class Shadow:
         self._generation = following
         self._copy.cut_wal()
 
+    def _shares_volume(self) -> bool:
+        directory = Path(self._orders.database).parent
+        return directory.stat().st_dev == self._copy.directory.stat().st_dev
+
     def _has_space(self) -> bool:
         assert self._live.file is not None  # noqa: S101 - the caller looked
-        state = os.statvfs(self._copy.directory)
-        free = state.f_bavail * state.f_frsize
         missing = 0 if self._can_clone else self._copy.missing_bytes(self._live.file)
         # A little more than it takes, so that the copy does not come and go.
-        return free >= self._orders.floor_bytes + missing + missing // 10
+        return free_bytes(self._copy.directory) >= self._kept_bytes + missing + missing // 10
 
     def _give_up(self, reason: str, state: ShadowState) -> None:
         if state is ShadowState.NO_SPACE:
@@ -273,7 +278,7 @@ class Shadow:
             memory_bytes=int(memory * _SHARE_OF_MEMORY),
         )
         seconds = _patience(mark, self._copy.size)
-        limits = Limits(memory, seconds, 10 * seconds, is_background)
+        limits = Limits(memory, seconds, 10 * seconds, is_background, self._kept_bytes)
         self.status.attempts += 1
         attempt = run_attempt(
             partial(self._judge_case, case),
@@ -300,6 +305,8 @@ class Shadow:
                 copy.look_again()
             wal.needs_blocks = False
         for _ in copy.copy_blocks(file):
+            if not self._has_space():  # others write to the volume, too
+                raise OSError(errno.ENOSPC, "the copy would take what must stay free")
             self._rest(is_background=is_background)
         if not self._live.is_same(generation):
             return False

@@ -266,7 +266,8 @@ def _out_of_memory(message: str) -> DuckDBException:
     if _SPILL_LIMIT in message:
         return DiskFullError(
             "the statement needed more space for spill files than it may use",
-            hint="Narrow the statement, or raise DUCKDB_MAX_TEMP_SIZE.",
+            hint="Narrow the statement. Operators: raise DUCKDB_MAX_TEMP_SIZE; on the volume of the "
+            "database spill files also leave twice DUCKDB_DISK_FLOOR free.",
             operator_detail=message,
         )
     return OutOfMemoryError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,29 +90,44 @@ def _verify_database(settings: Settings, show: Progress) -> dict[str, Any]:
 
 
 def _compact(
-    settings: Settings, show: Progress, *, storage_version: str | None = None
+    settings: Settings,
+    show: Progress,
+    *,
+    storage_version: str | None = None,
+    uses_scratch: bool = False,
 ) -> dict[str, Any]:
-    """Write the live database into a new file beside it; nothing is written to it meanwhile."""
+    """Write the live database into a new file beside it; nothing is written to it meanwhile.
+
+    With ``uses_scratch`` the copy that is read is on the volume of temporary files.
+    """
     database = settings.database_path
     new = database.with_name(f".{database.name}.compacted")
-    copy = database.with_name(f".{database.name}.copied")
+    beside = database.with_name(f".{database.name}.copied")
     remove_database(new)  # of a compaction that was killed
-    remove_database(copy)
-    try:
-        copy_database(database, copy, lambda done, total: show(COPYING, done, total))
-        headers = headers_sha256(copy)
-        with speaking_of(database, copy):
-            rows = compact_file(
+    remove_database(beside)
+    with ExitStack() as stack:
+        copy = beside
+        if uses_scratch:
+            copy = stack.enter_context(scratch_directory(settings, "compact")) / "copy.db"
+        stack.callback(remove_database, copy)
+        try:
+            copy_database(
+                database,
                 copy,
-                new,
-                lambda done, total: show("compacting", done, total),
-                storage_version=storage_version,
+                lambda done, total: show(COPYING, done, total),
+                skips_free=True,
             )
-    except BaseException:
-        remove_database(new)
-        raise
-    finally:
-        remove_database(copy)
+            headers = headers_sha256(copy)
+            with speaking_of(database, copy):
+                rows = compact_file(
+                    copy,
+                    new,
+                    lambda done, total: show("compacting", done, total),
+                    storage_version=storage_version,
+                )
+        except BaseException:
+            remove_database(new)
+            raise
     new.chmod(0o640)
     return {"file": str(new), "rows": rows, "headers_sha256": headers}
 

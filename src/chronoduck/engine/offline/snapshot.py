@@ -13,12 +13,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from chronoduck.engine.disk_format import (
+    BLOCK_BYTES,
     HEADER_BYTES,
     find_damage,
+    free_blocks,
     read_header,
 )
 from chronoduck.engine.offline.files import copy_bytes, remove_database, side_files
@@ -47,12 +49,17 @@ class SnapshotError(DuckDBConnectionError):
 
 
 def copy_database(
-    source: Path, target: Path, on_progress: Progress = lambda done, total: None
+    source: Path,
+    target: Path,
+    on_progress: Progress = lambda done, total: None,
+    *,
+    skips_free: bool = False,
 ) -> None:
     """Copy the file and the committed transactions that it does not hold yet; bytes are the progress.
 
     The copy has at most one file beside it, ``.wal``: of a checkpoint that was interrupted it holds
-    what DuckDB would replay, and nothing that the file holds already.
+    what DuckDB would replay, and nothing that the file holds already. With ``skips_free`` blocks that
+    hold nothing become holes, if the WAL is empty: a transaction in it may refer to such a block.
 
     Raises:
         SnapshotError: checkpoints followed each other too fast.
@@ -61,7 +68,7 @@ def copy_database(
     """
     for _ in range(_ATTEMPTS):
         remove_database(target)
-        if _copy_once(source, target, on_progress):
+        if _copy_once(source, target, on_progress, skips_free=skips_free):
             return
     raise SnapshotError(
         f"{source} was checkpointed {_ATTEMPTS} times while it was copied",
@@ -69,16 +76,19 @@ def copy_database(
     )
 
 
-def _copy_once(source: Path, target: Path, on_progress: Progress) -> bool:
+def _copy_once(source: Path, target: Path, on_progress: Progress, *, skips_free: bool) -> bool:
     with source.open("rb", buffering=0) as file:
         headers = os.pread(file.fileno(), HEADER_BYTES, 0)
         log = _committed_log(source, headers)
         if log is None:
             return False
         size = os.fstat(file.fileno()).st_size
-        _check_space(target.parent, size + len(log))
+        free = _free_blocks(headers, file.fileno()) if skips_free and not log else frozenset()
+        _check_space(target.parent, size + len(log) - BLOCK_BYTES * len(free))
         with target.open("xb", buffering=0) as copy:
-            _copy_file(file.fileno(), copy.fileno(), size, on_progress)
+            for start, end in _used_ranges(size, free):
+                _copy_file(file.fileno(), copy.fileno(), (start, end, size), on_progress)
+            os.ftruncate(copy.fileno(), os.fstat(file.fileno()).st_size)
         is_consistent = os.pread(file.fileno(), HEADER_BYTES, 0) == headers
     if is_consistent and log:
         side_files(target)[0].write_bytes(log)
@@ -143,10 +153,32 @@ def _check_space(directory: Path, needed: int) -> None:
         )
 
 
-def _copy_file(source: int, target: int, size: int, on_progress: Progress) -> None:
-    done = 0
-    while done < size:
-        count = copy_bytes(source, target, min(size, done + _PIECE_BYTES), done)
+def _free_blocks(headers: bytes, descriptor: int) -> frozenset[int]:
+    try:
+        header = read_header(headers)
+    except DatabaseFormatError:
+        return frozenset()  # damaged: opening the copy fails
+    return free_blocks(header, lambda offset, count: os.pread(descriptor, count, offset))
+
+
+def _used_ranges(size: int, free: frozenset[int]) -> Iterator[tuple[int, int]]:
+    """Yield where bytes to copy begin and end."""
+    start = 0
+    for number in sorted(free):
+        place = HEADER_BYTES + number * BLOCK_BYTES
+        if place >= size:  # a checkpoint lists blocks as free, and cuts them off
+            break
+        if start < place:
+            yield start, place
+        start = place + BLOCK_BYTES
+    if start < size:
+        yield start, size
+
+
+def _copy_file(source: int, target: int, part: tuple[int, int, int], on_progress: Progress) -> None:
+    done, end, size = part
+    while done < end:
+        count = copy_bytes(source, target, min(end, done + _PIECE_BYTES), done)
         if not count:
             break  # the file became shorter: a checkpoint: the headers differ
         done += count

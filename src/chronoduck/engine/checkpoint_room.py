@@ -1,0 +1,230 @@
+"""How much space a CHECKPOINT needs: what it may write before it gives anything back.
+
+One that meets the end of the volume ends the instance. One that is refused although it fits leaves
+what a DELETE or DROP has freed unusable, and below the disk floor there is no other way out. So a cheap
+bound comes first, and only when that does not fit the tables are asked what would really be written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import duckdb
+
+from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.tables import quoted
+from chronoduck.errors import DiskFullError, DuckDBException
+from chronoduck.sql.engine_errors import translate
+
+__all__ = [
+    "CheckpointRoom",
+    "FileSpace",
+    "LoggedRows",
+    "ask_number",
+    "file_space",
+    "no_room",
+    "written_bytes",
+]
+
+_WRITTEN_AGAIN = 64
+_ENOUGH_FLOORS = 4
+_FILE_SPACE = (
+    "SELECT used_blocks * block_size, free_blocks * block_size FROM pragma_database_size() "
+    "WHERE database_name = current_database()"
+)
+_DELETED_BYTES = 8
+"""What a deleted row takes in the WAL, in a DELETE of many. In the file it is less than a byte."""
+_GROUP_ROWS = 122_880
+_NEIGHBORS = 4
+"""DuckDB merges at most so many row groups, when they then become fewer."""
+_MERGED_FROM, _LAST_MERGED_FROM = 0.5, 0.95
+"""Missing rows, in row groups, from which on neighbors count as merged; DuckDB needs 1.0 of them.
+The second holds for neighbors of the last row group, which lacks rows that it never had."""
+_MARGIN = 1.25
+"""Rows are not all of one size."""
+_MOST_ROWS, _MOST_TABLES = 300_000_000, 500
+"""Of more than that nothing is asked: it would take seconds."""
+_TABLES = (
+    "SELECT schema_name, table_name, estimated_size FROM duckdb_tables() "
+    "WHERE NOT internal AND NOT temporary AND database_name = current_database()"
+)
+_BLOCKS = (
+    "WITH segments AS (FROM pragma_storage_info({})) SELECT count(DISTINCT block) FROM ("
+    "SELECT block_id AS block FROM segments WHERE block_id >= 0 "
+    "UNION ALL SELECT unnest(additional_block_ids) FROM segments)"
+)
+_BLOCK_SIZE = (
+    "SELECT block_size FROM pragma_database_size() WHERE database_name = current_database()"
+)
+_GROUPS = "SELECT count(*) FROM {} GROUP BY rowid // {} ORDER BY min(rowid)"
+
+
+@dataclass(frozen=True)
+class LoggedRows:
+    """What the WAL has of changes of rows."""
+
+    deleted: int = 0
+    updated: int = 0
+
+
+class CheckpointRoom:
+    """Whether a checkpoint fits; safe from any thread, each call blocks."""
+
+    def __init__(self, instance: DuckDBInstance, rows: Callable[[], LoggedRows]) -> None:
+        self._instance = instance
+        self._rows = rows
+        self._weighed: tuple[tuple[int, int, LoggedRows], int | None] | None = None
+        """What was last found out from the tables, and of which WAL."""
+
+    def fits(self, wal_bytes: int) -> bool:
+        """Whether a checkpoint can write all that it may have to, in the space that is left.
+
+        One that cannot ends the instance, and the next one does so again: nobody could read any more.
+        """
+        settings = self._instance.settings
+        if not (settings.disk_floor and wal_bytes):
+            return True
+        try:
+            file = file_space(self._instance)
+            used, room = file.used_bytes, file.free_bytes + _free_on_volume(self._instance)
+            enough = _ENOUGH_FLOORS * settings.disk_floor
+            bound = min(used, _WRITTEN_AGAIN * wal_bytes, enough)
+            if room >= wal_bytes + bound:
+                return True
+            written = self._weigh(wal_bytes, used)
+        except (DuckDBException, OSError):
+            return True  # who runs it finds out
+        return written is not None and room >= written
+
+    def _weigh(self, wal_bytes: int, used: int) -> int | None:
+        """Return how much is written, as the tables show; None when they are too large to ask.
+
+        A checkpoint that was refused is asked for again and again, and the answer stays the same.
+        """
+        rows = self._rows()
+        key = (self._instance.generation, wal_bytes, rows)
+        if self._weighed is None or self._weighed[0] != key:
+            connection = self._instance.cursor()
+            try:
+                self._weighed = key, written_bytes(connection, wal_bytes, rows, used)
+            finally:
+                connection.close()
+        return self._weighed[1]
+
+
+def written_bytes(
+    connection: Connection, wal_bytes: int, rows: LoggedRows, used: int
+) -> int | None:
+    """Return at most how much a checkpoint writes, as the tables show; None: they are too large.
+
+    Raises:
+        DuckDBException: DuckDB refused.
+    """
+    try:
+        tables = connection.execute(_TABLES).fetchall()
+        if len(tables) > _MOST_TABLES or sum(size for *_, size in tables) > _MOST_ROWS:
+            return None
+        block = _number(connection, _BLOCK_SIZE)
+        again = in_tables = 0
+        for schema, name, size in tables:
+            place = quoted(schema, name)
+            held = block * _number(connection, _BLOCKS.format(_literal(place)))
+            found = connection.execute(_GROUPS.format(place, _GROUP_ROWS)).fetchall()
+            in_tables += held
+            again += _again(held, size, [count for (count,) in found])
+    except duckdb.Error as error:
+        raise translate(error) from error
+    deleted_bytes = min(wal_bytes, _DELETED_BYTES * rows.deleted)
+    other_bytes = wal_bytes - deleted_bytes
+    # A row that is updated has a whole column of its row group written again: of a few rows, each in
+    # another row group, that may be more than this. It keeps no WAL of many updates from a checkpoint.
+    if rows.updated:
+        again += _WRITTEN_AGAIN * other_bytes
+    # What is in no table is indexes and lists of what is where: written again as a whole, at worst.
+    again += max(0, used - in_tables)
+    return other_bytes + deleted_bytes // _DELETED_BYTES + min(used, again)
+
+
+def _again(held_bytes: int, rows: int, live: list[int]) -> int:
+    """Return the bytes of a table that are written again.
+
+    ``rows`` are in its blocks, with the deleted ones; ``live``: those left of each row group in turn.
+    Written are its last row group, to which rows are added, and row groups that are merged because
+    many of their rows were deleted. What an index forbids to be merged counts, too.
+    """
+    count = len(live)
+    if not count:
+        return 0
+    is_written = [False] * (count - 1) + [True]
+    for first in range(count):
+        missing = 0
+        for last in range(first, min(count, first + _NEIGHBORS)):
+            missing += _GROUP_ROWS - live[last]
+            least = _LAST_MERGED_FROM if last == count - 1 else _MERGED_FROM
+            if last > first and missing >= least * _GROUP_ROWS:
+                is_written[first : last + 1] = [True] * (last + 1 - first)
+    written = sum(left for left, again in zip(live, is_written, strict=True) if again)
+    return int(_MARGIN * held_bytes * written / max(1, rows, sum(live)))
+
+
+@dataclass(frozen=True)
+class FileSpace:
+    """What the database file's blocks hold, in bytes; without its WAL."""
+
+    used_bytes: int = 0
+    free_bytes: int = 0
+    """Of blocks that hold nothing; the next rows take them."""
+
+
+def file_space(instance: DuckDBInstance) -> FileSpace:
+    """Return what the file holds, as the engine counts it.
+
+    Raises:
+        DuckDBException: DuckDB refused.
+    """
+    connection = instance.cursor()
+    try:
+        row = connection.execute(_FILE_SPACE).fetchone()
+    except duckdb.Error as error:
+        raise translate(error) from error
+    finally:
+        connection.close()
+    return FileSpace(int(row[0]), int(row[1])) if row else FileSpace()
+
+
+def no_room() -> DiskFullError:
+    """Return the error of a checkpoint that may not fit."""
+    return DiskFullError(
+        "there may be too little space for a checkpoint",
+        hint="Free space on the volume or enlarge it, or drop a table and try again.",
+    )
+
+
+def ask_number(instance: DuckDBInstance, sql: str) -> int:
+    """Return the first value of a statement, 0 when it has none.
+
+    Raises:
+        DuckDBException: DuckDB refused.
+    """
+    connection = instance.cursor()
+    try:
+        return _number(connection, sql)
+    except duckdb.Error as error:
+        raise translate(error) from error
+    finally:
+        connection.close()
+
+
+def _number(connection: Connection, sql: str) -> int:
+    row = connection.execute(sql).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _free_on_volume(instance: DuckDBInstance) -> int:
+    return shutil.disk_usage(instance.settings.database_path.parent).free
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
