@@ -113,8 +113,9 @@ def succeed(client: httpx2.Client, begun: httpx2.Response) -> None:
         assert events.status_code == 200
         for _ in events.iter_lines():
             pass
-    job = client.get(path).json()
-    assert job["state"] == "succeeded", job
+    answered = client.get(path)
+    job = answered.json()
+    assert job["state"] == "succeeded", answered.text
 
 
 def of_others(server: Server) -> dict[str, Callable[[], None]]:
