@@ -22,7 +22,7 @@ from chronoduck.sql.rules.value_types import judge_cast
 
 __all__ = ["judge_bignum_text", "judge_text_lengths", "longest"]
 
-_PATHS = frozenset({"parse_path", "parse_dirpath", "parse_dirname", "parse_filename"})
+_PATHS = frozenset({"parse_path", "parse_dirpath", "parse_filename"})
 _MERGES = frozenset({"json_merge_patch", "json_merge_patch_diff", "json_deep_merge"})
 _MAX_LENGTH = 10_000
 """A value of so many characters takes a millisecond at most."""

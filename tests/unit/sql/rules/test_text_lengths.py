@@ -89,7 +89,7 @@ REFUSED = [
     "SELECT parse_path(x) FROM t",
     "SELECT parse_filename(x || 'a') FROM t",
     "SELECT x.parse_dirpath() FROM t",
-    "SELECT parse_dirname(string_agg(x, '/')) FROM t",
+    "SELECT parse_dirpath(string_agg(x, '/')) FROM t",
     "SELECT parse_dirpath(repeat('a/', 20000))",
     "SELECT parse_dirpath(?)",
     "SELECT parse_path(left(x, -1)) FROM t",
