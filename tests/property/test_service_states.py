@@ -28,7 +28,7 @@ from chronoduck.service.batch import run_batch
 from chronoduck.service.records import Caller
 from chronoduck.sql.engine_errors import EngineFailure
 from chronoduck.tasks.process import _failure
-from chronoduck.transfer.group_commit import GroupCommit
+from chronoduck.transfer.group_commit import GroupCommit, Sender
 from chronoduck.transfer.small_rows import small_rows
 
 for module in pkgutil.walk_packages(chronoduck.__path__, "chronoduck."):
@@ -111,11 +111,11 @@ async def group(service: DuckDBService, error: DuckDBException) -> DuckDBExcepti
     async def transact(work: object) -> Any:
         raise error
 
-    commits = GroupCommit(transact, 10, None)  # type: ignore[arg-type] # nothing is kept
+    commits = GroupCommit(10, None)  # type: ignore[arg-type] # nothing is kept
     rows = small_rows(b'{"a":1}\n')
     assert rows is not None
     with pytest.raises(DuckDBException) as caught:
-        await commits.append("t", rows, "ndjson")
+        await commits.append(Sender("key:1", transact), "t", rows, "ndjson")
     return caught.value
 
 

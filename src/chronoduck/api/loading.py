@@ -197,23 +197,22 @@ class _Load:
         return events
 
     async def _append(self, rows: SmallRows, request: RequestKey | None) -> LoadSummary:
-        """Commit the rows together with others', and charge this principal its share."""
+        """Commit the rows together with those of this principal's other requests."""
         check_reader(self._caller.principal)
         parts = await self._service.parts()
-        loader, runner = parts.loader, parts.runner
+        runner = parts.runner
         runner.writes.check_load(self._caller)
         account = self._service.quotas.account(self._caller.principal)
         account.open_statement()
         try:
-            # The transaction is the service's own: after a crash this tells whose rows were in it.
+            # The transaction may carry several requests: after a crash this tells which.
             with runner.access.record.noted(work_of(self._caller, "load", "")):
-                done = await loader.groups.append(
-                    self._wish.table, rows, self._format.value, request
+                summary = await parts.loader.groups.append(
+                    *(parts.sender(self._caller), self._wish.table, rows),
+                    *(self._format.value, request),
                 )
-            account.charge(done.engine_seconds)
-            runner.writes.note(self._caller, done.engine_seconds)
             self._service.penalties.note_survived(self._caller, "")
-            return done.summary
+            return summary
         finally:
             account.close_statement()
 

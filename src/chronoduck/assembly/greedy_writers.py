@@ -62,13 +62,9 @@ class GreedyWriters:
         if record.is_read_only or not record.engine_seconds:
             return
         if not frees_space(record.kind, record.sql):
-            self.note(record.caller, record.engine_seconds)
+            self._greed.note(party_of(record.caller), record.engine_seconds)
         elif record.outcome == "ok":
             self._has_freed |= self._guard.is_refusing or bool(self._greed.stopped)
-
-    def note(self, caller: Caller, seconds: float) -> None:
-        """Count seconds that somebody has written by now."""
-        self._greed.note(party_of(caller), seconds)
 
     def watch(self, runner: StatementRunner) -> None:
         """Look, each time the guard does, whether one of the running writes has to stop."""

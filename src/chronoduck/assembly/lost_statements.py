@@ -58,9 +58,9 @@ def take_in_lost(
 
 
 def _in_engine(works: list[RunningWork]) -> list[RunningWork]:
-    """Leave out bodies that were only read, if there is more, and the transaction that carries rows.
+    """Leave out bodies that were only read, if there is more, and what the service asks of its keys.
 
-    That one is the service's own; those whose rows they are are there, too.
+    Nothing of it is a user's, and those whose requests it is for are there, too.
     """
     more = [work for work in works if work.kind not in (ON_LOOP, "request")] or works
     return [work for work in more if (work.principal, work.name) != (LOCAL.id, "ingest")] or more

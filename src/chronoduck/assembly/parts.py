@@ -60,6 +60,7 @@ from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.exports import Exports
 from chronoduck.service.job_store import JobStore
 from chronoduck.service.jobs import JobRegistry
+from chronoduck.service.penalties import party_of
 from chronoduck.service.queries import Queries
 from chronoduck.service.quotas import Quotas
 from chronoduck.service.records import Caller, StatementObserver
@@ -71,7 +72,7 @@ from chronoduck.shadow.link import ShadowLink
 from chronoduck.sql.statements import StatementParser
 from chronoduck.sync import SyncFile
 from chronoduck.transfer import FileLoader
-from chronoduck.transfer.group_commit import GroupCommit
+from chronoduck.transfer.group_commit import GroupCommit, Sender
 from chronoduck.transfer.idempotency import IdempotencyKeys
 
 __all__ = ["Parts"]
@@ -235,7 +236,7 @@ class Parts:
                 note_full_disk(guard),
                 greedy.observe,
             ),
-            WriteAdmission(greedy.check, refuted.check_write, greedy.note),
+            WriteAdmission(greedy.check, refuted.check_write),
             quotas,
             statistics.query_log,
             _object_reader(instance),
@@ -250,7 +251,7 @@ class Parts:
             OwnTransactions(runner, Caller("load")),
             instance.spool_directory,
             keys,
-            GroupCommit(own, settings.ingest.queue, keys),
+            GroupCommit(settings.ingest.queue, keys),
             UploadProof(
                 instance.spool_directory,
                 instance.budget.limit_bytes // (2 * max(2, settings.worker_threads)),
@@ -337,6 +338,11 @@ class Parts:
             principal.id,
             is_capped=principal.role is not Role.ADMIN,
         )
+
+    def sender(self, caller: Caller) -> Sender:
+        """Return as whom the caller's small bodies are committed: on its account, in its share."""
+        transact = OwnTransactions(self.runner, caller, leaves_state=False, is_group=True)
+        return Sender(party_of(caller), transact)
 
     async def check_scope(self, scope: Scope, principal: Principal = LOCAL) -> None:
         """Refuse a scope that could not be kept; ``principal``: who asks for it.

@@ -38,8 +38,10 @@ class OpenStatement:
         account: Account,
         *,
         is_own_text: bool = False,
+        is_counted: bool = True,
     ) -> None:
         self._runner = runner
+        self._is_counted = is_counted
         self.account = account
         self._permit = runner.breaker.before_call()
         self._is_read_only = statement.is_read_only
@@ -73,7 +75,8 @@ class OpenStatement:
             return
         self._ended = True
         self.session.close()
-        self.account.close_statement()
+        if self._is_counted:
+            self.account.close_statement()
         running = self.session.running
         seconds = time.perf_counter() - running.started
         breaker = self._runner.breaker

@@ -242,9 +242,12 @@ class StatementRunner:
         timeout: float | None = None,
         *,
         is_own_text: bool = False,
+        is_counted: bool = True,
     ) -> AsyncIterator[Session]:
         """Enter a session for one statement; its end is recorded however it leaves."""
-        session = self.open(statement, caller, timeout, is_own_text=is_own_text)
+        session = self.open(
+            statement, caller, timeout, is_own_text=is_own_text, is_counted=is_counted
+        )
         try:
             yield session.session
         except BaseException as error:
@@ -260,11 +263,13 @@ class StatementRunner:
         *,
         is_job: bool = False,
         is_own_text: bool = False,
+        is_counted: bool = True,
     ) -> OpenStatement:
         """Begin a statement whose end the caller tells by ``end``, exactly once.
 
         ``is_own_text``: the service wrote it to answer this caller. It runs on the caller's account,
-        within its share of workers and connections, and is not narrowed to its scope.
+        within its share of workers and connections, and is not narrowed to its scope. Without
+        ``is_counted`` it is one that its account counts elsewhere.
 
         Raises:
             CircuitBreakerOpenException: the breaker refuses calls now.
@@ -278,14 +283,20 @@ class StatementRunner:
             self.writes.check(statement, caller)
             account = self.quotas.account(caller.principal)
             timeout = self.timeout(timeout, account.limits, is_job=is_job)
-            account.open_statement()
+            if is_counted:
+                account.open_statement()
         except DuckDBException as error:
             self.record_refusal(statement, caller, error)
             raise
         try:
-            return OpenStatement(self, statement, caller, timeout, account, is_own_text=is_own_text)
+            return OpenStatement(
+                *(self, statement, caller, timeout, account),
+                is_own_text=is_own_text,
+                is_counted=is_counted,
+            )
         except BaseException as error:
-            account.close_statement()
+            if is_counted:
+                account.close_statement()
             if isinstance(error, DuckDBException):
                 self.record_refusal(statement, caller, error)
             raise

@@ -19,8 +19,8 @@ def frees_space(kind: str, text: str) -> bool:
     return kind == "drop" or (kind == "delete" and "with" not in text.lower())
 
 
-def _pass(*noted: Caller | float) -> None:
-    """Refuse nothing, and note nothing."""
+def _pass(*caller: Caller) -> None:
+    """Refuse nothing."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,6 @@ class WriteAdmission:
 
     check_space: Callable[[Caller], None] = _pass
     check_replay: Callable[[], None] = _pass
-    note: Callable[[Caller, float], None] = _pass
-    """Is told of seconds that a transaction of the service's own has written for a caller."""
 
     def check(self, statement: Statement, caller: Caller) -> None:
         """Refuse a statement that writes while nothing may be written; what frees space may.

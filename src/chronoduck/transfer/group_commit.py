@@ -1,7 +1,8 @@
-"""Group commit: the small bodies that come at the same time, in one transaction for each table.
+"""Group commit: the small bodies that come at the same time, in a transaction for each table and sender.
 
 A commit costs a write to the disk and several milliseconds; many requests share it. Nobody waits for
-company: while one group is written the next one gathers.
+company: while one group is written the next one gathers. Nobody shares one with another principal:
+what the rows of one do (a CHECK that takes long) is run on its account and within its share.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import copy
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +34,12 @@ from chronoduck.transfer.table_columns import TableColumn, match_columns
 from chronoduck.transfer.text_values import json_type, json_value
 from chronoduck.transfer.value_checks import check_target
 
-__all__ = ["GroupCommit", "GroupedRows", "NotGroupedError"]
+__all__ = ["GroupCommit", "NotGroupedError", "Sender"]
 
 _MAX_GROUP_REQUESTS = 1_000
 _MAX_GROUP_BYTES = 4_000_000
+_Place = tuple[str, str]
+"""A table, and the party whose rows go into it."""
 _ENDING = "the service is shutting down"
 _NOT_THE_ROWS = (StatementTimeoutError, StatementCancelledError, TransactionConflictError)
 
@@ -46,22 +49,20 @@ class NotGroupedError(Exception):
 
 
 @dataclass(frozen=True)
-class GroupedRows:
-    """Rows that are on the disk."""
+class Sender:
+    """Whose rows they are: those of one party are committed together, by its own transactions."""
 
-    summary: LoadSummary
-    engine_seconds: float
-    """This request's share of what its group took."""
-    group_size: int
-    """Requests in the transaction."""
+    party: str
+    transact: Transact
 
 
 @dataclass
 class _Waiting:
+    transact: Transact
     rows: SmallRows
     format: str
     request: RequestKey | None
-    done: asyncio.Future[GroupedRows]
+    done: asyncio.Future[LoadSummary]
     since: float
 
 
@@ -71,12 +72,11 @@ class GroupCommit:
     Use from one event loop. ``limit``: requests that wait or are written at the same time.
     """
 
-    def __init__(self, transact: Transact, limit: int, keys: IdempotencyKeys) -> None:
-        self._transact = transact
+    def __init__(self, limit: int, keys: IdempotencyKeys) -> None:
         self._limit = limit
         self._keys = keys
-        self._waiting: dict[str, deque[_Waiting]] = defaultdict(deque)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[_Place, deque[_Waiting]] = defaultdict(deque)
+        self._tasks: dict[_Place, asyncio.Task[None]] = {}
         self._count = 0
         self._is_closed = False
         self.groups = 0
@@ -85,9 +85,16 @@ class GroupCommit:
         """Requests in them."""
 
     async def append(
-        self, table: str, rows: SmallRows, format_: str, request: RequestKey | None = None
-    ) -> GroupedRows:
+        self,
+        sender: Sender,
+        table: str,
+        rows: SmallRows,
+        format_: str,
+        request: RequestKey | None = None,
+    ) -> LoadSummary:
         """Return when the rows are committed; those of a caller that leaves before are left out.
+
+        When all whose rows a transaction carries have left, it is interrupted.
 
         Raises:
             NotGroupedError: they do not go in as they are; nothing of them was kept.
@@ -101,11 +108,14 @@ class GroupCommit:
                 f"{self._count} small loads wait already",
                 hint="Send more rows in each; DUCKDB_INGEST_QUEUE sets the limit.",
             )
-        done: asyncio.Future[GroupedRows] = asyncio.get_running_loop().create_future()
-        self._waiting[table].append(_Waiting(rows, format_, request, done, time.perf_counter()))
+        done: asyncio.Future[LoadSummary] = asyncio.get_running_loop().create_future()
+        place = (table, sender.party)
+        self._waiting[place].append(
+            _Waiting(sender.transact, rows, format_, request, done, time.perf_counter())
+        )
         self._count += 1
-        if table not in self._tasks:
-            self._tasks[table] = asyncio.create_task(self._write(table))
+        if place not in self._tasks:
+            self._tasks[place] = asyncio.create_task(self._write(place))
         try:
             return await done
         finally:
@@ -121,23 +131,23 @@ class GroupCommit:
 
     # --- groups -------------------------------------------------------------------------------
 
-    async def _write(self, table: str) -> None:
+    async def _write(self, place: _Place) -> None:
         """Write groups until nobody waits."""
         group: list[_Waiting] = []
         try:
-            while self._waiting[table]:
+            while self._waiting[place]:
                 await asyncio.sleep(0)  # those that are being received in this round come along
-                group = self._take(table)
-                await self._write_group(table, group)
+                group = self._take(place)
+                await self._write_group(place[0], group)
         finally:
-            del self._tasks[table]
+            del self._tasks[place]
             for left in group:
                 if not left.done.done():
                     left.done.set_exception(_broken_off(left.request))
-            _fail(self._waiting.pop(table, ()), ServiceUnavailableError(_ENDING))
+            _fail(self._waiting.pop(place, ()), ServiceUnavailableError(_ENDING))
 
-    def _take(self, table: str) -> list[_Waiting]:
-        waiting, size = self._waiting[table], 0
+    def _take(self, place: _Place) -> list[_Waiting]:
+        waiting, size = self._waiting[place], 0
         group: list[_Waiting] = []
         while waiting and len(group) < _MAX_GROUP_REQUESTS and size < _MAX_GROUP_BYTES:
             first = waiting.popleft()
@@ -148,10 +158,13 @@ class GroupCommit:
 
     async def _write_group(self, table: str, group: list[_Waiting]) -> None:
         """Write a group; one that fails is halved until the bad request is alone."""
+        group = [waiting for waiting in group if not waiting.done.done()]
         if not group:
             return
         try:
-            results = await self._transact(lambda session: _add(session, table, group, self._keys))
+            results = await _while_wanted(
+                group, lambda session: _add(session, table, group, self._keys)
+            )
         except (DuckDBQueryError, LoadError) as error:
             if isinstance(error, _NOT_THE_ROWS):
                 _fail(group, error)
@@ -164,11 +177,42 @@ class GroupCommit:
         except DuckDBException as error:
             _fail(group, error)
         else:
+            if results is None:
+                return
             self.groups += 1
             self.requests += len(group)
             for waiting, result in zip(group, results, strict=True):
                 if not waiting.done.done():
                     waiting.done.set_result(result)
+
+
+async def _while_wanted(
+    group: Sequence[_Waiting], work: Callable[[SqlSession], list[LoadSummary]]
+) -> list[LoadSummary] | None:
+    """Run the work of a group; break it off, and return None, when all its callers have left."""
+    writing = asyncio.ensure_future(group[-1].transact(work))
+    present = len(group)
+
+    def note_settled(_: asyncio.Future[LoadSummary]) -> None:
+        nonlocal present
+        present -= 1
+        if not present:
+            writing.cancel()
+
+    for waiting in group:
+        waiting.done.add_done_callback(note_settled)
+    try:
+        await asyncio.wait((writing,))
+    except asyncio.CancelledError:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        raise
+    if not writing.cancelled():
+        return writing.result()
+    for waiting in group:
+        if not waiting.done.done():
+            waiting.done.set_exception(_broken_off(waiting.request))
+    return None
 
 
 def _broken_off(request: RequestKey | None) -> DuckDBException:
@@ -188,9 +232,8 @@ def _fail(group: Iterable[_Waiting], error: Exception) -> None:
 
 def _add(
     session: SqlSession, table: str, group: Sequence[_Waiting], keys: IdempotencyKeys
-) -> list[GroupedRows]:
+) -> list[LoadSummary]:
     """Insert the rows of all, and keep the answers of those that have keys."""
-    began = time.perf_counter()
     database = str(session.execute("SELECT current_database()")[0][0])
     quoted = quote_table(table, database)
     columns = _columns(session, quoted)
@@ -210,8 +253,7 @@ def _add(
     ]
     if answers:
         keys.keep(session, answers)
-    share = (time.perf_counter() - began) / len(group)
-    return [GroupedRows(summary, share, len(group)) for summary in summaries]
+    return summaries
 
 
 def _columns(session: SqlSession, quoted: str) -> list[TableColumn]:

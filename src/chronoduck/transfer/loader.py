@@ -8,6 +8,7 @@ import io
 import os
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -41,7 +42,7 @@ from chronoduck.transfer.options import LoadOptions
 from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
 from chronoduck.transfer.sources import TableSource, open_source
 from chronoduck.transfer.spooling import unreadable
-from chronoduck.transfer.sql import SqlSession, Transact
+from chronoduck.transfer.sql import SqlSession, TransactInTurn
 from chronoduck.transfer.table_load import TableOutcome, load_table
 from chronoduck.transfer.warc import capture_lines, is_archive
 from chronoduck.units import format_bytes
@@ -62,7 +63,7 @@ class FileLoader:
 
     def __init__(
         self,
-        transact: Transact,
+        transact: TransactInTurn,
         spool_directory: Path,
         keys: IdempotencyKeys,
         groups: GroupCommit,
@@ -84,9 +85,9 @@ class FileLoader:
         self._spool_directory = spool_directory
         self._proof = proof
         # Two loads that look for known captures at the same time would both add the same new one.
-        self._adding = asyncio.Lock()
+        self._adding = threading.Lock()
 
-    def through(self, transact: Transact, party: str, *, is_capped: bool) -> FileLoader:
+    def through(self, transact: TransactInTurn, party: str, *, is_capped: bool) -> FileLoader:
         """Return this loader with other transactions: those of the principal that loads, the party."""
         loader = copy.copy(self)
         loader._transact = transact
@@ -148,8 +149,7 @@ class FileLoader:
     async def _load_captures(
         self, job: _Job, opened: _Opened, request: RequestKey | None
     ) -> AsyncIterator[LoadEvent]:
-        async with self._adding:
-            await self._transact(_create_schema)
+        await self._transact(_create_schema, self._adding)
         if opened.detected.format is FileFormat.CDX_JSON and not opened.detected.fields:
             yield job.summary()
             return
@@ -164,8 +164,7 @@ class FileLoader:
         statement = parse_chunk(opened.detected)
         while (chunk := await self._read(_next_chunk, chunks, job.name)) is not None:
             add = partial(_add_chunk, statement=statement, chunk=chunk, name=job.name)
-            async with self._adding:
-                added, known, rejects = await self._transact(add)
+            added, known, rejects = await self._transact(add, self._adding)
             await asyncio.to_thread(chunk.path.unlink)
             job.give_space_back()
             for reject in rejects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -10,7 +11,15 @@ import pyarrow as pa
 from chronoduck.errors import LoadError
 from chronoduck.own_schema import OWN_SCHEMA
 
-__all__ = ["SqlSession", "Transact", "quote_name", "quote_table", "quote_text", "split_table"]
+__all__ = [
+    "SqlSession",
+    "Transact",
+    "TransactInTurn",
+    "quote_name",
+    "quote_table",
+    "quote_text",
+    "split_table",
+]
 
 T = TypeVar("T")
 
@@ -30,6 +39,17 @@ class Transact(Protocol):
     """Runs a function in a worker thread inside one transaction, and commits or rolls back."""
 
     def __call__(self, work: Callable[[SqlSession], T], /) -> Awaitable[T]: ...
+
+
+class TransactInTurn(Protocol):
+    """The same; of those that are given the same ``turn`` only one runs at a time.
+
+    It is taken when the worker is there: nobody waits for another one's wait.
+    """
+
+    def __call__(
+        self, work: Callable[[SqlSession], T], /, turn: threading.Lock | None = None
+    ) -> Awaitable[T]: ...
 
 
 def quote_name(name: str) -> str:

@@ -140,8 +140,9 @@ async def test_each_principal_pays_and_is_limited(
         usage = {entry["name"]: entry for entry in app_service.quotas.usage()}
     assert usage["ann"]["since_start"]["engine_seconds"] > 0
     assert usage["ann"]["since_start"]["statements"] == 3
-    async with log_in("bob", Role.WRITER, engine_seconds_per_hour=0.000001) as bob:
+    async with log_in("bob", Role.WRITER, engine_seconds_per_hour=3_600) as bob:
         assert (await post(bob, b'{"a":1}'))[0].status_code == 200
+        app_service.quotas._accounts[bob.headers["X-Key-Id"]].charge(3_600)
         assert (await post(bob, b'{"a":1}'))[0].status_code == 429
     assert len(await rows(app_service)) == 4
 
