@@ -152,7 +152,9 @@ async def test_a_load_of_captures_waits_for_no_other_that_waits_for_a_worker(
     eve, bob = log_in("eve", Role.WRITER), log_in("bob", Role.WRITER)
     party = eve.headers["X-Key-Id"]
     admission = (await app_service.parts()).access.admission
-    holder = asyncio.create_task(eve.post("/query", json={"query": ENDLESS}, timeout=300))
+    await post(admin, CDX, "application/x-cdx", "pages_analytics")  # then there is no DDL to prove
+    long = {"query": ENDLESS, "timeout_seconds": 300}
+    holder = asyncio.create_task(eve.post("/query", json=long, timeout=300))
     await until(lambda: places(app_service, party) == 1)  # all that it may have of two
     waits = asyncio.create_task(post(eve, CDX, "application/x-cdx", "pages_analytics"))
     await until(lambda: admission.waiting == 1)
