@@ -65,6 +65,8 @@ class RunningStatement:
     rows: int = 0
     bytes: int = 0
     memory_mb: float = 0.0
+    shown: str | None = None
+    """Its text as lists show it, once somebody has asked."""
     clock: int | None = None
     """Of the processor time of the thread that runs it now, or ran it last."""
 
