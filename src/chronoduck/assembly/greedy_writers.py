@@ -119,7 +119,9 @@ class GreedyWriters:
             between,
             is_checkpoint=bool(self._checkpointer.running)
             or checkpoints != self._checkpoints
-            or any(each.kind == "checkpoint" for each in runner.list_running()),
+            or any(
+                each.kind == "checkpoint" and each.is_in_engine for each in runner.list_running()
+            ),
         )
 
     def _sizes(self) -> int | None:
