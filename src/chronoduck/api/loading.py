@@ -214,6 +214,7 @@ class _Load:
             self._service.penalties.note_survived(self._caller, "")
             return summary
         finally:
+            runner.writes.note(self._caller)
             account.close_statement()
 
     # --- all others ---------------------------------------------------------------------------

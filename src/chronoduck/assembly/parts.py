@@ -237,7 +237,7 @@ class Parts:
                 note_full_disk(guard),
                 greedy.observe,
             ),
-            WriteAdmission(greedy.check, refuted.check_write),
+            WriteAdmission(greedy.check, refuted.check_write, greedy.note),
             quotas,
             statistics.query_log,
             _object_reader(instance),
