@@ -99,13 +99,14 @@ def watch_end(pid: int | None) -> Callable[[], None]:
 def settled_text(log: Path) -> str:
     """Return the whole lines of a log once it has not grown for a while: a thread writes them.
 
-    Whoever reads it right after an event may read too early, or half a line.
+    Whoever reads it right after an event may read too early, or half a line. Where clients go on to
+    send requests the log never rests: three seconds are enough for a line to come.
     """
-    size = -1
-    while size != (size := log.stat().st_size):
+    size, end = -1, time.monotonic() + 3.0
+    while size != (size := log.stat().st_size) and time.monotonic() < end:
         time.sleep(0.3)
-    whole, end, _ = log.read_text().rpartition("\n")
-    return whole + end
+    whole, line_end, _ = log.read_text().rpartition("\n")
+    return whole + line_end
 
 
 def lose_disk(directory: Path) -> None:

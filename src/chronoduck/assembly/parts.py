@@ -198,6 +198,7 @@ class Parts:
                 refuted.replace_process,
                 accountability.penalties.note_ignored_interrupt,
                 lambda: runner.is_idle_but_for_stuck,
+                lambda: runner.end_holder(),
             ),
             AckBarrier(watch, gate, checkpointer, settings.proof_timeout, shadow),
             accountability.penalties,

@@ -206,7 +206,7 @@ class DiskGuard:
             self.file_bytes = wal_size + (size if file is None else file.used_bytes)
         except OSError:
             return  # an unmounted volume is the engine's to notice
-        floors = min(self.room_bytes / self._floor, self.usable_bytes / self._reserve)
+        floors = min(self.room_bytes / max(1, self._floor), self.usable_bytes / self._reserve)
         if self.is_refusing and floors >= _MORE_THAN_FLOOR:
             self.is_refusing = self._has_failed = False
             self._log.warning(

@@ -239,6 +239,7 @@ class Acknowledgement:
 
         def close() -> None:
             self._hold_gate()
+            self._write_pass.note_commit()
             closed.set()
 
         self._loop.call_soon_threadsafe(close)

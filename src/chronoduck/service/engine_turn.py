@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 from chronoduck.service.alone import ALONE_SECONDS, AloneGate
@@ -98,6 +99,7 @@ class EngineTurn:
     def begin(self) -> None:
         """Note that the worker begins."""
         running = self._running
+        running.clock = time.pthread_getcpuclockid(threading.get_ident())
         if self._encoded_text is not running.sql:
             self._encoded_text = running.sql
             self._encoded = work_of(
@@ -115,7 +117,7 @@ class EngineTurn:
         self._record.end(slot)
 
     def flag_stuck(self) -> None:
-        """Note that the worker does not listen to its interrupt."""
+        """Note that the worker works on after its interrupt: it is this statement's doing."""
         self._record.flag_stuck(self._slot)
 
     def leave(self) -> None:

@@ -65,6 +65,14 @@ class RunningStatement:
     rows: int = 0
     bytes: int = 0
     memory_mb: float = 0.0
+    shown: str | None = None
+    """Its text as lists show it, once somebody has asked."""
+    clock: int | None = None
+    """Of the processor time of the thread that runs it now, or ran it last."""
+
+    def processor_seconds(self) -> float:
+        """Return the processor time of that thread, whatever it worked on before."""
+        return 0.0 if self.clock is None else time.clock_gettime(self.clock)
 
     def predate(self, seconds: float) -> None:
         """Have it come so much earlier."""

@@ -25,6 +25,7 @@ from chronoduck.errors import (
 from chronoduck.principals import LOCAL, Limits, Principal
 from chronoduck.resilience.breaker import CircuitBreaker
 from chronoduck.service import outcomes
+from chronoduck.service.commit_holder import CommitHolder
 from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.open_statement import OpenStatement
 from chronoduck.service.penalties import FaultKind
@@ -91,6 +92,7 @@ class StatementRunner:
         self.penalties = access.penalties
         self._quarantined = QuarantineList(settings.database_path)
         self._sessions: dict[str, Session] = {}
+        self._holder = CommitHolder()
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
         """Return the deadline in seconds for what the caller asked for; its limits shorten it.
@@ -363,6 +365,16 @@ class StatementRunner:
     def is_idle_but_for_stuck(self) -> bool:
         """Whether all that still runs are statements whose workers do not come back."""
         return all(session.is_stuck for session in self._sessions.values())
+
+    def end_holder(self) -> bool:
+        """End the write for whose commit others wait; say whether there may be one."""
+        return self._holder.end(
+            [
+                session
+                for session in self._sessions.values()
+                if session.is_writer and session.running.state == "running" and not session.is_stuck
+            ]
+        )
 
     def abandon_all(self) -> None:
         """Send every caller away, because this process ends."""

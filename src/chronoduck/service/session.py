@@ -406,10 +406,10 @@ class Session:
         if self._outcome is not outcome:
             return
         self._is_stuck = True
-        self._turn.flag_stuck()
         if not outcome.done():
             outcome.set_exception(unheard(self.token, reason))
-        self._access.stuck.add(self.running, is_charged=not self.is_own_text)
+        is_charged = not self.is_own_text
+        self._access.stuck.add(self.running, self._turn.flag_stuck, is_charged=is_charged)
 
     def close(self) -> None:
         """Give the connection back: now, or when the worker that still uses it comes back."""

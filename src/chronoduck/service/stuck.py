@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from chronoduck.engine.cancellation import CancelReason, CancelToken
 from chronoduck.errors import DuckDBException, StatementCancelledError, StatementTimeoutError
@@ -15,12 +16,46 @@ __all__ = ["StuckStatements", "unheard"]
 
 _LOOK_SECONDS = 0.1
 _STARVING_SECONDS = 1.0
-_CHARGED_SECONDS = 1.0
-"""A worker that is stuck for longer is charged, once this process has used so much CPU time meanwhile: a
-commit that waits for a slow disk uses none."""
+_DEAF_SECONDS = 1.0
+"""Of the processor: a statement that has used so much since its interrupt does not listen. One that waits
+for a lock or for a slow disk uses none."""
 _QUIET_FACTOR = 6
-"""How much longer than its patience a read is waited for while others have statements here."""
+"""How much longer than its patience a read is waited for while others have statements here, and a
+write that waits for another one's commit."""
 _READS = frozenset({"select", "explain"})
+
+
+@dataclass
+class _Stuck:
+    """A worker that did not come back, and what was so when that was noted."""
+
+    running: RunningStatement
+    flag: Callable[[], None]
+    is_charged: bool
+    since: float
+    own_seconds: float
+    process_seconds: float
+    """Of the whole process, when it was last not the only one."""
+    is_deaf: bool = False
+    """Whether it is proved to work on, so that it is its own doing."""
+
+    @property
+    def is_read(self) -> bool:
+        return self.running.kind in _READS
+
+    def look(self, *, is_only: bool) -> bool:
+        """Return whether it is proved by now.
+
+        ``is_only``: whether nothing else runs whose doing the processor's time may be. DuckDB's own
+        threads may be those that work.
+        """
+        used = self.running.processor_seconds() - self.own_seconds
+        if is_only:
+            used = max(used, time.process_time() - self.process_seconds)
+        else:  # what was used until now may have been another's doing
+            self.process_seconds = time.process_time()
+        self.is_deaf = self.is_deaf or min(used, time.monotonic() - self.since) >= _DEAF_SECONDS
+        return self.is_deaf
 
 
 class StuckStatements:
@@ -34,8 +69,12 @@ class StuckStatements:
     - when one has been stuck for ``patience_seconds``. One that reads takes nothing but a core: while
       others run statements, which a new process would cost them, it has six times that.
 
-    ``charge`` is called once for each statement that goes on for more than a second after that, so that
-    nobody can send such statements again and again, each one a little shorter than the patience.
+    A write may only wait for the commit of another one, under DuckDB's one lock: then it is not its
+    doing, and the other one is ended by ``end_holder``, after six times the patience, or a second if
+    callers wait for a place.
+
+    ``charge`` is called once for each statement that is proved to go on, so that nobody can send such
+    statements again and again, each one a little shorter than the patience.
     """
 
     def __init__(
@@ -46,10 +85,12 @@ class StuckStatements:
         give_up: Callable[[str], None],
         charge: Callable[[RunningStatement], None] = lambda running: None,
         is_quiet: Callable[[], bool] = lambda: True,
+        end_holder: Callable[[], bool] = lambda: False,
     ) -> None:
         """``waiting`` returns how many callers wait for a place.
 
-        ``is_quiet``: whether only stuck statements run.
+        ``is_quiet``: whether only stuck statements run. ``end_holder`` ends the write that works while
+        others wait for it, and says whether there is one.
         """
         self._workers = workers
         self._patience_seconds = patience_seconds
@@ -57,31 +98,40 @@ class StuckStatements:
         self._give_up = give_up
         self._charge = charge
         self._is_quiet = is_quiet
-        self._since: dict[str, tuple[RunningStatement, float]] = {}
-        self._uncharged: dict[str, tuple[RunningStatement, float, float]] = {}
-        """With the times, of the clock and of the processor, from which on they count."""
+        self._end_holder = end_holder
+        self._stuck: dict[str, _Stuck] = {}
         self._is_watching = False
         self._log = get_logger("service")
         self.total = 0
         """Since the database was opened."""
 
     def __len__(self) -> int:
-        return len(self._since)
+        return len(self._stuck)
 
     @property
     def has_checkpoint(self) -> bool:
         """Whether one of them is a CHECKPOINT: it may block every write."""
-        return any(running.kind == "checkpoint" for running, _ in self._since.values())
+        return any(each.running.kind == "checkpoint" for each in self._stuck.values())
 
-    def add(self, running: RunningStatement, *, is_charged: bool = True) -> None:
+    def add(
+        self,
+        running: RunningStatement,
+        flag: Callable[[], None] = lambda: None,
+        *,
+        is_charged: bool = True,
+    ) -> None:
         """Note a statement whose worker has not come back after its interrupt.
 
-        ``is_charged``: it is its caller's doing if that lasts.
+        ``flag`` is called when that is proved to be its doing. ``is_charged``: its caller's, too.
         """
-        now = time.monotonic()
-        self._since[running.id] = (running, now)
-        if is_charged and running.kind != "checkpoint":
-            self._uncharged[running.id] = (running, now, time.process_time())
+        self._stuck[running.id] = _Stuck(
+            running,
+            flag,
+            is_charged and running.kind != "checkpoint",
+            time.monotonic(),
+            running.processor_seconds(),
+            time.process_time(),
+        )
         self.total += 1
         self._log.warning(
             "statement_stuck",
@@ -92,7 +142,7 @@ class StuckStatements:
             user=running.caller.name,
             elapsed_seconds=round(time.perf_counter() - running.started, 3),
         )
-        if len(self._since) >= self._workers:
+        if len(self._stuck) >= self._workers:
             self._give_up(
                 f"every worker is held by a statement that does not listen to its interrupt, "
                 f"the last one by {_name(running)}"
@@ -103,51 +153,67 @@ class StuckStatements:
 
     def remove(self, running: RunningStatement) -> None:
         """Note that the worker came back after all."""
-        _, since = self._since.pop(running.id)
-        self._charge_late()
-        self._uncharged.pop(running.id, None)
+        self._prove()
+        stuck = self._stuck.pop(running.id)
         self._log.info(
             "statement_unstuck",
             statement_id=running.id,
             query_hash=running.query_hash,
-            stuck_seconds=round(time.monotonic() - since, 3),
+            stuck_seconds=round(time.monotonic() - stuck.since, 3),
         )
 
     def _watch(self, nobody_waited: float) -> None:
         """Look again and again while a worker is stuck; somebody has waited since ``nobody_waited``."""
-        if not self._since:
+        if not self._stuck:
             self._is_watching = False
             return
-        self._charge_late()
+        self._prove()
         now = time.monotonic()
-        oldest, since = min(self._since.values(), key=lambda entry: entry[1])
         if not self._waiting():
             nobody_waited = now
-        given_up = [
-            each for each in self._since.values() if now - each[1] >= self._patience(each[0])
-        ]
-        if given_up:
-            oldest, since = given_up[0]
+        is_starving = now - nobody_waited >= _STARVING_SECONDS
+        held = [each for each in self._stuck.values() if not each.is_read and not each.is_deaf]
+        oldest = min(self._stuck.values(), key=lambda each: each.since)
+        if held and len(held) == len(self._stuck) and self._waits_for_another(held, is_starving):
+            pass
+        elif late := [e for e in self._stuck.values() if now - e.since >= self._patience(e)]:
+            if late[0].is_read:
+                late[0].flag()  # no lock keeps a read waiting
             self._give_up(
-                f"{_name(oldest)} has not listened to its interrupt for {now - since:.1f} s"
+                f"{_name(late[0].running)} has not listened to its interrupt for "
+                f"{now - late[0].since:.1f} s"
             )
-        elif now - nobody_waited >= _STARVING_SECONDS:
+        elif is_starving:
             self._give_up(
-                f"callers wait for workers, of which {len(self._since)} do not listen to their "
-                f"interrupt, the first one since {now - since:.1f} s with {_name(oldest)}"
+                f"callers wait for workers, of which {len(self._stuck)} do not listen to their "
+                f"interrupt, the first one since {now - oldest.since:.1f} s with {_name(oldest.running)}"
             )
         asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._watch, nobody_waited)
 
-    def _patience(self, running: RunningStatement) -> float:
-        is_alone = running.kind not in _READS or self._is_quiet()
+    def _waits_for_another(self, held: list[_Stuck], is_starving: bool) -> bool:
+        """Whether stuck writes only wait for one that works; it is ended when they have waited enough."""
+        waited = time.monotonic() - min(each.since for each in held)
+        if is_starving or waited >= self._patience_seconds * _QUIET_FACTOR:
+            return self._end_holder()
+        return not self._is_quiet()
+
+    def _patience(self, stuck: _Stuck) -> float:
+        is_alone = not stuck.is_read or self._is_quiet()
         return self._patience_seconds * (1 if is_alone else _QUIET_FACTOR)
 
-    def _charge_late(self) -> None:
-        now, used = time.monotonic(), time.process_time()
-        for running, since, used_before in list(self._uncharged.values()):
-            if min(now - since, used - used_before) >= _CHARGED_SECONDS:
-                del self._uncharged[running.id]
-                self._charge(running)
+    def _prove(self) -> None:
+        is_quiet = self._is_quiet()
+        writes = sum(not each.is_read for each in self._stuck.values())
+        for each in self._stuck.values():
+            if not each.is_deaf and each.look(is_only=is_quiet and (each.is_read or writes == 1)):
+                self._flag(each)
+
+    def _flag(self, stuck: _Stuck) -> None:
+        stuck.is_deaf = True
+        stuck.flag()
+        if stuck.is_charged:
+            stuck.is_charged = False
+            self._charge(stuck.running)
 
 
 def _name(running: RunningStatement) -> str:

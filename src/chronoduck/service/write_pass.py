@@ -69,6 +69,13 @@ class WritePass:
                 self._alone_seconds, self._on_too_long, _too_long(self._alone_seconds)
             )
 
+    def note_commit(self) -> None:
+        """Say that others wait from now on for a commit of DDL, and bound that."""
+        if self._alone_seconds is not None and self._timer is None and not self._is_over:
+            self._timer = asyncio.get_running_loop().call_later(
+                self._alone_seconds, self._on_too_long, _long_commit(self._alone_seconds)
+            )
+
     def leave(self) -> None:
         """Give it back for good: all was written. Idempotent."""
         self._is_over = True
@@ -82,6 +89,13 @@ class WritePass:
             self._gate.leave_alone()
         else:
             self._gate.leave()
+
+
+def _long_commit(seconds: float) -> StatementTimeoutError:
+    return StatementTimeoutError(
+        f"other writers wait for a commit of DDL at most {seconds:g} s, and it took longer",
+        hint="Make tables and indexes in one transaction, and write their rows in another one.",
+    )
 
 
 def _too_long(seconds: float) -> StatementTimeoutError:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,7 @@ from chronoduck.errors import (
     WriteOutcomeUnknownError,
 )
 from chronoduck.principals import Principal, Role
+from chronoduck.service.commit_holder import CommitHolder
 from chronoduck.service.records import Caller, RunningStatement
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.settings import Settings
@@ -44,6 +48,8 @@ class Watched:
         self.given_up = asyncio.Event()
         self.charged: list[str] = []
         self.is_quiet = True
+        self.has_holder = False
+        self.ended_holders = 0
         self.stuck = StuckStatements(
             workers,
             patience,
@@ -51,7 +57,12 @@ class Watched:
             self._note,
             lambda running: self.charged.append(running.id),
             lambda: self.is_quiet,
+            self._end_holder,
         )
+
+    def _end_holder(self) -> bool:
+        self.ended_holders += self.has_holder
+        return self.has_holder
 
     def _note(self, reason: str) -> None:
         self.reasons.append(reason)
@@ -153,6 +164,115 @@ async def test_what_may_keep_writers_out_has_no_more_than_the_patience() -> None
     async with asyncio.timeout(PATIENCE_SECONDS):
         await watched.given_up.wait()
     assert "hash-write" in watched.reasons[0]
+
+
+def writing(name: str) -> RunningStatement:
+    running = statement(name)
+    running.kind = "insert"
+    return running
+
+
+async def test_a_write_that_waits_for_a_commit_is_not_to_blame() -> None:
+    """The processor is busy, but not in its thread: the one that works is ended, after a bound."""
+    watched = Watched(4, patience=0.2)
+    watched.is_quiet, watched.has_holder = False, True
+    flagged: list[str] = []
+    watched.stuck.add(writing("innocent"), lambda: flagged.append("innocent"))
+    began = time.monotonic()
+    await compute_until(lambda: watched.ended_holders > 0)
+    assert time.monotonic() - began >= 6 * 0.2
+    assert (watched.reasons, watched.charged, flagged) == ([], [], [])
+
+
+async def test_callers_who_wait_for_a_place_shorten_the_wait_for_a_commit() -> None:
+    watched = Watched(4, patience=3600)
+    watched.is_quiet, watched.has_holder, watched.waiting = False, True, 1
+    watched.stuck.add(writing("innocent"))
+    await compute_until(lambda: watched.ended_holders > 0)
+    assert watched.reasons == []
+
+
+async def test_a_write_that_works_in_its_own_thread_is_to_blame_beside_others() -> None:
+    watched = Watched(4, patience=3600)
+    watched.is_quiet = False
+    flagged: list[str] = []
+    running = writing("deaf")
+    running.clock = time.pthread_getcpuclockid(threading.get_ident())
+    watched.stuck.add(running, lambda: flagged.append("deaf"))
+    await compute_until(lambda: bool(watched.charged))
+    assert (watched.charged, flagged) == (["deaf"], ["deaf"])
+
+
+def writes(count: int) -> list[Any]:
+    """Return writes that run, each with what it was ended by."""
+    found = []
+    for number in range(count):
+        ended: list[DuckDBException] = []
+        found.append(
+            SimpleNamespace(
+                running=writing(f"w{number}"),
+                ended=ended,
+                interrupt=lambda reason, error, ended=ended: ended.append(error),
+            )
+        )
+    return found
+
+
+async def test_of_several_writes_the_one_that_works_is_ended() -> None:
+    running = writes(3)
+    running[1].running.clock = time.pthread_getcpuclockid(threading.get_ident())
+    holder = CommitHolder()
+
+    def look() -> bool:
+        assert holder.end(running)
+        return bool(running[1].ended)
+
+    await compute_until(look)
+    assert [len(each.ended) for each in running] == [0, 1, 0]
+
+
+async def test_where_no_write_works_none_is_ended() -> None:
+    running, holder = writes(2), CommitHolder()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while holder.end(running):  # it looks for a while
+            await asyncio.sleep(0.05)
+    assert [each.ended for each in running] == [[], []]
+    assert not holder.end([])
+
+
+@pytest.mark.slow
+async def test_a_long_commit_costs_its_author_and_not_those_who_wait_for_it(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """A commit of many rows into a table with indexes, beside inserts of one row into another one."""
+    reasons: list[str] = []
+    eve = Caller("eve", "r", Principal("eve", Role.WRITER, "key:eve"))
+    ann = Caller("ann", "r", Principal("ann", Role.WRITER, "key:ann"))
+    async with DuckDBService(make_settings(stuck_seconds=0.3), on_stuck=reasons.append) as service:
+        await service.execute_query("CREATE TABLE mine (i BIGINT, j BIGINT)")
+        await service.execute_query("CREATE INDEX a ON mine (i)")
+        await service.execute_query("CREATE INDEX b ON mine (j)")
+        await service.execute_query("CREATE TABLE events (a INTEGER)")
+        bulk = asyncio.create_task(
+            service.execute_query(
+                "INSERT INTO mine SELECT hash(i) >> 2, hash(i + 7) >> 2 FROM range(3000000) r(i)",
+                timeout=200,
+                caller=eve,
+            )
+        )
+        outcomes = []
+        while not bulk.done():
+            try:
+                await service.execute_query(
+                    "INSERT INTO events VALUES (1)", timeout=0.5, caller=ann
+                )
+            except DuckDBException as error:
+                outcomes.append(error)
+            await asyncio.sleep(0.05)
+        await asyncio.gather(bulk, return_exceptions=True)
+        await until_back(service)
+        assert not any(isinstance(error, PenaltyBoxError) for error in outcomes), outcomes
+        assert (await service.execute_query("INSERT INTO events VALUES (2)", caller=ann)).data
 
 
 @pytest.mark.slow

@@ -28,11 +28,16 @@ _SHOWN_CHARACTERS = 20_000
 
 
 def describe_running(running: RunningStatement) -> RunningQuery:
-    """Return a running statement as the API shows it; 0.1 s for a long one, so for a thread."""
-    shown = running.sql[:_SHOWN_CHARACTERS]
+    """Return a running statement as the API shows it; 0.1 s for a long one, so for a thread.
+
+    The text is masked once: whoever asks again and again costs nobody anything.
+    """
+    if running.shown is None:
+        shown = running.sql[:_SHOWN_CHARACTERS]
+        running.shown = mask_statement(shown) + ("" if shown == running.sql else " ...")
     return RunningQuery(
         id=running.id,
-        query=mask_statement(shown) + ("" if shown == running.sql else " ..."),
+        query=running.shown,
         kind=running.kind,
         query_hash=running.query_hash,
         user=running.caller.name,
