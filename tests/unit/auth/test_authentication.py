@@ -202,7 +202,7 @@ async def test_a_key_file_that_the_volume_does_not_give_fails_only_keys(
     assert await door.knock(door.admin) == "admin"
     signed = door.platform.token(door.now)
     assert (await door.knock(signed)).startswith("jwt:")
-    assert await door.knock(key) == "unauthorized"
+    assert await door.knock(key) == "unauthenticated"
     # The volume answers again, and the file has not changed.
     monkeypatch.setattr(door.file, "load", load)
     monkeypatch.setattr(key_ring, "_RETRY_SECONDS", 0.0)
