@@ -24,8 +24,8 @@ def caller(party: str, name: str, sub_user: str | None = None) -> Caller:
 @pytest.mark.parametrize("name", ["key:5f0c", "jwt:bob", "*"])
 def test_who_is_called_like_an_id_is_not_released_by_it(name: str) -> None:
     penalties = Penalties()
-    penalties.note_fault(caller("jwt:ann", name), "SELECT 1", FAULT)
-    penalties.note_fault(caller("key:app", "app", name), "SELECT 1", FAULT)
+    penalties.note_fault(caller("jwt:ann", name), "SELECT 1", FaultKind.INTERNAL_ERROR)
+    penalties.note_fault(caller("key:app", "app", name), "FROM t", FaultKind.INTERNAL_ERROR)
     assert penalties.party_called(name) is None
     assert penalties.party_called("jwt:ann") == "jwt:ann"
     assert penalties.party_called(f"key:app/{name}") == f"key:app/{name}"
