@@ -1,6 +1,6 @@
 """Hundreds of kill -9 at random moments: every acknowledged transaction is there, and whole.
 
-``CHRONODUCK_CRASH_ROUNDS`` sets how many (80), ``CHRONODUCK_CRASH_SEED`` which moments.
+``CHRONODUCK_CRASH_ROUNDS`` sets how many (40), ``CHRONODUCK_CRASH_SEED`` which moments.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.patience import PATIENCE_SECONDS
 from tests.server import is_alive
 
 pytestmark = pytest.mark.slow
-ROUNDS = int(os.environ.get("CHRONODUCK_CRASH_ROUNDS", "80"))
+ROUNDS = int(os.environ.get("CHRONODUCK_CRASH_ROUNDS", "40"))
 SEED = int(os.environ.get("CHRONODUCK_CRASH_SEED", "20261124"))
 _SHIPS_REST_SECONDS = 4.5
 """After a kill the replicator ships the rest for 5 s at most, by its own clock, which starts later."""

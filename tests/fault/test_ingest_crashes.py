@@ -1,6 +1,6 @@
 """kill -9 while small loads are committed in groups: with retries every row is there exactly once.
 
-``CHRONODUCK_INGEST_ROUNDS`` sets how many kills at least (20), ``CHRONODUCK_INGEST_SEED`` which moments.
+``CHRONODUCK_INGEST_ROUNDS`` sets how many kills at least (10), ``CHRONODUCK_INGEST_SEED`` which moments.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.patience import PATIENCE_SECONDS
 from tests.server import Server, settled_text
 
 pytestmark = pytest.mark.slow
-ROUNDS = int(os.environ.get("CHRONODUCK_INGEST_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("CHRONODUCK_INGEST_ROUNDS", "10"))
 SEED = int(os.environ.get("CHRONODUCK_INGEST_SEED", "20261125"))
 CLIENTS = 16
 

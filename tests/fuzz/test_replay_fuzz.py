@@ -1,6 +1,6 @@
 """Random SQL, a kill, a replay: nothing that the engine acknowledged is lost or changed silently.
 
-``CHRONODUCK_FUZZ_SEQUENCES`` sets how many programs run (200), ``CHRONODUCK_FUZZ_FIRST`` the first
+``CHRONODUCK_FUZZ_SEQUENCES`` sets how many programs run (100), ``CHRONODUCK_FUZZ_FIRST`` the first
 seed, ``CHRONODUCK_FUZZ_OUTPUT`` a directory for figures and for the smallest SQL of each finding.
 """
 
@@ -20,7 +20,7 @@ from tests.fuzz.program import Effect, Life, Model, Program, Step
 from tests.fuzz.replay import SILENT, run_program
 from tests.fuzz.shrink import shrink, sql_of
 
-SEQUENCES = int(os.environ.get("CHRONODUCK_FUZZ_SEQUENCES", "200"))
+SEQUENCES = int(os.environ.get("CHRONODUCK_FUZZ_SEQUENCES", "100"))
 FIRST = int(os.environ.get("CHRONODUCK_FUZZ_FIRST", "0"))
 PROCESSES = 2
 KNOWN = (

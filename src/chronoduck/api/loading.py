@@ -211,10 +211,10 @@ class _Load:
                     self._wish.table, rows, self._format.value, request
                 )
             account.charge(done.engine_seconds)
-            runner.writes.note(self._caller, done.engine_seconds)
             self._service.penalties.note_survived(self._caller, "")
             return done.summary
         finally:
+            runner.writes.note(self._caller)
             account.close_statement()
 
     # --- all others ---------------------------------------------------------------------------

@@ -89,7 +89,7 @@ class Checkpointer:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
-        self._running: set[asyncio.Task[float]] = set()
+        self.running: set[asyncio.Task[float]] = set()
         """The one that holds the lock: the event loop keeps no reference of its own."""
         self._log = get_logger("engine")
         self._commits = 0
@@ -333,12 +333,12 @@ class Checkpointer:
         await self._lock.acquire()
         # DuckDB continues when the caller is cancelled: the lock is held to the end in any case.
         running = asyncio.get_running_loop().create_task(self._run_locked(waits=waits))
-        self._running.add(running)
+        self.running.add(running)
         running.add_done_callback(self._note_end)
         return await asyncio.shield(running)
 
     def _note_end(self, running: asyncio.Task[float]) -> None:
-        self._running.discard(running)
+        self.running.discard(running)
         self._lock.release()
         if not running.cancelled():
             running.exception()  # the caller may have left

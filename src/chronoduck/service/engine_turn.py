@@ -79,7 +79,7 @@ class EngineTurn:
             await gate.enter(timeout)
         else:
             gate.inside += 1
-        self._is_inside = True
+        self._is_inside = running.is_in_engine = True
 
     def _let_others_in(self) -> None:
         if self._slot:  # it has begun
@@ -125,7 +125,7 @@ class EngineTurn:
         self._end_turn()
         if not self._is_inside:
             return
-        self._is_inside = False
+        self._is_inside = self._running.is_in_engine = False
         self._gate.leave()
         if self._was_suspect:
             self._was_suspect = False

@@ -65,6 +65,8 @@ class RunningStatement:
     rows: int = 0
     bytes: int = 0
     memory_mb: float = 0.0
+    is_in_engine: bool = False
+    """A worker is at it, or is just about to be: also after its caller was sent away."""
     shown: str | None = None
     """Its text as lists show it, once somebody has asked."""
     clock: int | None = None

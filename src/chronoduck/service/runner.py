@@ -314,12 +314,8 @@ class StatementRunner:
         return [session.running for session in self._sessions.values()]
 
     def list_writing(self) -> list[RunningStatement]:
-        """Return those of them that hold a worker and may write."""
-        return [
-            session.running
-            for session in self._sessions.values()
-            if session.is_writer and session.running.state == "running"
-        ]
+        """Return those of them that may write."""
+        return [each.running for each in self._sessions.values() if each.is_writer]
 
     def interrupt_writes(
         self,
@@ -336,9 +332,9 @@ class StatementRunner:
         is_meant: Callable[[RunningStatement], bool],
         make_error: Callable[[], DuckDBException],
     ) -> None:
-        """End the statements that hold a worker and are meant, reads too, each with an error."""
+        """End the statements that have begun and are meant, reads too, each with an error."""
         for session in list(self._sessions.values()):
-            if session.running.state == "running" and is_meant(session.running):
+            if session.running.state != "waiting" and is_meant(session.running):
                 session.interrupt(CancelReason.NO_SPACE, make_error())
 
     def cancel(self, statement_id: str) -> RunningStatement:

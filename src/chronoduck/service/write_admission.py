@@ -19,7 +19,7 @@ def frees_space(kind: str, text: str) -> bool:
     return kind == "drop" or (kind == "delete" and "with" not in text.lower())
 
 
-def _pass(*noted: Caller | float) -> None:
+def _pass(*noted: Caller) -> None:
     """Refuse nothing, and note nothing."""
 
 
@@ -29,8 +29,8 @@ class WriteAdmission:
 
     check_space: Callable[[Caller], None] = _pass
     check_replay: Callable[[], None] = _pass
-    note: Callable[[Caller, float], None] = _pass
-    """Is told of seconds that a transaction of the service's own has written for a caller."""
+    note: Callable[[Caller], None] = _pass
+    """Is told for whom a transaction of the service's own has written, or has tried to."""
 
     def check(self, statement: Statement, caller: Caller) -> None:
         """Refuse a statement that writes while nothing may be written; what frees space may.
