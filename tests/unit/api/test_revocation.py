@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,10 +12,8 @@ import httpx2
 import orjson
 import pytest
 
-from chronoduck.api import revocation
 from chronoduck.assembly import DuckDBService
 from chronoduck.auth.key_file import KeyFile
-from chronoduck.auth.key_ring import KeyRing
 from chronoduck.principals import Principal, Role
 from chronoduck.resilience.penalty_records import FaultKind
 from chronoduck.service.records import Caller
@@ -168,24 +164,3 @@ async def test_the_waits_are_those_of_the_settings(make_settings: Callable[..., 
             service.penalties.note_fault(caller, "SELECT 1", FaultKind.FORCED_REPLACEMENT)
             waits = service.penalties.describe()["waiting"]
             assert max(each["seconds"] for each in waits) == pytest.approx(seconds, abs=30)
-
-
-async def test_a_look_that_fails_is_not_the_last_one(
-    app_service: DuckDBService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked = asyncio.Event()
-    looks = 0
-
-    async def look() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 1:
-            raise OSError(errno.EIO, "Input/output error")
-        looked.set()
-
-    monkeypatch.setattr(revocation, "_LOOK_SECONDS", 0.01)
-    watch = revocation.RevocationWatch(app_service, KeyRing(KeyFile(Path("/nowhere/keys.json"))))
-    monkeypatch.setattr(watch, "look", look)
-    running = asyncio.create_task(watch.run())
-    await asyncio.wait_for(looked.wait(), PATIENCE_SECONDS / 4)
-    running.cancel()

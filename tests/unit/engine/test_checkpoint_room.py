@@ -72,12 +72,12 @@ class Volume:
             "CREATE TABLE t AS SELECT range a, hash(range) b FROM range(300000)"
         )
         self.connection.execute("CHECKPOINT")
-        instance: Any = SimpleNamespace(
+        self.instance: Any = SimpleNamespace(
             settings=SimpleNamespace(disk_floor=30_000_000, database_path=path),
             cursor=self.connection.cursor,
             generation=1,
         )
-        self.room = CheckpointRoom(instance, lambda: LoggedRows(updated=5))
+        self.room = CheckpointRoom(self.instance, lambda: LoggedRows(updated=5))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chronoduck.engine.disk_format import BLOCK_BYTES, HEADER_BYTES
+from chronoduck.engine.disk_format import HEADER_BYTES
 from chronoduck.engine.offline import copy_database, join_wal, side_files, snapshot
 from chronoduck.engine.quarantine import DamagedLogError
 from tests.damaged_wal import count_rows, crash, crash_in_checkpoint
@@ -76,7 +76,7 @@ def test_free_blocks_beyond_the_end_of_the_file_spare_no_space(
     side_files(database)[0].unlink(missing_ok=True)
     size = database.stat().st_size
     # A checkpoint lists blocks as free, and cuts them off.
-    beyond = (size - HEADER_BYTES) // BLOCK_BYTES + 3
+    beyond = (size - HEADER_BYTES) // snapshot.BLOCK_BYTES + 3
     monkeypatch.setattr(snapshot, "_free_blocks", lambda *_: frozenset({beyond}))
     needed: list[int] = []
     monkeypatch.setattr(snapshot, "_check_space", lambda _, size: needed.append(size))
