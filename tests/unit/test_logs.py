@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
 import json
@@ -295,3 +296,56 @@ def test_what_cannot_be_written_or_opened_ends_nothing(
         assert time.monotonic() < end
         log.warning("found")
         flush()
+
+
+class _Dying:
+    """Logs when the garbage collector finds it, as asyncio does with a task nobody asked."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self.log, self.me = log, self
+
+    def __del__(self) -> None:
+        self.log.error("never retrieved")
+
+
+def test_a_finalizer_that_logs_while_lines_are_written_waits_for_nobody() -> None:
+    class Handler(lines._BatchingHandler):
+        def _write_when_due(self) -> None:
+            """The test writes itself: in the thread whose garbage is collected."""
+
+    text = io.StringIO()
+    handler = Handler(logging.StreamHandler(text))
+    log = logging.getLogger("finalizers")
+    log.addHandler(handler)
+    log.propagate = False
+    log.setLevel(logging.INFO)
+
+    def work() -> None:
+        gc.collect()
+        gc.freeze()
+        before = gc.get_threshold()
+        try:
+            for threshold in range(1, 60):  # the collection falls into every place of it
+                log.info("line")
+                gc.collect()
+                gc.disable()
+                _Dying(log)
+                gc.set_threshold(threshold)
+                gc.enable()
+                handler._wait()
+                handler._write()
+        finally:
+            gc.set_threshold(*before)
+            gc.unfreeze()
+        gc.collect()
+        handler._write()
+
+    # A thread, so that a wait for ever is a failure and not the end of the run.
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(PATIENCE_SECONDS / 4)
+    is_stuck = worker.is_alive()
+    log.removeHandler(handler)
+    assert not is_stuck
+    assert text.getvalue().count("line") == 59
+    assert handler._characters == 0

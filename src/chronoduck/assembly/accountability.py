@@ -45,8 +45,9 @@ class Accountability:
         self._shows_text = settings.audit.text
         self._is_loaded = False
         self._releasing: asyncio.Task[None] | None = None
-        self._unsaved_releases: set[str] = set()
-        """Parties whose release the file has not: to release them again is no error."""
+        self._unsaved_releases: dict[str, str] = {}
+        """Parties whose release the file has not, by what they were called: to release them again is no
+        error."""
 
     async def open(self) -> None:
         """Take in what the processes before knew and lost; the trail is open."""
@@ -81,9 +82,10 @@ class Accountability:
             DuckDBResourceError: the file has it not yet: a restart would bring the penalty back.
         """
         party = self.penalties.party_called(name)
-        if party is None and name in self._unsaved_releases:
-            party = name
+        if party is None:
+            party = self._unsaved_releases.get(name)
         if party is not None:
+            self._unsaved_releases |= {name: party, party: party}
             self._releasing = asyncio.ensure_future(self._release(party, caller))
             await asyncio.shield(self._releasing)
         return party
@@ -91,7 +93,6 @@ class Accountability:
     async def _release(self, party: str, caller: Caller) -> None:
         await self._audit.act_now("penalty_released", caller, party=party)
         self.penalties.release(party)
-        self._unsaved_releases.add(party)
         failure = await self._usage.save()
         if failure is None:
             self._unsaved_releases.clear()

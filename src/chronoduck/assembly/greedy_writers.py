@@ -172,10 +172,7 @@ class GreedyWriters:
 
     async def _free(self, room_before: int) -> None:
         try:
-            if await self._checkpointer.fits():
-                await self._checkpointer.checkpoint()
-            else:
-                self._has_freed = True
+            await self._checkpointer.checkpoint()
         except DuckDBException as error:
             self._has_freed = True
             self._log.info("nothing_freed_yet", reason=error.operator_detail)

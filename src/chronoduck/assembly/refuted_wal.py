@@ -194,7 +194,7 @@ class RefutedWal:
         while True:
             try:
                 # A CHECKPOINT without a commit before it leaves the WAL as it is.
-                await self._checkpointer.checkpoint_something()
+                await self._checkpointer.checkpoint_something(is_rescue=True)
             except (TransactionConflictError, WritersBusyError) as error:
                 # DuckDB refuses after DDL while any older transaction is open, readers included.
                 if time.monotonic() - started > patience:

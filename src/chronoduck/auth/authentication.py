@@ -76,7 +76,8 @@ class Authenticator:
             TooManyAttemptsError: too many failed from there; try again later.
         """
         token = _bearer_token(credentials)
-        await self.keys.follow()
+        if key_id_of(token) is not None:
+            await self.keys.follow()
         now = self._clock()
         origin = _origin(address)
         target = self._target(token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
+import time
 from dataclasses import dataclass
 
 from chronoduck.auth.key_file import KeyFile
@@ -17,6 +18,9 @@ __all__ = ["KeyRing"]
 
 _log = get_logger("auth")
 _NO_DIGEST = "0" * 64
+_UNREADABLE = (-1,)
+"""The version of a file that the volume does not give."""
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class KeyRing:
         self._seen: tuple[int, ...] | None = None
         self._last_used: dict[str, float] = {}
         self._reading = asyncio.Lock()
+        self._not_before = 0.0
+        """When a file that could not be read is tried again."""
         self._take_in(self._read())
 
     def close(self) -> None:
@@ -95,20 +101,30 @@ class KeyRing:
         The look itself asks the kernel for one name that it has in memory. A thread for it would cost
         each request more than the rest of its check.
         """
-        if self._version_now() == self._seen:
+        if self._version_now() == self._seen or self._is_waiting:
             return
         async with self._reading:
             now = self._version_now()
-            if now != self._seen:
+            if now != self._seen and not self._is_waiting:
                 # To its end, also without its caller: a descriptor may just be opened.
                 await asyncio.shield(asyncio.ensure_future(self._follow(now)))
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self._seen == _UNREADABLE and time.monotonic() < self._not_before
 
     async def _follow(self, now: tuple[int, ...] | None) -> None:
         try:
             read = await asyncio.to_thread(self._read)
-        except DatabasePermissionError as error:
+        except (DatabasePermissionError, OSError) as error:
             read = _Read(None, now, {})  # told once, and looked at again when it changes
-            _log.error("keys_refused", reason=error.detail, hint=error.hint)
+            if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
+                # The volume, perhaps for a moment: nobody has to change the file to have it read again.
+                read = _Read(None, _UNREADABLE, {})
+                self._not_before = time.monotonic() + _RETRY_SECONDS
+            if self._seen != _UNREADABLE:
+                hint = getattr(error, "hint", None)
+                _log.error("keys_refused", reason=getattr(error, "detail", str(error)), hint=hint)
         old = self._take_in(read)
         if old is not None:
             await asyncio.to_thread(os.close, old)

@@ -7,8 +7,12 @@ bound comes first, and only when that does not fit the tables are asked what wou
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -46,8 +50,17 @@ _MARGIN = 1.25
 """Rows are not all of one size."""
 _MOST_ROWS, _MOST_TABLES = 300_000_000, 500
 """Of more than that nothing is asked: it would take seconds."""
+_MOST_SEGMENTS = 500_000
+"""Row groups times columns: pragma_storage_info has a row for each, at least, and binds them all."""
+_LOOK_SECONDS = 2.0
+_INTERRUPT_AGAIN_SECONDS = 0.05
+"""An interrupt between two statements is lost."""
+_FAILED_AGAIN_SECONDS = 60.0
+"""How long the answer of a look that failed or took too long is not asked again."""
 _TABLES = (
-    "SELECT schema_name, table_name, estimated_size FROM duckdb_tables() "
+    "SELECT schema_name, table_name, estimated_size, column_count, table_oid IN ("
+    "SELECT table_oid FROM system.main.duckdb_columns() WHERE lower(column_name) = 'rowid' "
+    "AND database_name = current_database()) FROM system.main.duckdb_tables() "
     "WHERE NOT internal AND NOT temporary AND database_name = current_database()"
 )
 _BLOCKS = (
@@ -58,7 +71,9 @@ _BLOCKS = (
 _BLOCK_SIZE = (
     "SELECT block_size FROM pragma_database_size() WHERE database_name = current_database()"
 )
-_GROUPS = "SELECT count(*) FROM {} GROUP BY rowid // {} ORDER BY min(rowid)"
+_GROUPS = "SELECT count(*) FROM {} GROUP BY rowid // {} ORDER BY min(rowid) LIMIT {}"
+_SPARE_GROUPS = 8
+"""Row groups beyond those that a table's rows fill; of more than that something is not as we think."""
 
 
 @dataclass(frozen=True)
@@ -70,48 +85,104 @@ class LoggedRows:
 
 
 class CheckpointRoom:
-    """Whether a checkpoint fits; safe from any thread, each call blocks."""
+    """Whether a checkpoint fits; ``fits`` blocks and is safe from any thread."""
 
     def __init__(self, instance: DuckDBInstance, rows: Callable[[], LoggedRows]) -> None:
         self._instance = instance
         self._rows = rows
-        self._weighed: tuple[tuple[int, int, LoggedRows], int | None] | None = None
-        """What was last found out from the tables, and of which WAL."""
+        self._weighed: tuple[tuple[int, int, LoggedRows], int | None, float] | None = None
+        """What was last found out from the tables, of which WAL, and until when that counts."""
+        self._looking = threading.Lock()
+        self._asking: asyncio.Future[bool] | None = None
 
-    def fits(self, wal_bytes: int) -> bool:
+    async def has_room(self, wal_bytes: Callable[[], int], *, is_rescue: bool = False) -> bool:
+        """Return what ``fits`` says, asked in a thread; all who ask at one time share its answer."""
+        if is_rescue:
+            return await asyncio.to_thread(lambda: self.fits(wal_bytes(), is_rescue=True))
+        if self._asking is None or self._asking.done():
+            asking = asyncio.to_thread(lambda: self.fits(wal_bytes()))
+            self._asking = asyncio.ensure_future(asking)
+        return await asyncio.shield(self._asking)
+
+    def fits(self, wal_bytes: int, *, is_rescue: bool = False) -> bool:
         """Whether a checkpoint can write all that it may have to, in the space that is left.
 
         One that cannot ends the instance, and the next one does so again: nobody could read any more.
+        So a look that fails says no. A rescue (of a WAL that no start could replay) is worth a risk: it
+        needs only the space of the WAL.
         """
         settings = self._instance.settings
         if not (settings.disk_floor and wal_bytes):
             return True
         try:
             file = file_space(self._instance)
-            used, room = file.used_bytes, file.free_bytes + _free_on_volume(self._instance)
-            enough = _ENOUGH_FLOORS * settings.disk_floor
-            bound = min(used, _WRITTEN_AGAIN * wal_bytes, enough)
-            if room >= wal_bytes + bound:
-                return True
-            written = self._weigh(wal_bytes, used)
+            room = file.free_bytes + _free_on_volume(self._instance)
         except (DuckDBException, OSError):
-            return True  # who runs it finds out
+            return not self._is_open()  # what is not open runs none, and says why itself
+        if is_rescue:
+            return room >= wal_bytes
+        enough = _ENOUGH_FLOORS * settings.disk_floor
+        bound = min(file.used_bytes, _WRITTEN_AGAIN * wal_bytes, enough)
+        if room >= wal_bytes + bound:
+            return True
+        written = self._weigh(wal_bytes, file.used_bytes)
         return written is not None and room >= written
 
+    def _is_open(self) -> bool:
+        try:
+            self._instance.cursor().close()
+        except DuckDBException:
+            return False
+        return True
+
     def _weigh(self, wal_bytes: int, used: int) -> int | None:
-        """Return how much is written, as the tables show; None when they are too large to ask.
+        """Return how much is written, as the tables show; None when that cannot be found out.
 
         A checkpoint that was refused is asked for again and again, and the answer stays the same.
         """
         rows = self._rows()
         key = (self._instance.generation, wal_bytes, rows)
-        if self._weighed is None or self._weighed[0] != key:
-            connection = self._instance.cursor()
-            try:
-                self._weighed = key, written_bytes(connection, wal_bytes, rows, used)
-            finally:
-                connection.close()
-        return self._weighed[1]
+        known = self._weighed
+        if known is not None and known[0] == key and time.monotonic() < known[2]:
+            return known[1]
+        if not self._looking.acquire(blocking=False):
+            return None  # one look at a time
+        try:
+            written, counts_until = self._look(wal_bytes, rows, used), float("inf")
+        except (DuckDBException, RuntimeError):  # or no thread can be started
+            written, counts_until = None, time.monotonic() + _FAILED_AGAIN_SECONDS
+        finally:
+            self._looking.release()
+        self._weighed = key, written, counts_until
+        return written
+
+    def _look(self, wal_bytes: int, rows: LoggedRows, used: int) -> int | None:
+        connection = self._instance.cursor()
+        try:
+            with _interrupted_after(_LOOK_SECONDS, connection):
+                return written_bytes(connection, wal_bytes, rows, used)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _interrupted_after(seconds: float, connection: Connection) -> Iterator[None]:
+    """End what the connection runs then, and whatever it begins later in the block."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        wait = seconds
+        while not is_over.wait(wait):
+            connection.interrupt()
+            wait = _INTERRUPT_AGAIN_SECONDS
+
+    watcher = threading.Thread(target=watch, name="checkpoint-room", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
 
 
 def written_bytes(
@@ -123,19 +194,16 @@ def written_bytes(
         DuckDBException: DuckDB refused.
     """
     try:
-        tables = connection.execute(_TABLES).fetchall()
-        if len(tables) > _MOST_TABLES or sum(size for *_, size in tables) > _MOST_ROWS:
-            return None
-        block = _number(connection, _BLOCK_SIZE)
-        again = in_tables = 0
-        for schema, name, size in tables:
-            place = quoted(schema, name)
-            held = block * _number(connection, _BLOCKS.format(_literal(place)))
-            found = connection.execute(_GROUPS.format(place, _GROUP_ROWS)).fetchall()
-            in_tables += held
-            again += _again(held, size, [count for (count,) in found])
-    except duckdb.Error as error:
+        connection.execute("BEGIN")  # no table is dropped or altered between two of the looks
+        try:
+            found = _tables_written(connection)
+        finally:
+            connection.execute("ROLLBACK")
+    except (duckdb.Error, RuntimeError) as error:
         raise translate(error) from error
+    if found is None:
+        return None
+    again, in_tables = found
     deleted_bytes = min(wal_bytes, _DELETED_BYTES * rows.deleted)
     other_bytes = wal_bytes - deleted_bytes
     # A row that is updated has a whole column of its row group written again: of a few rows, each in
@@ -145,6 +213,33 @@ def written_bytes(
     # What is in no table is indexes and lists of what is where: written again as a whole, at worst.
     again += max(0, used - in_tables)
     return other_bytes + deleted_bytes // _DELETED_BYTES + min(used, again)
+
+
+def _tables_written(connection: Connection) -> tuple[int, int] | None:
+    """Return the bytes of tables that are written again, and all that tables hold."""
+    tables = connection.execute(_TABLES).fetchall()
+    segments = sum((size // _GROUP_ROWS + 1) * columns for _, _, size, columns, _ in tables)
+    if (
+        len(tables) > _MOST_TABLES
+        or sum(size for _, _, size, _, _ in tables) > _MOST_ROWS
+        or segments > _MOST_SEGMENTS
+    ):
+        return None
+    block = _number(connection, _BLOCK_SIZE)
+    again = in_tables = 0
+    for schema, name, size, _, has_rowid in tables:
+        place = quoted(schema, name)
+        held = block * _number(connection, _BLOCKS.format(_literal(place)))
+        in_tables += held
+        if has_rowid:  # a column of that name hides where the rows are: all of it, at worst
+            again += held
+            continue
+        most = 2 * (size // _GROUP_ROWS) + _SPARE_GROUPS
+        groups = connection.execute(_GROUPS.format(place, _GROUP_ROWS, most + 1)).fetchall()
+        if len(groups) > most:
+            return None
+        again += _again(held, size, [count for (count,) in groups])
+    return again, in_tables
 
 
 def _again(held_bytes: int, rows: int, live: list[int]) -> int:

@@ -166,9 +166,7 @@ class Checkpointer:
             need = urgency(state, self._limits)
             is_ready = not self._healer.is_healing and not self._waits_for_repair
             is_due = need is Urgency.OVERDUE or (need is Urgency.DUE and self._may_run())
-            if is_ready and is_due and not await self.fits():
-                wait = _RETRY_SECONDS[-1]
-            elif is_ready and is_due:
+            if is_ready and is_due:
                 try:
                     await self.checkpoint()
                 except DuckDBException:
@@ -177,10 +175,12 @@ class Checkpointer:
                 await self._take_in_ddl()
             await asyncio.sleep(wait)
 
-    async def fits(self) -> bool:
-        """Whether there is space for all that a checkpoint may write."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: self._room.fits(self.look()))
+    async def _has_room(self, *, is_rescue: bool = False) -> bool:
+        """Whether there is space for all that a checkpoint may write; noted for health if not."""
+        has_room = await self._room.has_room(self.look, is_rescue=is_rescue)
+        if not has_room:
+            self._note_failure(no_room())
+        return has_room
 
     async def _take_in_ddl(self) -> None:
         now = time.monotonic()
@@ -210,7 +210,7 @@ class Checkpointer:
             TransactionConflictError: writers did not end in time.
             DiskFullError: it may not fit, and one that does not ends the instance.
         """
-        if not await self.fits():
+        if not await self._has_room():
             raise no_room()
         try:
             async with asyncio.timeout(timeout):
@@ -283,7 +283,7 @@ class Checkpointer:
             if await self._healer.wait_until_open(_REOPEN_SECONDS):
                 await self.checkpoint_something()
 
-    async def checkpoint_something(self) -> None:
+    async def checkpoint_something(self, *, is_rescue: bool = False) -> None:
         """Run a checkpoint that writes a new header, also when DuckDB knows of nothing to write.
 
         DuckDB does nothing at a CHECKPOINT when it has committed nothing since the last one.
@@ -294,10 +294,9 @@ class Checkpointer:
         self._refuse_damaged()
         now = (self._instance.generation, self.count)
         if now != self._nothing_for:  # else each attempt would make the WAL longer
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._executor, commit_nothing, self._instance)
+            await asyncio.to_thread(commit_nothing, self._instance)
             self._nothing_for = now
-        await self.checkpoint()
+        await self.checkpoint(is_rescue=is_rescue)
 
     async def checkpoint_if_free(self) -> bool:
         """Run one at once if the replica is ready for it and no transaction is in its way.
@@ -307,26 +306,30 @@ class Checkpointer:
         """
         if not self._may_run() or self._lock.locked() or self._waits_for_repair:
             return False
-        if not await self.fits():
+        if not await self._has_room():
             return False
         try:
-            await self.checkpoint(waits=False)
+            await self._run(waits=False)
         except _IN_THE_WAY:
             return False
         return True
 
-    async def checkpoint(self, *, waits: bool = True) -> float:
+    async def checkpoint(self, *, is_rescue: bool = False) -> float:
         """Run a checkpoint; return the seconds that writers may have waited.
 
-        Without ``waits`` a transaction that is in its way ends the attempt, which counts for nothing.
+        ``is_rescue``: no start could replay the WAL, so that one which may not fit is tried as well.
 
         Raises:
             EngineFailure: the instance failed; it is being reopened, and nothing is lost.
             DuckDBException: it may not fit, or DuckDB refused; the WAL stays as it is.
         """
         self._refuse_damaged()
-        if not await self.fits():
+        if not await self._has_room(is_rescue=is_rescue):
             raise no_room()
+        return await self._run(waits=True)
+
+    async def _run(self, *, waits: bool) -> float:
+        # Without ``waits`` a transaction that is in its way ends the attempt, which counts for nothing.
         await self._lock.acquire()
         # DuckDB continues when the caller is cancelled: the lock is held to the end in any case.
         running = asyncio.get_running_loop().create_task(self._run_locked(waits=waits))
@@ -422,9 +425,10 @@ class Checkpointer:
         """Return counters, pauses of writers in seconds, and how large the WAL was at the last look."""
         pauses = sorted(self._pauses)
         log_age = self._log_age(self._known_log_bytes)
+        last = None if self.last_at is None else datetime.fromtimestamp(self.last_at, UTC)
         return {
             "count": self.count,
-            "last_at": None if self.last_at is None else _iso(self.last_at),
+            "last_at": last and last.isoformat(timespec="milliseconds"),
             "last_error": self.last_error,
             "hanging_seconds": self.hanging_seconds,
             "pause_p50": _quantile(pauses, 0.5),
@@ -444,7 +448,3 @@ class Checkpointer:
 
 def _quantile(ordered: list[float], share: float) -> float | None:
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 4) if ordered else None
-
-
-def _iso(unix_time: float) -> str:
-    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds")

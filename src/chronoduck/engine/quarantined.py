@@ -26,6 +26,7 @@ class QuarantineList:
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + _SUFFIX)
         self._looked = float("-inf")
+        self._looking: asyncio.Future[None] | None = None
         self._seen: tuple[int, int] | None = None
         self._names: frozenset[str] = frozenset()
 
@@ -41,13 +42,16 @@ class QuarantineList:
 
     async def follow(self) -> None:
         """Have a thread look whether the list has changed, once a second; before ``check``."""
-        now = time.monotonic()
-        if now - self._looked < _LOOK_SECONDS:
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
             return
-        if self._looked > 0:  # only the first look has to be waited for by all
-            self._looked = now
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look_now())
+        await asyncio.shield(self._looking)
+
+    async def _look_now(self) -> None:
+        now = time.monotonic()
         await asyncio.to_thread(self.look)
-        self._looked = now
+        self._looked = now  # only now: who comes meanwhile must not go by the list of before
 
     def look(self) -> frozenset[str]:
         """Return the tables, views and macros that are not read, in lower case; blocks."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import queue
 import select
 import sys
 import threading
@@ -129,9 +130,14 @@ class _BatchingHandler(logging.Handler):
         self._in_writing = 0
         """Lines that are being written."""
         self._is_over = False
-        self._counting = threading.Lock()
+        # Both may be entered again by the thread that is inside: where it allocates, a garbage
+        # collection may run a finalizer, and that may log. An Event would wait for itself there.
+        self._counting = threading.RLock()
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """Something waits to be written; true: at once."""
+        self._is_due = False
+        """Whether that was said since the last look."""
         self._is_moved = False
-        self._due, self._urgent = threading.Event(), threading.Event()
         self._turn = threading.Condition()
         self._is_writing = False
         threading.Thread(target=self._write_when_due, name="log-writer", daemon=True).start()
@@ -142,30 +148,30 @@ class _BatchingHandler(logging.Handler):
 
     def add(self, line: str, level: int) -> None:
         """Take a line that is formatted already."""
+        size = len(line)
         with self._counting:
-            is_full = self._characters + len(line) > _MOST_WAITING_CHARACTERS
+            is_full = self._characters + size > _MOST_WAITING_CHARACTERS
             if is_full or len(self._lines) >= _MOST_WAITING:
                 self._lost += 1
                 return
-            self._characters += len(line)
+            self._characters += size
             self._lines.append(line)
         if level >= logging.WARNING:
-            self._urgent.set()
-        if not self._due.is_set():
-            self._due.set()
+            self._wake.put(True)
+        elif not self._is_due:
+            self._is_due = True
+            self._wake.put(False)
 
     def reopen(self) -> None:
         """Have all lines that are not written yet go to a new file."""
         self._is_moved = True
-        self._urgent.set()
-        self._due.set()
+        self._wake.put(True)
 
     def flush(self) -> None:
         """Wait until all is written, for a second at most; after ``finish`` not at all."""
         if self._is_over:
             return
-        self._urgent.set()
-        self._due.set()
+        self._wake.put(True)
         with self._turn:
             self._turn.wait_for(lambda: not (self._lines or self._is_writing), _FLUSH_SECONDS)
 
@@ -183,11 +189,7 @@ class _BatchingHandler(logging.Handler):
 
     def _write_when_due(self) -> None:
         while True:
-            self._due.wait()
-            self._urgent.wait(_WRITE_EVERY_SECONDS)
-            self._is_writing = True
-            self._due.clear()
-            self._urgent.clear()
+            self._wait()
             try:
                 self._write()
             except (OSError, ValueError) as error:  # without this thread nothing is written again
@@ -199,6 +201,16 @@ class _BatchingHandler(logging.Handler):
                     self._is_writing = False
                     self._turn.notify_all()
 
+    def _wait(self) -> None:
+        is_urgent, end = self._wake.get(), time.monotonic() + _WRITE_EVERY_SECONDS
+        while not is_urgent and (left := end - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                is_urgent = self._wake.get(timeout=left)
+        self._is_writing = True
+        self._is_due = False  # a line from here on wakes again; those before are taken now
+        while not self._wake.empty():
+            self._wake.get()
+
     def _write(self) -> None:
         """Write what waits, rotating the file when it is full."""
         if self._is_moved and isinstance(self.target, LogFile):
@@ -206,8 +218,11 @@ class _BatchingHandler(logging.Handler):
         self._is_moved = False
         with self._counting:
             lost, self._lost = self._lost, 0
-            lines = [self._lines.popleft() for _ in range(len(self._lines))]
-            self._characters = 0
+            lines = list(self._lines)
+            for _ in lines:
+                self._lines.popleft()
+            taken = sum(map(len, lines))
+            self._characters -= taken
             self._in_writing = len(lines) + lost
         if lost:  # they came before those that wait by now, or between them
             lines.append(_lost_line(lost))

@@ -26,8 +26,18 @@ async def opened_in_thread(open_: Callable[[], T], close: Callable[[T], object])
 
 
 async def closed_in_thread(close: Callable[[], object]) -> None:
-    """Close something; that happens also when the caller is cancelled."""
-    await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(close)))
+    """Close something; that happens also when the caller is cancelled, who waits for it.
+
+    A second cancellation ends that wait, not the closing.
+    """
+    closing = asyncio.ensure_future(asyncio.to_thread(close))
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait({closing})
+        if not closing.cancelled():
+            closing.exception()  # the cancellation is what counts
+        raise
 
 
 async def _close_unwanted(opening: asyncio.Future[T], close: Callable[[T], object]) -> None:

@@ -43,7 +43,7 @@ _GATE_SECONDS = 1.0
 class Checkpoints(Protocol):
     """Runs checkpoints."""
 
-    def checkpoint(self) -> Awaitable[float]: ...
+    def checkpoint(self, *, is_rescue: bool = False) -> Awaitable[float]: ...
     def checkpoint_if_free(self) -> Awaitable[bool]: ...
     def held(self) -> AbstractAsyncContextManager[None]: ...
 
@@ -146,9 +146,10 @@ class AckBarrier:
             self.proofs += 1
             return ""
         left = max(0.0, end - time.monotonic())
+        is_refuted = proof is not None and proof.verdict is Verdict.REFUTED
         if proof is None or proof.absence is Absence.OFF:
             left = min(left * _PROOF_SHARE, _FALLBACK_SECONDS)
-        failure = await self._within(left, self._checkpoints.checkpoint())
+        failure = await self._within(left, self._checkpoints.checkpoint(is_rescue=is_refuted))
         await asyncio.to_thread(self.watch.look)
         if suspect.is_settled:
             self.checkpoints += 1

@@ -14,6 +14,7 @@ from typing import Any
 from chronoduck.errors import InvalidRequestError, PenaltyBoxError
 from chronoduck.logs import get_logger
 from chronoduck.principals import LOCAL
+from chronoduck.resilience.deadly_shapes import EVERYBODY
 from chronoduck.resilience.penalty_box import NO_TEXT, PenaltyBox
 from chronoduck.resilience.penalty_records import FaultKind, Penalty, Suspect
 from chronoduck.service.records import Caller, RunningStatement
@@ -34,6 +35,7 @@ _WHAT = {
     FaultKind.ANALYZER_KILLED: "its text ended the process that judges statements",
 }
 _REMEMBERED_NAMES = 5_000
+_ID_PREFIXES = ("key:", "jwt:")
 _NAMED = 10
 """Parties of one name that an error names."""
 _HINT = (
@@ -150,19 +152,25 @@ class Penalties:
     def party_called(self, name: str) -> str | None:
         """Return the party of that id, or that people call so, if anything is held against it.
 
+        What looks like an id is only taken as one: names are chosen by those who bear them.
+
         Raises:
-            InvalidRequestError: several are called so.
+            InvalidRequestError: several are called so, also if nothing is held against some of them.
         """
         held = self.box.parties()
         if name in held:
             return name
-        found = [party for party in held if self.names.get(party) == name]
-        if len(found) > 1:
+        if name == EVERYBODY or name.startswith(_ID_PREFIXES):
+            return None
+        known = [party for party, called in self.names.items() if called == name]
+        if not held.intersection(known):
+            return None
+        if len(known) > 1:
             raise InvalidRequestError(
-                f"{len(found)} principals that wait are called {name[:80]}",
-                hint=f"Name one of them: {', '.join(sorted(found)[:_NAMED])}.",
+                f"{len(known)} principals are called {name[:80]}",
+                hint=f"Name one of them: {', '.join(sorted(known)[:_NAMED])}.",
             )
-        return found[0] if found else None
+        return known[0]
 
     def release(self, party: str) -> bool:
         """Forget all that is held against a party; whether there was anything."""

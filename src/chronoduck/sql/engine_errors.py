@@ -266,8 +266,9 @@ def _out_of_memory(message: str) -> DuckDBException:
     if _SPILL_LIMIT in message:
         return DiskFullError(
             "the statement needed more space for spill files than it may use",
-            hint="Narrow the statement. Operators: raise DUCKDB_MAX_TEMP_SIZE; on the volume of the "
-            "database spill files also leave twice DUCKDB_DISK_FLOOR free.",
+            hint="Narrow the statement. Operators: raise DUCKDB_MAX_TEMP_SIZE, or free space on the "
+            "volume, where spill files leave twice DUCKDB_DISK_FLOOR free; then restart the service: the "
+            "limit is measured when the database is opened.",
             operator_detail=message,
         )
     return OutOfMemoryError(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from chronoduck.auth import key_ring
 from chronoduck.auth.admin_token import AdminToken, read_token
 from chronoduck.auth.authentication import Authenticator
 from chronoduck.auth.key_file import KeyFile
@@ -181,3 +185,26 @@ async def test_closing_makes_every_key_invalid(door: Door) -> None:
     assert (await door.knock(key)).startswith("key:")
     await door.authenticator.close()
     assert await door.knock(key) == "unauthenticated"
+
+
+async def test_a_key_file_that_the_volume_does_not_give_fails_only_keys(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = door.key("k")
+    assert (await door.knock(key)).startswith("key:")
+    door.key("another")  # the file has to be read again
+    load = door.file.load
+
+    def unreadable(descriptor: int) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(door.file, "load", unreadable)
+    assert await door.knock(door.admin) == "admin"
+    signed = door.platform.token(door.now)
+    assert (await door.knock(signed)).startswith("jwt:")
+    assert await door.knock(key) == "unauthenticated"
+    # The volume answers again, and the file has not changed.
+    monkeypatch.setattr(door.file, "load", load)
+    monkeypatch.setattr(key_ring, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(door.authenticator.keys, "_not_before", time.monotonic())
+    assert (await door.knock(key)).startswith("key:")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chronoduck.errors import DiskFullError
-from chronoduck.resilience.thread_handover import opened_in_thread
+from chronoduck.resilience.thread_handover import closed_in_thread, opened_in_thread
 from chronoduck.storage.counted_file import CountedFile, counted_file
 from tests.patience import PATIENCE_SECONDS
 
@@ -53,3 +53,23 @@ async def test_a_file_that_cannot_be_made_is_an_error_of_the_service(tmp_path: P
         await opened_in_thread(
             partial(CountedFile, tmp_path / "missing" / "result", Claim()), CountedFile.close
         )
+
+
+async def test_who_is_cancelled_while_it_closes_waits_for_the_close() -> None:
+    begun, may_close, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def close() -> None:
+        begun.set()
+        assert may_close.wait(PATIENCE_SECONDS)
+        closed.set()
+
+    closing = asyncio.create_task(closed_in_thread(close))
+    assert await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+    closing.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    may_close.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert closed.is_set()

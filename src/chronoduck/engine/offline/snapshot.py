@@ -84,7 +84,7 @@ def _copy_once(source: Path, target: Path, on_progress: Progress, *, skips_free:
             return False
         size = os.fstat(file.fileno()).st_size
         free = _free_blocks(headers, file.fileno()) if skips_free and not log else frozenset()
-        _check_space(target.parent, size + len(log) - BLOCK_BYTES * len(free))
+        _check_space(target.parent, sum(b - a for a, b in _used_ranges(size, free)) + len(log))
         with target.open("xb", buffering=0) as copy:
             for start, end in _used_ranges(size, free):
                 _copy_file(file.fileno(), copy.fileno(), (start, end, size), on_progress)

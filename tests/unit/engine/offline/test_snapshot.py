@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chronoduck.engine.offline import copy_database, join_wal, side_files
+from chronoduck.engine.disk_format import HEADER_BYTES
+from chronoduck.engine.offline import copy_database, join_wal, side_files, snapshot
 from chronoduck.engine.quarantine import DamagedLogError
 from tests.damaged_wal import count_rows, crash, crash_in_checkpoint
 
@@ -65,3 +66,19 @@ def test_a_copy_is_refused_when_transactions_behind_damage_would_be_missing(
     wal.write_bytes(data)
     with pytest.raises(DamagedLogError, match=r"at least [1-9]"):
         copy_database(database, tmp_path / "copy.db")
+
+
+def test_free_blocks_beyond_the_end_of_the_file_spare_no_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "a.db"
+    crash(database, BASE)
+    side_files(database)[0].unlink(missing_ok=True)
+    size = database.stat().st_size
+    # A checkpoint lists blocks as free, and cuts them off.
+    beyond = (size - HEADER_BYTES) // snapshot.BLOCK_BYTES + 3
+    monkeypatch.setattr(snapshot, "_free_blocks", lambda *_: frozenset({beyond}))
+    needed: list[int] = []
+    monkeypatch.setattr(snapshot, "_check_space", lambda _, size: needed.append(size))
+    copy_database(database, tmp_path / "copy.db", skips_free=True)
+    assert needed == [size]
