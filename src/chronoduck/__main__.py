@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from chronoduck.environment_file import take_environment_file
 from chronoduck.supervision.supervisor import is_supervised, supervise
 
 __all__ = ["run"]
@@ -17,6 +18,7 @@ _SERVING = ("serve", "demo")
 
 def run() -> None:
     """Run the command of this process's arguments and exit with its code."""
+    sys.argv[1:] = take_environment_file(sys.argv[1:])
     if sys.argv[1:2] and sys.argv[1] in _SERVING and not is_supervised():
         sys.exit(supervise(sys.argv[1:]))
     from chronoduck.cli.main import run as run_command  # noqa: PLC0415 - a second and 150 MB

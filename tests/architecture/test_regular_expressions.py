@@ -33,6 +33,7 @@ OPERATORS_TEXTS = {
     "engine/table_export.py": "an offline command",
     "export/declaration.py": "definitions that the operator wrote",
     "monitoring/audit/files.py": "names of the trail's files",
+    "permissions.py": "paths in settings",
     "replication/history.py": "names of objects in the replica's store",
     "replication/records.py": "names of objects in the replica's store",
     "replication/restore_plan.py": "an argument of the operator",

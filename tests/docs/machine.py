@@ -42,7 +42,7 @@ case "$1" in
   start|restart)
     alive && exit 0
     env -i PATH="$PATH" HOME="$root" ${PYTHONPATH:+PYTHONPATH="$PYTHONPATH"} setsid bash -c \
-      "set -a; . $root/unit.env; . $root/etc/duckdb.env; exec chronoduck serve" \
+      "set -a; . $root/unit.env; exec chronoduck --env-file $root/etc/duckdb.env serve" \
       < /dev/null > /dev/null 2>> "$root/journal" &
     echo $! > "$pidfile"
     for _ in $(seq 300); do
@@ -124,8 +124,11 @@ class Machine:
             "DUCKDB_REPLICA_URL": str(self.replica),
             "DUCKDB_REPLICA_INTERVAL": "50ms",
             "DUCKDB_BACKUP_DIR": str(self.backups),
-            "DUCKDB_BACKUP_SCHEDULE": "",
+            "DUCKDB_BACKUP_SCHEDULE": "never",
             "DUCKDB_MEMORY_LIMIT": "500MB",
+            # A shell would run "4" and the names of files, and drop the second limit.
+            "DUCKDB_REPLICA_DRILL_SCHEDULE": "30 4 * * 0",
+            "DUCKDB_QUOTA_VIEWER": "requests_per_minute=3000, concurrent_statements=32",
             "DUCKDB_PORT": str(self.port),
             "DUCKDB_BALLAST_SIZE": "0",
             "DUCKDB_STANDBY": "false",
@@ -203,6 +206,15 @@ class Machine:
         found = re.search(r'"data":\[\[(\d+)\]\]', re.sub(r"\s", "", printed))
         assert found, printed
         return int(found[1])
+
+    def contents(self) -> str:
+        """Return a sum over all values of the table, whatever the order of the rows."""
+        return self.cli(
+            "query",
+            "SELECT count(*), sum(hash(t))::VARCHAR FROM pages_analytics t",
+            "--format",
+            "csv",
+        )
 
     @property
     def pid_of_owner(self) -> int | None:

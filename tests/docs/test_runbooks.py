@@ -118,6 +118,7 @@ def test_a_runbook_mends_what_it_is_for(
     page = sections(name)
     works = commands(page["Did it work?"])
     machine = _prepare(tmp_path, disaster, stack)
+    contents = machine.contents()
 
     def is_well() -> bool:
         lines = machine.attempt(works).stdout.strip().splitlines()
@@ -140,6 +141,8 @@ def test_a_runbook_mends_what_it_is_for(
             machine.run(commands(sections(row[1])["Fix"]))
         until(is_well, 30)
     assert disaster.rows[0] <= machine.rows() <= disaster.rows[1]
+    if disaster.rows == (ROWS, ROWS):
+        assert machine.contents() == contents
     assert machine.health()["service_initialized"]
 
 

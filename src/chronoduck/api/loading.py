@@ -37,6 +37,7 @@ from chronoduck.transfer import (
 from chronoduck.transfer.events import events_of
 from chronoduck.transfer.group_commit import NotGroupedError
 from chronoduck.transfer.idempotency import KeyClaim, RequestKey
+from chronoduck.transfer.schema import is_captures_table
 from chronoduck.transfer.small_rows import SMALL_BYTES, SmallRows, small_rows
 
 __all__ = ["MEDIA_TYPE", "LoadWish", "answer_load", "is_small"]
@@ -68,17 +69,18 @@ async def answer_load(request: Request, wish: LoadWish, caller: Caller) -> Respo
     key = key_of(request)
     if key is not None and wish.options.dry_run:
         key = None  # nothing is done that could be doubled
-    if is_small(request, file_format, wish.options):
+    if is_small(request, file_format, wish):
         return await load.answer_whole(key)
     return await load.answer_by_lines(key)
 
 
-def is_small(request: Request, file_format: FileFormat, options: LoadOptions) -> bool:
+def is_small(request: Request, file_format: FileFormat, wish: LoadWish) -> bool:
     """Whether the body is one that shares a transaction with others, as far as its headers tell."""
     length = request.headers.get("content-length", "")
     return (
         file_format in _ROWS
-        and options == _PLAIN
+        and wish.options == _PLAIN
+        and not is_captures_table(wish.table)  # which are compared with what is there
         and length.isdigit()
         and 0 < int(length) <= SMALL_BYTES
         and request.headers.get("content-encoding", "identity") == "identity"
@@ -293,6 +295,7 @@ class _Load:
                 options.key,
                 options.create,
                 options.on_error.value,
+                repr(options.read),
             ]
         )
         fingerprint = hashlib.blake2b(whole, digest_size=16).hexdigest()

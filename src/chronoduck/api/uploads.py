@@ -40,6 +40,9 @@ FORMATS = {
     "application/json": FileFormat.JSON,
     "text/csv": FileFormat.CSV,
     "application/x-cdx": FileFormat.CDX,
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": FileFormat.XLSX,
+    "application/vnd.ms-excel": FileFormat.XLS,
+    "application/vnd.oasis.opendocument.spreadsheet": FileFormat.ODS,
 }
 """What a ``Content-Type`` says; others leave it to the first bytes."""
 

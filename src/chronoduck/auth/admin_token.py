@@ -6,29 +6,14 @@ import hmac
 import secrets
 from pathlib import Path
 
-from chronoduck.errors import AuthenticationError, DatabasePermissionError
+from chronoduck.errors import DatabasePermissionError
 from chronoduck.storage.secret_file import create_secret, read_secret
 
-__all__ = ["AdminToken", "read_token"]
+__all__ = ["AdminToken"]
 
 _WHAT = "the token file"
 _LEAST = 16
 """Characters of a token; one that the service makes has 46."""
-
-
-def read_token(path: Path) -> str:
-    """Return the token in the file.
-
-    Raises:
-        AuthenticationError: the file is missing or unreadable.
-    """
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise AuthenticationError(
-            f"the token file {path} cannot be read: {error.strerror}",
-            hint="Run this as the service's user, or pass --token-file or CHRONODUCK_TOKEN.",
-        ) from error
 
 
 class AdminToken:

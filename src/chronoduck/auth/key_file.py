@@ -24,6 +24,7 @@ from chronoduck.errors import (
     InvalidRequestError,
     NotFoundError,
 )
+from chronoduck.permissions import file_advice
 from chronoduck.storage.durable_write import write_durably
 
 __all__ = ["KeyFile"]
@@ -86,7 +87,7 @@ class KeyFile:
         if mode & 0o077:
             raise DatabasePermissionError(
                 f"the key file {self.path} has mode {mode:04o}: other users may use it",
-                hint=f"Run: chmod 600 {self.path}",
+                hint=file_advice(self.path, 0o600),
             )
         parts = []
         while part := os.read(descriptor, 1_000_000):

@@ -161,7 +161,7 @@ def _check_scope(wish: KeyWish) -> None:
         )
     names = [*wish.schemas, *(part for grant in wish.tables for part in (grant.schema, grant.name))]
     for name in names:
-        if not 0 < len(name) <= _MAX_IDENTIFIER_CHARACTERS or not name.isprintable():
+        if not 0 < len(name) <= _MAX_IDENTIFIER_CHARACTERS or not _is_name(name):
             raise InvalidRequestError(f"{name[:80]!r} is not the name of a table or schema")
     # DuckDB compares names without case.
     whole = {schema.lower() for schema in wish.schemas}
@@ -177,11 +177,20 @@ def _check_scope(wish: KeyWish) -> None:
                 hint="Name the schema or its tables, not both: a filter would not hold.",
             )
         row_filter = grant.row_filter
+        if row_filter is not None and "\0" in row_filter:
+            raise InvalidRequestError(
+                f"the filter of {grant.schema}.{grant.name} holds a NUL byte", hint="Remove it."
+            )
         if row_filter is not None and not 0 < len(row_filter.strip()) <= _MAX_FILTER_CHARACTERS:
             raise InvalidRequestError(
                 f"the filter of {grant.schema}.{grant.name} is empty or longer than "
                 f"{_MAX_FILTER_CHARACTERS} characters"
             )
+
+
+def _is_name(name: str) -> bool:
+    """Whether a table could have the name: DuckDB takes every text but for these."""
+    return "\0" not in name and not any("\ud800" <= each <= "\udfff" for each in name)
 
 
 def _iso(moment: float | None) -> str | None:

@@ -6,29 +6,30 @@ import re
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 from rich.markup import escape
 
-from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.keys import KeyWish
 from chronoduck.cli.output import console, errors, plain, print_json, print_table
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
+    Target,
     TokenFileOption,
     UrlOption,
     find_target,
     settings_for,
 )
-from chronoduck.engine.scopes.unserved import check_unserved
 from chronoduck.errors import DatabaseLockedError, InvalidRequestError
 from chronoduck.principals import Limits, Role, Scope, TableGrant
-from chronoduck.storage.durable_write import make_directories
 from chronoduck.units import parse_bytes, parse_seconds
+
+if TYPE_CHECKING:
+    from chronoduck.auth.key_file import KeyFile
 
 __all__ = ["app", "parse_table"]
 
@@ -106,6 +107,9 @@ def create(
 
 def _add(store: KeyFile, wish: KeyWish, database: Path) -> dict[str, Any]:
     """Issue a key while no service runs, and return its facts."""
+    from chronoduck.engine.scopes.unserved import check_unserved  # noqa: PLC0415 - opens the file
+    from chronoduck.storage.durable_write import make_directories  # noqa: PLC0415
+
     if wish.tables or wish.schemas:
         check_unserved(database, Scope(wish.tables, wish.schemas))
     make_directories(store.path.parent)
@@ -179,8 +183,12 @@ def _store(
     try:
         target = find_target(database, url, token_file)
     except DatabaseLockedError:
-        return KeyFile(settings_for(database).keys_path)
-    return target.service or KeyFile(target.settings.keys_path)
+        target = Target(None, database)
+    if target.service is not None:
+        return target.service
+    from chronoduck.auth.key_file import KeyFile  # noqa: PLC0415 - a service needs none of it
+
+    return KeyFile(target.settings.keys_path)
 
 
 def _body(wish: KeyWish) -> dict[str, Any]:

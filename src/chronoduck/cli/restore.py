@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,13 +14,20 @@ from chronoduck.backup.restore import BackupRestoreReport, restore_backup
 from chronoduck.cli.auditing import record_locally
 from chronoduck.cli.output import console, errors, plain, print_json, print_table
 from chronoduck.cli.progress import progress_bar
-from chronoduck.cli.target import DatabaseOption, JsonOption, Target, owned, settings_for
+from chronoduck.cli.target import (
+    DatabaseOption,
+    JsonOption,
+    Target,
+    find_target,
+    owned,
+    settings_for,
+)
 from chronoduck.engine.replacing import refuse_existing
 from chronoduck.errors import InvalidRequestError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.failures import RestoreTargetError
 from chronoduck.replication.local_state import LocalState
-from chronoduck.replication.opening import open_archive
+from chronoduck.replication.opening import find_archive, open_archive
 from chronoduck.replication.recovery import RestoreReport, recover_database, restore_database
 from chronoduck.replication.restore import estimate_seconds
 from chronoduck.replication.restore_plan import (
@@ -32,11 +39,12 @@ from chronoduck.replication.restore_plan import (
 )
 from chronoduck.settings import Settings
 from chronoduck.storage import StoreError
-from chronoduck.units import format_bytes, format_count, format_seconds
+from chronoduck.units import format_bytes, format_count, format_seconds, parse_seconds
 
 __all__ = ["recover", "restore"]
 
 _THREADS = 8
+_AGO = " ago"
 SourceOption = Annotated[
     str | None,
     typer.Option("--from", help="A replica's address or a backup; default: DUCKDB_REPLICA_URL."),
@@ -51,19 +59,32 @@ def restore(
     to: Annotated[
         str,
         typer.Option(
-            help="latest, a time: 2026-11-24T03:00:00Z (UTC without a zone), or a point of --list."
+            help="latest, a time: 2026-11-24T03:00:00Z (UTC without a zone), '10 minutes ago', or a "
+            "point of --list."
         ),
     ] = "latest",
     source: SourceOption = None,
     output: Annotated[Path | None, typer.Option(help="A new file; default: the database.")] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Restore this table alone, into a new table: see --into.")
+    ] = None,
+    into: Annotated[
+        str | None, typer.Option(help="The new table's name; the service may be running.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the points in time.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Show the plan only.")] = False,
     verify: VerifyOption = "quick",
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore a point in time into a new file; nothing is ever overwritten."""
+    """Restore a point in time into a new file, or one table into a new table.
+
+    Nothing is ever overwritten.
+    """
     settings = settings_for(database)
+    if table is not None or into is not None:
+        _restore_table(settings, table, into, source=source, to=to, output=output, as_json=as_json)
+        return
     target = output or settings.database_path
     backup = _as_backup(source)
     if backup is not None:
@@ -86,7 +107,7 @@ def restore(
             )
         _print_backup(report, as_json)
         return
-    archive = open_archive(settings, source)
+    archive = find_archive(settings, source)
     if list_:
         _print_points(archive, as_json)
         return
@@ -109,6 +130,60 @@ def restore(
             on_progress=show,
         )
     _print_replica(result, as_json)
+
+
+def _restore_table(
+    settings: Settings,
+    table: str | None,
+    into: str | None,
+    *,
+    source: str | None,
+    to: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Restore a moment into a temporary file, and copy one table of it."""
+    from chronoduck.cli.restored_table import restore_table  # noqa: PLC0415 - the whole service
+
+    if table is None or into is None or output is not None:
+        raise InvalidRequestError(
+            "--table and --into belong together, and --output does not fit them",
+            hint="chronoduck restore --to '10 minutes ago' --table pages --into pages_before",
+        )
+    backup = _as_backup(source)
+    at = PointName.parse(to)
+    with progress_bar() as show:
+
+        def restore(path: Path) -> None:
+            if backup is not None:
+                restore_backup(
+                    backup,
+                    path,
+                    settings.backup,
+                    storage_version=settings.storage_version,
+                    on_progress=show,
+                )
+                return
+            restore_database(
+                find_archive(settings, source),
+                path,
+                to_us=None if at is not None else _time_us(to),
+                at=at,
+                newer_engine=settings.newer_engine,
+                seconds=settings.deadline.opening,
+                on_progress=show,
+            )
+
+        target = find_target(settings.database_path, None, None)
+        report = restore_table(target, table, into, restore)
+    if as_json:
+        print_json({"table": report.name, "rows": report.rows, "of": table, "to": to})
+    else:
+        console.print(
+            f"{plain(report.name)}: {format_count(report.rows, 'row')}, as {plain(table)} had them at "
+            f"{plain(to)}",
+            soft_wrap=True,
+        )
 
 
 def recover(
@@ -136,7 +211,7 @@ def recover(
             _note_for_replica(settings, target)
         else:
             result = recover_database(
-                open_archive(settings, source),
+                find_archive(settings, source),
                 target,
                 verify=verify,
                 newer_engine=settings.newer_engine,
@@ -152,7 +227,7 @@ def recover(
 def _record(settings: Settings, target: Path, kind: str, origin: str) -> None:
     """Tell the audit trail of the database when it is this one that is restored."""
     if target.absolute() == settings.database_path:
-        record_locally(Target(settings, None).own_settings, f"{kind}_started", source=origin)
+        record_locally(Target(None, given=settings).own_settings, f"{kind}_started", source=origin)
 
 
 def _as_backup(source: str | None) -> Path | None:
@@ -182,16 +257,25 @@ def _time_us(text: str) -> int | None:
     if text == "latest":
         return None
     try:
-        time = datetime.fromisoformat(text)
+        time = _ago(text) if text.endswith(_AGO) else datetime.fromisoformat(text)
     except ValueError:
         raise InvalidRequestError(
             f"--to {text} is neither a time nor a point",
-            hint="Write it as 2026-11-24T03:00:00Z, as a point of --list, or latest.",
+            hint="Write it as 2026-11-24T03:00:00Z, '10 minutes ago', a point of --list, or latest.",
         ) from None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     # The points are listed in milliseconds, and each must be found by what the list says.
     return int(time.timestamp() * 1000) * 1000 + 999
+
+
+def _ago(text: str) -> datetime:
+    """Return the time of ``10 minutes ago``, ``2h ago`` or ``1 day ago``."""
+    number, _, unit = text.removesuffix(_AGO).strip().partition(" ")
+    short = {"second": "s", "minute": "m", "hour": "h", "day": "d", "week": "w"}
+    unit = short.get(unit.strip().removesuffix("s"), unit.strip())
+    seconds = 7 * parse_seconds(f"{number}d") if unit == "w" else parse_seconds(number + unit)
+    return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 def _print_points(archive: Archive, as_json: bool) -> None:

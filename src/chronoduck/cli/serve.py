@@ -23,6 +23,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.authentication import check_credentials
 from chronoduck.cli.exposure import exposures
 from chronoduck.cli.leaving import LeavingServer
+from chronoduck.cli.output import errors, plain
 from chronoduck.cli.reloading import Reloading
 from chronoduck.cli.succession import Succession, warm_up
 from chronoduck.cli.target import DatabaseOption, JsonOption
@@ -70,7 +71,21 @@ def serve(
     settings = load_settings(**{key: value for key, value in overrides.items() if value})
     os.umask(UMASK)
     configure_logging(settings)
-    run_loop(serve_until_stopped(settings, Succession(link, handover)))
+    succession = Succession(link, handover)
+
+    def on_ready(url: str) -> None:
+        if handover.listener is None and sys.stderr.isatty() and settings.log_format != "json":
+            _print_address(settings, url)
+
+    run_loop(serve_until_stopped(settings, succession, on_ready))
+
+
+def _print_address(settings: Settings, url: str) -> None:
+    """Say where the service is, to whoever started it in a terminal."""
+    errors.print(f"\n[bold]{plain(settings.database_path)}[/] is served at [bold]{url}[/]")
+    errors.print(f"  docs and API  {url}/docs/api/duckdb")
+    errors.print(f"  admin token   in the file {plain(settings.token_path)}", soft_wrap=True)
+    errors.print("  Ctrl-C stops it.\n")
 
 
 def take_over() -> tuple[SupervisorLink, Handover]:
@@ -209,6 +224,7 @@ async def _announce_when_ready(
     while not server.started:  # noqa: ASYNC110 - the server has no event to wait for
         await asyncio.sleep(0.01)
     await service.announce(url)
+    get_logger("service").info("serving", url=url, token_file=str(service.settings.token_path))
     link.serving()
     on_ready(url)
     beats = 0

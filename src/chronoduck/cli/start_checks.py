@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from chronoduck.assembly.start_check import check_start
 from chronoduck.cli.findings import Check, Severity
 from chronoduck.engine.ownership import current_owner
-from chronoduck.engine.paths import check_database_file, describe_path
+from chronoduck.engine.paths import check_database_file
 from chronoduck.errors import DuckDBException
+from chronoduck.permissions import describe_path
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 

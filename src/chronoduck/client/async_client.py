@@ -59,6 +59,8 @@ class AsyncClient:
         """
         self._connection = Connection.of(url, token, token_file, timeout, retries)
         self.url = self._connection.url
+        self._was_reached = False
+        """Before that a refused connection is a wrong address, and not a service that restarts."""
         self._http = httpx2.AsyncClient(**self._connection.http_options(verify, trust_env))
 
     async def aclose(self) -> None:
@@ -301,9 +303,10 @@ class AsyncClient:
             try:
                 with connection_errors(self.url):
                     response = await self._http.send(self._request(call))
+                self._was_reached = True
                 return call.answer(response)
             except DuckDBException as failure:
-                wait = attempts.wait_after(failure)
+                wait = attempts.wait_after(failure, was_reached=self._was_reached)
             await asyncio.sleep(wait)
 
     @asynccontextmanager
@@ -315,7 +318,7 @@ class AsyncClient:
                 response = await self._opened(call)
                 break
             except DuckDBException as failure:
-                wait = attempts.wait_after(failure)
+                wait = attempts.wait_after(failure, was_reached=self._was_reached)
             await asyncio.sleep(wait)
         try:
             yield response
@@ -325,6 +328,7 @@ class AsyncClient:
     async def _opened(self, call: Call[Any]) -> httpx2.Response:
         with connection_errors(self.url):
             response = await self._http.send(self._request(call), stream=True)
+            self._was_reached = True
             if is_answer(response):
                 return response
             await response.aread()

@@ -59,6 +59,8 @@ class Client:
         """
         self._connection = Connection.of(url, token, token_file, timeout, retries)
         self.url = self._connection.url
+        self._was_reached = False
+        """Before that a refused connection is a wrong address, and not a service that restarts."""
         self._http = httpx2.Client(**self._connection.http_options(verify, trust_env))
 
     def close(self) -> None:
@@ -293,9 +295,10 @@ class Client:
             try:
                 with connection_errors(self.url):
                     response = self._http.send(self._request(call))
+                self._was_reached = True
                 return call.answer(response)
             except DuckDBException as failure:
-                wait = attempts.wait_after(failure)
+                wait = attempts.wait_after(failure, was_reached=self._was_reached)
             time.sleep(wait)
 
     @contextmanager
@@ -307,7 +310,7 @@ class Client:
                 response = self._opened(call)
                 break
             except DuckDBException as failure:
-                wait = attempts.wait_after(failure)
+                wait = attempts.wait_after(failure, was_reached=self._was_reached)
             time.sleep(wait)
         try:
             yield response
@@ -317,6 +320,7 @@ class Client:
     def _opened(self, call: Call[Any]) -> httpx2.Response:
         with connection_errors(self.url):
             response = self._http.send(self._request(call), stream=True)
+            self._was_reached = True
             if is_answer(response):
                 return response
             response.read()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import orjson
 
-from chronoduck.engine.paths import describe_path
 from chronoduck.errors import DatabaseLockedError, DatabasePermissionError
+from chronoduck.permissions import describe_path, directory_advice
 
 __all__ = ["DatabaseOwnership", "Owner", "current_owner", "lock_path", "wait_for_orphan"]
 
@@ -109,7 +109,7 @@ class DatabaseOwnership:
         except OSError as error:
             raise DatabasePermissionError(
                 f"{describe_path(path.parent)} is not writable: {error.strerror}",
-                hint=f"Make {path.parent} writable for this user; the database lives there.",
+                hint=directory_advice(path.parent, 0o750, setting="DUCKDB_DATABASE_PATH"),
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params, Rows, execute, in_engine, transaction
 from chronoduck.engine.own_tables import unchanged_own_schema
 from chronoduck.engine.profiling import peak_memory_bytes
+from chronoduck.engine.tables_like_files import check_tables
+from chronoduck.engine.type_names import type_name
 from chronoduck.sql.autocommit import Autocommit
 from chronoduck.sql.judged_text import JudgedText
 
@@ -44,10 +46,12 @@ class WrittenResult:
         keeps_own_schema: bool = False,
         as_rows: bool,
         batch_rows: int,
+        tables_like_files: Sequence[tuple[str, ...]] = (),
     ) -> None:
         """Run the statement to its end; commit it unless a transaction is open.
 
         ``as_rows``: it will be asked for Python values, else for Arrow batches.
+        ``tables_like_files``: see ``Statement``; such a one is not committed by DuckDB alone.
         ``keeps_own_schema``: refuse it before the COMMIT if the service's own schema is another one.
         """
         started = time.perf_counter()
@@ -61,12 +65,14 @@ class WrittenResult:
         self._batches: Iterator[pa.RecordBatch] | None = None
         if commits.in_transaction:
             commits.changes_catalog |= changes_catalog
+            check_tables(connection, tables_like_files)
             with unchanged_own_schema(connection, is_watched=keeps_own_schema):
                 execute(connection, sql, params, token)
                 self._drain()
         elif autocommit is Autocommit.BY_US:
             with transaction(connection, token, commits):
                 commits.changes_catalog = changes_catalog
+                check_tables(connection, tables_like_files)
                 with unchanged_own_schema(connection, is_watched=keeps_own_schema):
                     execute(connection, sql, params, token)
                     self._drain()
@@ -98,7 +104,7 @@ class WrittenResult:
         description: list[Any] = self._connection.description or []
         self.columns = tuple(str(column[0]) for column in description)
         self.column_types = tuple(column[1] for column in description)
-        self.types = tuple(str(column) for column in self.column_types)
+        self.types = tuple(map(type_name, self.column_types))
 
     def _note_memory(self) -> None:
         self._peak_mb = 0.0

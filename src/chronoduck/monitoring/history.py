@@ -106,6 +106,7 @@ class QueryHistory:
         """Return the ``performance`` part of the statistics."""
         return {
             "avg_query_time": self.avg_query_time,
+            "avg_memory_per_query": self.avg_memory_mb,
             "recent_query_times": self.recent_query_times(),
             "success_rate": self.success_rate,
             "service_success_rate": self.service_success_rate,

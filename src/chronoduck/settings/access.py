@@ -6,10 +6,17 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode
 
 from chronoduck.principals import Role
-from chronoduck.settings.values import Delay, OptionalPath, OptionalText, Seconds, Unset
+from chronoduck.settings.values import (
+    Delay,
+    OptionalPath,
+    OptionalText,
+    Seconds,
+    Unset,
+    from_environment,
+)
 
 __all__ = ["AuthSettings", "JwtSettings"]
 
@@ -29,7 +36,7 @@ NameList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 class AuthSettings(BaseSettings):
     """How guessing is slowed (``DUCKDB_AUTH_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_AUTH_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_AUTH_")
 
     max_failures: Annotated[int, Field(ge=1)] = 10
     """Invalid tokens from one address after which it has to wait."""
@@ -60,7 +67,7 @@ def _role_map(value: Any) -> Any:
 class JwtSettings(BaseSettings):
     """Signed tokens of a platform as credentials (``DUCKDB_JWT_*``); off without an algorithm."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_JWT_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_JWT_")
 
     algorithm: Annotated[Literal["HS256", "RS256", "ES256"] | None, Unset] = None
     """The only algorithm that is accepted; what a token's header says does not count."""

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from chronoduck.errors import SettingsError
+from chronoduck.permissions import file_advice
 
 __all__ = ["read_secret_files", "secret_fields"]
 
@@ -67,7 +68,7 @@ def _read(variable: str, path: Path, environ: Mapping[str, str]) -> str:
     if mode & 0o007 and not _is_kept_by_system(path, environ):
         raise SettingsError(
             f"{variable}: {path} has mode {mode:04o}: every user may read it",
-            hint=f"Run: chmod 600 {path}",
+            hint=file_advice(path, 0o600),
         )
     if not text:
         raise SettingsError(f"{variable}: {path} is empty", hint="Put the secret into it.")

@@ -13,7 +13,7 @@ import duckdb
 
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 from chronoduck.sql.autocommit import Autocommit
-from chronoduck.sql.characters import stray_character
+from chronoduck.sql.characters import refuse_nul, stray_character
 from chronoduck.sql.comments import has_slow_comments
 from chronoduck.sql.engine_errors import translate
 from chronoduck.sql.explaining import RUN_BY_EXPLAIN, read_explain
@@ -76,6 +76,9 @@ class Statement:
     """It is rolled back if it changes the service's own schema, however it names it."""
     reads_results: bool = False
     """It reads the stored result of a job, on the instance that only does that."""
+    tables_like_files: tuple[tuple[str, ...], ...] = ()
+    """Names in it that DuckDB would take for files' if there were no such tables: looked for in its
+    own transaction, right before it runs."""
     recheck: Callable[[duckdb.DuckDBPyConnection], None] | None = field(
         default=None, compare=False, repr=False
     )
@@ -147,6 +150,7 @@ class StatementParser:
             return statement
 
     def _parse(self, sql: str) -> Statement:
+        refuse_nul(sql)
         size = len(sql.encode(errors="surrogatepass"))
         if size > MAX_STATEMENT_BYTES:
             raise DuckDBQueryError(

@@ -44,10 +44,22 @@ class DirectoryBlobStore:
                 hint="Check that the directory is mounted, writable for this user and not full.",
             ) from error
 
+    @contextmanager
+    def _write_failures(self, what: str) -> Iterator[None]:
+        """Translate a directory that cannot be made, too: a parent is not there, or is no directory."""
+        try:
+            with self._failures(what):
+                yield
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{what} in {self._root} failed: {error.filename} cannot be made or opened",
+                hint="Name a directory that this user may make or write to, on a volume that is mounted.",
+            ) from error
+
     def put(self, name: str, data: bytes) -> None:
         """Write the blob whole, or not at all."""
         path = self._root / check_name(name)
-        with self._failures(f"writing {name}"):
+        with self._write_failures(f"writing {name}"):
             make_directories(path.parent)
             write_durably(path, [data])
 
@@ -112,7 +124,7 @@ class DirectoryBlobStore:
 
     def replace(self, name: str, data: bytes, expected: str | None) -> str:
         """Write the blob if it has the expected version; a lock keeps others out meanwhile."""
-        with self._failures(f"writing {name}"):
+        with self._write_failures(f"writing {name}"):
             make_directories(self._root)
             lock = os.open(self._root / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:

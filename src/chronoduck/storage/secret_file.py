@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from chronoduck.errors import DatabasePermissionError
+from chronoduck.permissions import file_advice
 from chronoduck.storage.durable_write import fsync_directory
 
 __all__ = ["create_secret", "read_secret"]
@@ -72,7 +73,7 @@ def read_secret(path: Path, what: str, *, least: int) -> bytes | None:
         if mode & 0o077:
             raise DatabasePermissionError(
                 f"{what} {path} has mode {mode:04o}: other users may read it",
-                hint=f"Run: chmod 600 {path}",
+                hint=file_advice(path, 0o600),
             )
         secret = file.read(_LARGEST)
     if not secret.strip():

@@ -81,6 +81,8 @@ def check_values(column: pa.Array) -> None:
 def _taken(field: pa.Field, column: str, name: str, level: int) -> pa.Field:
     if level > _MAX_LEVELS:
         raise _refused(column, name, f"is nested more than {_MAX_LEVELS} deep")
+    if "\0" in field.name:  # whoever hands the schema over would cut the name there
+        raise _refused(column.replace("\0", "\\0"), name, "has a NUL byte in its name")
     return pa.field(
         field.name,
         _taken_type(field.type, column, name, level),

@@ -22,7 +22,7 @@ __all__ = ["Place", "find_places"]
 
 _KINDS = (
     *("parquet", "csv", "tsv", "json", "ndjson", "jsonl", "arrow", "arrows"),
-    *("cdx", "cdxj", "warc", "wat"),
+    *("cdx", "cdxj", "warc", "wat", "arc", "wacz"),
 )
 _ENDS = tuple(f".{kind}" for kind in _KINDS)
 _SCHEME_SIGNS = frozenset(string.ascii_letters + string.digits + "+.-")

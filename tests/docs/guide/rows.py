@@ -252,7 +252,7 @@ ROWS: list[Row] = [
     Row((351, 351), f"curl -s {HTTP}/health | jq '.circuit_breaker'", W, "", shows_json("name", "state", "failure_count")),
     Row((354, 354), f"curl -X POST {HTTP}/circuit-breaker/reset", D, "as above", needs_role("chronoduck breaker reset", "closed")),
     Row((362, 362), "chown app:app /var/lib/duckdb/chrono_analytics.db", W, "the tests have no user `app`: run with their own", run(instead='chown "$(id -un):$(id -gn)" /var/lib/duckdb/chrono_analytics.db')),
-    Row((363, 363), "chmod 640 /var/lib/duckdb/chrono_analytics.db", W, "the service makes it so, and refuses to open one that others may read", run()),
+    Row((363, 363), "chmod 640 /var/lib/duckdb/chrono_analytics.db", W, "the service makes it so, and refuses to open one that others may change", run()),
     Row((366, 366), "chmod 755 /tmp/duckdb", W, "", run()),
     Row((370, 370), "- All query endpoints require authentication", W, "401 without a token", _all_need_credentials),
     Row((371, 371), "- Health checks are public for monitoring", W, "no SQL and no path in them", ask("/health", ".status")),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chronoduck.auth.admin_token import AdminToken, read_token
+from chronoduck.auth.admin_token import AdminToken
+from chronoduck.auth.token_file import read_token
 from chronoduck.errors import AuthenticationError, DatabasePermissionError
 
 

@@ -20,7 +20,10 @@ from chronoduck.engine.encoding import (
 )
 from chronoduck.errors import DuckDBException, DuckDBQueryError, LimitExceededError
 
-ODD = ["a b", "a/b", "../x", "%41", "a=b", "é", "", None, "x.y-z_~", "a+b&c", "A:B", "\t", "a'b"]
+ODD = [
+    *("a b", "a/b", "../x", "%41", "a=b", "é", "", None, "x.y-z_~", "a+b&c", "A:B", "\t", "a'b"),
+    "__HIVE_DEFAULT_PARTITION__",
+]
 
 
 def read(sql: str, batch_rows: int = 7) -> tuple[ResultSchema, list[pa.RecordBatch]]:
@@ -134,3 +137,45 @@ def test_columns_that_make_no_folders_are_refused(by: list[str], message: str) -
     with pytest.raises(DuckDBException, match=message) as caught:
         partitioned("SELECT 1 AS a, repeat('x', 300) AS b", by)
     assert isinstance(caught.value, DuckDBQueryError)
+
+
+NEAR_NULL = [
+    None,
+    "",
+    "NULL",
+    "null",
+    "__HIVE_DEFAULT_PARTITION__",
+    "__hive_default_partition__",
+    "%5F_HIVE_DEFAULT_PARTITION__",
+    ".",
+    "..",
+    "x" * 200,
+    "\u00e9",
+    "e\u0301",
+]
+
+
+@pytest.mark.parametrize("kind", [ResultFormat.CSV, ResultFormat.NDJSON, ResultFormat.PARQUET])
+def test_null_and_what_looks_like_it_are_apart(kind: ResultFormat, tmp_path: Path) -> None:
+    rows = ", ".join(f"({n}, {literal(text)})" for n, text in enumerate(NEAR_NULL))
+    files = partitioned(f"FROM (VALUES {rows}) t(n, p)", ["p"], kind)
+    assert len(files) == len(NEAR_NULL)
+    for folder, data in files.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "data_0").write_bytes(data)
+    reader = {"csv": "read_csv", "ndjson": "read_json", "parquet": "read_parquet"}[kind.value]
+    found = duckdb.connect().execute(
+        f"SELECT n, p FROM {reader}('{tmp_path}/*/data_0', hive_partitioning = true, "
+        "hive_types = {'p': VARCHAR}) ORDER BY n"
+    )
+    assert [row[1] for row in found.fetchall()] == NEAR_NULL
+
+
+def literal(text: str | None) -> str:
+    return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def test_columns_are_found_as_sql_finds_them() -> None:
+    assert set(partitioned('SELECT 1 AS "\u00df", 2 AS "SS", 3 AS n', ["ss"])) == {"SS=2"}
+    assert set(partitioned("SELECT 1 AS a, 2 AS a, 3 AS n", ["a"])) == {"a=1"}
+    assert set(partitioned("SELECT MAP {'k': 1} AS m, 3 AS n", ["m"])) == {"m=%7B%22k%22%3A1%7D"}

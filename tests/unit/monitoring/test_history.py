@@ -61,6 +61,13 @@ def test_what_users_did_wrong_is_not_held_against_the_service() -> None:
     assert performance["service_success_rate"] == 50.0
 
 
+def test_the_performance_tells_what_memory_a_statement_took() -> None:
+    history = QueryHistory()
+    for memory_mb in (1.0, 3.0):
+        history.record(Ended(memory_mb=memory_mb))
+    assert history.performance()["avg_memory_per_query"] == 2.0
+
+
 @given(st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=50))
 def test_the_numbers_are_those_of_the_durations(seconds: list[float]) -> None:
     history = QueryHistory()

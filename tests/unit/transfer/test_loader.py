@@ -183,9 +183,9 @@ async def test_odd_hosts_are_kept_apart(service: DuckDBService) -> None:
     assert {row[0]: row[1:] for row in found} == {
         "http://p.org:8080/x": ("org,p:8080)/x", "p.org", "org"),
         "http://p.org/x": ("org,p)/x", "p.org", "org"),
-        "http://1.2.3.4/x": ("1.2.3.4)/x", "1.2.3.4", None),
-        "http://[::1]:80/x": ("[::1])/x", "[::1]", None),
-        "filedesc://a-b.arc": (None, None, None),
+        "http://1.2.3.4/x": ("4,3,2,1)/x", "1.2.3.4", None),
+        "http://[::1]:80/x": ("::1)/x", "[::1]", None),
+        "filedesc://a-b.arc": ("filedesc://a-b.arc", None, None),
     }
 
 

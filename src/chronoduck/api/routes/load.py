@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chronoduck.api.access import Access, Writer, admit, attach
 from chronoduck.api.loading import MEDIA_TYPE, LoadWish, answer_load, is_small
 from chronoduck.api.problems import ProblemRoute, refuse
+from chronoduck.api.reading import asked_reading
 from chronoduck.api.uploads import FORMATS, format_of
 from chronoduck.errors import DuckDBException, InvalidRequestError
 from chronoduck.principals import Role
-from chronoduck.transfer import FileFormat, LoadMode, LoadOptions, OnError
+from chronoduck.transfer import FileFormat, LoadMode, LoadOptions, OnError, ReadOptions
 
 __all__ = ["DirectRows", "router"]
 
@@ -23,7 +24,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.post(
-    "/tables/{name}/rows",
+    "/tables/{name:path}/rows",
     operation_id="load_rows",
     summary="Load a file or rows into a table",
     responses={
@@ -61,6 +62,7 @@ async def load_rows(
     name: str,
     request: Request,
     caller: Writer,
+    read: Annotated[ReadOptions, Depends(asked_reading)],
     source: Annotated[str, Query(max_length=255, description="The file's name.")] = "upload",
     format: Annotated[  # noqa: A002
         FileFormat, Query(description="What the file is; wins over `Content-Type`.")
@@ -90,6 +92,7 @@ async def load_rows(
         create=create,
         dry_run=dry_run,
         on_error=on_error,
+        read=read,
     )
     return await answer_load(request, LoadWish(name, source, format, options), caller)
 
@@ -110,7 +113,7 @@ class DirectRows:
         if (
             wish is None
             or request is None
-            or not is_small(request, format_of(request, wish.format), wish.options)
+            or not is_small(request, format_of(request, wish.format), wish)
         ):
             await self._app(scope, receive, send)
             return
@@ -131,7 +134,7 @@ class DirectRows:
         if not path.startswith(self._prefix) or not path.endswith("/rows"):
             return None
         table = path[len(self._prefix) : -len("/rows")]
-        if not table or "/" in table:
+        if not table:
             return None
         asked = parse_qsl(scope["query_string"].decode("latin-1"))
         if not asked:

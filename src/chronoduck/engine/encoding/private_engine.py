@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from chronoduck.engine.encoding.nested_enums import without_nested_enums
-from chronoduck.errors import EngineBugError, OutOfMemoryError
+from chronoduck.engine.encoding.nested_maps import without_maps
+from chronoduck.errors import DuckDBQueryError, EngineBugError, OutOfMemoryError
 from chronoduck.resilience.standing_threads import standing_threads
 
 __all__ = ["BatchQuery", "close_private_engines", "open_private_engines"]
@@ -133,14 +134,14 @@ class BatchQuery:
         self._lanes: list[_Lane] = []
 
     def run(self, table: pa.Table) -> pa.Table:
-        """Return the answer's rows, in the order of the table's.
+        """Return the answer's rows, in the order of the table's; it sees MAPs as ``without_maps``.
 
         Raises:
             OutOfMemoryError: the table does not fit into memory.
-            DuckDBQueryError: a column's type has no form here; the error names the column.
+            DuckDBQueryError: a column's type or a value has no form here.
             EngineBugError: the engine failed; it is replaced by a new one for the next result.
         """
-        table = without_nested_enums(table).rename_columns(
+        table = without_nested_enums(without_maps(table)).rename_columns(
             [f"c{self._first + index}" for index in range(table.num_columns)]
         )
         with self._errors():
@@ -183,6 +184,13 @@ class BatchQuery:
                 "the rows of one batch do not fit into memory as text",
                 hint="Select fewer columns or shorter values.",
                 operator_detail=str(error),
+            ) from error
+        except (duckdb.DataError, duckdb.NotSupportedError, duckdb.ProgrammingError) as error:
+            raise DuckDBQueryError(
+                "the result holds a value that this format has no form for",
+                hint="Cast the columns of unusual types to VARCHAR.",
+                operator_detail=f"{type(error).__name__}: {error}",
+                category="encoding",
             ) from error
         except (duckdb.Error, pa.ArrowException, OSError, RuntimeError) as error:
             with _lock, suppress(KeyError):

@@ -173,9 +173,16 @@ class Scopes:
             raise StatementRefusedError(
                 "the statement could not be judged", hint=RULES["scope"], rule="scope"
             )
-        schemas = {folded(name) for name in scope.schemas}
-        schemas.update(folded(grant.schema) for grant in scope.tables)
-        check_names(names, self.syntax, schemas | {"main"})
+        whole = {folded(name) for name in scope.schemas}
+        granted = {(folded(grant.schema), folded(grant.name)) for grant in scope.tables}
+
+        def is_table(schema: str, name: str) -> bool:
+            """Whether it is in the scope if it is there, which is looked at right before the run."""
+            place = schema or "main"
+            return place in whole or (place, name) in granted
+
+        schemas = whole | {schema for schema, _ in granted} | {"main"}
+        check_names(names, self.syntax, schemas, is_table)
 
     def note(self, kind: str) -> None:
         """Say that a statement of this kind has ended: tables and views may be others now."""

@@ -42,6 +42,9 @@ class TemplateSource:
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
             raise source.error(line, "is not UTF-8 text", "Save the file as UTF-8.") from error
+        if "\0" in text:
+            line = text.count("\n", 0, text.index("\0")) + 1
+            raise source.error(line, "holds a NUL byte", "Remove it.")
         return cls(source.label, source.path, text.replace("\r\n", "\n"))
 
     def error(self, line: int, problem: str, fix: str) -> TemplateError:

@@ -45,6 +45,8 @@ RULES: dict[str, str] = {
     "session-state": "Every statement gets a clean connection. These give the same rows each time: "
     "`SELECT * FROM t ORDER BY hash(a, 7)`, "
     "`SELECT * FROM t TABLESAMPLE reservoir(10 ROWS) REPEATABLE (7)`.",
+    "temporary": "Send it with the statements that use it to POST batch (service.transaction() in "
+    "Python), or make it without TEMP and drop it.",
     "sequence": "Only keys that write take numbers from a sequence; `SELECT row_number() OVER () FROM t` "
     "numbers rows.",
     "unclassified-function": "Ask the operator: this version of DuckDB is newer than the list of "

@@ -270,7 +270,11 @@ def _body(
         raise InvalidRequestError("its text is not understood")
     names = names_of(syntax.facts(body))
     own = folded(relation.schema)
-    check_names(names, syntax, {schema for schema, _ in known} | {"main"})
+
+    def is_table(schema: str, name: str) -> bool:
+        return any((each, name) in known for each in ([schema] if schema else [own, "main"]))
+
+    check_names(names, syntax, {schema for schema, _ in known} | {"main"}, is_table)
     reached: set[Key] = set()
     for _, schema, name in names.tables:
         if schema:
