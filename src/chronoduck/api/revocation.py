@@ -42,8 +42,8 @@ class RevocationWatch:
                 await self.look()
             except DuckDBException:  # the service is being closed
                 continue
-            except Exception as error:  # noqa: BLE001 - one failed look is no reason never to look again
-                self._log.exception("revocation_look_failed", error=str(error))
+            except OSError as error:  # one failed look is no reason never to look again
+                self._log.error("revocation_look_failed", error=str(error))
 
     async def look(self) -> None:
         """End what revoked keys have begun, if they were missing at the last look, too."""
