@@ -30,7 +30,7 @@ _SHOWN_CHARACTERS = 20_000
 def describe_running(running: RunningStatement) -> RunningQuery:
     """Return a running statement as the API shows it; 0.1 s for a long one, so for a thread.
 
-    The text is masked once: whoever asks again and again costs nobody anything.
+    The text is masked once, so repeated requests are cheap.
     """
     if running.shown is None:
         shown = running.sql[:_SHOWN_CHARACTERS]
