@@ -8,6 +8,7 @@ little more for memory that no longer fits into a cache.
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ _MOST = 10.0
 """Times the cost of a quarter of the text: between 4 (linear) and 16 (quadratic)."""
 _HOPELESS = 1.0
 """CPU seconds that no quarter of a text may cost."""
-_RUNS = 3
+_RUNS = 5
 
 
 def text_of(length: int, start: str, piece: str, end: str) -> str:
@@ -34,9 +35,11 @@ def is_linear(
     least_short = least_long = float("inf")
     for _ in range(_RUNS):
         # The short one first: what is quadratic ends here, before it needs minutes.
-        least_short = min(least_short, _cost(function, text(length // 4)))
-        if least_short > _HOPELESS:
-            return False
+        # More than once, as a disturbed short run would make a quadratic cost look linear.
+        for _ in range(_RUNS):
+            least_short = min(least_short, _cost(function, text(length // 4)))
+            if least_short > _HOPELESS:
+                return False
         least_long = min(least_long, _cost(function, text(length)))
         if least_long < _MOST * least_short or least_long < _SMALL:
             return True
@@ -44,8 +47,17 @@ def is_linear(
 
 
 def _cost(function: Callable[[str], object], text: str) -> float:
-    """Return the CPU seconds of one call; an error of the function is one of its answers."""
-    began = time.thread_time()
-    with contextlib.suppress(Exception):
-        function(text)
-    return time.thread_time() - began
+    """Return the CPU seconds of one call; an error of the function is one of its answers.
+
+    Without the garbage collector: it looks at all objects of the process, so a call that makes many
+    would pay for what other tests left.
+    """
+    gc.collect(0)
+    gc.disable()
+    try:
+        began = time.thread_time()
+        with contextlib.suppress(Exception):
+            function(text)
+        return time.thread_time() - began
+    finally:
+        gc.enable()

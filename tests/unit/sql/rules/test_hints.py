@@ -26,6 +26,10 @@ from chronoduck.sql.rules.refusals import RULES
 from chronoduck.sql.statements import StatementParser
 
 SENDERS = (Role.ANALYST, Role.WRITER, Role.ADMIN)
+# DuckDB 1.5 knows no pragma without a value that is named as a setting.
+ONLY_IN_VERSION_2 = (
+    [("PRAGMA threads", "current_setting('threads')")] if duckdb.__version__ >= "2" else []
+)
 SETUP = "CREATE TABLE t (id INTEGER, a INTEGER, b VARCHAR); INSERT INTO t VALUES (1, 2, 'x')"
 # Each is refused; the hint tells what works.
 REFUSED = [
@@ -195,11 +199,11 @@ def test_no_hint_sends_somebody_to_what_the_role_may_not_do(guard: Guard) -> Non
         ("PRAGMA table_info('t')", "DESCRIBE t"),
         ("PRAGMA show_tables", "SHOW TABLES"),
         ("PRAGMA database_size", "GET tables"),
-        ("PRAGMA threads", "current_setting('threads')"),
         ("FROM duckdb_databases()", "SHOW DATABASES"),
         ("SELECT setseed(0.5)", "hash(a, 7)"),
         ("FROM histogram(t, a)", "SELECT histogram(a)"),
         ("SELECT lpad(b, ?, ' ') FROM t", "into the statement"),
+        *ONLY_IN_VERSION_2,
     ):
         for role in SENDERS:
             with pytest.raises(StatementRefusedError) as refused:
