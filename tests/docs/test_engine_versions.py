@@ -98,7 +98,7 @@ def restored(machine: Machine, name: str, to: str = "latest") -> str:
 
 
 def test_the_page_takes_a_database_up_and_back(machine: Machine) -> None:
-    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chronoduck")
     assert engine_of(machine) == f"v{OLDER}"
     machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
     write(machine, 1)
@@ -121,7 +121,7 @@ def test_the_page_takes_a_database_up_and_back(machine: Machine) -> None:
     assert engine_of(machine) == f"v{OLDER}"
     assert contents(machine) == middle
     write(machine, 200)
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     assert generations(machine) > in_older
     assert restored(machine, "latest") != whole
     points = [
@@ -131,30 +131,30 @@ def test_the_page_takes_a_database_up_and_back(machine: Machine) -> None:
     with_table = points[len(points) // 4 :]  # the first points are older than the table
     for number, point in enumerate(with_table[:: len(with_table) // 2]):
         restored(machine, f"point-{number}", point)
-    machine.run("systemctl start chrono-scraper")
+    machine.run("systemctl start chronoduck")
 
 
 def test_a_kill_stands_in_the_way_back(machine: Machine) -> None:
-    machine.run(f"pip install 'duckdb=={NEWER}'\nsystemctl start chrono-scraper")
+    machine.run(f"pip install 'duckdb=={NEWER}'\nsystemctl start chronoduck")
     machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
     write(machine, 1)
     before = contents(machine)
     machine.kill()
-    done = machine.attempt(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    done = machine.attempt(f"pip install 'duckdb=={OLDER}'\nsystemctl start chronoduck")
     assert done.returncode != 0
     said = machine.journal.read_text() + (settled_text(machine.log) if machine.log.exists() else "")
     assert f"was written by DuckDB {NEWER}" in said
     machine.run(
-        f"pip install 'duckdb=={NEWER}'\nsystemctl start chrono-scraper\n"
-        f"systemctl stop chrono-scraper\npip install 'duckdb=={OLDER}'\n"
-        "systemctl start chrono-scraper"
+        f"pip install 'duckdb=={NEWER}'\nsystemctl start chronoduck\n"
+        f"systemctl stop chronoduck\npip install 'duckdb=={OLDER}'\n"
+        "systemctl start chronoduck"
     )
     assert engine_of(machine) == f"v{OLDER}"
     assert contents(machine) == before
 
 
 def test_a_newer_engine_at_hand_opens_what_this_one_cannot(machine: Machine) -> None:
-    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chronoduck")
     machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
     write(machine, 1)
     machine.query("CHECKPOINT")
@@ -164,7 +164,7 @@ def test_a_newer_engine_at_hand_opens_what_this_one_cannot(machine: Machine) -> 
 
     (install,) = steps("A newer engine at hand")
     machine.run(install.replace("/opt", str(machine.root / "opt")))
-    machine.run("systemctl start chrono-scraper")
+    machine.run("systemctl start chronoduck")
     assert engine_of(machine) == f"v{OLDER}"
     assert '"way":"newer_engine"' in settled_text(machine.log)
     found = machine.cli("query", "SELECT a, b FROM t ORDER BY a", "--format", "csv")
