@@ -29,6 +29,7 @@ SYSTEMD = REPOSITORY / "deploy" / "systemd"
 # service: it has the unit's Environment= and its EnvironmentFile, and a start that fails fails.
 _SYSTEMCTL = r"""#!/bin/bash
 root="@ROOT@"; pidfile="$root/service.pid"
+case "$1 $2" in "enable --now") set -- start ;; "disable --now") set -- stop ;; esac
 alive() { [ -f "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2> /dev/null; }
 case "$1" in
   stop|restart)
@@ -41,7 +42,8 @@ esac
 case "$1" in
   start|restart)
     alive && exit 0
-    env -i PATH="$PATH" HOME="$root" ${PYTHONPATH:+PYTHONPATH="$PYTHONPATH"} setsid bash -c \
+    env -i PATH="$PATH" HOME="$root" ${PYTHONPATH:+PYTHONPATH="$PYTHONPATH"} \
+      "STARTED_BY_TESTS=$STARTED_BY_TESTS" setsid bash -c \
       "set -a; . $root/unit.env; exec chronoduck --env-file $root/etc/duckdb.env serve" \
       < /dev/null > /dev/null 2>> "$root/journal" &
     echo $! > "$pidfile"

@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.documents import REPOSITORY
+from tests.docs.engine_choice import engine_of, machine_of_engines
 from tests.docs.machine import Machine
-from tests.engines import NEWER, OLDER, packages_of, run_in
+from tests.engines import NEWER, OLDER, run_in
 from tests.server import settled_text
 
 pytestmark = pytest.mark.slow
 PAGE = (REPOSITORY / "docs" / "engine-versions.md").read_text()
 
-# The engine of a directory of its own goes before the one that the tests have.
-_PIP = """#!/bin/bash
-[ "$1" = install ] || exit 64
-version=${2#duckdb==}
-[ -d "@ROOT@/engines/$version" ] || exit 65
-printf '#!/bin/bash\\nexport PYTHONPATH=%s\\nexec @PYTHON@ -P -m chronoduck "$@"\\n' \\
-  "@ROOT@/engines/$version" > "@ROOT@/bin/chronoduck"
-chmod 755 "@ROOT@/bin/chronoduck"
-"""
-# An environment of its own is this one with another engine.
-_PYTHON3 = """#!/bin/bash
-[ "$1 $2" = "-m venv" ] || exec @PYTHON@ "$@"
-mkdir -p "$3/bin"
-cat > "$3/bin/pip" << 'END'
-#!/bin/bash
-[ "$2" = --no-deps ] || exit 0
-version=${3#duckdb==}
-[ -d "@ROOT@/engines/$version" ] || exit 65
-printf '#!/bin/bash\nPYTHONPATH=%s exec @PYTHON@ "$@"\n' "@ROOT@/engines/$version" > "${0%/pip}/python"
-chmod 755 "${0%/pip}/python"
-END
-chmod 755 "$3/bin/pip"
-"""
 _CANNOT_BE_REPLAYED = """
 import os, signal, sys, duckdb
 connection = duckdb.connect(sys.argv[1])
@@ -58,22 +35,8 @@ def steps(heading: str) -> list[str]:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    made = Machine(tmp_path)
-    (tmp_path / "engines").mkdir()
-    for engine in (OLDER, NEWER):
-        (tmp_path / "engines" / engine).symlink_to(packages_of(engine))
-    for name, text in (("pip", _PIP), ("python3", _PYTHON3)):
-        program = tmp_path / "bin" / name
-        program.write_text(
-            text.replace("@ROOT@", str(tmp_path)).replace("@PYTHON@", sys.executable)
-        )
-        program.chmod(0o755)
-    yield made
-    made.close()
-
-
-def engine_of(machine: Machine) -> str:
-    return re.findall(r"v\d+\.\d+\.\d+", machine.cli("query", "SELECT version()", "--json"))[0]
+    with machine_of_engines(tmp_path) as made:
+        yield made
 
 
 def contents(machine: Machine) -> str:

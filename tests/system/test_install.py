@@ -1,4 +1,4 @@
-"""``chronoduck install --systemd`` for a machine in a directory; systemd's own programs take its files."""
+"""``chronoduck install --systemd`` into a directory; systemd's own programs take the files."""
 
 from __future__ import annotations
 
