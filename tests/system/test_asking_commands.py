@@ -39,6 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (["help", "install"], 0),
         (["help", "instal"], 64),
         (["runbook", "disk-full"], 0),
+        (["install", "--systemd"], 0),
         (["status"], 0),
         (["status", "--live"], 0),
         (["top", "--once"], 0),
