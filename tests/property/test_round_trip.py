@@ -154,6 +154,7 @@ def test_flat_values_come_back_as_they_went(
 @PROFILE
 @given(way=WAYS, column=columns(TYPES))
 @example(way="result", column=("BOOLEAN[2]", ["NULL::BOOLEAN[2]", "[NULL, true]::BOOLEAN[2]"]))
+@example(way="result", column=("MAP(VARCHAR, BOOLEAN)", ["MAP([]::VARCHAR[], []::BOOLEAN[])"]))
 @example(way="result", column=("STRUCT(a HUGEINT[])", [f"{{'a': [{2**127 - 1}::HUGEINT]}}"]))
 def test_nested_values_come_back_as_they_went(
     trip: Trip, way: str, column: tuple[str, list[str]]
