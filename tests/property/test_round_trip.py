@@ -155,6 +155,7 @@ def test_flat_values_come_back_as_they_went(
 @given(way=WAYS, column=columns(TYPES))
 @example(way="result", column=("BOOLEAN[2]", ["NULL::BOOLEAN[2]", "[NULL, true]::BOOLEAN[2]"]))
 @example(way="result", column=("MAP(VARCHAR, BOOLEAN)", ["MAP([]::VARCHAR[], []::BOOLEAN[])"]))
+@example(way="result", column=("UNION(u HUGEINT, i INTEGER)", [f"{2**127 - 1}::HUGEINT"]))
 @example(way="result", column=("STRUCT(a HUGEINT[])", [f"{{'a': [{2**127 - 1}::HUGEINT]}}"]))
 def test_nested_values_come_back_as_they_went(
     trip: Trip, way: str, column: tuple[str, list[str]]

@@ -265,11 +265,13 @@ def _judging_type(given: TypeTree) -> str:
     if not given.parts:
         return given.written
     parts = [(name, _judging_type(part)) for name, part in given.parts]
-    if given.name == "STRUCT":
-        return f"STRUCT({', '.join(f'{quote_name(name)} {part}' for name, part in parts)})"
+    if given.name in ("STRUCT", "UNION"):
+        return f"{given.name}({', '.join(f'{quote_name(name)} {part}' for name, part in parts)})"
     if given.name == "MAP":
         return f"MAP({parts[0][1]}, {parts[1][1]})"
-    return parts[0][1] + given.written[given.written.rindex("[") :]
+    if given.name in ("LIST", "ARRAY"):
+        return parts[0][1] + given.written[given.written.rindex("[") :]
+    return given.written
 
 
 def _has_arrays(tree: TypeTree) -> bool:
