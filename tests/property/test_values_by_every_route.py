@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import duckdb
 import httpx2
@@ -149,7 +149,7 @@ class Routes:
         job = self._ended(self.run(self.client.post("/exports", json=body)))
         path = f"/exports/{job['id']}/files/"
         names = [each["name"] for each in job["result"]["files"]]
-        return {name: self.run(self.client.get(path + name)).content for name in names}
+        return {name: self.run(self.client.get(path + quote(name))).content for name in names}
 
     def declared(self, name: str) -> dict[str, bytes]:
         told = self.run(run_export(self.service, name))
