@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from chronoduck.engine.encoding import (
     PartitionedRows,
     ResultFormat,
     ResultSchema,
+    open_encoder,
 )
 from chronoduck.errors import DuckDBException, DuckDBQueryError, LimitExceededError
 
@@ -24,6 +26,8 @@ ODD = [
     *("a b", "a/b", "../x", "%41", "a=b", "é", "", None, "x.y-z_~", "a+b&c", "A:B", "\t", "a'b"),
     "__HIVE_DEFAULT_PARTITION__",
 ]
+KEPT_APART = ODD if duckdb.__version__ >= "2" else ODD[:-1]
+"""The values that the engine's own COPY keeps apart: in 1.5 the last and NULL are one file."""
 
 
 def read(sql: str, batch_rows: int = 7) -> tuple[ResultSchema, list[pa.RecordBatch]]:
@@ -82,7 +86,7 @@ def test_folders_and_rows_are_those_of_the_engine(
     columns: str, by: list[str], tmp_path: Path
 ) -> None:
     values = ", ".join(
-        "(NULL)" if v is None else f"('{v.replace(chr(39), chr(39) * 2)}')" for v in ODD
+        "(NULL)" if v is None else f"('{v.replace(chr(39), chr(39) * 2)}')" for v in KEPT_APART
     )
     columns = columns.replace("text", '"P q"')
     sql = (
@@ -179,3 +183,28 @@ def test_columns_are_found_as_sql_finds_them() -> None:
     assert set(partitioned('SELECT 1 AS "\u00df", 2 AS "SS", 3 AS n', ["ss"])) == {"SS=2"}
     assert set(partitioned("SELECT 1 AS a, 2 AS a, 3 AS n", ["a"])) == {"a=1"}
     assert set(partitioned("SELECT MAP {'k': 1} AS m, 3 AS n", ["m"])) == {"m=%7B%22k%22%3A1%7D"}
+
+
+def test_unions_are_those_of_their_rows() -> None:
+    """DuckDB 1.5 reads a slice of a union wrongly."""
+    sql = (
+        "SELECT n AS p, CASE WHEN n % 3 > 0 THEN n::UNION(i BIGINT, s VARCHAR) END AS u, "
+        "{'u': u} AS s FROM range(7) r(n)"
+    )
+    for folder, data in partitioned(sql, ["p"], ResultFormat.NDJSON).items():
+        n = int(folder.partition("=")[2])
+        value = {"i": n} if n % 3 else None
+        assert json.loads(data.splitlines()[0]) == {"u": value, "s": {"u": value}}, folder
+
+
+def test_unions_of_a_large_batch_are_those_of_their_rows() -> None:
+    schema, batches = read(
+        "SELECT n, CASE WHEN n % 3 > 0 THEN n::UNION(i BIGINT, s VARCHAR) END AS u "
+        "FROM range(40_000) r(n) ORDER BY n",
+        40_000,
+    )
+    encoder = open_encoder(ResultFormat.NDJSON, schema, "", EncodingOptions())
+    rows = b"".join(encoder.rows(batch) for batch in batches).splitlines()
+    assert len(rows) == 40_000
+    for n, row in enumerate(rows):
+        assert json.loads(row)["u"] == ({"i": n} if n % 3 else None)
