@@ -194,6 +194,22 @@ def test_an_empty_object_is_a_value(table: MemoryTable, type_: str, value: str) 
     assert table.session.execute("SELECT count(x) FROM t") == [(1,)]
 
 
+@pytest.mark.parametrize("on_error", [OnError.ABORT, OnError.SKIP])
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize(
+    "body", ["null\n", "7\n", '"x"\n', "{}\n", "[1]\n", "{}\n1\n", '{"z": 1}\n']
+)
+def test_what_is_no_row_is_never_passed_over(
+    table: MemoryTable, body: str, is_new: bool, on_error: OnError
+) -> None:
+    if not is_new:
+        table.session.execute("CREATE TABLE t (a INTEGER)")
+    elif "z" in body:
+        pytest.skip("it makes a column")
+    with pytest.raises(LoadError):
+        table.load(body, NDJSON, LoadOptions(on_error=on_error))
+
+
 def parquet(column: pa.Array) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"a": column}), sink)
