@@ -39,6 +39,7 @@
     ├── PermissionDeniedError           a valid credential that does not allow this
     ├── PenaltyBoxError                 the principal's statements broke things, and it has to wait
     ├── QuotaExceededError              the principal used what it may use in this time
+    ├── RowFilterError                  a row filter does not fit its table
     ├── TooManyAttemptsError            too many invalid credentials came from one address
     └── LoadError                       a file that cannot be loaded
 
@@ -79,6 +80,7 @@ from chronoduck.errors.request import (
     PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
+    RowFilterError,
     SettingsError,
     TemplateError,
     TemplateNotFoundError,
@@ -122,6 +124,7 @@ __all__ = [
     "QueueFullError",
     "QuotaExceededError",
     "ReaderInterruptedError",
+    "RowFilterError",
     "ServiceUnavailableError",
     "SettingsError",
     "SpoolSpaceError",
