@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import duckdb
@@ -9,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chronoduck.assembly import DuckDBService
 from chronoduck.engine.scopes.registry import make_catalog, plan_for, set_variables
-from chronoduck.principals import Claims, Scope, TableGrant, claims_of
+from chronoduck.errors import DuckDBQueryError, RowFilterError
+from chronoduck.principals import Claims, Principal, Role, Scope, TableGrant, claims_of
+from chronoduck.service.records import Caller
 from chronoduck.sql.scopes.claims import variable_name
 from chronoduck.sql.scopes.names import Syntax
 
@@ -143,3 +147,49 @@ def test_types_and_what_is_missing(
 def test_values_of_other_kinds_have_other_variables() -> None:
     values = [1, True, 1.0, "1", "True", ("1",), (1,), (True,), "", 0, False]
     assert len({variable_name(value) for value in values}) == len(values)
+
+
+def caller_of(name: str, row_filter: object, **claims: object) -> Caller:
+    grant = TableGrant("t", row_filter=row_filter)  # type: ignore[arg-type]
+    scope = Scope(tables=(grant,), claims=claims_of(claims))
+    return Caller(name, principal=Principal(name, Role.ANALYST, f"user:{name}", scope))
+
+
+async def test_principals_never_see_by_each_others_claims(service: DuckDBService) -> None:
+    await service.execute_query("CREATE TABLE t (owner VARCHAR, n INTEGER)")
+    await service.execute_query("INSERT INTO t SELECT 'u' || (range % 4), range FROM range(400)")
+    callers = {
+        f"u{number}": caller_of(f"p{number}", "owner = $claim.sub", sub=f"u{number}")
+        for number in range(3)
+    }
+    callers["u3"] = caller_of("p3", ("owner = ?", ["u3"]))
+
+    async def ask(owner: str) -> None:
+        caller = callers[owner]
+        for sql in ("SELECT DISTINCT owner FROM t", "SELECT any_value(owner) FROM t WHERE n < $n"):
+            params = {"n": 100} if "$n" in sql else None
+            result = await service.execute_query(sql, params, caller=caller)
+            assert result.data == [(owner,)]
+
+    for _ in range(2):  # the second time every cache knows the texts
+        for owner in callers:
+            await ask(owner)
+    await asyncio.gather(*(ask(owner) for owner in [*callers] * 3))
+    nobody = caller_of("p4", "owner = $claim.sub")
+    assert (await service.execute_query("SELECT count(*) FROM t", caller=nobody)).data == [(0,)]
+    # Nothing of it stays on a connection that goes back to the pool.
+    names = ", ".join(f"getvariable('{variable_name(owner)}') AS {owner}" for owner in callers)
+    for _ in range(4):
+        assert set((await service.execute_query(f"SELECT {names}")).data[0]) == {None}
+
+
+async def test_a_filter_that_does_not_fit_is_an_error_of_its_own(service: DuckDBService) -> None:
+    await service.execute_query("CREATE TABLE t (owner VARCHAR)")
+    for row_filter in ("tenant = 'secret word'", "owner = ", "owner = $other.sub"):
+        caller = caller_of("ann", row_filter)
+        with pytest.raises(RowFilterError) as caught:
+            await service.execute_query("SELECT * FROM t", caller=caller)
+        assert "secret word" not in f"{caught.value.detail}{caught.value.hint}"
+        assert row_filter in caught.value.operator_detail
+        with pytest.raises(DuckDBQueryError, match="does not exist"):
+            await service.execute_query("SELECT * FROM other", caller=caller)
