@@ -40,6 +40,8 @@ def condition(
     expression = _expression(text, syntax)
     for node in _nodes(expression):
         _check(node, text, columns, table, syntax)
+        if bindings is None and claim_path(node) is not None:
+            raise _invalid(text, "it holds a parameter, and no values are given")
     bindings = bindings or Bindings()
     cannot_fail = _cannot_fail(expression, columns, bindings)
     expression = _bound(expression, bindings, syntax)
@@ -57,6 +59,8 @@ def check_form(text: str, table: str, syntax: Syntax) -> None:
     """
     for node in _nodes(_expression(text, syntax)):
         _check(node, text, None, table, syntax)
+        if (claim_path(node) or " ")[0] == "?":
+            raise _invalid(text, "it holds ?, whose value a key has not; name it $claim.name")
 
 
 def _select(expression: dict[str, Any], syntax: Syntax) -> dict[str, Any]:
