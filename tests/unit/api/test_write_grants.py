@@ -59,7 +59,7 @@ async def test_every_route_obeys(scoped: Post, app_service: DuckDBService) -> No
         await scoped("/batch", json={"queries": ["SELECT 1", other], "use_transaction": False}),
     ]
     for response in answers:
-        assert response.status_code == 403, response.text
+        assert response.status_code in (400, 403), response.text  # 400: a statement of a batch
         assert response.json()["rule"] == "write-scope"
     assert (await app_service.execute_query(kept)).data == before
     assert (await scoped("/me", is_get=True)).json()["write"] == ["anna", "main.notes"]
