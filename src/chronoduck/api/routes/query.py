@@ -17,10 +17,10 @@ from chronoduck.api.access import (
     Analyst,
     admit,
     attach,
-    body_schema,
     read_body,
     service_of,
 )
+from chronoduck.api.documentation import reads
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.problems import ProblemRoute, refuse
 from chronoduck.api.responses import (
@@ -86,8 +86,9 @@ RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     operation_id="query",
     summary="Run one statement",
     responses=RESULT_RESPONSES,
-    openapi_extra={**body_schema(QueryRequest), "parameters": [FORMAT_PARAMETER]},
+    openapi_extra={"parameters": [FORMAT_PARAMETER]},
 )
+@reads(QueryRequest)
 async def query(request: Request, caller: Analyst) -> Response:
     """Run one statement and answer its result, streamed when it is large."""
     return await _answer_query(request, caller)
@@ -212,8 +213,8 @@ async def _without_rows(
     operation_id="batch",
     summary="Run several statements, all or nothing",
     response_model=BatchResponse,
-    openapi_extra=body_schema(BatchRequest),
 )
+@reads(BatchRequest)
 async def batch(request: Request, caller: Analyst) -> Response:
     """Run statements in order on one connection; the problem names the one that failed."""
     asked = await read_body(request, BatchRequest)
@@ -253,8 +254,8 @@ async def batch(request: Request, caller: Analyst) -> Response:
     operation_id="explain",
     summary="Show a statement's plan",
     response_model=ExplainResponse,
-    openapi_extra=body_schema(ExplainRequest),
 )
+@reads(ExplainRequest)
 async def explain(request: Request, caller: Analyst) -> Response:
     """Answer the plan; with `analyze` the statement is run and measured."""
     asked = await read_body(request, ExplainRequest)
