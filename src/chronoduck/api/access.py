@@ -50,6 +50,7 @@ __all__ = [
     "authenticator_of",
     "body_memory_of",
     "is_admin",
+    "is_known_by_header",
     "is_leaving",
     "keys_of",
     "read_body",
@@ -140,6 +141,11 @@ def is_leaving(request: Request) -> bool:
     """Whether this process will soon accept nobody any more."""
     access: Access = request.scope["state"][ACCESS]
     return access.is_leaving
+
+
+def is_known_by_header(request: Request) -> bool:
+    """Whether a header tells who asks, and never what a browser sends by itself, such as a cookie."""
+    return _access_of(request).authenticate is None
 
 
 def service_of(request: Request) -> DuckDBService:

@@ -100,7 +100,13 @@ def _add_outer_middleware(app: FastAPI, service: DuckDBService) -> None:
                 "Idempotency-Key",
                 "X-Request-ID",
             ),
-            expose_headers=("X-Request-ID", "X-Result-Truncated", "Retry-After", "Location"),
+            expose_headers=(
+                "X-Request-ID",
+                "X-Result-Truncated",
+                "Retry-After",
+                "Location",
+                "Content-Disposition",
+            ),
         )
     app.add_middleware(EnvelopeMiddleware)
     if service.tracing is not None:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from chronoduck.api.addresses import api_root
+from chronoduck.api.downloads import attachment
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
@@ -113,7 +114,8 @@ class ResultResponse(Response):
     result is never taken for a complete one.
     """
 
-    def __init__(self, result: EncodedResult) -> None:
+    def __init__(self, result: EncodedResult, name: str | None = None) -> None:
+        """``name``: of the file that it is saved as."""
         truncated = {True: "true", False: "false", None: "pending"}[result.truncated]
         headers = {
             "X-Result-Truncated": truncated,
@@ -121,6 +123,8 @@ class ResultResponse(Response):
             "Cache-Control": "no-store",
             "Server-Timing": _server_timing(result.running),
         }
+        if name is not None:
+            headers["Content-Disposition"] = attachment(name)
         if result.length is not None:
             headers["Content-Length"] = str(result.length)
         self._result = result

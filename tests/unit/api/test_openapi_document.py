@@ -67,9 +67,10 @@ def test_every_success_has_a_schema(document: dict[str, Any]) -> None:
 
 
 def model_of(schema: dict[str, Any]) -> str:
-    """Return the name of the model that an answer is, or is a list of."""
-    reference: str = schema.get("items", schema).get("$ref", "")
-    return reference.removeprefix(REFERENCE)
+    """Return the names of the models that an answer is one of, or is a list of."""
+    inner = schema.get("items", schema)
+    references = [each["$ref"] for each in inner.get("anyOf", [inner]) if "$ref" in each]
+    return " ".join(reference.removeprefix(REFERENCE) for reference in references)
 
 
 def test_every_problem_and_every_body_is_a_named_model(document: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
@@ -22,6 +21,7 @@ from chronoduck.api.access import (
 from chronoduck.api.addresses import api_root
 from chronoduck.api.answers import ExportList, Job, RunStarted
 from chronoduck.api.documentation import STARTED, FileBytes, reads
+from chronoduck.api.downloads import attachment
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse, job_response
 from chronoduck.api.revocation import is_revoked
@@ -171,12 +171,11 @@ async def _file(service: DuckDBService, job: ExportJob, name: str) -> Response:
     exports = (await service.parts()).exports
     pieces: Iterator[bytes] = await asyncio.to_thread(exports.read, job, name)
     size = next(each["bytes"] for each in (job.result or {})["files"] if each["name"] == name)
-    label = quote(name.replace("/", "_"), safe="")
     return StreamingResponse(
         pieces,
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(size),
-            "Content-Disposition": f"attachment; filename*=UTF-8''{label}",
+            "Content-Disposition": attachment(name),
         },
     )

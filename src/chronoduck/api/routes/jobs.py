@@ -104,7 +104,7 @@ async def get_job_result(
     jobs = (await service.parts()).statement_jobs
     wanted = ResultRequest("", None, format, encoding_options(service), max_rows)
     return await answer_with(
-        request, wanted, lambda asked: jobs.read(job, asked, offset, limit, caller)
+        request, wanted, lambda asked: jobs.read(job, asked, offset, limit, caller), f"job-{job.id}"
     )
 
 

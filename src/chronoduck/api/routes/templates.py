@@ -61,7 +61,7 @@ async def run_template(name: str, request: Request, caller: Viewer) -> Response:
         origin="template",
     )
     with template.explained():
-        return await answer(request, wanted, replace(caller, template=name))
+        return await answer(request, wanted, replace(caller, template=name), name)
 
 
 def document_templates(app: FastAPI, library: TemplateLibrary) -> None:
