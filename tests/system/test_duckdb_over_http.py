@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from chronoduck.engine.extensions import extension_wheel
+from tests.patience import PATIENCE_SECONDS
 from tests.server import Server
 
 HTTPFS = extension_wheel("httpfs")
@@ -25,7 +26,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("http")) as started:
+    patient = {"DUCKDB_STATEMENT_TIMEOUT": PATIENCE_SECONDS}
+    with Server(tmp_path_factory.mktemp("http"), **patient) as started:
         with started.client() as client:
             for statement in TABLES:
                 made = client.post("/query", json={"query": statement})

@@ -145,6 +145,7 @@ def full_server(tmp_path: Path) -> Iterator[Server]:
         "DUCKDB_EXPORT_URL": tmp_path / "exports",
         "DUCKDB_EXPORT_FILE": tmp_path / "exports.toml",
         "DUCKDB_SYNC_FILE": tmp_path / "sync.toml",
+        "DUCKDB_STATEMENT_TIMEOUT": PATIENCE_SECONDS,
     }
     with Server(tmp_path, **settings) as started:
         captures = (REPOSITORY / "examples" / "data" / "ipwb-sample.cdxj").read_bytes()
