@@ -151,7 +151,7 @@ async def test_a_statement_in_an_address_reads(filled: httpx2.AsyncClient) -> No
     assert answer.headers["Cache-Control"] == "no-store"
     assert "Content-Disposition" not in answer.headers
     file = await filled.get("/query", params={"query": "SELECT 'é' AS e", "format": "csv"})
-    assert file.text == "e\né\n"
+    assert file.text.splitlines() == ["e", "é"]
     assert file.headers["Content-Disposition"] == 'attachment; filename="query.csv"'
     short = await filled.get("/query", params={"query": "FROM range(9)", "max_rows": 2})
     assert short.json()["truncated"]
