@@ -38,8 +38,12 @@ install: $(VENV)/run.stamp ## install the service into .venv
 demo: install ## load real captures and serve them on 127.0.0.1:8000 (PORT=8001 for another port)
 	@$(BIN)/chronoduck demo --port $(PORT)
 
+.PHONY: what-tests-need
+what-tests-need:
+	@$(PYTHON) -m tests.programs
+
 .PHONY: test
-test: $(VENV)/dev.stamp ## install what tests need and run everything
+test: what-tests-need $(VENV)/dev.stamp ## install what tests need and run everything; says first how long it takes
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: quick

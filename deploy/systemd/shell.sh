@@ -1,5 +1,5 @@
-# /etc/chrono-scraper/shell.sh: makes a root shell ready for the runbooks. Read it with a dot:
-#   . /etc/chrono-scraper/shell.sh
+# /etc/chronoduck/shell.sh: makes a root shell ready for the runbooks. Read it with a dot:
+#   . /etc/chronoduck/shell.sh
 # Every chronoduck has the service's settings, and runs as the service's user, so that what it writes
 # belongs to it. No shell reads the settings: it would run what stands in them.
 PATH=/opt/chronoduck/bin:$PATH
@@ -7,10 +7,10 @@ export DUCKDB_DATABASE_PATH=/var/lib/duckdb/chrono_analytics.db
 export DUCKDB_TEMP_DIRECTORY=/tmp/duckdb
 export DUCKDB_LOG_FILE=/var/log/chrono-scraper/duckdb.log
 chronoduck() {
-  if [ -e /etc/chrono-scraper/duckdb.env ]; then
-    set -- --env-file /etc/chrono-scraper/duckdb.env "$@"
+  if [ -e /etc/chronoduck/duckdb.env ]; then
+    set -- --env-file /etc/chronoduck/duckdb.env "$@"
   fi
-  runuser -u app -- chronoduck "$@"
+  runuser -u chronoduck -- chronoduck "$@"
 }
 # While a start would fail, a restart loses what only the running service holds: health says so.
 systemctl() {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,24 +13,6 @@ from tests.docs.documents import REPOSITORY, blocks
 from tests.patience import PATIENCE_SECONDS
 
 EXAMPLES = blocks(REPOSITORY / "README.md", "python")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an installed wheel."""
-    place = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "build", "--no-isolation", "--wheel"),
-            *("--outdir", str(place / "dist"), str(REPOSITORY)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    (built,) = (place / "dist").glob("*.whl")
-    with zipfile.ZipFile(built) as archive:
-        archive.extractall(place / "installed")
-    return place / "installed"
 
 
 def test_there_are_examples() -> None:

@@ -48,7 +48,7 @@ def test_every_runbook_has_its_sections_its_commands_and_its_disaster(name: str)
     for heading in ("See", "Fix", "Did it work?"):
         assert commands(found[heading]), heading
     assert promised(found["Did it work?"])
-    assert ". /etc/chrono-scraper/shell.sh" in PAGES[name].partition("## Symptom")[0]
+    assert ". /etc/chronoduck/shell.sh" in PAGES[name].partition("## Symptom")[0]
     assert len(PAGES[name].split()) < 350, "nobody reads more at 3 AM"
     used = [each.uses_otherwise for each in DISASTERS[name]]
     assert (True in used) == bool(commands(found["If not"])), "every block is run"
@@ -100,7 +100,7 @@ def _prepare(root: Path, disaster: Disaster, stack: ExitStack) -> Machine:
             pytest.skip(f"needs a mount, and mount says: {done.stderr.strip()}")
         stack.callback(subprocess.run, ["umount", "-l", machine.replica], check=False)
     stack.callback(machine.close)
-    machine.run("systemctl start chrono-scraper")
+    machine.run("systemctl start chronoduck")
     machine.query(
         f"CREATE TABLE pages_analytics AS SELECT range AS a, 'org' AS tld FROM range({ROWS - 1})"
     )

@@ -35,6 +35,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ("arguments", "exit_code"),
     [
         (["--version"], 0),
+        (["help"], 0),
+        (["help", "install"], 0),
+        (["help", "instal"], 64),
+        (["runbook", "disk-full"], 0),
+        (["install", "--systemd"], 0),
         (["status"], 0),
         (["status", "--live"], 0),
         (["top", "--once"], 0),

@@ -131,6 +131,8 @@ def test_the_end_of_its_terminal_ends_it(tmp_path: Path) -> None:
     port = free_port()
     child, terminal = pty.fork()
     if child == 0:
+        # As a shell in a terminal has it, also when the tests run under nohup.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.execve(
             sys.executable,
             [sys.executable, "-m", "chronoduck", "serve"],

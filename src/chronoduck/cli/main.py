@@ -56,6 +56,8 @@ _COMMANDS = {
     "kill": ("top", "kill"),
     "usage": ("usage", "usage"),
     "doctor": ("doctor", "doctor"),
+    "install": ("install", "install"),
+    "help": ("help", "show_help"),
     "runbook": ("runbook", "runbook"),
     "capacity": ("capacity", "capacity"),
     "restore": ("restore", "restore"),

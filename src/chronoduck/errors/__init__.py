@@ -8,7 +8,8 @@
     │   ├── DatabaseFormatError         not a DuckDB file, or written by a newer DuckDB
     │   ├── DatabasePermissionError     a path may not be read or written, or is open to others
     │   ├── DatabaseFailedError         I/O error, corruption, FATAL: the service heals itself
-    │   │   └── DatabaseCorruptError    the file is damaged: only a person can help
+    │   │   ├── DatabaseCorruptError    the file is damaged: only a person can help
+    │   │   └── DamagedLogError         the WAL is: opening the file would drop transactions
     │   ├── ServiceUnavailableError     not initialised, shutting down
     │   ├── EngineRestartedError        the engine process was replaced; nothing was answered yet
     │   └── WriteOutcomeUnknownError    it was replaced while a write ran, which may be applied or not
@@ -50,6 +51,7 @@ another user's data: such facts go into ``operator_detail``, which only logs and
 
 from chronoduck.errors.engine import (
     CircuitBreakerOpenException,
+    DamagedLogError,
     DatabaseCorruptError,
     DatabaseFailedError,
     DatabaseFormatError,
@@ -98,6 +100,7 @@ __all__ = [
     "AuthenticationError",
     "BatchError",
     "CircuitBreakerOpenException",
+    "DamagedLogError",
     "DatabaseCorruptError",
     "DatabaseFailedError",
     "DatabaseFormatError",

@@ -326,7 +326,7 @@ class Reports:
                 "engine",
                 Status.HEALTHY,
                 "This engine has durability bugs that the next one has not: " + "; ".join(bugs),
-                "Move to the engine that the package asks for: docs/engine-versions.md.",
+                "Move to the engine that the package asks for: `chronoduck help engine-versions`.",
             )
         return Finding("engine", Status.HEALTHY)
 

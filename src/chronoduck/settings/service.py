@@ -400,7 +400,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             raise SettingsError(
                 f"unknown setting {name}",
                 hint=(f"Did you mean {close[0]}? " if close else "")
-                + "docs/configuration.md lists them all.",
+                + "`chronoduck help configuration` lists them all.",
             )
 
 
@@ -434,5 +434,6 @@ def _as_settings_error(error: ValidationError, names: Mapping[str, str]) -> Sett
         variable = names.get(field, field)
         parts.append(f"{variable}: {message}" if variable else message)
     return SettingsError(
-        "; ".join(parts), hint="docs/configuration.md tells each setting's form and default."
+        "; ".join(parts),
+        hint="`chronoduck help configuration` tells each setting's form and default.",
     )

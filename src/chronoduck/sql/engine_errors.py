@@ -255,7 +255,7 @@ def _users_fault(facts: ErrorFacts, sql: str | None) -> DuckDBQueryError:
     if facts.candidates:
         hint = _suggestion(facts)
     elif facts.message.startswith(_LOCKED_SETTINGS):
-        hint = "Settings are fixed when the service starts; see docs/configuration.md."
+        hint = "Settings are fixed when the service starts; see `chronoduck help configuration`."
     failed = DuckDBQueryError(
         _without_suggestion(facts), hint=hint, category=facts.category, line=line, column=column
     )

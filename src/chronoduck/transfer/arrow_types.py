@@ -170,7 +170,7 @@ def _rebuilt(type_: pa.DataType, fields: list[pa.Field], column: str, name: str)
 def _refused(column: str, name: str, what: str) -> LoadError:
     return LoadError(
         f"the column {column} of {name} {what}",
-        hint="Send it as text, or as one of the types of docs/loading.md; nothing was loaded.",
+        hint="Send it as text, or as one of the types of `chronoduck help loading`; nothing was loaded.",
     )
 
 

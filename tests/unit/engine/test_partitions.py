@@ -24,6 +24,8 @@ ODD = [
     *("a b", "a/b", "../x", "%41", "a=b", "é", "", None, "x.y-z_~", "a+b&c", "A:B", "\t", "a'b"),
     "__HIVE_DEFAULT_PARTITION__",
 ]
+KEPT_APART = ODD if duckdb.__version__ >= "2" else ODD[:-1]
+"""The values that the engine's own COPY keeps apart: in 1.5 the last and NULL are one file."""
 
 
 def read(sql: str, batch_rows: int = 7) -> tuple[ResultSchema, list[pa.RecordBatch]]:
@@ -82,7 +84,7 @@ def test_folders_and_rows_are_those_of_the_engine(
     columns: str, by: list[str], tmp_path: Path
 ) -> None:
     values = ", ".join(
-        "(NULL)" if v is None else f"('{v.replace(chr(39), chr(39) * 2)}')" for v in ODD
+        "(NULL)" if v is None else f"('{v.replace(chr(39), chr(39) * 2)}')" for v in KEPT_APART
     )
     columns = columns.replace("text", '"P q"')
     sql = (

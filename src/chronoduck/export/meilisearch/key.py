@@ -34,6 +34,6 @@ def read_key(server: MeilisearchDeclaration) -> str | None:
     if not key or not key.isascii() or not key.isprintable():
         raise ExportServerError(
             f"the key of Meilisearch {server.name} is not in {where}, or is no key",
-            hint="Put an API key with the rights that docs/meilisearch.md lists there.",
+            hint="Put an API key with the rights that `chronoduck help meilisearch` lists there.",
         )
     return key

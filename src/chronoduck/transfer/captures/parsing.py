@@ -63,7 +63,7 @@ def _from_columns(detected: Detected) -> str:
             CASE WHEN len(parts) <> {count}
                  THEN 'expected {count} fields, found ' || len(parts) END AS shape_error,
             CASE WHEN len(parts) = 1 AND regexp_full_match(line, '{_RESUME_KEY}')
-                 THEN line END AS resume_key, NULL AS repaired
+                 THEN line END AS resume_key, NULL::VARCHAR AS repaired
         FROM (
             SELECT line_number, line, string_split(line, {delimiter}) AS parts
             FROM ({_LINES})
@@ -73,9 +73,10 @@ def _from_columns(detected: Detected) -> str:
 
 
 def _positions(names: Sequence[str]) -> str:
+    """Return the columns of all fields; DuckDB 1.5 takes a bare NULL for an INTEGER."""
+    values = {name: f"parts[{number}]" for number, name in reversed([*enumerate(names, 1)])}
     return ", ".join(
-        f"{f'parts[{names.index(field) + 1}]' if field in names else 'NULL'} AS {quote_name(field)}"
-        for field in _FIELDS
+        f"{values.get(field, 'NULL::VARCHAR')} AS {quote_name(field)}" for field in _FIELDS
     )
 
 
@@ -90,7 +91,7 @@ def _from_array(names: Sequence[str]) -> str:
                  WHEN size <> {count} THEN 'expected {count} fields, found ' || size
             END AS shape_error,
             CASE WHEN size = 1 AND regexp_full_match(entry->>0, '{_RESUME_KEY}')
-                 THEN entry->>0 END AS resume_key, NULL AS repaired
+                 THEN entry->>0 END AS resume_key, NULL::VARCHAR AS repaired
         FROM (
             SELECT line_number, line, entry,
                 CASE WHEN is_array THEN json_extract_string(entry, [{paths}]) END AS parts,
@@ -139,8 +140,8 @@ def _from_object(*, is_archive: bool) -> str:
     flaw = "flaw" if is_archive else "CASE WHEN v IS NULL THEN 'not a JSON object' END"
     return f"""
         SELECT {number} AS line_number, line, {", ".join(map(quote_name, _FIELDS))},
-            {flaw} AS shape_error, NULL AS resume_key,
-            {"repaired" if is_archive else "NULL"} AS repaired
+            {flaw} AS shape_error, NULL::VARCHAR AS resume_key,
+            {"repaired" if is_archive else "NULL::VARCHAR"} AS repaired
         FROM (
             SELECT line_number, line, v, {", ".join(columns)}
             FROM (
