@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.settings import load_settings
 
 REFERENCE = "#/components/schemas/"
+GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 
 
 @pytest.fixture(scope="module", params=["create_app", "create_router"])
@@ -123,14 +124,12 @@ def generated_classes(document: dict[str, Any]) -> Iterator[str]:
                 yield name + member.replace("_", "")
 
 
-@pytest.mark.skipif(
-    shutil.which("openapi-python-client") is None, reason="openapi-python-client is not installed"
-)
+@pytest.mark.skipif(not GENERATOR.exists(), reason="openapi-python-client is not installed")
 def test_a_client_is_made_of_it_without_a_warning(document: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "openapi.json").write_bytes(orjson.dumps(document))
     done = subprocess.run(
         [
-            *("openapi-python-client", "generate", "--meta", "none"),
+            *(GENERATOR, "generate", "--meta", "none"),
             *("--path", "openapi.json", "--output-path", "client"),
         ],
         cwd=tmp_path,
