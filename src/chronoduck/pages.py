@@ -16,6 +16,7 @@ from chronoduck.errors import NotFoundError
 __all__ = [
     "Topic",
     "close_topic",
+    "read_command",
     "read_index",
     "read_page",
     "read_runbook",
@@ -68,6 +69,13 @@ def read_page(name: str) -> str | None:
     if name in _page_names():
         return (_DOCS / f"{name}.md").read_text(encoding="utf-8")
     return read_runbook(name) if name in runbook_names() else None
+
+
+def read_command(name: str) -> str | None:
+    """Return what the page of the command line says of a command; None: there is none of that name."""
+    text = (_DOCS / "cli.md").read_text(encoding="utf-8")
+    _, heading, rest = text.partition(f"## `chronoduck {name}`\n")
+    return heading + rest.partition("\n## ")[0] if heading else None
 
 
 def close_topic(name: str) -> str | None:

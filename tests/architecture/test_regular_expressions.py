@@ -27,6 +27,7 @@ OPERATORS_TEXTS = {
     "client/values.py": "runs in the client's own process",
     "cli/keys.py": "arguments of a command, in a process of its own",
     "cli/output.py": "a set of characters; the commands' own process",
+    "cli/paging.py": "our own pages; the commands' own process",
     "declared/file.py": "definitions that the operator wrote",
     "engine/downgrade.py": "an offline command",
     "engine/offline/aside.py": "names of files beside the database",

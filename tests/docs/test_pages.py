@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chronoduck.pages import close_topic, read_page, runbook_names, topics
+from chronoduck.pages import close_topic, read_command, read_page, runbook_names, topics
 from tests.docs.documents import DOCUMENTS, REPOSITORY
 from tests.server import run_cli
 
@@ -49,6 +49,15 @@ def test_every_page_is_a_topic_with_a_line_of_its_own() -> None:
 def test_a_mistyped_topic_is_understood(asked: str, meant: str) -> None:
     assert close_topic(asked) == meant
     assert read_page(asked) is None
+
+
+def test_a_command_is_a_topic_too() -> None:
+    section = read_command("doctor")
+    assert section is not None
+    assert section.startswith("## `chronoduck doctor`\n")
+    assert "```bash\nchronoduck doctor" in section
+    assert "## `chronoduck runbook`" not in section
+    assert read_command("doc") is None
 
 
 @pytest.mark.parametrize("name", ["../README", "/etc/passwd", "..", "", "images/dashboard.png"])
@@ -142,3 +151,18 @@ def test_a_terminal_has_the_page_formatted_and_in_the_pager(tmp_path: Path, page
     assert process.wait() == 0
     assert b"\x1b[" in shown
     assert (b"paged:" in shown) == pager.startswith("sed")
+
+
+def test_the_old_name_is_used_only_where_the_operations_guide_promises_it() -> None:
+    """docs/install.md lists the names; the other two pages are about the guide and the earlier unit."""
+    about_names = {"guide.md", "install.md", "upgrade.md"}
+    promised = ("/var/log/chrono-scraper", "LogsDirectory=chrono-scraper", "Alias=chrono-scraper")
+    files = [*PAGES, *(REPOSITORY / "deploy" / "systemd").iterdir(), *SOURCE.rglob("*.py")]
+    for path in files:
+        text = path.read_text()
+        for name in promised:
+            text = text.replace(name, "")
+        assert "chrono-scraper" not in text or path.name in about_names, path
+    names = (REPOSITORY / "docs" / "install.md").read_text().partition("### Names")[2]
+    for name in ("`chrono-scraper`", "`/var/log/chrono-scraper/duckdb.log`", "`app`"):
+        assert name in names

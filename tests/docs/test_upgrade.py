@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,7 +98,6 @@ def test_an_upgrade_and_the_way_back_keep_everything(machine: Machine) -> None:
 def test_a_unit_from_before_becomes_the_new_one_with_its_settings_and_user(
     tmp_path: Path,
 ) -> None:
-    machine = Machine(tmp_path)
     etc = tmp_path / "etc"
     for place in ("systemd/system", "chrono-scraper"):
         (etc / place).mkdir(parents=True)
@@ -105,8 +107,13 @@ def test_a_unit_from_before_becomes_the_new_one_with_its_settings_and_user(
     block = block.replace("/opt/chronoduck/bin/", "").replace(
         "--user app", f"--user app --root {tmp_path}"
     )
-    with_systemctl = block.replace("systemctl", ": systemctl")  # nothing is to be started
-    machine.run(with_systemctl.replace("/etc/", f"{etc}/"))
+    block = block.replace("systemctl", ": systemctl")  # nothing is to be started
+    subprocess.run(
+        ["bash", "-e", "-c", block.replace("/etc/", f"{etc}/")],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        check=True,
+        capture_output=True,
+    )
     assert (etc / "chronoduck/duckdb.env").read_text() == "DUCKDB_PORT=1234\n"
     assert "User=app" in (etc / "systemd/system/chronoduck.service").read_text()
     assert (etc / "systemd/system/chrono-scraper.service.old").exists()

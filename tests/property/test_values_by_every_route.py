@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import duckdb
 import httpx2
@@ -149,7 +149,7 @@ class Routes:
         job = self._ended(self.run(self.client.post("/exports", json=body)))
         path = f"/exports/{job['id']}/files/"
         names = [each["name"] for each in job["result"]["files"]]
-        return {name: self.run(self.client.get(path + name)).content for name in names}
+        return {name: self.run(self.client.get(path + quote(name))).content for name in names}
 
     def declared(self, name: str) -> dict[str, bytes]:
         told = self.run(run_export(self.service, name))
@@ -290,8 +290,9 @@ def decoded(part: str) -> str:
 
 def test_all_types(routes: Routes, tmp_path: Path) -> None:
     routes.query(f"CREATE OR REPLACE TABLE v AS {wide_table()}")
-    # No table of the older storage version holds what row() makes.
-    check(routes, tmp_path, "SELECT *, row(1, 'x') AS row FROM v ORDER BY id", ["txt"])
+    # No table of the older storage version holds what row() makes, and DuckDB 1.5 cannot read its type.
+    more = ", row(1, 'x') AS row" if duckdb.__version__ >= "2" else ""
+    check(routes, tmp_path, f"SELECT *{more} FROM v ORDER BY id", ["txt"])
 
 
 def test_declared_exports_are_those_that_are_asked_for(routes: Routes) -> None:

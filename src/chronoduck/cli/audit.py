@@ -106,7 +106,7 @@ def verify(
         str | None,
         typer.Option(
             help="A head noted earlier, which must be in the chain: its hash, or the JSON object "
-            "that GET statistics shows."
+            "of the statistics."
         ),
     ] = None,
     database: DatabaseOption = None,

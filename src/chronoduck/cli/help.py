@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from chronoduck.cli.paging import show_page
-from chronoduck.pages import close_topic, read_page, topics
+from chronoduck.pages import close_topic, read_command, read_page, topics
 
 __all__ = ["show_help"]
 
@@ -15,14 +15,15 @@ __all__ = ["show_help"]
 def show_help(
     ctx: typer.Context,
     topic: Annotated[
-        str | None, typer.Argument(help="A page or a runbook; default: the list of pages.")
+        str | None,
+        typer.Argument(help="A page, a runbook or a command; default: the list of pages."),
     ] = None,
 ) -> None:
     """Show a page of the documentation: chronoduck help install. Options of a command: --help."""
     if topic is None:
         _print_topics()
         return
-    page = read_page(topic.lower())
+    page = read_page(topic.lower()) or read_command(topic.lower())
     if page is None:
         close = close_topic(topic)
         ctx.fail(

@@ -1,10 +1,11 @@
 """Options are read without pydantic, which Typer uses for them: loading it takes longer than a question.
 
-What needs more than its own type (numbers, choices, lists that were given) is left to Typer.
+What needs more than its own type (numbers, lists that were given) is left to Typer.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class _Plain:
                 return value
             if kind is Path and isinstance(value, str):
                 return Path(value)
+            if issubclass(kind, Enum) and value in {each.value for each in kind}:
+                return kind(value)
         from typer._coercion import build_runtime_param  # noqa: PLC0415 - imports pydantic
 
         return build_runtime_param(self._descriptor).coerce(value, param=param, ctx=ctx)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from chronoduck.engine.execution import Params
+from chronoduck.engine.table_blocks import blocks_of
 from chronoduck.errors import NotFoundError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Scope
@@ -35,11 +36,8 @@ FROM duckdb_columns()
 WHERE database_name = current_database() AND schema_name = $schema AND table_name = $table
 ORDER BY column_index
 """
-# Segments of one block share it, so blocks are counted once; 262144 is DuckDB's block size.
-_SIZE = """
-SELECT count(DISTINCT block_id) * 262144
-FROM pragma_storage_info($name) WHERE persistent AND block_id >= 0
-"""
+_BLOCK_BYTES = 262_144
+"""DuckDB's block size."""
 _SAMPLE_ROWS = 5
 
 
@@ -155,8 +153,8 @@ class Catalog:
         params: dict[str, Any] = {"schema": found.schema, "table": found.name}
         columns = [Column(*row) for row in await self._run(_COLUMNS, params, caller)]
         size = None
-        if found.kind == "table":
-            size = int((await self._run(_SIZE, {"name": found.qualified_name}, caller))[0][0])
+        if found.kind == "table" and (counting := blocks_of(found.schema, found.name)):
+            size = _BLOCK_BYTES * int((await self._run(counting, None, caller))[0][0])
         return Table(
             schema=found.schema,
             name=found.name,

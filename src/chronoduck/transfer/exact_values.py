@@ -50,6 +50,8 @@ class Conversion:
     """SQL for whether it is."""
     has_empty: bool = False
     """Whether an empty text means NULL."""
+    has_arrays: bool = False
+    """Whether arrays are in it: DuckDB 1.5 has no CASE of them, but one of lists that hold them."""
 
     def value(self) -> str:
         """Return the value where it is exact, else NULL, as one expression."""
@@ -57,23 +59,30 @@ class Conversion:
         if quick == "true":
             return self.tried
         good = quick if slow == "false" else f"({quick}) OR ({slow})"
-        return f"CASE WHEN {good} THEN {self.tried} END"
+        return self._unpacked(f"CASE WHEN {good} THEN {self._packed(self.tried)} END")
 
     def item(self, given: str, value: str, label: str) -> str:
         """Return the value out of columns that hold both; an error where it is not exact."""
         quick, slow = self.quick(given, value), self.slow(given, value)
         if quick == "true":
             return value
-        more = "" if slow == "false" else f"WHEN {slow} THEN {value} "
+        packed = self._packed(value)
+        more = "" if slow == "false" else f"WHEN {slow} THEN {packed} "
         shown = f"left(CAST({given} AS VARCHAR), 60)"
-        return (
-            f"CASE WHEN {quick} THEN {value} WHEN {self._is_null(given)} THEN NULL {more}"
+        return self._unpacked(
+            f"CASE WHEN {quick} THEN {packed} WHEN {self._is_null(given)} THEN NULL {more}"
             f"ELSE error({quote_text(label)} || {shown}) END"
         )
 
     def has_value(self) -> str:
         """Return SQL for whether a value was given."""
         return f"NOT ({self._is_null(self.given)})"
+
+    def _packed(self, value: str) -> str:
+        return f"[{value}]" if self.has_arrays else value
+
+    def _unpacked(self, case: str) -> str:
+        return f"({case})[1]" if self.has_arrays else case
 
     def _is_null(self, given: str) -> str:
         empty = f" OR trim({given}) = ''" if self.has_empty else ""
@@ -136,7 +145,13 @@ def text_conversion(
             bad = bad_part(tree, given, forms, is_guess=is_guess)
             return f"{value} IS NOT NULL" + ("" if bad is None else f" AND NOT {bad}")
 
-        return Conversion(given, f"TRY(CAST({given} AS {type_}))", is_exact, _never)
+        return Conversion(
+            given,
+            f"TRY(CAST({given} AS {type_}))",
+            is_exact,
+            _never,
+            has_arrays=_has_arrays(tree),
+        )
     if type_ == "VARCHAR":
         return Conversion(given, given, _always, _always)
 
@@ -163,7 +178,8 @@ def nested_conversion(type_: str, given: str) -> Conversion:
         bad = bad_part(tree, parsed(text), _PLAIN_FORMS, is_guess=False)
         return f"{value} IS NOT NULL" + ("" if bad is None else f" AND NOT {bad}")
 
-    return Conversion(given, f"TRY(CAST({parsed(given)} AS {type_}))", is_exact, _never, True)
+    tried = f"TRY(CAST({parsed(given)} AS {type_}))"
+    return Conversion(given, tried, is_exact, _never, has_empty=True, has_arrays=_has_arrays(tree))
 
 
 def bad_part(
@@ -214,13 +230,21 @@ def typed_conversion(type_: str, given_type: str, given: str) -> Conversion:
     if given_type == "VARCHAR" and type_ != "BLOB" and not tree_of(type_).parts:
         return text_conversion(type_, given)
     if _is_comparable(type_, given_type):
+        back = _judging_type(tree_of(given_type))
         return Conversion(
             given,
             f"TRY_CAST({given} AS {type_})",
-            lambda text, value: f"TRY_CAST({value} AS {given_type}) = {text}",
+            lambda text, value: f"TRY_CAST({value} AS {back}) = CAST({text} AS {back})",
             _never,
+            has_arrays=_has_arrays(tree_of(type_)),
         )
-    return Conversion(given, f"TRY(CAST({given} AS {type_}))", _is_there, _never)
+    return Conversion(
+        given,
+        f"TRY(CAST({given} AS {type_}))",
+        _is_there,
+        _never,
+        has_arrays=_has_arrays(tree_of(type_)),
+    )
 
 
 def _is_comparable(type_: str, given_type: str) -> bool:
@@ -229,6 +253,29 @@ def _is_comparable(type_: str, given_type: str) -> bool:
     if "FLOAT" in there.leaves or type_ == "VARCHAR":
         return False  # a float takes the nearest one; a text takes everything
     return there.leaves <= _COMPARABLE and here.leaves <= _COMPARABLE
+
+
+def _judging_type(given: TypeTree) -> str:
+    """Return the type in which a value is compared with what was given.
+
+    A HUGEINT in Arrow is a DECIMAL(38,0) that may have 39 digits: read well, but no cast makes one.
+    """
+    if given.written == "DECIMAL(38,0)":
+        return "HUGEINT"
+    if not given.parts:
+        return given.written
+    parts = [(name, _judging_type(part)) for name, part in given.parts]
+    if given.name in ("STRUCT", "UNION"):
+        return f"{given.name}({', '.join(f'{quote_name(name)} {part}' for name, part in parts)})"
+    if given.name == "MAP":
+        return f"MAP({parts[0][1]}, {parts[1][1]})"
+    if given.name in ("LIST", "ARRAY"):
+        return parts[0][1] + given.written[given.written.rindex("[") :]
+    return given.written
+
+
+def _has_arrays(tree: TypeTree) -> bool:
+    return tree.name == "ARRAY" or any(_has_arrays(part) for _, part in tree.parts)
 
 
 def checked_select(relation: str, conversions: Sequence[Conversion], names: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ from chronoduck.transfer.events import LoadSummary, answer_of
 from chronoduck.transfer.exact_values import checked_select, text_conversion, text_type
 from chronoduck.transfer.idempotency import IdempotencyKeys, RequestKey
 from chronoduck.transfer.small_rows import SmallRows
-from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table, quote_text
+from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table
 from chronoduck.transfer.table_columns import TableColumn, match_columns
 from chronoduck.transfer.value_checks import check_target
 
@@ -258,12 +258,10 @@ def _add(
 
 def _columns(session: SqlSession, quoted: str) -> list[TableColumn]:
     rows: list[Any] = session.execute(
-        'SELECT name, type, "notnull", dflt_value IS NOT NULL '
-        f"FROM pragma_table_info({quote_text(quoted)})"
+        'SELECT column_name, column_type, "null" = \'YES\', "default" IS NOT NULL '
+        f"FROM (DESCRIBE {quoted})"
     )
-    return [
-        TableColumn(name, type_, not notnull, default) for name, type_, notnull, default in rows
-    ]
+    return [TableColumn(*row) for row in rows]
 
 
 def _insert(quoted: str, names: Sequence[str], columns: Sequence[TableColumn], table: str) -> str:

@@ -39,6 +39,11 @@ def _ordered(session: SqlSession, objects: str, names: set[str], name: str) -> l
     )
     ordered = dict.fromkeys(key for row in first for key in cast("list[str]", row[0]))
     found = [*ordered, *sorted(names - ordered.keys())]
+    if not found and session.execute(f"SELECT 1 FROM {objects} LIMIT 1"):
+        raise LoadError(
+            f"{name} holds no JSON object that has a member",
+            hint=f"{_NOTHING} Send an array of objects, or one object a line.",
+        )
     check_width(len(found), name)
     for each in found:
         if not each or "\0" in each:

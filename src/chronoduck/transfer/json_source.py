@@ -140,10 +140,20 @@ class JsonSource(TableSource):
         if not nested:
             return False
         members = self._members(session, lenient=self.can_skip)
-        return any(
-            unknown_key(members[each.source], each.column.type)
+        doubted = [
+            each
             for each in nested
-            if each.source in members
+            if each.source in members and unknown_key(members[each.source], each.column.type)
+        ]
+        # What all values have together says that of an empty object, too: each is looked at.
+        flaws = [
+            structural_flaw(tree_of(each.column.type), f"(json -> {pointer(each.source)})")
+            for each in doubted
+        ]
+        objects = self._objects(lenient=self.can_skip)
+        where = " OR ".join(f"({flaw}) IS NOT NULL" for flaw in flaws)
+        return bool(flaws) and bool(
+            session.execute(f"SELECT 1 FROM {objects} WHERE {where} LIMIT 1")
         )
 
     def relation(self, session: SqlSession, filled: Sequence[Filled]) -> str:

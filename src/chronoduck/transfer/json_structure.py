@@ -84,24 +84,26 @@ def structural_flaw(tree: TypeTree, document: str, level: int = 0) -> str:
             f"ELSE coalesce(NULL{more}) END"
         )
     if tree.name == "MAP":
-        return _wrong_kind(kind, "OBJECT", "is not an object")
+        values = f"json_extract({document}, '$.*')"
+        return _held(kind, "OBJECT", "is not an object", tree.parts[1][1], values, level)
     if tree.name in ("LIST", "ARRAY"):
-        wrong = f"WHEN {kind} <> 'ARRAY' THEN 'is not an array' "
-        element = f"e{level}"
-        inner_flaw = "NULL"
-        if tree.parts[0][1].parts:
-            flaw = structural_flaw(tree.parts[0][1], element, level + 1)
-            flaws = (
-                f"list_filter(list_transform(from_json({document}, '[\"JSON\"]'), "
-                f"lambda {element}: {flaw}), lambda x{level}: x{level} IS NOT NULL)"
-            )
-            inner_flaw = f"{flaws}[1]"
-        return f"CASE WHEN {kind} IS NULL OR {kind} = 'NULL' THEN NULL {wrong}ELSE {inner_flaw} END"
+        elements = f"from_json({document}, '[\"JSON\"]')"
+        return _held(kind, "ARRAY", "is not an array", tree.parts[0][1], elements, level)
     return "CAST(NULL AS VARCHAR)"
 
 
-def _wrong_kind(kind: str, wanted: str, reason: str) -> str:
-    return f"CASE WHEN {kind} NOT IN ({quote_text(wanted)}, 'NULL') THEN {quote_text(reason)} END"
+def _held(kind: str, wanted: str, reason: str, part: TypeTree, values: str, level: int) -> str:
+    """Return SQL for what is wrong with a value that holds many of one type: itself, or one of them."""
+    element = f"e{level}"
+    inner = "NULL"
+    if part.parts:
+        flaw = structural_flaw(part, element, level + 1)
+        flaws = f"list_transform({values}, lambda {element}: {flaw})"
+        inner = f"list_filter({flaws}, lambda x{level}: x{level} IS NOT NULL)[1]"
+    return (
+        f"CASE WHEN {kind} IS NULL OR {kind} = 'NULL' THEN NULL "
+        f"WHEN {kind} <> {quote_text(wanted)} THEN {quote_text(reason)} ELSE {inner} END"
+    )
 
 
 def pointer(name: str) -> str:

@@ -139,11 +139,11 @@ class _Load:
             return TableOutcome(0, 0, 0, (), (), False)
         self._table_columns = columns
         check_target(columns, self._table)
-        names = self._read(lambda: self._source.names(self._session))
+        names = matched = self._read(lambda: self._source.names(self._session))
         if self._options.on_error is OnError.SKIP:  # a name that is unknown makes a row bad
             known = {column.name.lower() for column in columns}
-            names = [name for name in names if name.lower() in known]
-        filled = match_columns(names, columns, self._table, self._source.name)
+            matched = [name for name in names if name.lower() in known]
+        filled = match_columns(matched, columns, self._table, self._source.name)
         if not filled and names:
             raise LoadError(f"{self._source.name} has no column of {self._table}", hint=_NOTHING)
         key = self._key(filled) if filled else []

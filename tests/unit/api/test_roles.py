@@ -46,6 +46,7 @@ ROLES = {
     "POST /tables/{name:path}/rows": Role.WRITER,
     "GET /penalties": Role.ADMIN,
     "DELETE /penalties/{party:path}": Role.ADMIN,
+    "POST /captures/rekey": Role.ADMIN,
     "POST /circuit-breaker/reset": Role.ADMIN,
     "POST /initialize": Role.ADMIN,
     "GET /replication": Role.ADMIN,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from chronoduck.engine.encoding import (
     PartitionedRows,
     ResultFormat,
     ResultSchema,
+    open_encoder,
 )
 from chronoduck.errors import DuckDBException, DuckDBQueryError, LimitExceededError
 
@@ -181,3 +183,28 @@ def test_columns_are_found_as_sql_finds_them() -> None:
     assert set(partitioned('SELECT 1 AS "\u00df", 2 AS "SS", 3 AS n', ["ss"])) == {"SS=2"}
     assert set(partitioned("SELECT 1 AS a, 2 AS a, 3 AS n", ["a"])) == {"a=1"}
     assert set(partitioned("SELECT MAP {'k': 1} AS m, 3 AS n", ["m"])) == {"m=%7B%22k%22%3A1%7D"}
+
+
+def test_unions_are_those_of_their_rows() -> None:
+    """DuckDB 1.5 reads a slice of a union wrongly."""
+    sql = (
+        "SELECT n AS p, CASE WHEN n % 3 > 0 THEN n::UNION(i BIGINT, s VARCHAR) END AS u, "
+        "{'u': u} AS s FROM range(7) r(n)"
+    )
+    for folder, data in partitioned(sql, ["p"], ResultFormat.NDJSON).items():
+        n = int(folder.partition("=")[2])
+        value = {"i": n} if n % 3 else None
+        assert json.loads(data.splitlines()[0]) == {"u": value, "s": {"u": value}}, folder
+
+
+def test_unions_of_a_large_batch_are_those_of_their_rows() -> None:
+    schema, batches = read(
+        "SELECT n, CASE WHEN n % 3 > 0 THEN n::UNION(i BIGINT, s VARCHAR) END AS u "
+        "FROM range(40_000) r(n) ORDER BY n",
+        40_000,
+    )
+    encoder = open_encoder(ResultFormat.NDJSON, schema, "", EncodingOptions())
+    rows = b"".join(encoder.rows(batch) for batch in batches).splitlines()
+    assert len(rows) == 40_000
+    for n, row in enumerate(rows):
+        assert json.loads(row)["u"] == ({"i": n} if n % 3 else None)

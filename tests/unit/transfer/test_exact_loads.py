@@ -10,7 +10,7 @@ import pytest
 
 from chronoduck.errors import LoadError
 from chronoduck.transfer.detect import FileFormat
-from chronoduck.transfer.options import LoadMode, LoadOptions
+from chronoduck.transfer.options import LoadMode, LoadOptions, OnError
 from tests.unit.transfer.memory_loads import CASES, MemoryTable
 
 CSV, JSON, NDJSON = FileFormat.CSV, FileFormat.JSON, FileFormat.NDJSON
@@ -151,6 +151,63 @@ def test_nothing_inside_of_a_value_is_lost(
     row = f'{{"a":{value},"b":1}}'
     with pytest.raises(LoadError, match=r"^(line|row) 1: column a"):
         table.load(row if file_format is NDJSON else f"[{row}]", file_format)
+
+
+EXTRA = '{"a": 1, "b": 2}'
+PLACES = [
+    ("STRUCT(a INTEGER)", "{}"),
+    ("STRUCT(a INTEGER)[]", "[{}]"),
+    ("MAP(VARCHAR, STRUCT(a INTEGER))", '{{"k": {}}}'),
+    ("STRUCT(m MAP(VARCHAR, STRUCT(a INTEGER)[]))", '{{"m": {{"k": [{}]}}}}'),
+]
+
+
+@pytest.mark.parametrize("on_error", [OnError.ABORT, OnError.SKIP])
+@pytest.mark.parametrize(("type_", "place"), PLACES)
+def test_a_key_that_a_struct_lacks_is_seen_wherever_it_is(
+    table: MemoryTable, type_: str, place: str, on_error: OnError
+) -> None:
+    table.session.execute(f"CREATE TABLE t (x {type_})")
+    good = place.format('{"a": 1}')
+    # Nothing and something in one column, so that the structure of all of them says nothing.
+    body = "".join(f'{{"x": {each}}}\n' for each in (good, "null", place.format(EXTRA)))
+    if on_error is OnError.SKIP:
+        outcome = table.load(body, NDJSON, LoadOptions(on_error=on_error))
+        assert (outcome.rows_added, outcome.rejected) == (2, 1)
+    else:
+        with pytest.raises(LoadError, match="line 3: column x has a key that the type lacks: b"):
+            table.load(body, NDJSON, LoadOptions(on_error=on_error))
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        ("MAP(VARCHAR, INTEGER)", "{}"),
+        ("MAP(VARCHAR, STRUCT(a INTEGER))", '{"k": {}}'),
+        ("STRUCT(a INTEGER)[]", "[{}]"),
+        ("MAP(VARCHAR, INTEGER)[]", '[{}, {"a": 1}]'),
+    ],
+)
+def test_an_empty_object_is_a_value(table: MemoryTable, type_: str, value: str) -> None:
+    table.session.execute(f"CREATE TABLE t (x {type_})")
+    table.load(f'{{"x": {value}}}\n', NDJSON)
+    assert table.session.execute("SELECT count(x) FROM t") == [(1,)]
+
+
+@pytest.mark.parametrize("on_error", [OnError.ABORT, OnError.SKIP])
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize(
+    "body", ["null\n", "7\n", '"x"\n', "{}\n", "[1]\n", "{}\n1\n", '{"z": 1}\n']
+)
+def test_what_is_no_row_is_never_passed_over(
+    table: MemoryTable, body: str, is_new: bool, on_error: OnError
+) -> None:
+    if not is_new:
+        table.session.execute("CREATE TABLE t (a INTEGER)")
+    elif "z" in body:
+        pytest.skip("it makes a column")
+    with pytest.raises(LoadError):
+        table.load(body, NDJSON, LoadOptions(on_error=on_error))
 
 
 def parquet(column: pa.Array) -> bytes:

@@ -22,6 +22,8 @@ _ROWS_PER_PART = 8192
 """Batches are cut into parts of at least so many rows (4 ms of work; the start of one costs 0.5)."""
 _MEMORY_LIMIT = "1GB"
 _CPUS = len(os.sched_getaffinity(0))
+_MISREADS_SLICED_UNIONS = duckdb.__version__.startswith("1.")
+"""DuckDB 1.5 takes the values of an Arrow union from its start, wherever a slice of it begins."""
 
 
 class _Engine:
@@ -108,12 +110,25 @@ class _Lane:
         self._cursor = engine.connection.cursor()
         self._cursor.register("batch", self._feed)
         self._cursor.execute(f"PREPARE encode AS SELECT {select_list} FROM batch")
+        self._copied = [
+            index
+            for index, field in enumerate(schema)
+            if _MISREADS_SLICED_UNIONS and _has_union(field.type)
+        ]
 
     def run(self, part: pa.Table) -> pa.Table:
+        for index in self._copied:
+            whole = part.column(index).take(pa.array(range(part.num_rows), pa.int64()))
+            part = part.set_column(index, part.schema.field(index), whole)
         self._feed.part = part
         rows = max(1, part.num_rows)
         answer: pa.RecordBatchReader = self._cursor.execute("EXECUTE encode").to_arrow_reader(rows)
         return answer.read_all()
+
+
+def _has_union(kind: pa.DataType) -> bool:
+    children = (kind.field(number).type for number in range(kind.num_fields))
+    return bool(pa.types.is_union(kind)) or any(map(_has_union, children))
 
 
 class BatchQuery:
