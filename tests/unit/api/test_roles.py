@@ -58,7 +58,6 @@ ROLES = {
     "POST /sync": Role.ADMIN,
     "DELETE /sync/{name}": Role.ADMIN,
     "POST /compact": Role.ADMIN,
-    "POST /captures/rekey": Role.ADMIN,
     "POST /verify": Role.ADMIN,
     "POST /jobs": Role.ANALYST,
     "POST /exports": Role.ANALYST,
