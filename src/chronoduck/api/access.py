@@ -181,6 +181,7 @@ async def _identify(request: Request) -> Principal:
     state = request.scope["state"]
     try:
         if _access_of(request).authenticate is None:
+            _refuse_web_page(request)
             return await authenticator_of(request).authenticate(
                 _credentials(request), _address(request)
             )
@@ -192,6 +193,21 @@ async def _identify(request: Request) -> Principal:
         audit = service_of(request).audit
         audit.authentication_failed(error.detail, _address(request), state["request_id"])
         raise
+
+
+def _refuse_web_page(request: Request) -> None:
+    """Refuse a password that a browser sends by itself, for a page that another site made.
+
+    Raises:
+        AuthenticationError: it came that way. A bearer token is never sent by itself.
+    """
+    if not any(each[:6].lower() == b"basic " for each in _credentials(request)):
+        return
+    site = request.headers.get("sec-fetch-site", "none")
+    if site not in ("none", "same-origin") or "origin" in request.headers:
+        raise AuthenticationError(
+            "a password is not taken from a web page", hint="Send 'Authorization: Bearer <token>'."
+        )
 
 
 def _credentials(request: Request) -> list[bytes]:

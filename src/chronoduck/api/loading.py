@@ -21,6 +21,7 @@ from chronoduck.api.bodies import check_encoding, read_json_bytes
 from chronoduck.api.problems import problem_fields
 from chronoduck.api.uploads import Upload, format_of, key_of, spooled
 from chronoduck.engine.scopes.registry import check_reader
+from chronoduck.engine.write_walls import check_load
 from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.resilience.space_budget import SpaceClaim
@@ -29,6 +30,7 @@ from chronoduck.service.records import Caller
 from chronoduck.transfer import (
     FileFormat,
     LoadEvent,
+    LoadMode,
     LoadOptions,
     LoadProgress,
     LoadSummary,
@@ -39,6 +41,7 @@ from chronoduck.transfer.group_commit import NotGroupedError
 from chronoduck.transfer.idempotency import KeyClaim, RequestKey
 from chronoduck.transfer.schema import is_captures_table
 from chronoduck.transfer.small_rows import SMALL_BYTES, SmallRows, small_rows
+from chronoduck.transfer.sql import split_table
 
 __all__ = ["MEDIA_TYPE", "LoadWish", "answer_load", "is_small"]
 
@@ -66,6 +69,10 @@ async def answer_load(request: Request, wish: LoadWish, caller: Caller) -> Respo
     service_of(request).penalties.check(caller)  # before a byte of the body is read
     check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     wish.options.check()
+    schema, table = split_table(wish.table)
+    if not wish.options.dry_run:
+        mode = wish.options.mode
+        check_load(caller.principal, schema, table, only_adds=mode is LoadMode.APPEND)
     file_format = format_of(request, wish.format)
     load = _Load(request, wish, file_format, caller)
     key = key_of(request)

@@ -115,7 +115,16 @@ def refuse(error: DuckDBException, request: Request) -> Response:
             reason=mask_message(error.operator_detail),
             request_id=request_id,
         )
-    return problem_response(error, request_id)
+    response = problem_response(error, request_id)
+    if isinstance(error, AuthenticationError) and not _asks_by_browser(request):
+        response.headers.append("WWW-Authenticate", 'Basic realm="chronoduck", charset="UTF-8"')
+    return response
+
+
+def _asks_by_browser(request: Request) -> bool:
+    """Whether a person's browser asks: offered a password, it opens a window over any page of ours."""
+    agent = request.headers.get("user-agent", "")
+    return "sec-fetch-mode" in request.headers or agent.startswith("Mozilla/")
 
 
 class MethodNotAllowedError(DuckDBException):

@@ -245,6 +245,18 @@ class KeyRequest(_Request):
     expires_in_seconds: Annotated[float | None, Field(gt=0)] = None
     tables: list[KeyTable] = []
     schemas: list[str] = []
+    claims: Annotated[
+        dict[str, Any],
+        Field(
+            description="What row filters name as `$claim.NAME`: texts, numbers, booleans, lists."
+        ),
+    ] = {}
+    write: Annotated[
+        list[str] | None,
+        Field(
+            description="Of a writer: schemas (`anna`) and tables (`main.notes`) that it writes."
+        ),
+    ] = None
     limits: KeyLimits = KeyLimits()
 
 
@@ -312,6 +324,10 @@ class PrincipalUsage(BaseModel):
 class Me(PrincipalUsage):
     """You."""
 
+    write: Annotated[
+        list[str] | None,
+        Field(description="Schemas and tables that a writer is narrowed to; `null`: it is not."),
+    ]
     running: list[RunningQuery]
 
 

@@ -43,6 +43,11 @@ class Key(BaseModel):
     last_used_at: str | None
     tables: list[GrantedTable]
     schemas: list[str]
+    claims: Annotated[dict[str, Any], Field(description="What row filters name as `$claim.NAME`.")]
+    write: Annotated[
+        list[str] | None,
+        Field(description="Schemas and tables that a writer is narrowed to; `null`: it is not."),
+    ]
     limits: GrantedLimits
 
 

@@ -14,7 +14,7 @@ from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import KeyRequest
 from chronoduck.auth.keys import KeyWish
-from chronoduck.principals import Limits, Scope, TableGrant
+from chronoduck.principals import Limits, TableGrant, claims_of
 
 __all__ = ["router"]
 
@@ -49,10 +49,12 @@ async def create_key(request: Request, caller: Admin) -> Response:
         tables=tuple(TableGrant(each.name, each.schema_, each.filter) for each in asked.tables),
         schemas=tuple(asked.schemas),
         limits=Limits(**asked.limits.model_dump()),
+        claims=claims_of(asked.claims),
+        write=None if asked.write is None else tuple(asked.write),
     )
     if wish.tables or wish.schemas:
         parts = await service_of(request).parts()
-        await parts.check_scope(Scope(wish.tables, wish.schemas), caller.principal)
+        await parts.check_scope(wish.scope, caller.principal)
     now = time.time()
     key, token = await asyncio.to_thread(authenticator_of(request).keys.file.add, wish, now)
     await service_of(request).audit.act_now(
