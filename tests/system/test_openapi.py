@@ -243,7 +243,8 @@ class Walk:
         answering = self.answering_json()
         for path, methods in self._document["paths"].items():
             if "{" not in path and methods.get("get", {}).get("operationId") in answering:
-                self.check(client, f"GET {path.removeprefix(self._root)}")
+                params = statement if path.endswith("/query") else {}
+                self.check(client, f"GET {path.removeprefix(self._root)}", params=params)
         self.check(client, "GET /tables/{name}", "/tables/pages_analytics")
         self.check(client, "GET /templates/{name}", "/templates/page-stats")
         self.check(client, "DELETE /keys/{id_or_name}", "/keys/walker")
