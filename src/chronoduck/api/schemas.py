@@ -361,8 +361,15 @@ class StatusMessage(BaseModel):
     message: str
 
 
+class Position(BaseModel):
+    """A place in the statement, from 1 on."""
+
+    line: int
+    column: int | None
+
+
 class Problem(BaseModel):
-    """RFC 9457 problem; more members may follow."""
+    """RFC 9457 problem. Members with a default are there where they fit."""
 
     type: str
     title: str
@@ -372,3 +379,9 @@ class Problem(BaseModel):
     hint: str
     retryable: bool
     request_id: str | None
+    category: Annotated[str | None, Field(description="Of an error in the statement.")] = None
+    position: Position | None = None
+    rule: Annotated[str | None, Field(description="Why the statement was refused.")] = None
+    reason: Annotated[str | None, Field(description="Why the principal has to wait.")] = None
+    statement_index: Annotated[int | None, Field(description="In a batch.")] = None
+    rolled_back: bool | None = None

@@ -24,6 +24,7 @@ from chronoduck.errors import (
     InvalidRequestError,
     NotFoundError,
 )
+from chronoduck.errors.system import reason_of
 from chronoduck.permissions import file_advice
 from chronoduck.storage.durable_write import write_durably
 
@@ -71,7 +72,7 @@ class KeyFile:
             return None
         except OSError as error:
             raise DatabasePermissionError(
-                f"the key file {self.path} cannot be read: {error.strerror}",
+                f"the key file {self.path} cannot be read: {reason_of(error)}",
                 hint="Run this as the service's user; the file must be a plain one.",
             ) from error
 
@@ -168,7 +169,7 @@ class KeyFile:
                 write_durably(self.path, [orjson.dumps(document)], mode=0o600)
         except OSError as error:
             raise DatabasePermissionError(
-                f"the key file {self.path} cannot be written: {error.strerror}",
+                f"the key file {self.path} cannot be written: {reason_of(error)}",
                 hint="Run this as the service's user; look at the directory's mode and free space.",
             ) from error
 

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from chronoduck.errors import DatabasePermissionError
+from chronoduck.errors.system import reason_of
 from chronoduck.permissions import file_advice
 from chronoduck.storage.durable_write import fsync_directory
 
@@ -75,7 +76,7 @@ def create_secret(path: Path, secret: bytes, what: str) -> None:
 
 def _not_written(path: Path, what: str, error: OSError) -> DatabasePermissionError:
     return DatabasePermissionError(
-        f"{what} {path} cannot be written: {error.strerror}",
+        f"{what} {path} cannot be written: {reason_of(error)}",
         hint="Make its directory writable for this user, and free space on its volume.",
     )
 
@@ -93,7 +94,7 @@ def read_secret(path: Path, what: str, *, least: int) -> bytes | None:
         return None
     except OSError as error:
         raise DatabasePermissionError(
-            f"{what} {path} cannot be read: {error.strerror}",
+            f"{what} {path} cannot be read: {reason_of(error)}",
             hint="Run this as the service's user; the file must be a plain one.",
         ) from error
     with os.fdopen(descriptor, "rb") as file:
