@@ -28,7 +28,7 @@ def test_uvicorn_with_two_workers_ends_and_names_the_process_that_owns_the_file(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "uvicorn", "application:app", "--workers", "2"),
-            *("--port", str(free_port()), "--timeout-worker-healthcheck", "120"),
+            *("--port", str(free_port()), "--timeout-worker-healthcheck", "20"),
         ],
         cwd=tmp_path,
         env=environment(tmp_path),

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from chronoduck.api.bodies import BodyTooLargeError
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
+from chronoduck.errors.system import reason_of
 from chronoduck.principals import Role
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.resilience.thread_handover import closed_in_thread, opened_in_thread
@@ -182,7 +183,7 @@ def _nameless_file(directory: Path) -> IO[bytes]:
 
 
 def _not_spooled(error: OSError) -> DuckDBException:
-    return unreadable(error, f"the upload cannot be spooled: {error.strerror}")
+    return unreadable(error, f"the upload cannot be spooled: {reason_of(error)}")
 
 
 def _close(spool: IO[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chronoduck.errors import AuthenticationError
+from chronoduck.errors.system import reason_of
 
 __all__ = ["read_token"]
 
@@ -19,6 +20,6 @@ def read_token(path: Path) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise AuthenticationError(
-            f"the token file {path} cannot be read: {error.strerror}",
+            f"the token file {path} cannot be read: {reason_of(error)}",
             hint="Run this as the service's user, or pass --token-file or CHRONODUCK_TOKEN.",
         ) from error

@@ -15,6 +15,7 @@ from chronoduck.cli.parameters import read_lightly
 from chronoduck.cli.suggestions import SuggestingGroup
 from chronoduck.environment_file import OPTION
 from chronoduck.errors import DuckDBException
+from chronoduck.errors.system import reason_of
 
 __all__ = ["build_app", "run"]
 
@@ -35,7 +36,7 @@ class LocalFileError(DuckDBException):
     @classmethod
     def of(cls, error: OSError) -> LocalFileError:
         """Name the file and what the system says of it."""
-        reason = error.strerror or str(error) or type(error).__name__
+        reason = reason_of(error, shows_text=True)
         return cls(
             f"{error.filename}: {reason}"
             if error.filename

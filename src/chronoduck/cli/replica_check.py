@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chronoduck.cli.findings import Check, Severity
 from chronoduck.errors import DuckDBException
+from chronoduck.errors.system import reason_of
 from chronoduck.permissions import directory_advice, new_directory_advice
 from chronoduck.replication.opening import open_archive
 from chronoduck.replication.state_keeper import StateKeeper
@@ -94,4 +95,4 @@ def _unwritable(directory: Path) -> str | None:
         with tempfile.TemporaryDirectory(prefix=".chronoduck-", dir=place):
             return None
     except OSError as error:
-        return f"{place}: {error.strerror or error}"
+        return f"{place}: {reason_of(error, shows_text=True)}"

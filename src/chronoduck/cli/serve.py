@@ -31,6 +31,7 @@ from chronoduck.engine.encoding import close_private_engines, open_private_engin
 from chronoduck.engine.memory import limit_address_space
 from chronoduck.engine.ownership import wait_for_orphan
 from chronoduck.errors import DuckDBResourceError, SettingsError
+from chronoduck.errors.system import reason_of
 from chronoduck.logs import configure_logging, get_logger
 from chronoduck.resilience.standing_threads import standing_threads
 from chronoduck.settings import Settings, load_settings
@@ -121,12 +122,12 @@ def open_socket(settings: Settings) -> socket.socket:
         listener.close()
         if error.errno != errno.EADDRINUSE:
             raise SettingsError(
-                f"{settings.host} port {settings.port} cannot be listened on: {error.strerror}",
+                f"{settings.host} port {settings.port} cannot be listened on: {reason_of(error)}",
                 hint="DUCKDB_HOST is an address of this machine, such as 127.0.0.1 or 0.0.0.0; "
                 "ports below 1024 need privileges.",
             ) from error
         raise PortInUseError(
-            f"port {settings.port} on {settings.host} cannot be used: {error.strerror}",
+            f"port {settings.port} on {settings.host} cannot be used: {reason_of(error)}",
             hint=f"Stop the process that has it (ss -ltnp 'sport = :{settings.port}'), "
             f"or choose another port: --port {settings.port + 1} or DUCKDB_PORT.",
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -197,6 +197,7 @@ class AsyncClient:
         create: bool = True,
         on_error: str = "abort",
         dry_run: bool = False,
+        read: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> LoadSummary:
         """Put rows into a table, in one transaction.
@@ -204,14 +205,15 @@ class AsyncClient:
         ``data``: rows (dicts, or tuples and ``columns``), a table of pyarrow, pandas or polars, a
         file's path, or a file's bytes. ``mode``: ``append``, ``upsert`` (rows with the same ``key``, a
         list of columns, are replaced) or ``replace`` (all are). ``create``: a missing table is made.
-        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``idempotency_key`` is what the
-        service knows a repeated insert by; every insert has one of its own otherwise.
+        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``read``: how the file is written,
+        such as ``{"delimiter": ";", "decimal": ",", "types": {"zip": "VARCHAR"}}``. ``idempotency_key``
+        is what the service knows a repeated insert by; every insert has one of its own otherwise.
 
         Raises:
             LoadError: the rows do not fit; nothing was inserted.
         """
         upload = upload_of(data, columns, format)
-        options = LoadOptions(mode, key, create, on_error, dry_run)
+        options = LoadOptions(mode, key, create, on_error, dry_run, read or {})
         known_by = idempotency_key or uuid.uuid4().hex
         return await self.send(calls.insert(table, upload, known_by, options))
 
@@ -221,9 +223,10 @@ class AsyncClient:
         *,
         table: str = "pages_analytics",
         format: str = "auto",  # noqa: A002 - the word of the API
+        read: Mapping[str, Any] | None = None,
     ) -> LoadSummary:
         """Load a file: captures (CDX, CDXJ), or Parquet, CSV and JSON into another ``table``."""
-        return await self.insert(table, Path(path), format=format)
+        return await self.insert(table, Path(path), format=format, read=read)
 
     # --- jobs -----------------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ class LoadOptions:
     """``skip``: bad rows of NDJSON and CSV are left out."""
     dry_run: bool = False
     """Do everything but the commit."""
+    read: Mapping[str, Any] = field(default_factory=dict)
+    """How the file is written: ``delimiter``, ``decimal``, ``types`` and others of docs/loading.md."""
 
     @property
     def params(self) -> dict[str, str]:
@@ -66,10 +68,20 @@ class LoadOptions:
             "on_error": self.on_error,
             "dry_run": str(self.dry_run).lower(),
         }
-        return {name: text for name, text in texts.items() if getattr(self, name) != _USUAL[name]}
+        said = {name: text for name, text in texts.items() if getattr(self, name) != _USUAL[name]}
+        return said | {name: _option_text(value) for name, value in self.read.items()}
 
 
 _USUAL = vars(LoadOptions())
+
+
+def _option_text(value: Any) -> str:
+    """Return an option as the service reads it: ``true``, ``a,b``, or JSON of types by column."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return str(value) if isinstance(value, str | int) else ",".join(map(str, value))
 
 
 @dataclass(frozen=True)

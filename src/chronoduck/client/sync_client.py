@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -189,6 +189,7 @@ class Client:
         create: bool = True,
         on_error: str = "abort",
         dry_run: bool = False,
+        read: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> LoadSummary:
         """Put rows into a table, in one transaction.
@@ -196,14 +197,15 @@ class Client:
         ``data``: rows (dicts, or tuples and ``columns``), a table of pyarrow, pandas or polars, a
         file's path, or a file's bytes. ``mode``: ``append``, ``upsert`` (rows with the same ``key``, a
         list of columns, are replaced) or ``replace`` (all are). ``create``: a missing table is made.
-        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``idempotency_key`` is what the
-        service knows a repeated insert by; every insert has one of its own otherwise.
+        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``read``: how the file is written,
+        such as ``{"delimiter": ";", "decimal": ",", "types": {"zip": "VARCHAR"}}``. ``idempotency_key``
+        is what the service knows a repeated insert by; every insert has one of its own otherwise.
 
         Raises:
             LoadError: the rows do not fit; nothing was inserted.
         """
         upload = upload_of(data, columns, format)
-        options = LoadOptions(mode, key, create, on_error, dry_run)
+        options = LoadOptions(mode, key, create, on_error, dry_run, read or {})
         known_by = idempotency_key or uuid.uuid4().hex
         return self.send(calls.insert(table, upload, known_by, options))
 
@@ -213,9 +215,10 @@ class Client:
         *,
         table: str = "pages_analytics",
         format: str = "auto",  # noqa: A002 - the word of the API
+        read: Mapping[str, Any] | None = None,
     ) -> LoadSummary:
         """Load a file: captures (CDX, CDXJ), or Parquet, CSV and JSON into another ``table``."""
-        return self.insert(table, Path(path), format=format)
+        return self.insert(table, Path(path), format=format, read=read)
 
     # --- jobs -----------------------------------------------------------------------------------
 

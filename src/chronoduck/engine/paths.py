@@ -10,11 +10,13 @@ from pathlib import Path
 
 from chronoduck.engine.disk_format import transaction_ends
 from chronoduck.errors import DatabaseFormatError, DatabasePermissionError
+from chronoduck.errors.system import reason_of
 from chronoduck.permissions import (
     current_user,
     describe_path,
     directory_advice,
     file_advice,
+    is_read_only,
     is_writable,
     new_directory_advice,
 )
@@ -71,7 +73,7 @@ def prepare_directory(path: Path, *, mode: int, setting: str) -> None:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise DatabasePermissionError(
-            f"the directory {path} cannot be created: {error.strerror or error}",
+            f"the directory {path} cannot be created: {reason_of(error, shows_text=True)}",
             hint=new_directory_advice(path, mode, setting=setting),
         ) from error
     if not path.is_dir():
@@ -85,7 +87,9 @@ def prepare_directory(path: Path, *, mode: int, setting: str) -> None:
         )
     if not is_writable(path):
         raise DatabasePermissionError(
-            f"{describe_path(path)} is not writable by user {current_user()}",
+            f"{path} is on a volume that is mounted read-only"
+            if is_read_only(path)
+            else f"{describe_path(path)} is not writable by user {current_user()}",
             hint=directory_advice(path, mode, setting=setting),
         )
 

@@ -18,8 +18,10 @@ from chronoduck.engine.own_tables import unchanged_own_schema
 from chronoduck.engine.profiling import peak_memory_bytes
 from chronoduck.engine.tables_like_files import check_tables
 from chronoduck.engine.type_names import type_name
+from chronoduck.engine.write_walls import within_wall
 from chronoduck.sql.autocommit import Autocommit
 from chronoduck.sql.judged_text import JudgedText
+from chronoduck.sql.written import WriteWall
 
 __all__ = ["WrittenResult"]
 
@@ -44,6 +46,7 @@ class WrittenResult:
         *,
         changes_catalog: bool,
         keeps_own_schema: bool = False,
+        write_wall: WriteWall | None = None,
         as_rows: bool,
         batch_rows: int,
         tables_like_files: Sequence[tuple[str, ...]] = (),
@@ -53,6 +56,7 @@ class WrittenResult:
         ``as_rows``: it will be asked for Python values, else for Arrow batches.
         ``tables_like_files``: see ``Statement``; such a one is not committed by DuckDB alone.
         ``keeps_own_schema``: refuse it before the COMMIT if the service's own schema is another one.
+        ``write_wall``: what its principal may write; such a one is not committed by DuckDB alone.
         """
         started = time.perf_counter()
         self._connection = connection
@@ -66,14 +70,20 @@ class WrittenResult:
         if commits.in_transaction:
             commits.changes_catalog |= changes_catalog
             check_tables(connection, tables_like_files)
-            with unchanged_own_schema(connection, is_watched=keeps_own_schema):
+            with (
+                unchanged_own_schema(connection, is_watched=keeps_own_schema),
+                within_wall(connection, write_wall),
+            ):
                 execute(connection, sql, params, token)
                 self._drain()
         elif autocommit is Autocommit.BY_US:
             with transaction(connection, token, commits):
                 commits.changes_catalog = changes_catalog
                 check_tables(connection, tables_like_files)
-                with unchanged_own_schema(connection, is_watched=keeps_own_schema):
+                with (
+                    unchanged_own_schema(connection, is_watched=keeps_own_schema),
+                    within_wall(connection, write_wall),
+                ):
                     execute(connection, sql, params, token)
                     self._drain()
         else:

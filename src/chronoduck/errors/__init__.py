@@ -40,6 +40,7 @@
     ├── PermissionDeniedError           a valid credential that does not allow this
     ├── PenaltyBoxError                 the principal's statements broke things, and it has to wait
     ├── QuotaExceededError              the principal used what it may use in this time
+    ├── RowFilterError                  a row filter does not fit its table
     ├── TooManyAttemptsError            too many invalid credentials came from one address
     └── LoadError                       a file that cannot be loaded
 
@@ -81,6 +82,7 @@ from chronoduck.errors.request import (
     PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
+    RowFilterError,
     SettingsError,
     TemplateError,
     TemplateNotFoundError,
@@ -125,6 +127,7 @@ __all__ = [
     "QueueFullError",
     "QuotaExceededError",
     "ReaderInterruptedError",
+    "RowFilterError",
     "ServiceUnavailableError",
     "SettingsError",
     "SpoolSpaceError",

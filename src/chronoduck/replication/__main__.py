@@ -22,6 +22,7 @@ import orjson
 
 from chronoduck.engine.memory import lift_address_space_limit
 from chronoduck.errors import DuckDBException
+from chronoduck.errors.system import reason_of
 from chronoduck.replication.messages import ReplicaStatus, to_line
 from chronoduck.replication.replicator import Replicator
 from chronoduck.settings import Settings
@@ -68,7 +69,7 @@ def main() -> int:
             say(
                 "refused",
                 code="replica_unusable",
-                detail=f"the replica cannot be used: {place}{error.strerror or error}",
+                detail=f"the replica cannot be used: {place}{reason_of(error, shows_text=True)}",
                 hint="Check DUCKDB_REPLICA_URL: chronoduck doctor tries to write there.",
             )
             return 74

@@ -84,6 +84,11 @@ class Table:
         return [(self.name,), whole] if self.schema == "main" else [whole]
 
     @property
+    def rows_sql(self) -> str:
+        """The statement that reads all of its rows."""
+        return f"SELECT * FROM {self.qualified_name}"
+
+    @property
     def sample_sql(self) -> str:
         """The statement that reads a few of its rows."""
         return f"SELECT * FROM {self.qualified_name} LIMIT {_SAMPLE_ROWS}"

@@ -50,6 +50,7 @@ def open_result(
         statement.autocommit,
         changes_catalog=statement.changes_catalog,
         keeps_own_schema=statement.keeps_own_schema,
+        write_wall=statement.write_wall,
         as_rows=as_rows,
         batch_rows=batch_rows,
         tables_like_files=statement.tables_like_files,

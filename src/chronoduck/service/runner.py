@@ -16,6 +16,7 @@ from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.stored_results import StoredResults
+from chronoduck.engine.write_walls import walled
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
@@ -142,7 +143,7 @@ class StatementRunner:
         principal = caller.principal
         try:
             self.penalties.check(caller, sql)
-            if principal.id == LOCAL.id and principal.scope is None:
+            if principal.id == LOCAL.id and principal.scope is None and principal.writes is None:
                 statement = self.parser.parse(sql)
                 if pending is None:
                     refuse_temporary(statement.kind, sql)
@@ -172,7 +173,7 @@ class StatementRunner:
             self._judge_query_log(statement, principal, pending)
             if principal.scope is not None:
                 self.access.scopes.judge(statement, principal, names)
-            return await self._fetched(statement)
+            return await self._fetched(walled(statement, principal))
         except DuckDBException as error:
             # What is longer was not looked at, and is not recorded either.
             sql = sql[:MAX_STATEMENT_BYTES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from chronoduck.settings.values import (
     Unset,
     from_environment,
 )
+from chronoduck.table_names import parse_table_name
 
 __all__ = ["AuthSettings", "JwtSettings"]
 
@@ -64,6 +66,25 @@ def _role_map(value: Any) -> Any:
     return roles
 
 
+def _table_map(value: object) -> object:
+    """Return the tables and row filters of a JSON object.
+
+    Raises:
+        ValueError: it is none, or a name is no table's.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"it is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError('it must be an object such as {"user_metrics": "user_id = $claim.sub"}')
+    for name in value:
+        if len(parse_table_name(str(name))) > 2:
+            raise ValueError(f"{name} is neither table nor schema.table")
+    return value
+
+
 class JwtSettings(BaseSettings):
     """Signed tokens of a platform as credentials (``DUCKDB_JWT_*``); off without an algorithm."""
 
@@ -87,6 +108,11 @@ class JwtSettings(BaseSettings):
         default_factory=dict
     )
     """Which value of the claim means which role: ``staff=analyst,editors=writer``."""
+    tables: Annotated[dict[str, str | None], NoDecode, BeforeValidator(_table_map)] = Field(
+        default_factory=dict
+    )
+    """The only tables that viewers and analysts with tokens see, and of which rows, as JSON:
+    ``{"user_metrics": "user_id = $claim.sub", "main.notes": null}``."""
     clock_skew: Delay = 30.0
     """How far the clocks of platform and service may differ."""
     jwks_refresh: Seconds = 600.0

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from chronoduck.errors import SettingsError
+from chronoduck.errors.system import reason_of
 from chronoduck.permissions import file_advice
 
 __all__ = ["read_secret_files", "secret_fields"]
@@ -60,7 +61,7 @@ def _read(variable: str, path: Path, environ: Mapping[str, str]) -> str:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES).decode().strip()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not text"
         raise SettingsError(
             f"{variable}: {path} cannot be read: {reason}",
             hint="Name a file that the service's user may read.",

@@ -45,6 +45,8 @@ class Expander(Names):
         self._knows_tables = knows_tables
         self.files: set[tuple[str, ...]] = set()
         """Names that could be taken for files', of which it was said that they are tables'."""
+        self.hides_writes = False
+        """Whether a view or macro that was looked up takes numbers from a sequence."""
         self._underway: set[str] = set()
         self._found: dict[str, Expansion] = {}
 
@@ -68,7 +70,7 @@ class Expander(Names):
         """Return what a macro stands for; one of the database hides DuckDB's own."""
         bodies = self._definitions.macros.get(name)
         if bodies is not None:
-            return self._remembered(f"macro {name}", bodies)
+            return self._noted(self._remembered(f"macro {name}", bodies))
         own = builtins().definitions
         if name in own.macros and not self.is_trusted:
             return Expander(self._scratch, own, may_write=False, is_trusted=True).macro(name)
@@ -81,7 +83,11 @@ class Expander(Names):
     def view(self, name: str) -> Expansion | None:
         """Return what a view stands for, the largest of those with that name."""
         bodies = self._definitions.views.get(name)
-        return None if bodies is None else self._remembered(f"view {name}", bodies)
+        return None if bodies is None else self._noted(self._remembered(f"view {name}", bodies))
+
+    def _noted(self, expansion: Expansion) -> Expansion:
+        self.hides_writes |= expansion.writes
+        return expansion
 
     def _remembered(
         self, label: str, bodies: tuple[MacroBody, ...] | tuple[ViewBody, ...]

@@ -37,6 +37,7 @@ from chronoduck.sql.rules.words import judge_leftover, judge_words
 from chronoduck.sql.scratch import builtins
 from chronoduck.sql.statements import CHANGES_CATALOG, Statement, StatementParser
 from chronoduck.sql.tokens import Token, has_gaps, read_tokens
+from chronoduck.sql.written import Written, written_by, written_by_bulk
 
 __all__ = ["Guard", "Origin", "Pending"]
 
@@ -219,6 +220,8 @@ class _Case:
         self._role = Role.ANALYST if origin == "template" else role
         self._may_write = may_write(role) and origin == "user"
         self._is_reader = not may_write(role)
+        self._tells_writes = role is Role.WRITER and origin == "user"
+        self._written = Written()
         self._pending = pending
         self._names = Expander(
             parser.scratch,
@@ -260,11 +263,16 @@ class _Case:
             judge_query_log(self._role)
         if statement.kind == "insert" and is_bulk and OWN_SCHEMA not in sql.lower():
             judge_kind("insert", (), self._role)
-            return statement
+            written = written_by_bulk(sql) if self._tells_writes else None
+            return replace(statement, written=written)
         tokens = read_tokens(sql)
         if has_gaps(sql, tokens):
             refuse("unreadable", "the statement's tokens do not add up to its text")
         writes = self._judge_parsed(statement, sql, tokens, is_inner=False)
+        if self._tells_writes:
+            if self._names.hides_writes:
+                self._written = replace(self._written, is_known=False)
+            statement = replace(statement, written=self._written)
         if self._is_reader:
             return replace(statement, is_read_only=True, in_read_only_transaction=True)
         if statement.kind in READS:
@@ -291,7 +299,11 @@ class _Case:
             writes = self._judge_parsed(parsed, inner, inner_tokens, is_inner=True)
             if is_run:
                 self._note_made(parsed.kind, inner, inner_tokens)
+            else:
+                self._written = Written()
             return writes and is_run
+        if self._tells_writes:
+            self._written = written_by(kind, text, tokens, self._scratch)
         if kind == "select":
             growth = self._judge_select(text, tokens)
             judge_words(tokens, self._names, has_tree=True)

@@ -24,6 +24,7 @@ from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.scratch import Scratch
 from chronoduck.sql.store_reads import FetchedObjects, with_files
 from chronoduck.sql.tokens import first_word, read_tokens
+from chronoduck.sql.written import WriteWall, Written
 
 __all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
@@ -72,6 +73,10 @@ class Statement:
     """How it is committed when it is sent alone."""
     reads_query_log: bool = False
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
+    written: Written | None = None
+    """What a writer's statement changes; None: it was judged for another role."""
+    write_wall: WriteWall | None = None
+    """What it may change; looked at in its own transaction."""
     keeps_own_schema: bool = False
     """It is rolled back if it changes the service's own schema, however it names it."""
     reads_results: bool = False

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chronoduck.errors.system import reason_of
 from chronoduck.storage.blob_store import (
     BlobConflictError,
     BlobInfo,
@@ -40,7 +41,7 @@ class DirectoryBlobStore:
             raise
         except OSError as error:
             raise StoreError(
-                f"{what} in {self._root} failed: {error.strerror or error}",
+                f"{what} in {self._root} failed: {reason_of(error, shows_text=True)}",
                 hint="Check that the directory is mounted, writable for this user and not full.",
             ) from error
 
@@ -93,7 +94,7 @@ class DirectoryBlobStore:
 
     def _refuse(self, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            raise StoreError(f"listing {self._root} failed: {error.strerror}") from error
+            raise StoreError(f"listing {self._root} failed: {reason_of(error)}") from error
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove blobs, and the directories that they leave empty."""

@@ -125,11 +125,25 @@ def _taken_type(type_: pa.DataType, column: str, name: str, level: int) -> pa.Da
         ]
         if pa.types.is_fixed_size_list(type_) and type_.list_size > _MAX_ARRAY:
             raise _refused(column, name, f"has lists of {type_.list_size:,} elements")
+        if pa.types.is_struct(type_) or pa.types.is_union(type_):
+            twice = _name_twice([field.name for field in fields])
+            if twice is not None:
+                raise _refused(column, name, f"has the field {twice[:60]} twice")
         return _rebuilt(type_, fields, column, name)
     flaw = _flaw_of(type_)
     if flaw is not None:
         raise _refused(column, name, flaw)
     return type_
+
+
+def _name_twice(names: list[str]) -> str | None:
+    """Return a name that comes twice; case does not matter to the engine."""
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            return name
+        seen.add(name.lower())
+    return None
 
 
 def _flaw_of(type_: pa.DataType) -> str | None:

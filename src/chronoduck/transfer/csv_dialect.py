@@ -85,6 +85,10 @@ def find_dialect(
     delimiter = options.delimiter or said or _guess_delimiter(lines[start:], quote)
     records = list(_records(lines, start, delimiter, quote, name))
     if not records:
+        if not start:
+            raise LoadError(
+                f"{name} is empty", hint=f"{_NOTHING} A CSV file without rows has a header line."
+            )
         raise LoadError(
             f"{name} has no line behind the {start} that are skipped", hint=f"{_NOTHING} Set skip."
         )

@@ -17,6 +17,9 @@ from chronoduck.transfer.captures.heads import (
 __all__ = ["Detected", "FileFormat", "detect"]
 
 
+_BOM = b"\xef\xbb\xbf"
+
+
 class FileFormat(StrEnum):
     """The formats that can be loaded; ``auto`` looks at the first bytes."""
 
@@ -57,8 +60,13 @@ def detect(head: bytes, name: str, wanted: FileFormat = FileFormat.AUTO) -> Dete
     Raises:
         LoadError: it is none of the formats, or not the wanted one.
     """
-    if not head.strip():
-        raise LoadError(f"{name} is empty", hint="Nothing was loaded.")
+    if not head.removeprefix(_BOM).strip():
+        if wanted is FileFormat.NDJSON or (wanted is FileFormat.AUTO and is_lines_name(name)):
+            return Detected(FileFormat.NDJSON)  # no lines are no rows
+        hint = "Nothing was loaded."
+        if wanted is FileFormat.CSV or (wanted is FileFormat.AUTO and is_csv_name(name)):
+            hint += " A CSV file without rows has a header line."
+        raise LoadError(f"{name} is empty", hint=hint)
     text = head.decode("utf-8", "replace").lstrip("\ufeff")
     found = _guess(head, text, name) if wanted is FileFormat.AUTO else wanted
     if found in (FileFormat.CDX, FileFormat.CDXJ):
@@ -98,6 +106,11 @@ def _guess(head: bytes, text: str, name: str) -> FileFormat:
         f"{name} is not CDX, CDXJ, CDX server JSON, Parquet, Arrow IPC, JSON or named .csv",
         hint="Say what it is with --format.",
     )
+
+
+def is_lines_name(name: str) -> bool:
+    """Whether a file is named as NDJSON is."""
+    return ".ndjson" in name.lower() or ".jsonl" in name.lower()
 
 
 def is_csv_name(name: str) -> bool:

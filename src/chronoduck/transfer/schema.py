@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chronoduck.own_schema import PRODUCT_NAMES
 from chronoduck.transfer.sql import SqlSession
 
 __all__ = [
@@ -13,8 +14,8 @@ __all__ = [
 ]
 
 CAPTURES_TABLE = "pages_analytics"
-PLATFORM_TABLES = frozenset({CAPTURES_TABLE, "user_metrics"})
-"""The tables that the statements make."""
+PLATFORM_TABLES = PRODUCT_NAMES - {"pages"}
+"""The tables that the statements make, without their view."""
 
 _VIEW = "CREATE VIEW IF NOT EXISTS pages AS SELECT * FROM pages_analytics"
 SCHEMA_STATEMENTS = (

@@ -115,8 +115,8 @@ def test_each_flipped_bit_is_noticed(file: KeyFile) -> None:
 def test_a_file_of_a_newer_form_is_not_half_understood(file: KeyFile) -> None:
     file.add(wish(), now=0.0)
     document = orjson.loads(file.path.read_bytes())
-    file.path.write_bytes(orjson.dumps({**document, "format": 2}))
-    with pytest.raises(DatabasePermissionError, match="format is 2"):
+    file.path.write_bytes(orjson.dumps({**document, "format": 3}))
+    with pytest.raises(DatabasePermissionError, match="format is 3"):
         file.read()
 
 

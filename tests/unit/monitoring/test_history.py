@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronoduck.monitoring.history import QueryHistory
+from chronoduck.monitoring.statements.windows import StatementWindows
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Ended:
     execution_time: float = 0.1
     memory_mb: float = 1.0
     ended_at: float = 1_700_000_000.0
+    rows: int = 1
+    bytes: int = 10
 
 
 def test_before_the_first_statement_nothing_is_wrong() -> None:
@@ -80,6 +83,18 @@ def test_the_numbers_are_those_of_the_durations(seconds: list[float]) -> None:
     assert analysis["queries_over_5s"] == sum(duration > 5 for duration in seconds)
     assert history.recent_query_times() == [round(duration, 6) for duration in seconds[-10:]]
     assert abs(history.avg_query_time - sum(seconds) / len(seconds)) < 1e-5
+
+
+def test_what_met_its_deadline_is_slow() -> None:
+    history, windows = QueryHistory(), StatementWindows()
+    for outcome, seconds in (("ok", 0.016), ("timeout", 30.2), ("user_error", 9.0)):
+        ended = Ended(outcome=outcome, execution_time=seconds)
+        history.record(ended)
+        windows.record(ended)
+    analysis, window = history.analysis(), windows.report(Ended().ended_at)["1h"]
+    for each in (analysis, window):
+        assert (each["queries_over_1s"], each["queries_over_5s"]) == (1, 1)
+    assert (analysis["max_time"], analysis["median_time"]) == (30.2, 0.016)
 
 
 def test_memory_is_bounded() -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chronoduck.errors import LoadError
-from chronoduck.transfer.detect import FileFormat
+from chronoduck.transfer.detect import FileFormat, detect
 from chronoduck.transfer.options import LoadMode, LoadOptions, OnError
 from tests.unit.transfer.memory_loads import CASES, MemoryTable
 
@@ -320,6 +320,49 @@ def test_an_empty_array_is_no_rows(table: MemoryTable) -> None:
     options = LoadOptions(mode=LoadMode.REPLACE)
     assert table.load(case("json-empty-array.json"), JSON, options).rows_removed == 1
     assert table.texts == []
+
+
+@pytest.mark.parametrize("body", ["", "\n", "\ufeff"])
+def test_no_lines_of_ndjson_are_no_rows(table: MemoryTable, body: str) -> None:
+    assert detect(body.encode(), "x.ndjson").format is NDJSON
+    assert detect(body.encode(), "x", NDJSON).format is NDJSON
+    table.session.execute("CREATE TABLE t AS SELECT 1 AS a")
+    assert table.load(body, NDJSON).rows_added == 0
+    assert table.texts == [("1",)]
+    assert table.load(body, NDJSON, LoadOptions(mode=LoadMode.REPLACE)).rows_removed == 1
+    assert table.texts == []
+
+
+def test_a_csv_without_a_header_line_empties_no_table(table: MemoryTable) -> None:
+    table.session.execute("CREATE TABLE t AS SELECT 1 AS a")
+    for name in ("x.csv", "x"):
+        with pytest.raises(LoadError, match="is empty"):
+            detect(b"", name, CSV)
+    with pytest.raises(LoadError, match="is empty"):
+        table.load("\n", CSV, LoadOptions(mode=LoadMode.REPLACE))
+    assert table.texts == [("1",)]
+
+
+def test_a_struct_with_a_field_twice_is_refused_and_columns_get_a_number(
+    table: MemoryTable,
+) -> None:
+    values = [pa.array([1]), pa.array([2])]
+    inner = pa.StructArray.from_arrays(values, names=["x", "X"])
+    for batch in (
+        pa.record_batch([inner], names=["s"]),
+        pa.record_batch([pa.ListArray.from_arrays([0, 1], inner)], names=["s"]),
+    ):
+        with pytest.raises(LoadError, match="column s of the file has the field X twice"):
+            table.load(arrow_batch(batch), FileFormat.ARROW)
+    table.load(arrow_batch(pa.record_batch(values, names=["a", "A"])), FileFormat.ARROW)
+    assert (list(table.types), table.texts) == (["a", "A_1"], [("1", "2")])
+
+
+def arrow_batch(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
 
 
 @pytest.mark.parametrize("body", ["a,b\r\n", "a,b", "\ufeffa,b\n"])

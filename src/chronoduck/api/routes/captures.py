@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from chronoduck.api.access import Admin, service_of
+from chronoduck.api.answers import Job
+from chronoduck.api.documentation import STARTED
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import job_response
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
-_STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow the Location."}}
 
 
 @router.post(
@@ -21,7 +20,8 @@ _STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow
     operation_id="rekey_captures",
     summary="Rekey the captures",
     status_code=202,
-    responses=_STARTED,
+    response_model=Job,
+    response_description=STARTED,
 )
 async def rekey_captures(request: Request, caller: Admin) -> Response:
     """Begin to give captures of earlier versions today's keys and digests; loads go on meanwhile."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chronoduck.api.access import Access, Writer, admit, attach
+from chronoduck.api.documentation import LoadLines
 from chronoduck.api.loading import MEDIA_TYPE, LoadWish, answer_load, is_small
 from chronoduck.api.problems import ProblemRoute, refuse
 from chronoduck.api.reading import asked_reading
@@ -20,19 +21,22 @@ from chronoduck.transfer import FileFormat, LoadMode, LoadOptions, OnError, Read
 __all__ = ["DirectRows", "router"]
 
 router = APIRouter(tags=["tables"], route_class=ProblemRoute)
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.post(
     "/tables/{name:path}/rows",
     operation_id="load_rows",
     summary="Load a file or rows into a table",
+    response_class=LoadLines,
     responses={
         200: {
             "description": "One JSON object per line: `reject` lines, `progress` after every "
             "commit, and `done` or `error` as the last one. Small bodies of JSON rows get their "
-            "`done` line alone, or a problem.",
-            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "`done` line alone, or a problem. With `Accept: text/plain` they are called that.",
+            "content": {
+                MEDIA_TYPE: {"schema": {"type": "string"}},
+                "text/plain": {"schema": {"type": "string"}},
+            },
             "headers": {
                 "Idempotency-Replayed": {
                     "description": "`true` when this is the answer that the key got before.",
@@ -53,8 +57,12 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
         ],
         "requestBody": {
             "required": True,
-            "description": "The file, plain or compressed by gzip or zstd.",
-            "content": dict.fromkeys(["application/octet-stream", *FORMATS], _BINARY),
+            "description": "The file, plain or compressed by gzip or zstd; or rows as JSON. "
+            f"`Content-Type` may name the format: {', '.join(sorted(FORMATS))}.",
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+            },
         },
     },
 )

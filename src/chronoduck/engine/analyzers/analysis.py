@@ -127,6 +127,7 @@ class Analysis:
             or statement.reads_results
             or statement.fetched_objects is not None
             or statement.judged_seconds
+            or statement.write_wall is not None
         ):
             refuse("analysis", "an analyzer answered what only the service may add")
         definitions = None if live is None or is_narrowed else judged_by.definitions

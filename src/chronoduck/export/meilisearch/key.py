@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from chronoduck.errors.system import reason_of
 from chronoduck.export.declaration import MeilisearchDeclaration
 from chronoduck.export.failures import ExportServerError
 
@@ -25,7 +26,7 @@ def read_key(server: MeilisearchDeclaration) -> str | None:
         else:
             key = os.environ.get(server.key_env, "").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is no text"
         raise ExportServerError(
             f"the key of Meilisearch {server.name} cannot be read from {where}: {reason}",
             hint="The service's user must be able to read it.",

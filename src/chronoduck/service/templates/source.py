@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
 from chronoduck.errors import TemplateError
+from chronoduck.errors.system import reason_of
 
 __all__ = ["TemplateSource"]
 
@@ -34,7 +35,7 @@ class TemplateSource:
         except OSError as error:
             raise source.error(
                 1,
-                f"cannot be read ({error.strerror})",
+                f"cannot be read ({reason_of(error)})",
                 "Let the service's user read it, or move it away.",
             ) from error
         try:

@@ -64,6 +64,9 @@ RULES: dict[str, str] = {
     "literal-size": "Use smaller numbers, or range() in FROM, which streams.",
     "scope": "SHOW TABLES and GET tables list what this key sees.",
     "own-tables": "They belong to the service.",
+    "product-tables": "Add captures with `chronoduck load FILE` or POST tables/pages_analytics/rows; "
+    "ask an admin for anything else.",
+    "write-scope": "GET me shows what this key may write; ask the operator for more.",
     "query-log": "GET me shows what you use; the statements of all are for admins: SELECT ... FROM "
     "chronoduck.query_log, alone in POST query.",
     "rename": "Create the table under its new name, copy the rows, and declare the keys again.",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +28,9 @@ _ESCAPED = [
     bytes([sign]) if sign in _KEPT else b"%%%02X" % sign  # upper case here, like RFC 3986
     for sign in range(256)
 ]
+_PERCENT = ord("%")
+_FEW = 12
+"""Different signs to escape, up to which it costs less to replace one after the other."""
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _LAST_PORT = 65535
 _LONGEST_SESSION_PATH = 8192
@@ -137,6 +141,7 @@ def _host_and_port(authority: bytes) -> tuple[bytes, int | None]:
 # --- each part in its one form ----------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)  # a file has many URLs of few hosts
 def _plain_host(host: bytes) -> bytes:
     host = _decoded(host)
     if not host.isascii():
@@ -153,6 +158,8 @@ def _address(host: bytes) -> bytes | None:
     parts = host.split(b".")
     if len(parts) > 4 or not all(part.isdigit() for part in parts):
         return None
+    if host[:1] == b"0" and (b"8" in host or b"9" in host):
+        return None  # what begins as an octal number must be one in all its parts
     try:
         return socket.inet_ntoa(socket.inet_aton(host.decode())).encode()
     except OSError:
@@ -224,9 +231,15 @@ def _decoded_in_one_pass(text: bytes) -> bytes:
 
 
 def _encoded(text: bytes) -> bytes:
-    if not text.translate(None, _KEPT):
-        return text
-    return b"".join([_ESCAPED[sign] for sign in text])
+    others = frozenset(text.translate(None, _KEPT))
+    if len(others) > _FEW:
+        return b"".join([_ESCAPED[sign] for sign in text])
+    if _PERCENT in others:
+        text = text.replace(b"%", b"%25")  # the first one: the other escapes begin with it
+    for sign in others:
+        if sign != _PERCENT:
+            text = text.replace(bytes((sign,)), _ESCAPED[sign])
+    return text
 
 
 # --- marks of a visitor's session -------------------------------------------------------------

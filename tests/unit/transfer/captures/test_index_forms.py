@@ -271,3 +271,26 @@ def test_a_missing_digest_hides_no_duplicate_and_is_filled_in(table: BareTable) 
     other.load(full)
     other.load(bare)
     assert other.rows() == filled
+
+
+def test_of_a_capture_twice_in_a_file_the_first_place_counts_and_is_completed(
+    table: BareTable,
+) -> None:
+    text = (
+        f"{HEADER}"
+        f"- 20200102030405 http://a.org/ - - {DIGEST} - - 9 1000 a.warc.gz\n"
+        f"- 20200102030405 http://a.org/ text/html 200 {DIGEST} - - 9 900 a.warc.gz\n"
+        f"- 20200102030405 http://a.org/ - 404 {HEX} - - - - -\n"
+        f"- 20200102030405 http://b.org/ - - {DIGEST} - - 7 1 a.warc.gz\n"
+    )
+    loaded = table.load(text)
+    assert (loaded.new, loaded.known, loaded.rejects) == (2, 2, [])
+    columns = 'url, mime_type, status_code, content_length, "offset"'
+    rows = table.rows(columns)
+    assert rows == [
+        ("http://a.org/", "text/html", 200, 9, 900),
+        ("http://b.org/", None, None, 7, 1),
+    ]
+    again = table.load(text)
+    assert (again.new, again.known, again.filled) == (0, 4, 0)
+    assert table.rows(columns) == rows
