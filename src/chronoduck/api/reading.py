@@ -43,7 +43,7 @@ def asked_reading(
     ] = "",
     types: Annotated[
         str,
-        Query(max_length=100_000, description="Types of new columns: `zip=VARCHAR,price=DOUBLE`."),
+        Query(max_length=20_000, description="Types of new columns: `zip=VARCHAR,price=DOUBLE`."),
     ] = "",
     all_text: Annotated[bool, Query(description="New columns are VARCHAR.")] = False,
     sheet: Annotated[
