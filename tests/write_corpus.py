@@ -108,8 +108,6 @@ REFUSED = (
     "DROP VIEW bob.view",
     "DROP SEQUENCE ids",
     "DROP MACRO next_id",
-    "DROP TYPE anna.mood CASCADE",
-    "DROP SCHEMA anna CASCADE",
     "ALTER TABLE secret ADD COLUMN c INTEGER",
     "ALTER TABLE secret ALTER a TYPE INTEGER USING 5",
     "ALTER TABLE notes ADD COLUMN c INTEGER",

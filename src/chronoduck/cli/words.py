@@ -8,6 +8,7 @@ __all__ = ["in_commands"]
 
 _PHRASES = (
     ("`chronoduck load` or POST tables/{name}/rows", "`chronoduck load`"),
+    ("`chronoduck load FILE` or POST tables/pages_analytics/rows", "`chronoduck load FILE`"),
     ("GET templates, or `chronoduck templates list`, lists", "`chronoduck templates list` lists"),
     ("Use GET templates", "Use `chronoduck templates run`"),
     (

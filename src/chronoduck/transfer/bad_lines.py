@@ -20,6 +20,8 @@ class BadRow:
     reason: str
     text: str
     """At most 1,000 characters of it; empty where a row is no text."""
+    is_flaw: bool = False
+    """Whether it is no row at all, instead of one with a value that does not fit."""
 
 
 class _Lines(Protocol):
@@ -38,6 +40,7 @@ def unreadable_lines(session: SqlSession, source: _Lines) -> list[BadRow]:
             source.line_at(int(str(position)), int(str(line))),
             _reason(str(kind), str(message)),
             str(text).rstrip("\r\n"),
+            is_flaw=True,
         )
         for line, position, kind, message, text in rows
     ]

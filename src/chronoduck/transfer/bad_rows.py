@@ -48,13 +48,14 @@ class Inspection:
     def bad_rows(self, limit: int) -> list[BadRow]:
         """Return the first bad rows in the order of the file."""
         rows = self._session.execute(
-            f"SELECT _row_n, _row_reason, left(_row_text, {SHOWN_CHARACTERS}) FROM {_JUDGED} "
+            f"SELECT _row_n, _row_reason, left(_row_text, {SHOWN_CHARACTERS}), "
+            f"_row_flaw IS NOT NULL FROM {_JUDGED} "
             f"WHERE _row_reason IS NOT NULL ORDER BY 1 LIMIT {limit}"
         )
         unreadable = {row.number for row in self._unreadable}
         lines = self._source.lines_of([int(str(row[0])) for row in rows], unreadable)
         found = [
-            BadRow(lines.get(int(str(n)), int(str(n))), str(reason), str(text))
-            for n, reason, text in rows
+            BadRow(lines.get(int(str(n)), int(str(n))), str(reason), str(text), bool(is_flaw))
+            for n, reason, text, is_flaw in rows
         ]
         return sorted([*found, *self._unreadable], key=lambda row: row.number)[:limit]

@@ -217,6 +217,7 @@ class NdJsonSource(JsonSource):
     """One object a line."""
 
     place = "line"
+    flaw_hint = "Set on_error=skip to leave such lines out."
     can_skip = True
     layout = "newline_delimited"
 

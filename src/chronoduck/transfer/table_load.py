@@ -40,6 +40,8 @@ _NOTHING = "Nothing was loaded."
 _PREVIEWED_ROWS = 10
 _SHOWN_CHARACTERS = 60
 _PREVIEWED_CHARACTERS = 200
+_LONGEST_KIND = 30
+"""Characters of "Invalid Input" and the like, by which the engine's messages begin."""
 _NOT_THE_FILE = (StatementTimeoutError, StatementCancelledError, TransactionConflictError)
 
 
@@ -314,7 +316,8 @@ class _Load:
             bad = []
         if not bad:
             return self._unexplained(error)
-        hint = f"{_NOTHING} {self._source.hint}".strip()
+        advice = self._source.flaw_hint if bad[0].is_flaw else self._source.hint
+        hint = f"{_NOTHING} {advice}".strip()
         return LoadError(f"{self._source.place} {bad[0].number}: {bad[0].reason}", hint=hint)
 
     def _unexplained(self, error: DuckDBException) -> DuckDBException:
@@ -334,6 +337,9 @@ class _Load:
         # The engine names its own copy of the file, which says nothing to the caller.
         detail = error.detail.partition("\nPossible fixes:")[0].partition("\n\n")[0]
         detail = detail.replace(str(self._source.path), self._source.name)
+        kind, is_said, rest = detail.partition(" Error: ")
+        if is_said and len(kind) < _LONGEST_KIND and "\n" not in kind:
+            detail = rest  # "Invalid Input Error: " says nothing of the file
         return LoadError(detail, hint=_NOTHING)
 
     def _read(self, read: Callable[[], T]) -> T:

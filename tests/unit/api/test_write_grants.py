@@ -50,7 +50,7 @@ async def test_every_route_obeys(scoped: Post, app_service: DuckDBService) -> No
     mine, other = "INSERT INTO anna.mine VALUES (3, 'x')", "INSERT INTO secret VALUES (3, 'x')"
     response = await scoped("/query", json={"query": mine})
     assert response.status_code == 200, response.text
-    ddl = await scoped("/query", json={"query": "DROP TYPE anna.mood CASCADE"})
+    ddl = await scoped("/query", json={"query": "DROP TABLE secret"})
     answers = [
         ddl,
         await scoped("/query", json={"query": other}),

@@ -129,7 +129,7 @@ def refuse_problems(plan: ScopePlan) -> None:
         named = ", ".join(f"${name}" if name.startswith("claim") else "?" for name in plan.missing)
         raise InvalidRequestError(
             f"a row filter names {named}, which the key is not given",
-            hint="Give it with the key: --claim sub=7, or claims in POST keys.",
+            hint="Give it with the key: --claim sub=7, or claims in the body of the request.",
         )
 
 

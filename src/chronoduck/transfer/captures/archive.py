@@ -16,8 +16,8 @@ from chronoduck.transfer.decompression import Readable
 
 __all__ = ["ArchiveLines", "is_archive_head"]
 
-_END = b"\r\n\r\n"
-"""Of every record of a WARC file."""
+_END, _SHORT_END = b"\r\n\r\n", b"\n"
+"""Of every record of a WARC file; tools have also written a single line end."""
 _BEGINS = (b"WARC/", b"filedesc://")
 _CAPTURES = {"response", "revisit", "resource"}
 _ODD = (ValueError, AttributeError, TypeError, LookupError)
@@ -84,7 +84,7 @@ def _lines(stream: RecordStream, loader: Any, name: str) -> Iterator[bytes]:
             raise OSError(f"record {number:,}: {error}") from error
         except _Flaw as flaw:
             is_more = _skip_to_record(stream)
-            if not is_more and _is_cut(stream, known_format):
+            if not is_more and _is_cut(stream, known_format, _END):
                 raise EOFError(f"record {number:,}: the file ends in the middle of it") from None
             yield _line({"flaw": str(flaw)}, number)
             continue
@@ -101,13 +101,13 @@ def _lines(stream: RecordStream, loader: Any, name: str) -> Iterator[bytes]:
             yield _line({"filename": name, **place, **facts}, number)
         if broken is not None:
             raise broken
-    if number and _is_cut(stream, known_format):
+    if number and _is_cut(stream, known_format, _SHORT_END):
         raise EOFError(f"record {number:,} does not end as records do: the file was cut off")
 
 
-def _is_cut(stream: RecordStream, known_format: str | None) -> bool:
+def _is_cut(stream: RecordStream, known_format: str | None, end: bytes) -> bool:
     """Whether a file that has ended lacks its end; compression tells by itself."""
-    return known_format == "warc" and not stream.is_compressed and stream.last != _END
+    return known_format == "warc" and not stream.is_compressed and not stream.last.endswith(end)
 
 
 def _line(facts: dict[str, str], number: int) -> bytes:

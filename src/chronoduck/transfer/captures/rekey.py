@@ -15,7 +15,15 @@ from chronoduck.transfer.captures.plain_keys import ADDRESS, with_plain_keys
 from chronoduck.transfer.schema import create_schema
 from chronoduck.transfer.sql import SqlSession, TransactInTurn, quote_name
 
-__all__ = ["BATCH_ROWS", "Merged", "last_row", "merge_doubles", "rekey_all", "rekey_batch"]
+__all__ = [
+    "BATCH_ROWS",
+    "Merged",
+    "last_row",
+    "merge_doubles",
+    "rekey_all",
+    "rekey_batch",
+    "row_count",
+]
 
 T = TypeVar("T")
 _PASSES, _ATTEMPTS = 4, 5
@@ -74,6 +82,11 @@ class Merged:
 def last_row(session: SqlSession) -> int:
     """Return the number of the table's last row; -1 when it has none."""
     return int(str(session.execute(_LAST)[0][0]))
+
+
+def row_count(session: SqlSession) -> int:
+    """Return how many rows the table has; numbers of rows that are gone are not used again."""
+    return int(str(session.execute("SELECT count(*) FROM pages_analytics")[0][0]))
 
 
 def rekey_batch(session: SqlSession, begin: int) -> int:
@@ -162,6 +175,7 @@ async def rekey_all(
         TransactionConflictError: others change the same rows all the time.
     """
     await transact(create_schema)
+    rows = await transact(row_count)
     changed, last = 0, -1
     for _ in range(_PASSES):
         last = await transact(last_row)
@@ -174,7 +188,7 @@ async def rekey_all(
     show("merging doubles", last + 1, last + 1)
     merged = await _retried(transact, adding, merge_doubles)
     return {
-        "rows": last + 1,
+        "rows": rows,
         "changed": changed,
         "merged": merged.removed,
         "doubles_left": merged.left,

@@ -28,7 +28,7 @@ def repaired_line(line: str, number: int, detected: Detected) -> bytes | None:
     elif detected.format is FileFormat.CDX_JSON:
         fields = _row_fields(line, detected)
     else:
-        fields = _object_fields(line)
+        fields = _object_fields(line, notes)
     if fields is None or not (fields.get("original") or fields.get("urlkey")):
         return None
     date = _date(fields.get("timestamp", ""), notes)
@@ -98,7 +98,7 @@ def _row_fields(line: str, detected: Detected) -> dict[str, str] | None:
     }
 
 
-def _object_fields(line: str) -> dict[str, str] | None:
+def _object_fields(line: str, notes: list[str]) -> dict[str, str] | None:
     before, brace, rest = line.partition("{")
     try:
         entry = orjson.loads(brace + rest)
@@ -108,8 +108,11 @@ def _object_fields(line: str) -> dict[str, str] | None:
         return None
     fields = _named(entry)
     words = before.split()
-    if len(words) >= 2:
-        fields["urlkey"], fields["timestamp"] = words[0], words[1]
+    at = next((i for i, word in enumerate(words) if i and word.isdecimal() and len(word) >= 4), 1)
+    if len(words) > at:
+        fields["urlkey"], fields["timestamp"] = _SPACE.join(words[:at]), words[at]
+        if at > 1:
+            notes.append("spaces")
     return fields
 
 

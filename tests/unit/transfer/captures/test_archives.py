@@ -381,3 +381,19 @@ def test_the_media_type_ends_at_a_space_or_semicolon(
 def test_an_archive_is_no_csv(table: BareTable) -> None:
     with pytest.raises(LoadError, match="is a web archive, not csv"):
         table.load(archive(), "x.warc", FileFormat.CSV)
+
+
+@pytest.mark.parametrize(("payload", "end"), [(b"x", b"\r\n"), (b"x\r\n", b"")])
+def test_one_line_end_behind_a_record_is_enough(
+    table: BareTable, payload: bytes, end: bytes
+) -> None:
+    content = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + payload
+    record = (
+        b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Date: 2020-01-02T03:04:05Z\r\n"
+        b"WARC-Target-URI: http://%s.org/\r\nContent-Type: application/http\r\n"
+        b"Content-Length: %d\r\n\r\n%s%s"
+    )
+    loaded = table.load(
+        b"".join(record % (name, len(content), content, end) for name in (b"a", b"b")), "x.warc"
+    )
+    assert (loaded.new, loaded.rejects, loaded.flaw) == (2, [], None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chronoduck.transfer.captures import rekey
-from chronoduck.transfer.captures.rekey import last_row, merge_doubles, rekey_batch
+from chronoduck.transfer.captures.rekey import last_row, merge_doubles, rekey_batch, row_count
 from tests.bare_captures import BareTable
 
 OLD = """
@@ -78,6 +78,7 @@ def test_keys_domains_and_digests_become_what_a_load_makes(
 def test_a_load_after_it_knows_the_captures(table: BareTable) -> None:
     rekey_batch(table, 0)
     merge_doubles(table)
+    assert row_count(table) == len(table.rows()) == 10
     text = (
         " CDX b a k\n20200102 http://www.example.org/dir/ D1\n20200102 http://www.example.org/?b&a D2\n"
         "20200102 http://example.org./ D3\n20200102 http://www.com/%C3%BC D9\n"

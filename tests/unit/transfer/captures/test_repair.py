@@ -172,3 +172,16 @@ def test_no_line_is_too_odd_to_be_looked_at(line: str) -> None:
     ):
         made = repaired_line(line, 1, detected)
         assert made is None or json.loads(made)["repaired"]
+
+
+def test_spaces_in_the_key_of_an_object_line_are_repaired(table: BareTable) -> None:
+    text = (
+        'file:///a/Markey Cover.jpg 20150302105133 {"url":"file:///a/Markey Cover.jpg","length":"7"}\n'
+        'com,a)/ 20150302104602 {"url":"http://a.com/"}\n'
+    )
+    loaded = table.load(text, repairs=True)
+    assert (loaded.new, loaded.repaired, loaded.rejects) == (2, 1, [])
+    assert table.rows("url, captured_at::VARCHAR, content_length, repaired") == [
+        ("file:///a/Markey Cover.jpg", "2015-03-02 10:51:33", 7, "spaces"),
+        ("http://a.com/", "2015-03-02 10:46:02", None, None),
+    ]

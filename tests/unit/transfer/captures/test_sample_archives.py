@@ -41,3 +41,39 @@ def test_an_archive_and_its_index_are_the_same_captures(
         assert (loaded[0].new, loaded[1].new) == (count, 0)
         tables.append(table.rows("* EXCLUDE (created_at)"))
     assert tables[0] == tables[1]
+
+
+ROWS = {
+    "bad.arc": 2,  # three records, two of them of one moment
+    "example-bad-non-chunked.warc.gz": 2,
+    "example-bad.warc.gz.bad": 3,
+    "example-digest.warc": 0,
+    "example-iana.org-chunked.warc": 1,
+    "example-resource.warc.gz": 1,
+    "example-space-in-target-uri.warc.gz": 1,
+    "example-space-in-url.arc": 0,  # its only record lacks 12 bytes at its end
+    "example-trunc.warc": 1,
+    "example-wget-bad-target-uri.warc.gz": 4,
+    "example-wrong-chunks.warc.gz": 1,
+    "example.arc": 1,
+    "example.arc.gz": 1,
+    "example.warc": 2,
+    "example.warc.gz": 2,
+    "post-test.warc.gz": 3,
+}
+"""Captures of warcio's samples, as cdxj-indexer counts those that it can read."""
+
+
+@pytest.mark.skipif(
+    not ARCHIVES.exists() and not os.environ.get("CI"), reason="the shared archives are not here"
+)
+def test_an_archive_that_is_loaded_again_adds_and_changes_nothing(tmp_path: Path) -> None:
+    for name, count in ROWS.items():
+        data = (ARCHIVES / f"warcio-{name}").read_bytes()
+        table = BareTable(tmp_path)
+        assert (name, table.load(data, name).new) == (name, count)
+        before = table.rows("*")
+        again = table.load(data, name)
+        assert (name, again.new, again.filled) == (name, 0, 0)
+        assert table.rows("*") == before
+        table.connection.close()
