@@ -175,7 +175,8 @@ def _disk(settings: Settings) -> Iterator[Check]:
     for name, path in (("disk", settings.database_path), ("temp-disk", settings.temp_directory)):
         place = next(p for p in (path, *path.parents) if p.is_dir())
         usage = shutil.disk_usage(place)
-        percent = 100 * usage.free / usage.total
+        # A pseudo volume such as /sys has no blocks.
+        percent = 100 * usage.free / (usage.total or 1)
         facts = f"{format_bytes(usage.free)} free ({percent:.0f} %) on the volume of {place}"
         if name == "disk" and (found := _tight_volume(settings, usage.total, usage.free)):
             severity, finding, fix = found
