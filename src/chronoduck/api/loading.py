@@ -22,7 +22,7 @@ from chronoduck.api.problems import problem_fields
 from chronoduck.api.uploads import Upload, format_of, key_of, spooled
 from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.write_walls import check_load
-from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
+from chronoduck.errors import DuckDBException, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.engine_turn import ON_LOOP, work_of
@@ -154,8 +154,6 @@ class _Load:
         """Answer with all lines at once, or with a problem."""
         limits = self._service.settings.transport
         body = await read_json_bytes(self._request, limits, body_memory_of(self._request))
-        if not body:
-            raise LoadError("the upload is empty", hint="Nothing was loaded.")
         self._record.size = len(body)
         try:
             if key is None:

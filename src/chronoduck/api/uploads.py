@@ -121,7 +121,7 @@ async def spooled(request: Request, service: DuckDBService, caller: Caller) -> U
         SpoolSpaceError: uploads take all the space that they may.
         DiskFullError: too little space would stay free on the volume.
         BodyTooLargeError: it is larger than an upload may be.
-        LoadError: it is empty, or broke off.
+        LoadError: it broke off.
     """
     limit = service.settings.max_upload_size
     announced = request.headers.get("content-length", "")
@@ -152,8 +152,6 @@ async def spooled(request: Request, service: DuckDBService, caller: Caller) -> U
             if len(pending) >= _SPOOLED_BLOCK_BYTES:
                 await asyncio.to_thread(keep, bytes(pending))
                 pending.clear()
-        if total == 0:
-            raise LoadError("the upload is empty", hint="Nothing was loaded.")
         await asyncio.to_thread(keep, bytes(pending))
         await asyncio.to_thread(spool.seek, 0)
     except BaseException as error:
