@@ -154,7 +154,7 @@ def test_what_the_index_begins_with_names_what_is_wrong(tmp_path: Path, stack: E
     machine.kill()
     (machine.data / "admin.token").chmod(0o644)
     found = machine.run(first)
-    assert re.search(r"error +token .*\n.*fix: chmod 600", found), found
+    assert re.search(r"error +token .*\n.*fix: Run: chmod 600", found), found
     assert "chronoduck runbook" in found
     shown = machine.run("chronoduck runbook DuckDBServiceMissing")  # no service runs
     assert shown == PAGES["service-missing"]
