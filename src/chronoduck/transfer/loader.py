@@ -209,7 +209,9 @@ class FileLoader:
         request: RequestKey | None,
     ) -> AsyncIterator[LoadEvent]:
         file_format = opened.detected.format
-        path = job.directory / f"file.{file_format.value}"
+        # The reader of spreadsheets believes an ending: without one it looks at the content (ODS, XLS).
+        is_sheet = file_format in (FileFormat.XLSX, FileFormat.XLS, FileFormat.ODS)
+        path = job.directory / ("sheet" if is_sheet else f"file.{file_format.value}")
         if not await asyncio.to_thread(_linked, opened.source, path):
             await self._read(_copy, opened, path, job, largest_bytes)
         stored = None if opened.source is None else await asyncio.to_thread(path.stat)

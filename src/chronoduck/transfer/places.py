@@ -23,6 +23,7 @@ __all__ = ["Place", "find_places"]
 
 _KINDS = (
     *("parquet", "csv", "tsv", "json", "ndjson", "jsonl", "arrow", "arrows"),
+    *("xlsx", "xlsm", "xlsb", "ods", "xls"),
     *("cdx", "cdxj", "warc", "wat", "arc", "wacz"),
 )
 _ENDS = tuple(f".{kind}" for kind in _KINDS)

@@ -15,6 +15,7 @@ import pytest
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import LoadError
 from chronoduck.transfer import FileFormat, LoadSummary, RejectedLine
+from tests.spreadsheets import ods, xlsx
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "cdx"
@@ -373,3 +374,12 @@ async def test_real_files_of_every_kind_load_without_a_loss(
     summary, rejects = await load(service, (SHARED / name).read_bytes(), name=name)
     assert rejects == []
     assert summary.rows_added + summary.duplicates == count
+
+
+@pytest.mark.parametrize("file_format", [FileFormat.AUTO, FileFormat.ODS])
+async def test_a_spreadsheet_is_read_by_its_content(
+    service: DuckDBService, file_format: FileFormat
+) -> None:
+    await load(service, ods([["n"], ["A"]]), "prices.ods", "sheets", file_format)
+    await load(service, xlsx({"One": [["n"], ["B"]]}), "prices.xlsx", "sheets")
+    assert await rows(service, "FROM sheets ORDER BY n") == [("A",), ("B",)]
