@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -84,15 +85,27 @@ class TableGrant:
             object.__setattr__(self, field_name, value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """All that a narrowed principal can see; nothing else exists for it. Narrowed means read only."""
+    """All that a narrowed principal can see; nothing else exists for it. Narrowed means read only.
+
+    Python says that 1, 1.0 and True are equal, and they select other rows: scopes are equal when they
+    are written alike.
+    """
 
     tables: tuple[TableGrant, ...] = ()
     schemas: tuple[str, ...] = ()
     """Schemas of which every table and view is seen, whole."""
     claims: Claims = ()
     """What row filters name as ``$claim.sub``; see ``claims_of``."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both show the same."""
+        return isinstance(other, Scope) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        """Return what equal scopes have in common."""
+        return hash(repr(self))
 
 
 def claims_of(values: Mapping[str, object]) -> Claims:
@@ -131,7 +144,7 @@ def _is_bound(value: object) -> TypeGuard[ClaimScalar]:
         return not any("\ud800" <= each <= "\udfff" for each in value)
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
-    return isinstance(value, float)
+    return isinstance(value, float) and math.isfinite(value)  # else no JSON holds it
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,9 @@ def _check_names(connection: Connection, wall: WriteWall) -> None:
 
     written = wall.written
     for path in (*written.rows, *written.objects):
-        place = resolved(path)
-        if place is not None and _is_product(*place):
+        # Where a schema is called like the database, a name may lead to main or elsewhere: as if to main.
+        place = resolved(path) or (PRODUCT_SCHEMA, path[-1])
+        if _is_product(*place):
             _refuse_product(place[1])
     if wall.grants is None:
         return

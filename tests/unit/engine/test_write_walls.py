@@ -112,6 +112,27 @@ def test_a_schema_that_is_called_like_the_database_is_no_way_to_main(stage: Stag
             stage.send(sql, grants)
 
 
+def test_the_products_tables_are_not_reached_through_a_schema_like_the_database(
+    stage: Stage,
+) -> None:
+    stage.database.execute("CREATE SCHEMA test")  # as any writer may
+    try:
+        for sql in (
+            "DELETE FROM test.main.user_metrics",
+            "INSERT INTO test.main.pages_analytics (url) VALUES ('x')",
+            "UPDATE test.main.pages_analytics SET url = 'x'",
+            "TRUNCATE test.main.pages_analytics",
+            "WITH d AS (DELETE FROM test.main.pages_analytics RETURNING *) SELECT count(*) FROM d",
+            "MERGE INTO test.main.pages_analytics USING mine ON true WHEN MATCHED THEN DELETE",
+        ):
+            with pytest.raises(StatementRefusedError) as caught:
+                stage.send(sql, None)
+            assert caught.value.rule == "product-tables", sql
+        stage.send("INSERT INTO test.main.mine SELECT * FROM test.main.mine", None)
+    finally:
+        stage.database.execute("DROP SCHEMA test")
+
+
 @pytest.mark.skipif(
     duckdb.__version__.startswith("1."), reason="1.5 writes a type out, and no table goes with it"
 )

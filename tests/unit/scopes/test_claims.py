@@ -132,6 +132,8 @@ def test_any_text_selects_what_equals_it(seen: Seen, text: str) -> None:
         ("id = $claim.n", {}, []),
         ("id <> $claim.n", {}, []),
         ("id <> $claim.n", {"n": None}, []),
+        ("id <> $claim.n", {"n": float("inf")}, []),
+        ("id <> $claim.n", {"n": float("nan")}, []),
         ("NOT list_contains($claim.ids, id)", {"ids": []}, []),
         ("NOT list_contains($claim.ids, id)", {"ids": [1, "x"]}, []),
         ("id >= 0 OR owner = $claim.sub", {}, []),
@@ -181,6 +183,22 @@ async def test_principals_never_see_by_each_others_claims(service: DuckDBService
     names = ", ".join(f"getvariable('{variable_name(owner)}') AS {owner}" for owner in callers)
     for _ in range(4):
         assert set((await service.execute_query(f"SELECT {names}")).data[0]) == {None}
+
+
+async def test_values_that_python_calls_equal_are_others_claims(service: DuckDBService) -> None:
+    await service.execute_query("CREATE TABLE t (owner VARCHAR)")
+    await service.execute_query(
+        "INSERT INTO t VALUES ('1'), ('true'), ('1.0'), ('[1]'), ('[true]')"
+    )
+    wanted = {"1": 1, "true": True, "1.0": 1.0, "[1]": [1], "[true]": [True]}
+    for _ in range(2):
+        for owner, value in wanted.items():
+            for caller in (
+                caller_of(f"c{owner}", "owner = CAST($claim.v AS VARCHAR)", v=value),
+                caller_of(f"p{owner}", ("owner = CAST(? AS VARCHAR)", [value])),
+            ):
+                result = await service.execute_query("SELECT owner FROM t", caller=caller)
+                assert result.data == [(owner,)]
 
 
 async def test_a_filter_that_does_not_fit_is_an_error_of_its_own(service: DuckDBService) -> None:
