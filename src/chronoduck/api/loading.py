@@ -8,7 +8,7 @@ import io
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -21,7 +21,7 @@ from chronoduck.api.bodies import check_encoding, read_json_bytes
 from chronoduck.api.problems import problem_fields
 from chronoduck.api.uploads import Upload, format_of, key_of, spooled
 from chronoduck.engine.scopes.registry import check_reader
-from chronoduck.engine.write_walls import check_load
+from chronoduck.engine.write_walls import check_load, may_make
 from chronoduck.errors import DuckDBException, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.resilience.space_budget import SpaceClaim
@@ -70,6 +70,8 @@ async def answer_load(request: Request, wish: LoadWish, caller: Caller) -> Respo
     check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     wish.options.check()
     schema, table = split_table(wish.table)
+    if not may_make(caller.principal, schema, table):
+        wish = replace(wish, options=replace(wish.options, create=False))
     if not wish.options.dry_run:
         mode = wish.options.mode
         check_load(caller.principal, schema, table, only_adds=mode is LoadMode.APPEND)

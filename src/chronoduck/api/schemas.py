@@ -228,13 +228,13 @@ class KeyTable(_Request):
 class KeyLimits(_Request):
     """How much the key may use; what is left out is not limited."""
 
-    requests_per_minute: Annotated[int | None, Field(gt=0)] = None
-    concurrent_statements: Annotated[int | None, Field(gt=0)] = None
+    requests_per_minute: Annotated[int | None, Field(gt=0, lt=2**63)] = None
+    concurrent_statements: Annotated[int | None, Field(gt=0, lt=2**63)] = None
     engine_seconds_per_hour: Annotated[float | None, Field(gt=0)] = None
-    max_rows: Annotated[int | None, Field(gt=0)] = None
-    max_result_bytes: Annotated[int | None, Field(gt=0)] = None
+    max_rows: Annotated[int | None, Field(gt=0, lt=2**63)] = None
+    max_result_bytes: Annotated[int | None, Field(gt=0, lt=2**63)] = None
     statement_timeout: Annotated[float | None, Field(gt=0)] = None
-    max_scan_rows: Annotated[int | None, Field(gt=0)] = None
+    max_scan_rows: Annotated[int | None, Field(gt=0, lt=2**63)] = None
 
 
 class KeyRequest(_Request):

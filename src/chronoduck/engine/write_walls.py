@@ -24,8 +24,10 @@ from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.statements import Statement
 from chronoduck.sql.written import Path, WriteWall, Written
 
-__all__ = ["check_load", "walled", "within_wall"]
+__all__ = ["check_load", "may_make", "walled", "within_wall"]
 
+_NAMES_OF_DATABASES = ("source", "subject", "system", "temp", "memory")
+"""As maintenance and DuckDB call them; the database's own name is another one."""
 # From DuckDB 2.0 on a schema may hold schemas, which no name of two parts reaches.
 _IS_OUTERMOST = "" if duckdb.__version__.startswith("1.") else "AND parent_schema IS NULL"
 _PLACE = f"""
@@ -123,9 +125,16 @@ def _check_names(connection: Connection, wall: WriteWall) -> None:
     written = wall.written
     for path in (*written.rows, *written.objects):
         # Where a schema is called like the database, a name may lead to main or elsewhere: as if to main.
-        place = resolved(path) or (PRODUCT_SCHEMA, path[-1])
-        if _is_product(*place):
-            _refuse_product(place[1])
+        schema, name = resolved(path) or (PRODUCT_SCHEMA, path[-1])
+        if _is_product(schema, name):
+            _refuse_product(name)
+    for path in written.schemas:
+        if path[-1] in (*_NAMES_OF_DATABASES, folded(database)):
+            refuse(
+                "write-scope",
+                f"a database is called {path[-1]}: a schema of that name would be taken for it",
+                "Choose another name.",
+            )
     if wall.grants is None:
         return
     for path, is_row in (
@@ -186,6 +195,12 @@ def check_load(principal: Principal, schema: str, name: str, *, only_adds: bool)
         )
     if not WriteWall(Written(), principal.writes, False).allows(schema, name, rows=True):
         _refuse_outside(f"the table {schema}.{name} is not among what it writes")
+
+
+def may_make(principal: Principal, schema: str, name: str) -> bool:
+    """Whether a load of plain rows may make the table, when there is none."""
+    is_writer = principal.role is Role.WRITER
+    return not (is_writer and _is_product(folded(schema), folded(name)))
 
 
 def _is_product(schema: str, name: str) -> bool:

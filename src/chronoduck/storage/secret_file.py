@@ -90,14 +90,18 @@ def read_secret(path: Path, what: str, *, least: int) -> bytes | None:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file_of_secret = os.fdopen(descriptor, "rb")
     except FileNotFoundError:
         return None
+    except IsADirectoryError as error:
+        os.close(descriptor)
+        raise _unusable(path, what, "is a directory") from error
     except OSError as error:
         raise DatabasePermissionError(
             f"{what} {path} cannot be read: {reason_of(error)}",
             hint="Run this as the service's user; the file must be a plain one.",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    with file_of_secret as file:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST:
             raise _unusable(path, what, "is no plain file of a sensible size")

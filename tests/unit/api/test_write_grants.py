@@ -87,6 +87,14 @@ async def test_captures_are_added_by_loads_alone(
 ) -> None:
     post = await make_key(public, settings)
     capture = b"org,a)/ 20240101000000 https://a.org/ text/html 200 ABC 10\n"
+    for table in ("pages", "user_metrics"):  # nobody takes their names before the product does
+        body = b'{"a": 1}\n'
+        response = await post(
+            f"/tables/{table}/rows",
+            content=body,
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+        assert "there is no table" in response.text, response.text
     headers = {"Content-Type": "application/x-cdx"}
     response = await post("/tables/pages_analytics/rows", content=capture, headers=headers)
     assert response.status_code == 200, response.text
@@ -117,6 +125,7 @@ async def test_captures_are_added_by_loads_alone(
         {"write": ["_chronoduck.x"]},
         {"write": ["x\u0000"]},
         {"write": ["anna"], "schemas": ["anna"]},
+        {"limits": {"max_rows": 2**63}},
     ],
     ids=str,
 )

@@ -147,3 +147,14 @@ def test_letters_that_only_python_folds_are_others(stage: Stage) -> None:
     stage.database.execute('CREATE TABLE IF NOT EXISTS "\u212a" (a INTEGER)')  # the sign of Kelvin
     with pytest.raises(StatementRefusedError):
         stage.send('INSERT INTO "\u212a" VALUES (1)', grants)
+
+
+@pytest.mark.parametrize("name", ["test", "source", "subject", "TEMP", "memory", "system"])
+@pytest.mark.parametrize("grants", [None, WriteGrants(("test", "source", "temp"), ())])
+def test_no_writer_makes_a_schema_that_is_called_like_a_database(
+    stage: Stage, name: str, grants: WriteGrants | None
+) -> None:
+    """Names of two parts would be ambiguous, for others' statements and for the compaction."""
+    for sql in (f"CREATE SCHEMA {name}", f'CREATE SCHEMA IF NOT EXISTS test."{name}"'):
+        with pytest.raises((StatementRefusedError, DuckDBQueryError)):
+            stage.send(sql, grants)
