@@ -55,6 +55,17 @@ def test_an_empty_file_is_no_token(path: Path) -> None:
         AdminToken.load_or_create(path)
 
 
+async def test_a_directory_in_its_place_is_no_token(path: Path) -> None:
+    token = AdminToken.load_or_create(path)
+    text = read_token(path)
+    path.unlink()
+    path.mkdir()
+    await token.follow()
+    assert not token.matches(text)
+    with pytest.raises(DatabasePermissionError, match="is a directory"):
+        AdminToken.load_or_create(path)
+
+
 def test_a_directory_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatabasePermissionError, match="cannot be written"):
         AdminToken.load_or_create(tmp_path / "missing" / "admin.token")
