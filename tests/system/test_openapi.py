@@ -21,27 +21,27 @@ from tests.server import Server
 pytestmark = pytest.mark.slow
 
 TOOL = Path(sys.executable).with_name("schemathesis")
-CHECKS = (
-    "not_a_server_error",
-    "status_code_conformance",
-    "content_type_conformance",
-    "response_headers_conformance",
-    "response_schema_conformance",
-    "negative_data_rejection",
-    "missing_required_header",
-    "unsupported_method",
-    "allow_header_conformance",
-    "ignored_auth",
-)
-"""Not "valid requests are accepted": what SQL is valid no schema can say."""
-
 # Full, late and overloaded are answers; only what nobody foresaw is a fault.
 CONFIGURATION = """
+# What SQL is valid no schema can say.
+[checks.positive_data_acceptance]
+enabled = false
+
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", 503, 504, 507]
 
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
+
+# The schema is that of the stream's text; the tool holds it against each event.
+[[operations]]
+include-name = "GET /api/v1/duckdb/jobs/{job_id}/events"
+checks.response_schema_conformance.enabled = false
+
+# A GET of it asks for a table whose name ends in /rows.
+[[operations]]
+include-name = "POST /api/v1/duckdb/tables/{name}/rows"
+checks.unsupported_method.enabled = false
 """
 
 
@@ -70,7 +70,6 @@ def test_every_answer_is_as_the_document_says(server: Server, tmp_path: Path) ->
             *(TOOL, "--config-file", tmp_path / "schemathesis.toml", "run"),
             f"{server.url}/openapi.json",
             *("--header", f"Authorization: Bearer {server.token}"),
-            *("--checks", ",".join(CHECKS)),
             *("--phases", "examples,coverage,fuzzing", "--max-examples", "30"),
             *("--seed", "1", "--generation-deterministic"),
             *("--continue-on-failure", "--no-color"),
