@@ -38,8 +38,12 @@ install: $(VENV)/run.stamp ## install the service into .venv
 demo: install ## load real captures and serve them on 127.0.0.1:8000 (PORT=8001 for another port)
 	@$(BIN)/chronoduck demo --port $(PORT)
 
+.PHONY: what-tests-need
+what-tests-need:
+	@$(PYTHON) -m tests.programs
+
 .PHONY: test
-test: $(VENV)/dev.stamp ## install what tests need and run everything
+test: what-tests-need $(VENV)/dev.stamp ## install what tests need and run everything; says first how long it takes
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: quick
@@ -70,17 +74,18 @@ soak: $(VENV)/dev.stamp ## run the crash, storm and replay suites at depth; hour
 	@mkdir -p dist/soak
 	CHRONODUCK_FUZZ_SEQUENCES=10000 CHRONODUCK_FUZZ_OUTPUT=$(CURDIR)/dist/soak \
 	CHRONODUCK_STORM_SEEDS=20 CHRONODUCK_CRASH_ROUNDS=1000 CHRONODUCK_FACTS_ROUNDS=200 \
-	CHRONODUCK_SHADOW_STEPS=2000 CHRONODUCK_POWER_CUTS=1000 CHRONODUCK_INGEST_ROUNDS=500 \
-	CHRONODUCK_SCOPE_SEEDS=50 CHRONODUCK_S3_FAULTS_SECONDS=300 CHRONODUCK_SYNC_CRASH_ROUNDS=200 CHRONODUCK_EXPORT_CRASH_ROUNDS=200 \
+	CHRONODUCK_SHADOW_STEPS=2000 CHRONODUCK_POWER_CUTS=1000 CHRONODUCK_INGEST_ROUNDS=500 CHRONODUCK_LENDING_ROUNDS=200 \
+	CHRONODUCK_SYNC_CRASH_ROUNDS=200 CHRONODUCK_EXPORT_CRASH_ROUNDS=200 CHRONODUCK_SCOPE_SEEDS=50 CHRONODUCK_S3_FAULTS_SECONDS=300 \
 	CHRONODUCK_READING_INPUTS=1000000 CHRONODUCK_FUZZ_INPUTS=1000000 CHRONODUCK_FUZZ_EXECUTED=20000 \
 	CHRONODUCK_MEMORY_SECONDS=600 CHRONODUCK_WRECKER_SECONDS=3600 CHRONODUCK_HOSTILE_SHARE=1 CHRONODUCK_ANALYZER_TEXTS=20000 \
+	CHRONODUCK_TABLE_NAMES=100 CHRONODUCK_ROUTE_TABLES=200 \
 	CHRONODUCK_MUTATED_UPLOADS=100000 CHRONODUCK_UPLOADS_OVER_HTTP=100000 CHRONODUCK_DEAF_SHARE=1 \
 		$(BIN)/python -m pytest tests/fuzz tests/system/test_memory_shapes.py tests/fault/test_storms.py tests/fault/test_crash_rounds.py \
 		tests/fault/test_killed_storms.py tests/fault/test_power_loss.py tests/fault/test_ingest_crashes.py \
-		tests/fault/test_s3_faults.py tests/sync/test_crashes.py tests/export/test_crashes.py tests/property/test_scope_rows.py tests/unit/scopes tests/shadow tests/security/test_fuzz.py tests/security/test_reading.py \
+		tests/fault/test_s3_faults.py tests/sync/test_crashes.py tests/export/test_crashes.py tests/property/test_lending.py tests/property/test_scope_rows.py tests/unit/scopes tests/shadow tests/security/test_fuzz.py tests/security/test_reading.py \
 		tests/security/test_mutated_uploads.py tests/security/test_mutated_uploads_over_http.py \
 		tests/security/test_hostile_over_http.py tests/security/test_deaf_calls.py tests/property/test_analyzers.py \
-		tests/wrecker $(ARGS)
+		tests/property/test_table_names.py tests/property/test_values_by_every_route.py tests/wrecker $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/bench.stamp .venv-bench-peers/stamp ## measure against in-process DuckDB and Quack; writes benchmarks/RESULTS.md

@@ -13,12 +13,17 @@ from hypothesis import settings as hypothesis_settings
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.settings import Settings, load_settings
+from tests import left_behind
 
 # How fast a busy machine makes up or runs an example says nothing.
 hypothesis_settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(left_behind, "left-behind")
 
 
 @pytest.hookimpl(tryfirst=True)

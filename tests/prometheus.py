@@ -19,6 +19,7 @@ import httpx2
 import pytest
 
 from tests.patience import PATIENCE_SECONDS
+from tests.programs import PROGRAMS
 from tests.server import free_port
 
 __all__ = ["RULES", "AlertingStack", "needs"]
@@ -32,7 +33,8 @@ def needs(*programs: str) -> None:
         if shutil.which(program) is None:
             if os.environ.get("CI"):
                 pytest.fail(f"{program} is not installed")
-            pytest.skip(f"needs {program} (Debian: prometheus, prometheus-alertmanager)")
+            (listed,) = (each for each in PROGRAMS if each.name == program)
+            pytest.skip(f"needs {program} (apt-get install {listed.package})")
 
 
 class AlertingStack:

@@ -17,12 +17,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import httpx2
 
 from chronoduck.engine.ownership import current_owner
 from tests.patience import PATIENCE_SECONDS
 
-__all__ = ["Server", "free_port", "is_alive", "lose_disk", "run_cli", "settled_text", "watch_end"]
+__all__ = [
+    "Server",
+    "free_port",
+    "is_alive",
+    "lose_disk",
+    "new_database",
+    "run_cli",
+    "settled_text",
+    "watch_end",
+]
 
 
 _PORTS = iter(random.SystemRandom().sample(range(10_000, 32_000), 20_000))
@@ -62,6 +72,14 @@ def environment(directory: Path, **settings: Any) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if not name.startswith("DUCKDB_")},
         **{name: str(value) for name, value in given.items()},
     }
+
+
+def new_database(directory: Path) -> Path:
+    """Make the empty database of ``environment``, for commands that only read."""
+    path = directory / "test.db"
+    duckdb.connect(str(path), config={"storage_compatibility_version": "v1.5.0"}).close()
+    path.chmod(0o640)
+    return path
 
 
 def run_cli(

@@ -33,9 +33,12 @@ def test_the_guides_import_works_from_the_repository_root(tmp_path: Path) -> Non
     assert done.stdout == "[(42,)]\n", done.stderr
 
 
-def test_the_package_brings_the_errors_and_the_service() -> None:
+def test_the_platforms_names_are_there_and_its_errors_are_the_packages() -> None:
     from app.services import duckdb_service as paths
+    from app.services.duckdb_skin.home import HomeService
     from chronoduck import DuckDBException, DuckDBService
 
-    assert paths.DuckDBService is DuckDBService
     assert paths.DuckDBException is DuckDBException
+    assert issubclass(HomeService, DuckDBService)
+    assert all(hasattr(paths, name) for name in paths.__all__)
+    assert paths.__all__ == sorted(paths.__all__)

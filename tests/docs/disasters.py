@@ -207,16 +207,16 @@ def _another_writer(machine: Machine) -> Iterator[None]:
 
 def _damage_a_block(machine: Machine) -> None:
     """A block of the table's column in the file, found by the background check of the next start."""
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     machine.flip(machine.database, 0.6)
-    machine.run("systemctl start chrono-scraper")
+    machine.run("systemctl start chronoduck")
     until(lambda: machine.health()["components"]["file"]["status"] == "unhealthy")
 
 
 def _damage_the_header(machine: Machine) -> None:
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     machine.flip(machine.database, 0.001)
-    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+    assert machine.attempt("systemctl start chronoduck").returncode != 0
 
 
 def _damage_the_replica(machine: Machine) -> None:
@@ -226,10 +226,10 @@ def _damage_the_replica(machine: Machine) -> None:
 
 
 def _open_the_token(machine: Machine) -> None:
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     machine.database.chmod(0o644)
     (machine.data / "admin.token").chmod(0o644)
-    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+    assert machine.attempt("systemctl start chronoduck").returncode != 0
 
 
 def _kill_the_server(machine: Machine) -> None:
@@ -270,7 +270,7 @@ def _damage_the_log(machine: Machine) -> None:
         machine.query(_SPARE)
     machine.kill()
     machine.flip(machine.database.with_name(machine.database.name + ".wal"), 0.5)
-    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+    assert machine.attempt("systemctl start chronoduck").returncode != 0
 
 
 def _damage_the_log_without_a_replica(machine: Machine) -> None:
@@ -289,17 +289,17 @@ def _make_the_log_unreplayable(machine: Machine) -> None:
     rename_in_wal(machine.database, b"evil", b"evix")
     settings = machine.root / "etc" / "duckdb.env"
     settings.write_text(settings.read_text() + "DUCKDB_REPLICA_URL=\n")
-    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+    assert machine.attempt("systemctl start chronoduck").returncode != 0
 
 
 def _lose_the_disk(machine: Machine) -> None:
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     shutil.rmtree(machine.data)
     machine.data.mkdir(mode=0o750)
 
 
 def _lose_the_replica(machine: Machine) -> None:
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     shutil.rmtree(machine.replica)
     machine.flip(machine.database, 0.001)
 
@@ -311,7 +311,7 @@ def _lose_the_wal(machine: Machine) -> None:
     machine.kill()
     until(lambda: not _has_replicator(machine))
     machine.database.with_name(machine.database.name + ".wal").unlink()
-    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+    assert machine.attempt("systemctl start chronoduck").returncode != 0
 
 
 def _has_replicator(machine: Machine) -> bool:
@@ -325,12 +325,12 @@ def _has_replicator(machine: Machine) -> bool:
 
 
 def _put_another_file(machine: Machine) -> None:
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     for path in machine.data.glob("chrono_analytics.db*"):
         path.unlink()
     sql = "CREATE TABLE pages_analytics AS SELECT 1 AS a, 'x' AS tld FROM range(7)"
     machine.cli("query", sql, DUCKDB_REPLICA_URL="")
-    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+    assert machine.attempt("systemctl start chronoduck").returncode != 0
 
 
 def _delete_everything(machine: Machine) -> None:
@@ -364,7 +364,7 @@ def _let_a_sync_fail(machine: Machine) -> Iterator[None]:
         )
         with (etc / "duckdb.env").open("a") as settings:
             settings.write(f"DUCKDB_SYNC_FILE={etc}/sync.toml\n")
-        machine.run("systemctl restart chrono-scraper")
+        machine.run("systemctl restart chronoduck")
         server.stop()
         for _ in range(3):
             assert machine.attempt("chronoduck sync run").returncode != 0
@@ -455,7 +455,7 @@ DISASTERS: dict[str, list[Disaster]] = {
             uses_otherwise=True,
         ),
     ],
-    "wrong-rows-deleted": [Disaster(_delete_everything, r"^20\d\d-", rows=(0, 0))],
+    "wrong-rows-deleted": [Disaster(_delete_everything, r"^20\d\d-")],
     "daily-maintenance": [Disaster(seen="ok +health", is_broken=False)],
     "weekly-maintenance": [Disaster(seen="ok +backups", is_broken=False)],
     "monthly-maintenance": [Disaster(seen="ok +verify", is_broken=False)],

@@ -98,3 +98,11 @@ def comparable(output: str) -> list[str]:
     text = re.sub(r"\bup (0 (h|min) )+0 (s|min)\b", "up 0 s", text)
     text = re.sub(r"\bµs|\bms|\b(k|M|G)?B\b", "unit", text)
     return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
+
+
+def script_blocks(page: str, heading: str) -> list[str]:
+    """Return the ``sh`` blocks of one section of a page, which its own test runs."""
+    text = (REPOSITORY / "docs" / page).read_text()
+    section = re.search(rf"^#+ {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, heading
+    return re.findall(r"^```sh\n(.*?)^```$", section[1], re.MULTILINE | re.DOTALL)

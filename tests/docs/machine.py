@@ -29,6 +29,7 @@ SYSTEMD = REPOSITORY / "deploy" / "systemd"
 # service: it has the unit's Environment= and its EnvironmentFile, and a start that fails fails.
 _SYSTEMCTL = r"""#!/bin/bash
 root="@ROOT@"; pidfile="$root/service.pid"
+case "$1 $2" in "enable --now") set -- start ;; "disable --now") set -- stop ;; esac
 alive() { [ -f "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2> /dev/null; }
 case "$1" in
   stop|restart)
@@ -41,8 +42,9 @@ esac
 case "$1" in
   start|restart)
     alive && exit 0
-    env -i PATH="$PATH" HOME="$root" ${PYTHONPATH:+PYTHONPATH="$PYTHONPATH"} setsid bash -c \
-      "set -a; . $root/unit.env; . $root/etc/duckdb.env; exec chronoduck serve" \
+    env -i PATH="$PATH" HOME="$root" ${PYTHONPATH:+PYTHONPATH="$PYTHONPATH"} \
+      "STARTED_BY_TESTS=$STARTED_BY_TESTS" setsid bash -c \
+      "set -a; . $root/unit.env; exec chronoduck --env-file $root/etc/duckdb.env serve" \
       < /dev/null > /dev/null 2>> "$root/journal" &
     echo $! > "$pidfile"
     for _ in $(seq 300); do
@@ -50,7 +52,7 @@ case "$1" in
       alive || break
       sleep 0.1
     done
-    echo "Job for chrono-scraper.service failed. See 'journalctl -u chrono-scraper'." >&2
+    echo "Job for chronoduck.service failed. See 'journalctl -u chronoduck'." >&2
     exit 1 ;;
   is-active) alive && echo active || { echo failed; exit 3; } ;;
 esac
@@ -60,7 +62,7 @@ tail -n 20 "@ROOT@/journal"
 """
 # The commands run as the service's user, of whom there is none here: as whoever runs the tests.
 _RUNUSER = """#!/bin/bash
-[ "$1 $2 $3" = "-u app --" ] || exit 64
+[ "$1 $2 $3" = "-u chronoduck --" ] || exit 64
 shift 3
 exec "$@"
 """
@@ -96,7 +98,7 @@ class Machine:
             "/var/lib/duckdb": self.data,
             "/replica/duckdb": self.replica,
             "/backups/duckdb": self.backups,
-            "/etc/chrono-scraper": root / "etc",
+            "/etc/chronoduck": root / "etc",
             "/var/log/chrono-scraper": root / "log",
             "/tmp/duckdb": root / "temp",
             "localhost:8000": f"localhost:{self.port}",
@@ -114,7 +116,7 @@ class Machine:
             program.write_text(text.replace("@ROOT@", str(root)).replace("@PORT@", str(self.port)))
             program.chmod(0o755)
         unit = re.findall(
-            r"^Environment=(\S+)$", (SYSTEMD / "chrono-scraper.service").read_text(), re.MULTILINE
+            r"^Environment=(\S+)$", (SYSTEMD / "chronoduck.service").read_text(), re.MULTILINE
         )
         (root / "unit.env").write_text(self.here("\n".join(unit) + "\n"))
         (root / "etc" / "shell.sh").write_text(self.here((SYSTEMD / "shell.sh").read_text()))
@@ -124,8 +126,11 @@ class Machine:
             "DUCKDB_REPLICA_URL": str(self.replica),
             "DUCKDB_REPLICA_INTERVAL": "50ms",
             "DUCKDB_BACKUP_DIR": str(self.backups),
-            "DUCKDB_BACKUP_SCHEDULE": "",
+            "DUCKDB_BACKUP_SCHEDULE": "never",
             "DUCKDB_MEMORY_LIMIT": "500MB",
+            # A shell would run "4" and the names of files, and drop the second limit.
+            "DUCKDB_REPLICA_DRILL_SCHEDULE": "30 4 * * 0",
+            "DUCKDB_QUOTA_VIEWER": "requests_per_minute=3000, concurrent_statements=32",
             "DUCKDB_PORT": str(self.port),
             "DUCKDB_BALLAST_SIZE": "0",
             "DUCKDB_STANDBY": "false",
@@ -142,7 +147,7 @@ class Machine:
 
     def attempt(self, script: str, options: str = "") -> subprocess.CompletedProcess[str]:
         """Run commands as an operator would: pasted into a shell that is made ready as the index says."""
-        first = f". /etc/chrono-scraper/shell.sh\n{options}\n"
+        first = f". /etc/chronoduck/shell.sh\n{options}\n"
         return subprocess.run(
             ["bash", "-c", self.here(first + script)],
             env={
@@ -204,6 +209,15 @@ class Machine:
         assert found, printed
         return int(found[1])
 
+    def contents(self) -> str:
+        """Return a sum over all values of the table, whatever the order of the rows."""
+        return self.cli(
+            "query",
+            "SELECT count(*), sum(hash(t))::VARCHAR FROM pages_analytics t",
+            "--format",
+            "csv",
+        )
+
     @property
     def pid_of_owner(self) -> int | None:
         """The process that owns the database, if one does."""
@@ -250,4 +264,4 @@ class Machine:
             assert not each.is_alive()
 
     def close(self) -> None:
-        self.run("systemctl stop chrono-scraper")
+        self.run("systemctl stop chronoduck")

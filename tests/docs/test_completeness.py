@@ -52,7 +52,14 @@ def test_every_error_code_with_its_status_is_in_the_api_page() -> None:
     # Errors that only a start, the command line or a client can meet.
     local = {
         *("settings_invalid", "template_invalid", "resource_exhausted", "port_in_use"),
-        *("local_file", "fetch_failed", "error", "connection_broken", "work_failed"),
+        *(
+            "local_file",
+            "output_exists",
+            "fetch_failed",
+            "error",
+            "connection_broken",
+            "work_failed",
+        ),
     }
     known = {error.code: error for error in _errors(DuckDBException)}
     reached = {name: error for name, error in known.items() if name not in local}

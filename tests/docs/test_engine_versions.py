@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.documents import REPOSITORY
+from tests.docs.engine_choice import engine_of, machine_of_engines
 from tests.docs.machine import Machine
-from tests.engines import NEWER, OLDER, packages_of, run_in
+from tests.engines import NEWER, OLDER, run_in
 from tests.server import settled_text
 
 pytestmark = pytest.mark.slow
 PAGE = (REPOSITORY / "docs" / "engine-versions.md").read_text()
 
-# The engine of a directory of its own goes before the one that the tests have.
-_PIP = """#!/bin/bash
-[ "$1" = install ] || exit 64
-version=${2#duckdb==}
-[ -d "@ROOT@/engines/$version" ] || exit 65
-printf '#!/bin/bash\\nexport PYTHONPATH=%s\\nexec @PYTHON@ -P -m chronoduck "$@"\\n' \\
-  "@ROOT@/engines/$version" > "@ROOT@/bin/chronoduck"
-chmod 755 "@ROOT@/bin/chronoduck"
-"""
-# An environment of its own is this one with another engine.
-_PYTHON3 = """#!/bin/bash
-[ "$1 $2" = "-m venv" ] || exec @PYTHON@ "$@"
-mkdir -p "$3/bin"
-cat > "$3/bin/pip" << 'END'
-#!/bin/bash
-[ "$2" = --no-deps ] || exit 0
-version=${3#duckdb==}
-[ -d "@ROOT@/engines/$version" ] || exit 65
-printf '#!/bin/bash\nPYTHONPATH=%s exec @PYTHON@ "$@"\n' "@ROOT@/engines/$version" > "${0%/pip}/python"
-chmod 755 "${0%/pip}/python"
-END
-chmod 755 "$3/bin/pip"
-"""
 _CANNOT_BE_REPLAYED = """
 import os, signal, sys, duckdb
 connection = duckdb.connect(sys.argv[1])
@@ -58,22 +35,8 @@ def steps(heading: str) -> list[str]:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    made = Machine(tmp_path)
-    (tmp_path / "engines").mkdir()
-    for engine in (OLDER, NEWER):
-        (tmp_path / "engines" / engine).symlink_to(packages_of(engine))
-    for name, text in (("pip", _PIP), ("python3", _PYTHON3)):
-        program = tmp_path / "bin" / name
-        program.write_text(
-            text.replace("@ROOT@", str(tmp_path)).replace("@PYTHON@", sys.executable)
-        )
-        program.chmod(0o755)
-    yield made
-    made.close()
-
-
-def engine_of(machine: Machine) -> str:
-    return re.findall(r"v\d+\.\d+\.\d+", machine.cli("query", "SELECT version()", "--json"))[0]
+    with machine_of_engines(tmp_path) as made:
+        yield made
 
 
 def contents(machine: Machine) -> str:
@@ -98,7 +61,7 @@ def restored(machine: Machine, name: str, to: str = "latest") -> str:
 
 
 def test_the_page_takes_a_database_up_and_back(machine: Machine) -> None:
-    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chronoduck")
     assert engine_of(machine) == f"v{OLDER}"
     machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
     write(machine, 1)
@@ -121,7 +84,7 @@ def test_the_page_takes_a_database_up_and_back(machine: Machine) -> None:
     assert engine_of(machine) == f"v{OLDER}"
     assert contents(machine) == middle
     write(machine, 200)
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     assert generations(machine) > in_older
     assert restored(machine, "latest") != whole
     points = [
@@ -131,30 +94,30 @@ def test_the_page_takes_a_database_up_and_back(machine: Machine) -> None:
     with_table = points[len(points) // 4 :]  # the first points are older than the table
     for number, point in enumerate(with_table[:: len(with_table) // 2]):
         restored(machine, f"point-{number}", point)
-    machine.run("systemctl start chrono-scraper")
+    machine.run("systemctl start chronoduck")
 
 
 def test_a_kill_stands_in_the_way_back(machine: Machine) -> None:
-    machine.run(f"pip install 'duckdb=={NEWER}'\nsystemctl start chrono-scraper")
+    machine.run(f"pip install 'duckdb=={NEWER}'\nsystemctl start chronoduck")
     machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
     write(machine, 1)
     before = contents(machine)
     machine.kill()
-    done = machine.attempt(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    done = machine.attempt(f"pip install 'duckdb=={OLDER}'\nsystemctl start chronoduck")
     assert done.returncode != 0
     said = machine.journal.read_text() + (settled_text(machine.log) if machine.log.exists() else "")
     assert f"was written by DuckDB {NEWER}" in said
     machine.run(
-        f"pip install 'duckdb=={NEWER}'\nsystemctl start chrono-scraper\n"
-        f"systemctl stop chrono-scraper\npip install 'duckdb=={OLDER}'\n"
-        "systemctl start chrono-scraper"
+        f"pip install 'duckdb=={NEWER}'\nsystemctl start chronoduck\n"
+        f"systemctl stop chronoduck\npip install 'duckdb=={OLDER}'\n"
+        "systemctl start chronoduck"
     )
     assert engine_of(machine) == f"v{OLDER}"
     assert contents(machine) == before
 
 
 def test_a_newer_engine_at_hand_opens_what_this_one_cannot(machine: Machine) -> None:
-    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chrono-scraper")
+    machine.run(f"pip install 'duckdb=={OLDER}'\nsystemctl start chronoduck")
     machine.query("CREATE TABLE t (a INTEGER PRIMARY KEY, b VARCHAR, made TIMESTAMP DEFAULT now())")
     write(machine, 1)
     machine.query("CHECKPOINT")
@@ -164,7 +127,7 @@ def test_a_newer_engine_at_hand_opens_what_this_one_cannot(machine: Machine) -> 
 
     (install,) = steps("A newer engine at hand")
     machine.run(install.replace("/opt", str(machine.root / "opt")))
-    machine.run("systemctl start chrono-scraper")
+    machine.run("systemctl start chronoduck")
     assert engine_of(machine) == f"v{OLDER}"
     assert '"way":"newer_engine"' in settled_text(machine.log)
     found = machine.cli("query", "SELECT a, b FROM t ORDER BY a", "--format", "csv")

@@ -100,7 +100,7 @@ def guided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 def _set_up(root: Path) -> Machine:
     machine = Machine(root, DUCKDB_BACKUP_FORMAT="gz")
-    machine.run("systemctl start chrono-scraper")
+    machine.run("systemctl start chronoduck")
     machine.cli("load", str(REPOSITORY / "examples/data/twitter-labels.cdx"))
     days = "SELECT DATE '2024-01-01' + range::INTEGER AS date FROM range(5000)"
     machine.query(f"CREATE TABLE large_table AS {days}")
@@ -118,9 +118,9 @@ def test_a_row_of_the_guide_is_true(row: Row, guided: Machine) -> None:
 
 
 def _damage(machine: Machine) -> None:
-    machine.run("systemctl stop chrono-scraper")
+    machine.run("systemctl stop chronoduck")
     machine.flip(machine.database, 0.001)
-    assert machine.attempt("systemctl start chrono-scraper").returncode != 0
+    assert machine.attempt("systemctl start chronoduck").returncode != 0
 
 
 def _age_a_backup(machine: Machine) -> None:

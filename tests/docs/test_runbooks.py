@@ -48,7 +48,7 @@ def test_every_runbook_has_its_sections_its_commands_and_its_disaster(name: str)
     for heading in ("See", "Fix", "Did it work?"):
         assert commands(found[heading]), heading
     assert promised(found["Did it work?"])
-    assert ". /etc/chrono-scraper/shell.sh" in PAGES[name].partition("## Symptom")[0]
+    assert ". /etc/chronoduck/shell.sh" in PAGES[name].partition("## Symptom")[0]
     assert len(PAGES[name].split()) < 350, "nobody reads more at 3 AM"
     used = [each.uses_otherwise for each in DISASTERS[name]]
     assert (True in used) == bool(commands(found["If not"])), "every block is run"
@@ -100,7 +100,7 @@ def _prepare(root: Path, disaster: Disaster, stack: ExitStack) -> Machine:
             pytest.skip(f"needs a mount, and mount says: {done.stderr.strip()}")
         stack.callback(subprocess.run, ["umount", "-l", machine.replica], check=False)
     stack.callback(machine.close)
-    machine.run("systemctl start chrono-scraper")
+    machine.run("systemctl start chronoduck")
     machine.query(
         f"CREATE TABLE pages_analytics AS SELECT range AS a, 'org' AS tld FROM range({ROWS - 1})"
     )
@@ -118,6 +118,7 @@ def test_a_runbook_mends_what_it_is_for(
     page = sections(name)
     works = commands(page["Did it work?"])
     machine = _prepare(tmp_path, disaster, stack)
+    contents = machine.contents()
 
     def is_well() -> bool:
         lines = machine.attempt(works).stdout.strip().splitlines()
@@ -140,6 +141,8 @@ def test_a_runbook_mends_what_it_is_for(
             machine.run(commands(sections(row[1])["Fix"]))
         until(is_well, 30)
     assert disaster.rows[0] <= machine.rows() <= disaster.rows[1]
+    if disaster.rows == (ROWS, ROWS):
+        assert machine.contents() == contents
     assert machine.health()["service_initialized"]
 
 
@@ -151,7 +154,7 @@ def test_what_the_index_begins_with_names_what_is_wrong(tmp_path: Path, stack: E
     machine.kill()
     (machine.data / "admin.token").chmod(0o644)
     found = machine.run(first)
-    assert re.search(r"error +token .*\n.*fix: chmod 600", found), found
+    assert re.search(r"error +token .*\n.*fix: Run: chmod 600", found), found
     assert "chronoduck runbook" in found
     shown = machine.run("chronoduck runbook DuckDBServiceMissing")  # no service runs
     assert shown == PAGES["service-missing"]

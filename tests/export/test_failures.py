@@ -40,7 +40,7 @@ async def test_a_wrong_or_missing_key_is_told_and_never_shown(
         monkeypatch.setenv("TEST_SEARCH_KEY", wrong)
         error = await run_export(service, expect="failed")
         assert error["code"] == "export_server"
-        is_told(error, "[invalid_api_key]", "docs/meilisearch.md")
+        is_told(error, "[invalid_api_key]", "chronoduck help meilisearch")
         monkeypatch.delenv("TEST_SEARCH_KEY")
         is_told(await run_export(service, expect="failed"), "TEST_SEARCH_KEY")
     file = tmp_path / "key"

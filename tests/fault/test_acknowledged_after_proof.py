@@ -19,6 +19,7 @@ from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.proving import Absence, Proof, Verdict, WalPosition
 from chronoduck.errors import DuckDBException, WriteOutcomeUnknownError
 from chronoduck.service.acknowledging import AckBarrier
+from chronoduck.service.lending import lend
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import Settings
@@ -168,6 +169,24 @@ async def by_transaction(service: DuckDBService) -> Any:
         await transaction.execute("CREATE TABLE t (a INT)")
 
 
+async def by_loan(service: DuckDBService) -> Any:
+    loan = await lend((await service.parts()).runner)
+    try:
+        await loan.execute("CREATE TABLE t (a INT)")
+    finally:
+        loan.close()
+
+
+async def by_loan_with_a_transaction(service: DuckDBService) -> Any:
+    loan = await lend((await service.parts()).runner)
+    try:
+        await loan.begin()
+        await loan.execute("CREATE TABLE t (a INT)")
+        await loan.commit()
+    finally:
+        loan.close()
+
+
 async def by_load(service: DuckDBService) -> Any:
     loader = (await service.parts()).loader
     options = LoadOptions(create=True)
@@ -188,6 +207,8 @@ PATHS = [
     by_loose_batch,
     by_failing_batch,
     by_transaction,
+    by_loan,
+    by_loan_with_a_transaction,
     by_load,
     by_bulk,
 ]

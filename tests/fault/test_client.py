@@ -25,6 +25,8 @@ ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000)
 LARGE = "SELECT range AS n, repeat('x', 200) AS text FROM range(3000000)"
 TWO_SECONDS = "SELECT count(*) FROM range(20000000) t WHERE hash(sha256(range::VARCHAR)) = 0"
 ONCE = Retries(attempts=1)
+PATIENT = Retries(attempts=100, total_seconds=PATIENCE_SECONDS)
+"""On a machine that is busy, a server that was killed needs longer than a client usually waits."""
 SMALL = {"DUCKDB_WORKER_THREADS": 1, "DUCKDB_QUEUE_SIZE": 1, "DUCKDB_MAX_CONNECTIONS": 2}
 
 
@@ -100,13 +102,13 @@ def test_a_quota_is_waited_for_as_long_as_the_total_time_allows(
 def test_readers_do_not_notice_that_the_server_is_killed(
     tmp_path: Path, pool: ThreadPoolExecutor
 ) -> None:
-    with Server(tmp_path) as server, connect(server) as client:
+    with Server(tmp_path) as server, connect(server, retries=PATIENT) as client:
         client.execute("CREATE TABLE t AS FROM range(1000)")
         stop = threading.Event()
 
         def read() -> int:
             count = 0
-            with connect(server) as reader:
+            with connect(server, retries=PATIENT) as reader:
                 while not stop.is_set():
                     assert reader.query("SELECT count(*) FROM t").scalar() == 1000
                     assert reader.arrow("FROM t").num_rows == 1000
@@ -115,7 +117,7 @@ def test_readers_do_not_notice_that_the_server_is_killed(
 
         async def read_too() -> int:
             count = 0
-            async with AsyncClient(server.url, token=server.token) as reader:
+            async with AsyncClient(server.url, token=server.token, retries=PATIENT) as reader:
                 while not stop.is_set():
                     assert (await reader.query("SELECT count(*) FROM t")).scalar() == 1000
                     count += 1

@@ -131,6 +131,8 @@ others = {
     "ENUM('sad', 'it''s', 'a)[]')": [("sad", "sad"), ("it's", "it's"), ("a)[]", "a)[]")],
     "GEOMETRY": [("POINT (1 2)", "POINT (1 2)")],
 }
+if duckdb.__version__ < "2":
+    del others["GEOMETRY"]  # a text, but in a MAP its bytes: 1.5 has no cast of it in that place
 json_values = [
     ('{"a": 1.50, "b":\n[1,\r\n2]}', {"a": Decimal("1.50"), "b": [1, 2]}),
     ("123456789012345678901234567890", 123456789012345678901234567890),

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chronoduck.api import create_app
@@ -121,7 +121,7 @@ class Trip:
             headers={"Content-Type": MEDIA_TYPES[format_]},
         )
         done: dict[str, Any] = orjson.loads(back.content.splitlines()[-1])
-        assert done["event"] == "done", (format_, done, out.content[:1000])
+        assert done["event"] == "done", (format_, done["error"], out.content[:1000])
         different = await self.service.execute_query(
             "(FROM src EXCEPT ALL FROM dst) UNION ALL (FROM dst EXCEPT ALL FROM src)"
         )
@@ -144,6 +144,7 @@ def columns(draw: st.DrawFn, types: Any) -> tuple[str, list[str]]:
 
 @PROFILE
 @given(way=WAYS, column=columns(FLAT))
+@example(way="result", column=("HUGEINT", [f"'{-(2**127)}'::HUGEINT", f"'{2**127 - 1}'::HUGEINT"]))
 def test_flat_values_come_back_as_they_went(
     trip: Trip, way: str, column: tuple[str, list[str]]
 ) -> None:
@@ -152,6 +153,10 @@ def test_flat_values_come_back_as_they_went(
 
 @PROFILE
 @given(way=WAYS, column=columns(TYPES))
+@example(way="result", column=("BOOLEAN[2]", ["NULL::BOOLEAN[2]", "[NULL, true]::BOOLEAN[2]"]))
+@example(way="result", column=("MAP(VARCHAR, BOOLEAN)", ["MAP([]::VARCHAR[], []::BOOLEAN[])"]))
+@example(way="result", column=("UNION(u HUGEINT, i INTEGER)", [f"{2**127 - 1}::HUGEINT"]))
+@example(way="result", column=("STRUCT(a HUGEINT[])", [f"{{'a': [{2**127 - 1}::HUGEINT]}}"]))
 def test_nested_values_come_back_as_they_went(
     trip: Trip, way: str, column: tuple[str, list[str]]
 ) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import random
+from contextlib import suppress
+
 import pytest
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
-from chronoduck.principals import Role
+from chronoduck.principals import Principal, Role, WriteGrants
+from chronoduck.service.records import Caller
 from tests.security.corpus import filled, hostile, mutated, writes
 from tests.security.roles import caller_of
 from tests.security.stage import Stage
@@ -66,6 +71,21 @@ async def test_no_reader_changes_anything(service: DuckDBService, stage: Stage, 
     may_not = await send_all(service, stage, role, corpus)
     # Some mutations only look at a write: EXPLAIN of what nobody runs is refused as well.
     assert may_not == []
+    await check_untouched(service, before)
+
+
+async def test_no_narrowed_writer_changes_what_others_have(
+    service: DuckDBService, stage: Stage
+) -> None:
+    before = (await service.execute_query(SNAPSHOT)).data
+    corpus = writes() + list(mutated(writes(), 3, seed=5))
+    share = float(os.environ.get("CHRONODUCK_HOSTILE_SHARE", "0.1"))
+    some = random.Random(7).sample(corpus, round(len(corpus) * share))
+    principal = Principal("narrowed", Role.WRITER, "key:narrowed", writes=WriteGrants(("anna",)))
+    caller = Caller("narrowed", "request-1", principal)
+    for statement in some:
+        with suppress(DuckDBQueryError):
+            await service.execute_query(filled(statement, stage.places), timeout=20, caller=caller)
     await check_untouched(service, before)
 
 

@@ -112,7 +112,7 @@ def settings(tmp_path: Path, make_settings: Callable[..., Settings]) -> Settings
         connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR)")
         connection.execute("INSERT INTO users VALUES (1, 'Ada'), (2, 'Grace')")
     path.chmod(0o600)
-    return make_settings(database_path=path, memory_limit="60MB")
+    return make_settings(database_path=path, memory_limit="64MB")
 
 
 @pytest.fixture

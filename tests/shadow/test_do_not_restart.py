@@ -31,7 +31,7 @@ def test_the_cluster_restarts_by_life_alone() -> None:
 
 
 def test_the_unit_restarts_what_has_ended_or_hangs_and_says_so() -> None:
-    text = (DEPLOY / "systemd" / "chrono-scraper.service").read_text()
+    text = (DEPLOY / "systemd" / "chronoduck.service").read_text()
     assert re.search(r"^# Do not restart .*unhealthy", text, re.MULTILINE)
     assert re.search(r"^Restart=on-failure$", text, re.MULTILINE)
     for line in text.splitlines():
@@ -51,8 +51,8 @@ def test_the_runbook_and_the_alert_say_it_first() -> None:
     ("health", "printed", "code"),
     [
         ('{"errors": ["A restart would fail. Do not restart the service."]}', "", 1),
-        ('{"errors": []}', "restart chrono-scraper", 0),
-        ("", "restart chrono-scraper", 0),
+        ('{"errors": []}', "restart chronoduck", 0),
+        ("", "restart chronoduck", 0),
     ],
     ids=["a-start-would-fail", "well", "no-answer"],
 )
@@ -65,9 +65,9 @@ def test_the_shell_of_the_runbooks_refuses_a_restart_that_would_fail(
         program.chmod(0o755)
     (tmp_path / "duckdb.env").touch()
     shell = (DEPLOY / "systemd" / "shell.sh").read_text()
-    script = shell.replace("/etc/chrono-scraper", str(tmp_path))
+    script = shell.replace("/etc/chronoduck", str(tmp_path))
     done = subprocess.run(
-        ["/bin/bash", "-c", f"{script}\nPATH={tmp_path}:$PATH\nsystemctl restart chrono-scraper"],
+        ["/bin/bash", "-c", f"{script}\nPATH={tmp_path}:$PATH\nsystemctl restart chronoduck"],
         capture_output=True,
         text=True,
         check=False,

@@ -79,25 +79,33 @@ async def test_rows_of_equal_times_are_all_taken_in_pieces_of_any_size(
         await assert_same(service, source)
 
 
+UNTIL_TOLD = (
+    "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM told) LOOP PERFORM pg_sleep(0.05); END LOOP; END $$"
+)
+HAS_WRITTEN = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND query LIKE 'DO $$%' AND backend_xid IS NOT NULL"
+)
+
+
 async def test_a_row_that_was_committed_late_with_an_earlier_time_is_taken(
     source: SourceDatabase, make_service: MakeService
 ) -> None:
     """Its transaction began before the sync and took longer than the overlap."""
-    source.sql(TABLE + "INSERT INTO items VALUES (1, 'a', now())")
-    begun = threading.Event()
+    source.sql(TABLE + "INSERT INTO items VALUES (1, 'a', now()); CREATE TABLE told (n INT)")
 
     def slow_writer() -> None:
-        begun.set()
-        source.sql("BEGIN; INSERT INTO items VALUES (2, 'late'); SELECT pg_sleep(4); COMMIT")
+        source.sql(f"BEGIN; INSERT INTO items VALUES (2, 'late'); {UNTIL_TOLD}; COMMIT")
 
     async with make_service(ITEMS + 'overlap = "0s"\n') as service:
         writer = threading.Thread(target=slow_writer)
         writer.start()
-        begun.wait()
-        time.sleep(1.0)
+        while source.sql(HAS_WRITTEN) != [["1"]]:
+            time.sleep(0.05)
         source.sql("INSERT INTO items VALUES (3, 'after')")
         await run_sync(service, "items")
         assert await content(service) == [["1", "a"], ["3", "after"]]
+        source.sql("INSERT INTO told VALUES (1)")
         writer.join()
         await run_sync(service, "items")
         await assert_same(service, source)

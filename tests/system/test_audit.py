@@ -93,7 +93,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
         "DUCKDB_WORKER_THREADS": 1,
         "DUCKDB_REPLICA_URL": tmp_path / "replica",
         "DUCKDB_BACKUP_DIR": tmp_path / "backups",
-        "DUCKDB_BACKUP_SCHEDULE": "",
+        "DUCKDB_BACKUP_SCHEDULE": "never",
     }
 
 

@@ -277,6 +277,26 @@ def test_rows_of_every_kind_go_into_a_table(client: Client, table: str, tmp_path
         client.insert(table, b"nothing", format="parquet")
 
 
+def test_a_file_is_read_as_it_is_said_to_be_written(client: Client, table: str) -> None:
+    client.query(f"DROP TABLE {table}")
+    text = "Bericht\nzip;amount;note\n01067;1.234,50;x\n10115;-;y\n".encode("utf-16")
+    read = {
+        "delimiter": ";",
+        "decimal": ",",
+        "thousands": ".",
+        "skip": 1,
+        "null": ["-", "n/a"],
+        "types": {"amount": "DECIMAL(10,2)"},
+        "all_text": False,
+    }
+    summary = client.insert(table, text, format="csv", read=read)
+    assert (summary.rows_added, summary.columns["amount"]) == (2, "DECIMAL(10,2)")
+    rows = client.query(f"SELECT zip, amount::VARCHAR, note FROM {table} ORDER BY zip").rows
+    assert rows == [("01067", "1234.50", "x"), ("10115", None, "y")]
+    with pytest.raises(errors.InvalidRequestError, match="delimiter"):
+        client.insert(table, b"a,b\n", format="csv", read={"delimiter": "abc"})
+
+
 def test_rows_replace_others_as_wanted(client: Client, table: str) -> None:
     client.insert(table, [{"n": 1}, {"n": 2}])
     day = dt.date(2024, 1, 1)

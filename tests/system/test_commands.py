@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.server import Server, environment, run_cli
+from tests.server import Server, environment, new_database, run_cli
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +27,7 @@ broken
 def place(request: pytest.FixtureRequest, tmp_path: Path):
     """A directory whose database no process owns, or one that a service serves."""
     if request.param == "file":
+        new_database(tmp_path)
         yield tmp_path
         return
     with Server(tmp_path):
@@ -49,7 +50,9 @@ def test_load_query_and_templates(place: Path) -> None:
         place, "query", "SELECT url FROM pages WHERE status_code = $code", "-p", "code=404"
     )
     assert json.loads(answer.stdout)["data"] == [["http://example.com/a"]]
-    table = run_cli(place, "query", "SELECT 9007199254740993 AS big, NULL AS n", "-f", "table")
+    table = run_cli(
+        place, "query", "SELECT 9007199254740993 AS big, NULL AS n", "--format", "table"
+    )
     assert "9007199254740993" in table.stdout
     assert "NULL" in table.stdout
 
@@ -69,6 +72,20 @@ def test_results_go_into_files_of_every_format(place: Path) -> None:
     assert pa.ipc.open_stream((place / "out.arrow").read_bytes()).read_all().num_rows == 100_000
     assert len((place / "out.ndjson").read_text().splitlines()) == 100_001
     assert list(place.glob("*.part")) == []
+
+
+def test_several_statements_are_run_in_order_until_one_fails(place: Path) -> None:
+    (place / "all.sql").write_text(
+        "\ufeff-- made; by hand\nCREATE TABLE t (a VARCHAR);\nINSERT INTO t VALUES (';');\nFROM t;"
+    )
+    done = run_cli(place, "query", "--file", "all.sql", "--format", "csv", "--output", "t.csv")
+    assert done.returncode == 0, done.stderr
+    assert (place / "t.csv").read_text() == "a\n;\n"
+    failed = run_cli(place, "query", "DELETE FROM t; FROM nowhere; DROP TABLE t")
+    assert failed.returncode == 65
+    assert "statement 2 of 3; those before it were run" in failed.stderr
+    left = run_cli(place, "query", "-", "--json", stdin="SELECT 1 AS n; SELECT count(*) FROM t;")
+    assert [json.loads(line)["data"] for line in left.stdout.splitlines()] == [[[1]], [[0]]]
 
 
 def test_a_cut_result_is_told(place: Path) -> None:
@@ -167,12 +184,20 @@ def test_help_and_version(tmp_path: Path) -> None:
         (["query", "SELECT 1", "--format", "xml"], 64, "'xml' is not one of"),
         (["query", "SELECT 1", "-o", "missing/x.csv"], 74, "missing/x.csv"),
         (["query", "SELECT 1", "-o", "."], 74, "Is a directory"),
+        (["query", "SELECT 1", "-o", "x.xlsx"], 64, ".json, .ndjson, .csv, .arrow, .parquet"),
+        (["query", "SELECT 1", "-o", "a.cdx", "--format", "csv"], 73, "add --force"),
+        (["query"], 64, "one statement is needed"),
+        (["query", "SELECT 1", "--file", "a.cdx"], 64, "one statement is needed"),
+        (["query", "--file", "missing.sql"], 74, "missing.sql"),
+        (["query", "SELECT 1; SELECT 2", "--param", "a=1"], 64, "goes with one statement"),
+        (["query", "SELECT 1"], 66, "there is no database"),
+        (["query", "SHOW TABLES"], 66, "there is no database"),
         (["load", "missing.cdx"], 66, "there is no file missing.cdx"),
         (["load", "empty"], 66, "holds no file of data"),
         (["load", "a.cdx", "b.cdx", "--rejects", "r.tsv"], 64, "names one file"),
         (["serve", "--host", "192.0.2.1"], 78, "cannot be listened on"),
         (["templates", "run", "page-stats", "limit=1", "limit=2"], 64, "given twice"),
-        (["templates", "run", "page-stats"], 65, "chronoduck load FILE"),
+        (["templates", "run", "page-stats"], 66, "`chronoduck load` make one"),
     ],
 )
 def test_wrong_use_ends_with_a_sentence_and_its_code(
@@ -185,6 +210,7 @@ def test_wrong_use_ends_with_a_sentence_and_its_code(
     assert done.returncode == code
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "test.db").exists()
 
 
 def test_files_of_one_name_do_not_share_their_rejects(tmp_path: Path) -> None:
@@ -211,7 +237,8 @@ def test_a_pipe_is_a_file_like_any_other(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m chronoduck query 'FROM range(1000000)' -f csv | head -1"
+    new_database(tmp_path)
+    command = f"{sys.executable} -m chronoduck query 'FROM range(1000000)' --format csv | head -1"
     done = subprocess.run(
         ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"],
         env=environment(tmp_path),

@@ -24,7 +24,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.settings import GROUPS, Settings, variable_names
 from tests.patience import PATIENCE_SECONDS
 from tests.prometheus import needs
-from tests.server import Server, free_port
+from tests.server import Server, free_port, run_cli
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 pytestmark = pytest.mark.slow
@@ -57,7 +57,7 @@ def test_every_variable_that_the_files_set_is_a_setting() -> None:
     }
     for path in (
         *("docker/Dockerfile", "docker/compose.yml", "kubernetes/chronoduck.yml"),
-        "systemd/chrono-scraper.service",
+        "systemd/chronoduck.service",
     ):
         used = set(
             re.findall(r"\b((?:DUCKDB|AWS|PARQUET)_[A-Z0-9_]+)\b", (DEPLOY / path).read_text())
@@ -67,10 +67,11 @@ def test_every_variable_that_the_files_set_is_a_setting() -> None:
 
 def test_the_unit_is_valid_and_shut_tight(tmp_path: Path) -> None:
     needs("systemd-analyze")
-    unit = tmp_path / "chrono-scraper.service"
-    text = (DEPLOY / "systemd/chrono-scraper.service").read_text()
-    unit.write_text(text.replace("/opt/chronoduck/bin/chronoduck", str(_tool("chronoduck"))))
-    assert "chrono-scraper" not in _run("systemd-analyze", "verify", unit)
+    done = run_cli(tmp_path, "install", "--systemd", "--write", "--root", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    unit = tmp_path / "etc/systemd/system/chronoduck.service"
+    assert f"ExecStart={_tool('chronoduck')} serve" in unit.read_text()
+    assert "chronoduck" not in _run("systemd-analyze", "verify", unit)
     report = _run("systemd-analyze", "security", "--offline=true", unit)
     score = float(re.search(r"exposure level for \S+ ([\d.]+)", report)[1])  # type: ignore[index]
     assert score < 2.0, report

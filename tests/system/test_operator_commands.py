@@ -24,7 +24,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     with Server(
         tmp_path,
         DUCKDB_BACKUP_DIR=tmp_path / "backups",
-        DUCKDB_BACKUP_SCHEDULE="",
+        DUCKDB_BACKUP_SCHEDULE="never",
         DUCKDB_WORKER_THREADS=2,
     ) as server:
         server.query("CREATE TABLE t AS SELECT range AS a, 'x' || range AS b FROM range(200000)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -130,6 +131,8 @@ def test_the_end_of_its_terminal_ends_it(tmp_path: Path) -> None:
     port = free_port()
     child, terminal = pty.fork()
     if child == 0:
+        # As a shell in a terminal has it, also when the tests run under nohup.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.execve(
             sys.executable,
             [sys.executable, "-m", "chronoduck", "serve"],
@@ -149,7 +152,7 @@ def test_the_end_of_its_terminal_ends_it(tmp_path: Path) -> None:
     assert '"event":"service_stopped","graceful":true' in (tmp_path / "log").read_text()
 
 
-def test_nohup_keeps_it_alive(tmp_path: Path) -> None:
+def test_nohup_keeps_it_alive_and_sighup_then_reads_files_again(tmp_path: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
         ["nohup", sys.executable, "-m", "chronoduck", "serve"],
@@ -168,8 +171,36 @@ def test_nohup_keeps_it_alive(tmp_path: Path) -> None:
 
         until(answers, "it does not start")
         process.send_signal(signal.SIGHUP)
-        time.sleep(0.5)
+        log = tmp_path / "log"
+        until(lambda: '"event":"reloaded"' in log.read_text(), "it does not read files again")
         assert answers()
     finally:
         process.terminate()
         assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_on_a_terminal_it_says_where_it_is_and_writes_lines_for_people(tmp_path: Path) -> None:
+    port = free_port()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chronoduck", "serve"],
+        env=environment(tmp_path, DUCKDB_PORT=port, COLUMNS="200"),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    text = b""
+    while b"Ctrl-C stops it" not in text:
+        text += os.read(ours, 65_536)
+    process.terminate()
+    with contextlib.suppress(OSError):  # a terminal that nobody has open any more
+        while piece := os.read(ours, 65_536):
+            text += piece
+    assert process.wait(PATIENCE_SECONDS) == 0
+    os.close(ours)
+    shown = text.decode()
+    assert f"http://127.0.0.1:{port}/docs/api/duckdb" in shown
+    assert str(tmp_path / "admin.token") in shown
+    assert not [line for line in shown.splitlines() if line.startswith("{")]

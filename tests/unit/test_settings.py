@@ -6,7 +6,14 @@ import pytest
 
 from chronoduck.errors import SettingsError
 from chronoduck.principals import Limits, Role
-from chronoduck.settings import ReplicaSettings, Settings, load_settings, reveal
+from chronoduck.settings import (
+    GROUPS,
+    ReplicaSettings,
+    Settings,
+    load_settings,
+    reveal,
+    variable_names,
+)
 
 GUIDE = {
     "DUCKDB_DATABASE_PATH": "/var/lib/duckdb/chrono_analytics.db",
@@ -101,12 +108,42 @@ def test_a_secret_never_shows_in_an_error_or_a_dump(monkeypatch: pytest.MonkeyPa
 def test_a_roles_limits_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     line = "requests_per_minute=60, max_result_bytes=1GB  engine_seconds_per_hour=10m"
     monkeypatch.setenv("DUCKDB_QUOTA_ANALYST", line)
-    monkeypatch.setenv("DUCKDB_QUOTA_VIEWER", "")
+    monkeypatch.setenv("DUCKDB_QUOTA_VIEWER", "none")
     quota = load_settings().quota
     assert quota.of(Role.ANALYST) == Limits(
         requests_per_minute=60, max_result_bytes=10**9, engine_seconds_per_hour=600
     )
     assert quota.of(Role.VIEWER) == quota.of(Role.WRITER) == quota.of(Role.ADMIN) == Limits()
+
+
+def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``${NAME}`` in a compose file gives it; whatever the setting."""
+    models = (Settings, *GROUPS.values())
+    names = {variable for model in models for variable in variable_names(model).values()}
+    assert len(names) > 100
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    unset = load_settings()
+    for name in names | {"AWS_SECRET_ACCESS_KEY_FILE"}:
+        monkeypatch.setenv(name, "")
+    assert load_settings() == unset
+
+
+@pytest.mark.parametrize(("given", "said"), [("2", "did you mean 2GB"), ("63MB", "at least 64MB")])
+def test_memory_that_no_engine_can_work_with_is_refused(
+    monkeypatch: pytest.MonkeyPatch, given: str, said: str
+) -> None:
+    monkeypatch.setenv("DUCKDB_MEMORY_LIMIT", given)
+    with pytest.raises(SettingsError, match=said):
+        load_settings()
+    monkeypatch.setenv("DUCKDB_MEMORY_LIMIT", "64MB")
+    assert load_settings().memory_limit == 64_000_000
+
+
+def test_a_schedule_may_be_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().backup.schedule
+    monkeypatch.setenv("DUCKDB_BACKUP_SCHEDULE", "never")
+    assert load_settings().backup.schedule == ""
 
 
 def test_limits_survive_the_way_to_a_process_of_our_own() -> None:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request, Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from chronoduck.api.addresses import see_docs
 from chronoduck.api.bodies import BodyMemory, read_json_bytes
 from chronoduck.api.json_bounds import check_json, is_quick
 from chronoduck.api.public_pages import PublicPages
@@ -48,8 +49,8 @@ __all__ = [
     "attach",
     "authenticator_of",
     "body_memory_of",
-    "body_schema",
     "is_admin",
+    "is_known_by_header",
     "is_leaving",
     "keys_of",
     "read_body",
@@ -99,6 +100,8 @@ class Access:
     """The host application's own dependency; it alone tells who asks, then."""
     authenticator: Authenticator | None = None
     """``None`` until the service has started, and where the host tells who asks."""
+    is_open: bool = False
+    """Whether the application's lifespan has opened the service."""
     is_leaving: bool = False
     """Whether this process will soon accept nobody any more."""
     pages: PublicPages = field(default_factory=PublicPages)
@@ -140,6 +143,11 @@ def is_leaving(request: Request) -> bool:
     return access.is_leaving
 
 
+def is_known_by_header(request: Request) -> bool:
+    """Whether a header tells who asks, and never what a browser sends by itself, such as a cookie."""
+    return _access_of(request).authenticate is None
+
+
 def service_of(request: Request) -> DuckDBService:
     """Return the service behind this application."""
     return _access_of(request).service
@@ -173,6 +181,7 @@ async def _identify(request: Request) -> Principal:
     state = request.scope["state"]
     try:
         if _access_of(request).authenticate is None:
+            _refuse_web_page(request)
             return await authenticator_of(request).authenticate(
                 _credentials(request), _address(request)
             )
@@ -184,6 +193,21 @@ async def _identify(request: Request) -> Principal:
         audit = service_of(request).audit
         audit.authentication_failed(error.detail, _address(request), state["request_id"])
         raise
+
+
+def _refuse_web_page(request: Request) -> None:
+    """Refuse a password that a browser sends by itself, for a page that another site made.
+
+    Raises:
+        AuthenticationError: it came that way. A bearer token is never sent by itself.
+    """
+    if not any(each[:6].lower() == b"basic " for each in _credentials(request)):
+        return
+    site = request.headers.get("sec-fetch-site", "none")
+    if site not in ("none", "same-origin") or "origin" in request.headers:
+        raise AuthenticationError(
+            "a password is not taken from a web page", hint="Send 'Authorization: Bearer <token>'."
+        )
 
 
 def _credentials(request: Request) -> list[bytes]:
@@ -321,13 +345,15 @@ async def read_body(request: Request, model: type[M]) -> M:
     body = await read_json_bytes(request, limits, access.body_memory)
     caller: Caller | None = request.scope["state"].get(CALLER)
     if caller is None or len(body) <= _HARMLESS_BYTES:
-        return _parsed(body, model)
+        return _parsed(body, model, request.scope)
     quick = is_quick(body)
     with access.service.record.noted(work_of(caller, ON_LOOP if quick else "request", "")):
-        return _parsed(body, model) if quick else await asyncio.to_thread(_parsed, body, model)
+        if quick:
+            return _parsed(body, model, request.scope)
+        return await asyncio.to_thread(_parsed, body, model, request.scope)
 
 
-def _parsed(body: bytes, model: type[M]) -> M:
+def _parsed(body: bytes, model: type[M], scope: Any) -> M:
     check_json(body)
     try:
         return _adapter(model).validate_json(body)
@@ -336,9 +362,7 @@ def _parsed(body: bytes, model: type[M]) -> M:
             f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}"
             for item in error.errors(include_url=False, include_input=False)[:_SHOWN_MISTAKES]
         ]
-        raise InvalidRequestError(
-            "; ".join(parts), hint="See /docs/api/duckdb for the fields."
-        ) from None
+        raise InvalidRequestError("; ".join(parts), hint=see_docs(scope, "the fields")) from None
 
 
 _HARMLESS_BYTES = 512
@@ -351,28 +375,3 @@ def _adapter(model: type[M]) -> TypeAdapter[M]:
     if model not in _adapters:
         _adapters[model] = TypeAdapter(model)
     return _adapters[model]
-
-
-def body_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the OpenAPI fragment for an endpoint that reads its body by ``read_body``."""
-    schema = model.model_json_schema()
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": _inlined(schema, schema.get("$defs", {}))}},
-        }
-    }
-
-
-def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
-    """Return a part of a JSON schema with the models it names put in their places.
-
-    A reference in it would be looked for at the top of the OpenAPI document, where nothing is.
-    """
-    if isinstance(part, list):
-        return [_inlined(item, definitions) for item in part]
-    if not isinstance(part, dict):
-        return part
-    if "$ref" in part:
-        return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
-    return {name: _inlined(item, definitions) for name, item in part.items() if name != "$defs"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -12,9 +11,10 @@ from starlette.middleware.cors import CORSMiddleware
 
 from chronoduck import __version__
 from chronoduck.api.access import Access
+from chronoduck.api.addresses import DOCS_PATH, keep_docs_path
 from chronoduck.api.docs_page import add_docs_page, keep_openapi_page
 from chronoduck.api.middleware import EnvelopeMiddleware
-from chronoduck.api.problems import MEDIA_TYPE, add_problem_handlers
+from chronoduck.api.problems import add_problem_handlers
 from chronoduck.api.proxies import ForwardedMiddleware, TrustedProxies
 from chronoduck.api.request_metrics import RequestMetricsMiddleware
 from chronoduck.api.request_traces import RequestTracesMiddleware
@@ -24,17 +24,10 @@ from chronoduck.api.routes.load import DirectRows
 from chronoduck.api.routes.query import DirectQuery
 from chronoduck.api.routes.templates import document_templates
 from chronoduck.api.runbook_pages import add_runbook_pages
-from chronoduck.api.schemas import Problem
 from chronoduck.assembly import DuckDBService
 
 __all__ = ["API_PREFIX", "DOCS_PATH", "create_app"]
 
-DOCS_PATH = "/docs/api/duckdb"
-
-_PROBLEM: dict[str, Any] = {
-    "description": "What happened and what to do, as RFC 9457 problem.",
-    "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
-}
 _DESCRIPTION = """One DuckDB file for many users.
 
 Send `Authorization: Bearer <token>` with an API key, a token of the platform, or the admin token, which
@@ -74,9 +67,9 @@ def create_app(
         lifespan=lifespan,
         # Asked about in the environment at every request otherwise (20 µs).
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
     app.state.access = access
+    keep_docs_path(app)
     if authenticate is None:
         # The host application's dependency is solved by the framework alone: no way past it.
         app.add_middleware(DirectQuery, path=f"{API_PREFIX}/query", access=access)
@@ -107,7 +100,13 @@ def _add_outer_middleware(app: FastAPI, service: DuckDBService) -> None:
                 "Idempotency-Key",
                 "X-Request-ID",
             ),
-            expose_headers=("X-Request-ID", "X-Result-Truncated", "Retry-After", "Location"),
+            expose_headers=(
+                "X-Request-ID",
+                "X-Result-Truncated",
+                "Retry-After",
+                "Location",
+                "Content-Disposition",
+            ),
         )
     app.add_middleware(EnvelopeMiddleware)
     if service.tracing is not None:

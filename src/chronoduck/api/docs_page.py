@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -41,10 +42,14 @@ def add_docs_page(app: FastAPI, path: str) -> None:
 
 
 def keep_openapi_page(app: FastAPI, pages: PublicPages) -> None:
-    """Have the OpenAPI document be made into JSON once a second at most: it takes 10 ms."""
+    """Have the OpenAPI document be made into JSON once a second at most, which takes 10 ms."""
     [route] = [each for each in app.routes if getattr(each, "path", None) == app.openapi_url]
     assert isinstance(route, Route)  # noqa: S101 - FastAPI's own
-    make: Callable[[Request], Awaitable[Response]] = route.endpoint
+    answer: Callable[[Request], Awaitable[Response]] = route.endpoint
+
+    async def make(request: Request) -> Response:
+        await asyncio.to_thread(app.openapi)  # the first time 0.3 s, and everybody else would wait
+        return await answer(request)
 
     async def page(request: Request) -> Response:
         # Where the application is mounted is the host's word, not the client's.

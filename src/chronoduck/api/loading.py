@@ -8,7 +8,7 @@ import io
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -21,7 +21,8 @@ from chronoduck.api.bodies import check_encoding, read_json_bytes
 from chronoduck.api.problems import problem_fields
 from chronoduck.api.uploads import Upload, format_of, key_of, spooled
 from chronoduck.engine.scopes.registry import check_reader
-from chronoduck.errors import DuckDBException, LoadError, WriteOutcomeUnknownError
+from chronoduck.engine.write_walls import check_load, may_make
+from chronoduck.errors import DuckDBException, WriteOutcomeUnknownError
 from chronoduck.monitoring.audit import AuditTrail, verdict_of
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.engine_turn import ON_LOOP, work_of
@@ -29,6 +30,7 @@ from chronoduck.service.records import Caller
 from chronoduck.transfer import (
     FileFormat,
     LoadEvent,
+    LoadMode,
     LoadOptions,
     LoadProgress,
     LoadSummary,
@@ -37,11 +39,15 @@ from chronoduck.transfer import (
 from chronoduck.transfer.events import events_of
 from chronoduck.transfer.group_commit import NotGroupedError
 from chronoduck.transfer.idempotency import KeyClaim, RequestKey
+from chronoduck.transfer.schema import is_captures_table
 from chronoduck.transfer.small_rows import SMALL_BYTES, SmallRows, small_rows
+from chronoduck.transfer.sql import split_table
 
 __all__ = ["MEDIA_TYPE", "LoadWish", "answer_load", "is_small"]
 
 MEDIA_TYPE = "application/x-ndjson"
+_READ_CHARACTERS = 1_000
+"""Of an ``Accept``."""
 _ROWS = (FileFormat.NDJSON, FileFormat.JSON)
 _PLAIN = LoadOptions()
 _QUICK_BYTES = 8_192
@@ -63,22 +69,29 @@ async def answer_load(request: Request, wish: LoadWish, caller: Caller) -> Respo
     service_of(request).penalties.check(caller)  # before a byte of the body is read
     check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     wish.options.check()
+    schema, table = split_table(wish.table)
+    if not may_make(caller.principal, schema, table):
+        wish = replace(wish, options=replace(wish.options, create=False))
+    if not wish.options.dry_run:
+        mode = wish.options.mode
+        check_load(caller.principal, schema, table, only_adds=mode is LoadMode.APPEND)
     file_format = format_of(request, wish.format)
     load = _Load(request, wish, file_format, caller)
     key = key_of(request)
     if key is not None and wish.options.dry_run:
         key = None  # nothing is done that could be doubled
-    if is_small(request, file_format, wish.options):
+    if is_small(request, file_format, wish):
         return await load.answer_whole(key)
     return await load.answer_by_lines(key)
 
 
-def is_small(request: Request, file_format: FileFormat, options: LoadOptions) -> bool:
+def is_small(request: Request, file_format: FileFormat, wish: LoadWish) -> bool:
     """Whether the body is one that shares a transaction with others, as far as its headers tell."""
     length = request.headers.get("content-length", "")
     return (
         file_format in _ROWS
-        and options == _PLAIN
+        and wish.options == _PLAIN
+        and not is_captures_table(wish.table)  # which are compared with what is there
         and length.isdigit()
         and 0 < int(length) <= SMALL_BYTES
         and request.headers.get("content-encoding", "identity") == "identity"
@@ -143,8 +156,6 @@ class _Load:
         """Answer with all lines at once, or with a problem."""
         limits = self._service.settings.transport
         body = await read_json_bytes(self._request, limits, body_memory_of(self._request))
-        if not body:
-            raise LoadError("the upload is empty", hint="Nothing was loaded.")
         self._record.size = len(body)
         try:
             if key is None:
@@ -162,7 +173,7 @@ class _Load:
             self._record.write()
         return Response(
             b"".join(map(_event_line, events)),
-            media_type=MEDIA_TYPE,
+            media_type=_media_type(self._request),
             headers=_headers(is_replayed=is_replayed),
         )
 
@@ -234,7 +245,10 @@ class _Load:
             if not is_replayed and not self._wish.options.dry_run:
                 await self._admit()
             return _Lines(
-                self._lines(upload, claim), _headers(is_replayed=is_replayed), stack.pop_all()
+                self._lines(upload, claim),
+                _headers(is_replayed=is_replayed),
+                _media_type(self._request),
+                stack.pop_all(),
             )
 
     async def _admit(self) -> None:
@@ -293,6 +307,7 @@ class _Load:
                 options.key,
                 options.create,
                 options.on_error.value,
+                repr(options.read),
             ]
         )
         fingerprint = hashlib.blake2b(whole, digest_size=16).hexdigest()
@@ -303,15 +318,25 @@ class _Lines(StreamingResponse):
     """Lines of which what they need is let go at their end, however that comes."""
 
     def __init__(
-        self, lines: AsyncIterator[bytes], headers: dict[str, str], stack: AsyncExitStack
+        self,
+        lines: AsyncIterator[bytes],
+        headers: dict[str, str],
+        media_type: str,
+        stack: AsyncExitStack,
     ) -> None:
-        super().__init__(lines, media_type=MEDIA_TYPE, headers=headers)
+        super().__init__(lines, media_type=media_type, headers=headers)
         self._stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the lines."""
         async with self._stack:
             await super().__call__(scope, receive, send)
+
+
+def _media_type(request: Request) -> str:
+    """Return what the lines are called: plain text where the client knows no other name for them."""
+    accept = request.headers.get("accept", "")[:_READ_CHARACTERS].lower()
+    return "text/plain" if "text/plain" in accept and MEDIA_TYPE not in accept else MEDIA_TYPE
 
 
 def _headers(*, is_replayed: bool) -> dict[str, str]:

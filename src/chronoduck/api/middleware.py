@@ -7,8 +7,10 @@ from string import ascii_letters, digits
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chronoduck.api.addresses import see_docs
 from chronoduck.api.problems import MethodNotAllowedError, problem_response
 from chronoduck.api.secure_headers import secured
+from chronoduck.api.start_report import run_lifespan
 from chronoduck.errors import InvalidRequestError
 
 __all__ = ["EnvelopeMiddleware"]
@@ -37,7 +39,7 @@ class EnvelopeMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and its answer back."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await run_lifespan(self._app, scope, receive, send)
             return
         request_id = b""
         for name, value in scope["headers"]:
@@ -58,7 +60,7 @@ class EnvelopeMiddleware:
         if scope["method"] not in _METHODS:
             error = MethodNotAllowedError(
                 f"the method {scope['method']} is not used here",
-                hint="See /docs/api/duckdb for what there is.",
+                hint=see_docs(scope, "what there is"),
             )
             response = problem_response(error, request_id.decode())
             response.headers["Allow"] = ", ".join(sorted(_METHODS))

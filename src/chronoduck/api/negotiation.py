@@ -5,7 +5,7 @@ from __future__ import annotations
 from chronoduck.engine.encoding import ResultFormat
 from chronoduck.errors import DuckDBException, InvalidRequestError
 
-__all__ = ["FORMAT_PARAMETER", "NotAcceptableError", "result_format"]
+__all__ = ["FORMAT_PARAMETER", "MEDIA_TYPES", "NotAcceptableError", "result_format"]
 
 FORMAT_PARAMETER = {
     "name": "format",
@@ -27,6 +27,14 @@ _BY_MEDIA_TYPE = {
     "text/*": ResultFormat.CSV,
     "*/*": ResultFormat.JSON,
 }
+MEDIA_TYPES = {
+    ResultFormat.JSON: "application/json",
+    ResultFormat.NDJSON: "application/x-ndjson",
+    ResultFormat.CSV: "text/csv; charset=utf-8; header=present",
+    ResultFormat.ARROW: "application/vnd.apache.arrow.stream",
+    ResultFormat.PARQUET: "application/vnd.apache.parquet",
+}
+"""What each format is sent as."""
 _READ_CHARACTERS = 1_000
 """Of an ``Accept``; browsers send 200."""
 _NAMES = ", ".join(sorted(_BY_MEDIA_TYPE.keys() - {"application/*", "text/*", "*/*"}))

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from chronoduck.api.addresses import see_docs
+from chronoduck.api.documentation import PROBLEM_MEDIA_TYPE, describe_body
 from chronoduck.api.secure_headers import secured
 from chronoduck.errors import (
     AuthenticationError,
@@ -42,7 +44,7 @@ __all__ = [
 ]
 
 _log = get_logger("api")
-MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE = PROBLEM_MEDIA_TYPE
 _TYPE_ROOT = "urn:chronoduck:problem:"
 _DEFAULT_RETRY_SECONDS = 1.0
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -113,7 +115,16 @@ def refuse(error: DuckDBException, request: Request) -> Response:
             reason=mask_message(error.operator_detail),
             request_id=request_id,
         )
-    return problem_response(error, request_id)
+    response = problem_response(error, request_id)
+    if isinstance(error, AuthenticationError) and not _asks_by_browser(request):
+        response.headers.append("WWW-Authenticate", 'Basic realm="chronoduck", charset="UTF-8"')
+    return response
+
+
+def _asks_by_browser(request: Request) -> bool:
+    """Whether a person's browser asks: offered a password, it opens a window over any page of ours."""
+    agent = request.headers.get("user-agent", "")
+    return "sec-fetch-mode" in request.headers or agent.startswith("Mozilla/")
 
 
 class MethodNotAllowedError(DuckDBException):
@@ -171,7 +182,7 @@ def _invalid(request: Request, error: RequestValidationError) -> Response:
         f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
     ]
     return problem_response(
-        InvalidRequestError("; ".join(parts), hint="See /docs/api/duckdb for the fields."),
+        InvalidRequestError("; ".join(parts), hint=see_docs(request.scope, "the fields")),
         _request_id(request),
     )
 
@@ -182,6 +193,7 @@ class ProblemRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the route's handler with its errors as responses."""
         handle = super().get_route_handler()
+        describe_body(self)
 
         async def answer(request: Request) -> Response:
             try:
@@ -211,7 +223,8 @@ def add_problem_handlers(app: FastAPI) -> None:
         code = _HTTP_CODES.get(status, f"http_{status}")
         detail = f"{request.method} {request.url.path}: {error.detail}"
         problem = _FrameworkProblem(
-            status, code, str(error.detail), detail, "See /docs/api/duckdb for what there is."
+            *(status, code, str(error.detail), detail),
+            see_docs(request.scope, "what there is"),
         )
         response = problem_response(problem, _request_id(request))
         for name, value in (error.headers or {}).items():

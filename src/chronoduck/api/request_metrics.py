@@ -13,7 +13,9 @@ __all__ = ["RequestMetricsMiddleware", "route_of"]
 
 def route_of(scope: Scope) -> str | None:
     """Return the path that the request was routed by, as it is declared; None: there is none."""
-    path: str | None = getattr(scope.get("route"), "path", None) or scope.get("chronoduck.route")
+    path: str | None = getattr(scope.get("route"), "path_format", None) or scope.get(
+        "chronoduck.route"
+    )
     return path
 
 

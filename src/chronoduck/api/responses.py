@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from chronoduck.api.addresses import api_root
+from chronoduck.api.downloads import attachment
 from chronoduck.errors import DuckDBException
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit import AuditTrail
@@ -40,8 +42,8 @@ async def job_response(request: Request, job: Job, caller: Caller) -> Response:
     """Answer that a job has begun, and where to follow it; the audit trail knows who began it."""
     audit: AuditTrail = request.scope["state"]["chronoduck.access"].service.audit
     await audit.act_now(f"{job.kind}_started", caller, job=job.id)
-    where = request.app.url_path_for("get_job", job_id=job.id)
-    return JsonResponse(job.as_dict(), status_code=202, headers={"Location": str(where)})
+    where = f"{api_root(request)}/jobs/{job.id}"
+    return JsonResponse(job.as_dict(), status_code=202, headers={"Location": where})
 
 
 class ClientGone(Response):
@@ -112,7 +114,8 @@ class ResultResponse(Response):
     result is never taken for a complete one.
     """
 
-    def __init__(self, result: EncodedResult) -> None:
+    def __init__(self, result: EncodedResult, name: str | None = None) -> None:
+        """``name``: of the file that it is saved as."""
         truncated = {True: "true", False: "false", None: "pending"}[result.truncated]
         headers = {
             "X-Result-Truncated": truncated,
@@ -120,6 +123,8 @@ class ResultResponse(Response):
             "Cache-Control": "no-store",
             "Server-Timing": _server_timing(result.running),
         }
+        if name is not None:
+            headers["Content-Disposition"] = attachment(name)
         if result.length is not None:
             headers["Content-Length"] = str(result.length)
         self._result = result

@@ -6,18 +6,16 @@ import base64
 import hashlib
 from functools import cache
 from html import escape
-from pathlib import Path
 
 from fastapi import FastAPI
 from markdown_it import MarkdownIt
 from starlette.responses import HTMLResponse, Response
 
-from chronoduck.errors import NotFoundError
+from chronoduck.pages import read_index, read_runbook
 
-__all__ = ["add_runbook_pages", "read_index", "read_runbook", "runbook_names"]
+__all__ = ["add_runbook_pages"]
 
 _INDEX = "README"
-_DIRECTORY = Path(__file__).parent / "runbooks"  # docs/runbooks; a part of the wheel
 
 _STYLE = """
 body { max-width: 50rem; margin: 2rem auto; padding: 0 1rem; font: 1.1rem/1.5 sans-serif; }
@@ -33,29 +31,6 @@ _POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
-def runbook_names() -> list[str]:
-    """Return the names of the runbooks, sorted."""
-    return sorted(path.stem for path in _DIRECTORY.glob("*.md") if path.stem != _INDEX)
-
-
-def read_index() -> str:
-    """Return the list of the runbooks by alert and by symptom, as Markdown."""
-    return (_DIRECTORY / f"{_INDEX}.md").read_text(encoding="utf-8")
-
-
-def read_runbook(name: str) -> str:
-    """Return a runbook as Markdown.
-
-    Raises:
-        NotFoundError: there is none of that name.
-    """
-    if name not in runbook_names():  # never a path made of a stranger's text
-        raise NotFoundError(
-            "there is no runbook of that name", hint="/docs/api/duckdb/runbooks lists all of them."
-        )
-    return (_DIRECTORY / f"{name}.md").read_text(encoding="utf-8")
 
 
 def add_runbook_pages(app: FastAPI, path: str) -> None:

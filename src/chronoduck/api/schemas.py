@@ -228,13 +228,13 @@ class KeyTable(_Request):
 class KeyLimits(_Request):
     """How much the key may use; what is left out is not limited."""
 
-    requests_per_minute: Annotated[int | None, Field(gt=0)] = None
-    concurrent_statements: Annotated[int | None, Field(gt=0)] = None
+    requests_per_minute: Annotated[int | None, Field(gt=0, lt=2**63)] = None
+    concurrent_statements: Annotated[int | None, Field(gt=0, lt=2**63)] = None
     engine_seconds_per_hour: Annotated[float | None, Field(gt=0)] = None
-    max_rows: Annotated[int | None, Field(gt=0)] = None
-    max_result_bytes: Annotated[int | None, Field(gt=0)] = None
+    max_rows: Annotated[int | None, Field(gt=0, lt=2**63)] = None
+    max_result_bytes: Annotated[int | None, Field(gt=0, lt=2**63)] = None
     statement_timeout: Annotated[float | None, Field(gt=0)] = None
-    max_scan_rows: Annotated[int | None, Field(gt=0)] = None
+    max_scan_rows: Annotated[int | None, Field(gt=0, lt=2**63)] = None
 
 
 class KeyRequest(_Request):
@@ -245,6 +245,18 @@ class KeyRequest(_Request):
     expires_in_seconds: Annotated[float | None, Field(gt=0)] = None
     tables: list[KeyTable] = []
     schemas: list[str] = []
+    claims: Annotated[
+        dict[str, Any],
+        Field(
+            description="What row filters name as `$claim.NAME`: texts, numbers, booleans, lists."
+        ),
+    ] = {}
+    write: Annotated[
+        list[str] | None,
+        Field(
+            description="Of a writer: schemas (`anna`) and tables (`main.notes`) that it writes."
+        ),
+    ] = None
     limits: KeyLimits = KeyLimits()
 
 
@@ -312,6 +324,10 @@ class PrincipalUsage(BaseModel):
 class Me(PrincipalUsage):
     """You."""
 
+    write: Annotated[
+        list[str] | None,
+        Field(description="Schemas and tables that a writer is narrowed to; `null`: it is not."),
+    ]
     running: list[RunningQuery]
 
 
@@ -345,8 +361,15 @@ class StatusMessage(BaseModel):
     message: str
 
 
+class Position(BaseModel):
+    """A place in the statement, from 1 on."""
+
+    line: int
+    column: int | None
+
+
 class Problem(BaseModel):
-    """RFC 9457 problem; more members may follow."""
+    """RFC 9457 problem. Members with a default are there where they fit."""
 
     type: str
     title: str
@@ -356,3 +379,9 @@ class Problem(BaseModel):
     hint: str
     retryable: bool
     request_id: str | None
+    category: Annotated[str | None, Field(description="Of an error in the statement.")] = None
+    position: Position | None = None
+    rule: Annotated[str | None, Field(description="Why the statement was refused.")] = None
+    reason: Annotated[str | None, Field(description="Why the principal has to wait.")] = None
+    statement_index: Annotated[int | None, Field(description="In a batch.")] = None
+    rolled_back: bool | None = None

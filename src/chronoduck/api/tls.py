@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 
 from chronoduck.errors import SettingsError
+from chronoduck.permissions import file_advice
 from chronoduck.settings import TransportSettings
 
 __all__ = ["reload_certificate", "tls_context"]
@@ -27,7 +28,7 @@ def tls_context(transport: TransportSettings) -> ssl.SSLContext | None:
     if mode & 0o027:
         raise SettingsError(
             f"DUCKDB_TLS_KEY_FILE: {key} has mode {mode:04o}: other users may read or change it",
-            hint=f"Run: chmod 600 {key}  (640 with a group of its own is fine too)",
+            hint=file_advice(key, 0o600),
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

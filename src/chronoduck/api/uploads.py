@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from chronoduck.api.bodies import BodyTooLargeError
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import DuckDBException, InvalidRequestError, LoadError
+from chronoduck.errors.system import reason_of
 from chronoduck.principals import Role
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.resilience.thread_handover import closed_in_thread, opened_in_thread
@@ -40,6 +41,9 @@ FORMATS = {
     "application/json": FileFormat.JSON,
     "text/csv": FileFormat.CSV,
     "application/x-cdx": FileFormat.CDX,
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": FileFormat.XLSX,
+    "application/vnd.ms-excel": FileFormat.XLS,
+    "application/vnd.oasis.opendocument.spreadsheet": FileFormat.ODS,
 }
 """What a ``Content-Type`` says; others leave it to the first bytes."""
 
@@ -117,7 +121,7 @@ async def spooled(request: Request, service: DuckDBService, caller: Caller) -> U
         SpoolSpaceError: uploads take all the space that they may.
         DiskFullError: too little space would stay free on the volume.
         BodyTooLargeError: it is larger than an upload may be.
-        LoadError: it is empty, or broke off.
+        LoadError: it broke off.
     """
     limit = service.settings.max_upload_size
     announced = request.headers.get("content-length", "")
@@ -148,8 +152,6 @@ async def spooled(request: Request, service: DuckDBService, caller: Caller) -> U
             if len(pending) >= _SPOOLED_BLOCK_BYTES:
                 await asyncio.to_thread(keep, bytes(pending))
                 pending.clear()
-        if total == 0:
-            raise LoadError("the upload is empty", hint="Nothing was loaded.")
         await asyncio.to_thread(keep, bytes(pending))
         await asyncio.to_thread(spool.seek, 0)
     except BaseException as error:
@@ -179,7 +181,7 @@ def _nameless_file(directory: Path) -> IO[bytes]:
 
 
 def _not_spooled(error: OSError) -> DuckDBException:
-    return unreadable(error, f"the upload cannot be spooled: {error.strerror}")
+    return unreadable(error, f"the upload cannot be spooled: {reason_of(error)}")
 
 
 def _close(spool: IO[bytes]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chronoduck.assembly.lost_statements import take_in_lost
 from chronoduck.errors import DiskFullError, DuckDBResourceError
+from chronoduck.errors.system import reason_of
 from chronoduck.monitoring.audit import AuditTrail
 from chronoduck.monitoring.restarts import RestartHistory
 from chronoduck.resilience.penalty_box import PenaltyBox
@@ -117,7 +118,7 @@ def _not_saved(party: str, failure: OSError) -> DuckDBResourceError:
     is_full = failure.errno in (errno.ENOSPC, errno.EDQUOT)
     return (DiskFullError if is_full else DuckDBResourceError)(
         f"{party[:80]} may run statements again, but that cannot be written beside the database "
-        f"({failure.strerror}): a restart would bring the penalty back",
+        f"({reason_of(failure)}): a restart would bring the penalty back",
         hint="Free space on the volume of the database, or look at the rights there; the service writes "
         "it again every second. Then release it once more, to be sure.",
     )

@@ -17,6 +17,7 @@ from chronoduck import __version__
 from chronoduck.assembly.accountability import Accountability
 from chronoduck.assembly.opening import OnOpening, open_instance
 from chronoduck.assembly.parts import Parts
+from chronoduck.assembly.process_end import ClosedAtEnd
 from chronoduck.assembly.sandbox import Sandbox
 from chronoduck.assembly.state import make_reports
 from chronoduck.assembly.statement_statistics import StatementStatistics
@@ -68,6 +69,7 @@ class DuckDBService:
         restarts: RestartHistory | None = None,
         on_opening: OnOpening = lambda seconds: None,
         record: RunningRecord | None = None,
+        local_directories: Sequence[Path] = (),
     ) -> None:
         """Make a service that is not open yet.
 
@@ -77,9 +79,10 @@ class DuckDBService:
         its health. ``restarts``: what a supervisor knows of the processes before this one.
         ``on_opening`` is called with the seconds that DuckDB may take to open the file, and with None
         when it has: a process that dies or hangs in between should be replaced once. ``record`` is
-        where a supervisor reads what works, after this process has died.
+        where a supervisor reads what works, after this process has died. ``local_directories``: where
+        this process's own statements may read and write files.
         """
-        self._on_opening = on_opening
+        self._on_opening, self._local_directories = on_opening, local_directories
         self._on_stuck = on_stuck
         self._restarts = restarts or RestartHistory()
         self.settings = settings or load_settings()
@@ -123,6 +126,7 @@ class DuckDBService:
         self._is_draining = False
         self._is_abandoned = False
         self._reports: Reports | None = None
+        self._closed_at_end = ClosedAtEnd(self._shutdown_at_end, self._close_engine)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -136,13 +140,14 @@ class DuckDBService:
         async with self._starting:
             if self._parts is None:
                 await self._start()
+                await self._closed_at_end.watch()
 
     async def _start(self) -> None:
         started, parser = time.monotonic(), await asyncio.to_thread(StatementParser)
         self._templates = await asyncio.to_thread(load_templates, self.settings, parser)
         declared = await asyncio.to_thread(read_sync_file, self.settings.sync_file)
         exported = await asyncio.to_thread(read_export_file, self.settings.export.file)
-        instance = DuckDBInstance(self.settings)
+        instance = DuckDBInstance(self.settings, self._local_directories)
         link = await open_instance(instance, self._on_opening)
         try:
             await asyncio.to_thread(self._sandbox.check, instance)
@@ -200,6 +205,7 @@ class DuckDBService:
         async with self._starting:
             parts, self._parts = self._parts, None
             self._is_stopped = True
+            self._closed_at_end.forget()
             if parts is None:
                 return
             interrupted = await parts.close(self.settings.shutdown_grace)
@@ -211,6 +217,19 @@ class DuckDBService:
             await asyncio.to_thread(self.audit.close)
             if self.tracing is not None:
                 await asyncio.to_thread(self.tracing.flush)
+
+    async def _shutdown_at_end(self) -> None:
+        if self._parts is None or self._is_abandoned:
+            return
+        self._log.warning("service_left_open", fix="Call shutdown(), or use `async with`.")
+        self._starting = asyncio.Lock()  # the next one who opens it may do so on another loop
+        await self.shutdown()
+
+    def _close_engine(self) -> None:
+        parts, self._parts = self._parts, None
+        self._is_stopped = self._is_draining = True
+        if parts is not None and not self._is_abandoned:
+            parts.instance.close()
 
     async def abandon(self, grace_seconds: float) -> None:
         """Let statements end within the time and answer the rest, because this process ends.

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from chronoduck.engine.database import DatabaseVersionError, DuckDBInstance
+from chronoduck.engine.database import DuckDBInstance
 from chronoduck.engine.offline import (
     AttemptFailedError,
     Budget,
@@ -21,8 +21,9 @@ from chronoduck.engine.offline import (
     side_files,
 )
 from chronoduck.engine.paths import is_database_file
-from chronoduck.engine.quarantine import DamagedLogError, check_headers, check_log, cut_torn_end
-from chronoduck.errors import DatabaseFailedError, DatabaseFormatError
+from chronoduck.engine.quarantine import check_headers, check_log, cut_torn_end
+from chronoduck.engine.version_note import DatabaseVersionError
+from chronoduck.errors import DamagedLogError, DatabaseFailedError, DatabaseFormatError
 from chronoduck.logs import get_logger
 from chronoduck.replication.automatic import (
     is_noted_database,

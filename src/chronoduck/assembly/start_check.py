@@ -20,9 +20,14 @@ from chronoduck.engine.offline import (
     open_by_ways,
 )
 from chronoduck.engine.paths import check_database_file
-from chronoduck.engine.quarantine import DamagedLogError, check_headers, check_log
+from chronoduck.engine.quarantine import check_headers, check_log
 from chronoduck.engine.version_note import check_version_note
-from chronoduck.errors import DatabaseFailedError, DatabaseFormatError, DuckDBException
+from chronoduck.errors import (
+    DamagedLogError,
+    DatabaseFailedError,
+    DatabaseFormatError,
+    DuckDBException,
+)
 from chronoduck.export import read_export_file
 from chronoduck.replication.automatic import replica_holds_database
 from chronoduck.replication.failures import LeaseHeldError, ReplicaMismatchError

@@ -13,6 +13,7 @@ from chronoduck.errors import (
     DuckDBQueryError,
     StatementTimeoutError,
 )
+from chronoduck.errors.system import reason_of
 from chronoduck.resilience.thread_handover import opened_in_thread
 from chronoduck.settings import Settings
 from chronoduck.sql.statements import Statement
@@ -68,7 +69,7 @@ class StoreObjects:
             return FetchedObjects(Path(tempfile.mkdtemp(prefix="objects-", dir=self._spool)))
         except OSError as error:
             raise DiskFullError(
-                f"there is no place to fetch the objects to: {error.strerror}",
+                f"there is no place to fetch the objects to: {reason_of(error)}",
                 hint="Look at the volume of DUCKDB_TEMP_DIRECTORY.",
                 operator_detail=str(error),
             ) from error

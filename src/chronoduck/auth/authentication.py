@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import time
 from collections.abc import Callable
@@ -23,7 +24,8 @@ _log = get_logger("auth")
 _ADMIN = Principal("admin", Role.ADMIN, "admin")
 _MAX_TOKEN_CHARACTERS = 8_192
 _HINT = (
-    "Send one header 'Authorization: Bearer <token>' with a key, a token of the platform or the admin "
+    "Send one header 'Authorization: Bearer <token>' (or Basic, with the token as the password: curl "
+    "-u :TOKEN) with a key, a token of the platform or the admin "
     "token, which is in the file admin.token beside the database. Commands take it by --token-file or "
     "CHRONODUCK_TOKEN."
 )
@@ -78,6 +80,8 @@ class Authenticator:
         token = _bearer_token(credentials)
         if key_id_of(token) is not None:
             await self.keys.follow()
+        else:
+            await self._admin.follow()
         now = self._clock()
         origin = _origin(address)
         target = self._target(token)
@@ -142,7 +146,11 @@ def _bearer_token(credentials: list[bytes]) -> str:
         raise AuthenticationError("the request has more than one Authorization header", hint=_HINT)
     scheme, _, rest = credentials[0].partition(b" ")
     token = rest.strip(b" ")
-    if scheme.lower() != b"bearer" or not token:
+    if scheme.lower() == b"basic":
+        token = _password(token)
+    elif scheme.lower() != b"bearer":
+        token = b""
+    if not token:
         raise AuthenticationError("the request has no bearer token", hint=_HINT)
     if len(token) > _MAX_TOKEN_CHARACTERS:
         raise AuthenticationError(
@@ -151,6 +159,17 @@ def _bearer_token(credentials: list[bytes]) -> str:
     if not token.isascii():
         raise AuthenticationError("the bearer token is not valid", hint=_HINT)
     return token.decode("ascii")
+
+
+def _password(credentials: bytes) -> bytes:
+    """Return what stands behind the user's name, which is not looked at: the key says who asks."""
+    if len(credentials) > 2 * _MAX_TOKEN_CHARACTERS:
+        return b""
+    try:
+        _, colon, password = base64.b64decode(credentials, validate=True).partition(b":")
+    except ValueError:
+        return b""
+    return password.strip(b" ") if colon else b""
 
 
 @lru_cache(maxsize=4096)

@@ -24,11 +24,14 @@ from chronoduck.errors import (
     InvalidRequestError,
     NotFoundError,
 )
+from chronoduck.errors.system import reason_of
+from chronoduck.permissions import file_advice
 from chronoduck.storage.durable_write import write_durably
 
 __all__ = ["KeyFile"]
 
-_FORMAT = 1
+_FORMATS = (1, 2)
+"""2: with a key of which an earlier release would not know what it may not."""
 _MAX_KEYS = 10_000
 _MAX_FILE_BYTES = 64_000_000
 _LOCK_SECONDS = 10.0
@@ -69,7 +72,7 @@ class KeyFile:
             return None
         except OSError as error:
             raise DatabasePermissionError(
-                f"the key file {self.path} cannot be read: {error.strerror}",
+                f"the key file {self.path} cannot be read: {reason_of(error)}",
                 hint="Run this as the service's user; the file must be a plain one.",
             ) from error
 
@@ -86,7 +89,7 @@ class KeyFile:
         if mode & 0o077:
             raise DatabasePermissionError(
                 f"the key file {self.path} has mode {mode:04o}: other users may use it",
-                hint=f"Run: chmod 600 {self.path}",
+                hint=file_advice(self.path, 0o600),
             )
         parts = []
         while part := os.read(descriptor, 1_000_000):
@@ -96,8 +99,8 @@ class KeyFile:
     def _parse(self, text: bytes) -> list[ApiKey]:
         try:
             document = orjson.loads(text)
-            if document["format"] != _FORMAT:
-                raise self._damaged(f"its format is {document['format']}, not {_FORMAT}")
+            if document["format"] not in _FORMATS:
+                raise self._damaged(f"its format is {document['format']}: a later release wrote it")
             raw = document["keys"]
             if not hmac.compare_digest(_checksum(raw), document["sha256"]):
                 raise self._damaged("its checksum is wrong")
@@ -162,11 +165,11 @@ class KeyFile:
         try:
             with self._locked():
                 keys = [asdict(key) for key in decide(self.read())]
-                document = {"format": _FORMAT, "sha256": _checksum(keys), "keys": keys}
+                document = {"format": _format_of(keys), "sha256": _checksum(keys), "keys": keys}
                 write_durably(self.path, [orjson.dumps(document)], mode=0o600)
         except OSError as error:
             raise DatabasePermissionError(
-                f"the key file {self.path} cannot be written: {error.strerror}",
+                f"the key file {self.path} cannot be written: {reason_of(error)}",
                 hint="Run this as the service's user; look at the directory's mode and free space.",
             ) from error
 
@@ -197,6 +200,14 @@ class KeyFile:
         for left in self.path.parent.glob(f".{self.path.name}.*"):
             with suppress(OSError):
                 left.unlink()
+
+
+def _format_of(keys: list[dict[str, Any]]) -> int:
+    has_news = any(
+        key["writes"] is not None or (key["scope"] is not None and key["scope"]["claims"])
+        for key in keys
+    )
+    return 2 if has_news else 1
 
 
 def _checksum(records: list[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from chronoduck.errors.system import reason_of
 from chronoduck.logs import get_logger
 
 __all__ = ["KeySet", "KeySetError", "fetch_file", "fetch_url", "parse_key_set"]
@@ -72,7 +73,7 @@ def fetch_file(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_MAX_BYTES)
     except OSError as error:
-        raise KeySetError(f"{path}: {error.strerror}") from error
+        raise KeySetError(f"{path}: {reason_of(error)}") from error
 
 
 def parse_key_set(text: bytes, algorithm: str) -> dict[str, Any]:

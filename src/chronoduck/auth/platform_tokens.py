@@ -14,14 +14,17 @@ import orjson
 
 from chronoduck.auth.key_set import KeySet, fetch_file, fetch_url
 from chronoduck.errors import AuthenticationError, ServiceUnavailableError
-from chronoduck.principals import Principal, Role
+from chronoduck.principals import Principal, Role, Scope, TableGrant, claims_of
 from chronoduck.settings import JwtSettings
+from chronoduck.table_names import parse_table_name
 
 __all__ = ["JwtTokens", "role_of"]
 
 _MAX_VERIFIED = 10_000
 _MAX_NAME_CHARACTERS = 255
 _MAX_KEY_ID_CHARACTERS = 255
+_PASSING = frozenset({"exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "sid"})
+"""Claims of one token or login, and not of its bearer; each other value needs a catalogue of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,12 @@ class JwtTokens:
         self._algorithm = settings.algorithm
         self._secret = settings.secret.get_secret_value().encode() if settings.secret else b""
         self._keys = keys or _key_set(settings)
+        self._tables = tuple(
+            TableGrant(path[-1], path[0] if len(path) == 2 else "main", row_filter)
+            for path, row_filter in (
+                (parse_table_name(name), text) for name, text in settings.tables.items()
+            )
+        )
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._signatures = jwt.PyJWS(algorithms=[self._algorithm])
 
@@ -142,7 +151,15 @@ class JwtTokens:
                 hint="The platform must put a role into the token that DUCKDB_JWT_ROLES knows.",
             )
         # As the name, too: a subject may be called like the admin, or like a key.
-        return Principal(f"jwt:{subject}", role, f"jwt:{subject}")
+        name = f"jwt:{subject}"
+        return Principal(name, role, name, self._scope(claims, role))
+
+    def _scope(self, claims: dict[str, Any], role: Role) -> Scope | None:
+        """Return what the token's bearer sees, with the claims that row filters may name."""
+        if not self._tables or role.includes(Role.WRITER):
+            return None
+        lasting = {name: value for name, value in claims.items() if name not in _PASSING}
+        return Scope(tables=self._tables, claims=claims_of(lasting))
 
     async def close(self) -> None:
         """End a fetch that is on its way."""

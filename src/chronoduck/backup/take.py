@@ -21,6 +21,7 @@ from chronoduck.engine.inspection import ENGINE_VERSION, Inspection
 from chronoduck.engine.offline import copy_database, read_database, speaking_of
 from chronoduck.engine.table_export import export_tables, import_tables
 from chronoduck.errors import SettingsError
+from chronoduck.errors.system import reason_of
 from chronoduck.settings import Settings
 
 __all__ = ["COPYING", "prune_backups", "take_backup"]
@@ -63,7 +64,7 @@ def take_backup(
         prune_backups(settings)
     except OSError as error:
         raise BackupError(
-            f"the backup in {shelf.directory} was not made: {error.strerror or error}",
+            f"the backup in {shelf.directory} was not made: {reason_of(error, shows_text=True)}",
             hint="Check the directory's space and permissions.",
         ) from error
     return backup

@@ -20,7 +20,6 @@ from chronoduck.cli.target import (
     TokenFileOption,
     UrlOption,
     require_service,
-    settings_for,
 )
 from chronoduck.errors import InvalidRequestError, NotFoundError
 from chronoduck.monitoring.audit import AuditFilter, AuditPage, AuditReader, moment, verify_chain
@@ -107,7 +106,7 @@ def verify(
         str | None,
         typer.Option(
             help="A head noted earlier, which must be in the chain: its hash, or the JSON object "
-            "that GET statistics shows."
+            "of the statistics."
         ),
     ] = None,
     database: DatabaseOption = None,
@@ -175,7 +174,7 @@ def _filter(asked: dict[str, str]) -> AuditFilter:
 
 
 def _path(database: Path | None) -> Path:
-    path = Target(settings_for(database), None).own_settings.audit_path
+    path = Target(None, database).own_settings.audit_path
     if not path.exists():
         raise NotFoundError(
             f"there is no audit trail at {path}",

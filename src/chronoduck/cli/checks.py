@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import time
@@ -17,6 +16,7 @@ from chronoduck.backup.shelf import Shelf
 from chronoduck.cli.engine_checks import check_downgrade, check_engine
 from chronoduck.cli.exposure import exposures
 from chronoduck.cli.findings import Check, Severity
+from chronoduck.cli.replica_check import check_replica
 from chronoduck.cli.sandbox_check import check_sandbox
 from chronoduck.cli.set_aside_check import check_set_aside
 from chronoduck.cli.start_checks import check_database
@@ -25,10 +25,14 @@ from chronoduck.cli.trust import trust
 from chronoduck.engine.extensions import extension_wheel
 from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ownership import current_owner
-from chronoduck.engine.paths import describe_path
 from chronoduck.errors import DuckDBException
-from chronoduck.replication.opening import open_archive
-from chronoduck.replication.state_keeper import StateKeeper
+from chronoduck.permissions import (
+    describe_path,
+    directory_advice,
+    file_advice,
+    is_writable,
+    new_directory_advice,
+)
 from chronoduck.service.templates import TemplateLibrary
 from chronoduck.settings import Settings
 from chronoduck.sql.statements import StatementParser
@@ -65,21 +69,21 @@ def _directory(settings: Settings) -> Iterator[Check]:
     directory = settings.database_path.parent
     if not directory.exists():
         parent = next(p for p in directory.parents if p.exists())
-        if os.access(parent, os.W_OK):
+        if is_writable(parent):
             yield Check("directory", Severity.OK, f"{directory} will be made at the first start")
         else:
             yield Check(
                 "directory",
                 Severity.ERROR,
                 f"{directory} does not exist and {describe_path(parent)} is not writable",
-                f"sudo install -d -m 750 -o $USER {directory}  - or set DUCKDB_DATABASE_PATH",
+                new_directory_advice(directory, 0o750, setting="DUCKDB_DATABASE_PATH"),
             )
-    elif not os.access(directory, os.W_OK):
+    elif not is_writable(directory):
         yield Check(
             "directory",
             Severity.ERROR,
             f"{describe_path(directory)} is not writable by this user",
-            f"sudo chown $USER {directory}  - or set DUCKDB_DATABASE_PATH",
+            directory_advice(directory, 0o750, setting="DUCKDB_DATABASE_PATH"),
         )
     else:
         yield Check("directory", Severity.OK, describe_path(directory))
@@ -99,7 +103,7 @@ def _service(settings: Settings) -> Iterator[Check]:
             f"{owner.url}/api/v1/duckdb/health",
             timeout=5.0,
             trust_env=False,
-            verify=trust(owner.url, settings),
+            verify=trust(owner.url, settings.transport.tls_cert_file),
         ).json()
     except (httpx2.HTTPError, ValueError) as error:
         yield Check(
@@ -127,7 +131,7 @@ def _token(settings: Settings) -> Iterator[Check]:
             "token",
             Severity.ERROR,
             f"{describe_path(path)} can be read by other users",
-            f"chmod 600 {path}",
+            file_advice(path, 0o600),
         )
     else:
         yield Check("token", Severity.OK, describe_path(path))
@@ -152,14 +156,14 @@ def _temp(settings: Settings) -> Iterator[Check]:
             "temp",
             Severity.ERROR,
             f"{describe_path(path)} is writable by every user",
-            f"chmod 755 {path}",
+            directory_advice(path, 0o755, setting="DUCKDB_TEMP_DIRECTORY"),
         )
-    elif not os.access(path, os.W_OK):
+    elif not is_writable(path):
         yield Check(
             "temp",
             Severity.ERROR,
             f"{describe_path(path)} is not writable by this user",
-            f"sudo chown $USER {path}  - or set DUCKDB_TEMP_DIRECTORY",
+            directory_advice(path, 0o755, setting="DUCKDB_TEMP_DIRECTORY"),
         )
     else:
         yield Check("temp", Severity.OK, describe_path(path))
@@ -171,7 +175,8 @@ def _disk(settings: Settings) -> Iterator[Check]:
     for name, path in (("disk", settings.database_path), ("temp-disk", settings.temp_directory)):
         place = next(p for p in (path, *path.parents) if p.is_dir())
         usage = shutil.disk_usage(place)
-        percent = 100 * usage.free / usage.total
+        # A pseudo volume such as /sys has no blocks.
+        percent = 100 * usage.free / (usage.total or 1)
         facts = f"{format_bytes(usage.free)} free ({percent:.0f} %) on the volume of {place}"
         if name == "disk" and (found := _tight_volume(settings, usage.total, usage.free)):
             severity, finding, fix = found
@@ -271,73 +276,18 @@ def _templates(settings: Settings) -> Iterator[Check]:
         parser.close()
 
 
-def _replica(settings: Settings) -> Iterator[Check]:
-    url = settings.replica.url
-    if url is None:
-        yield Check(
-            "replica",
-            Severity.WARNING,
-            "there is no replica: a lost disk loses everything since the last backup",
-            "Set DUCKDB_REPLICA_URL to a directory on another disk, or to s3://bucket/prefix",
-        )
-        return
-    try:
-        archive = open_archive(settings)
-        identity = StateKeeper(settings.database_path, archive.url).find(archive)
-        listing = archive.listing()
-    except DuckDBException as error:
-        yield Check("replica", Severity.ERROR, error.operator_detail, error.hint)
-        return
-    if identity is None:
-        yield Check(
-            "replica",
-            Severity.OK,
-            f"{url} is empty: a start that is not refused begins it",
-        )
-    else:
-        yield Check(
-            "replica",
-            Severity.OK,
-            f"{url}: {len(listing.generations)} generations, {format_bytes(listing.size)}",
-        )
-    if "://" not in url and Path(url).expanduser().absolute().is_relative_to(
-        settings.database_path.parent
-    ):
-        yield Check(
-            "replica-disk",
-            Severity.WARNING,
-            f"{url} is inside the directory of the database: what happens to one happens to both",
-            "Set DUCKDB_REPLICA_URL to a directory on another disk, or to s3://bucket/prefix",
-        )
-    elif "://" not in url and _is_same_volume(Path(url), settings.database_path):
-        yield Check(
-            "replica-disk",
-            Severity.WARNING,
-            f"{url} is on the volume of the database: a lost disk loses both",
-            "Set DUCKDB_REPLICA_URL to a directory on another disk, or to s3://bucket/prefix",
-        )
-
-
-def _is_same_volume(one: Path, other: Path) -> bool:
-    places = [
-        next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-        for path in (one, other)
-    ]
-    return places[0].stat().st_dev == places[1].stat().st_dev
-
-
 def _backups(settings: Settings) -> Iterator[Check]:
     shelf = Shelf.of(settings)
     if shelf is None:
         yield Check("backups", Severity.OK, "there are no backups (DUCKDB_BACKUP_DIR is not set)")
         return
     place = next(p for p in (shelf.directory, *shelf.directory.parents) if p.exists())
-    if not os.access(place, os.W_OK):
+    if not is_writable(place):
         yield Check(
             "backups",
             Severity.ERROR,
             f"{describe_path(place)} is not writable by this user",
-            f"sudo chown $USER {place}  - or set DUCKDB_BACKUP_DIR",
+            directory_advice(place, 0o750, setting="DUCKDB_BACKUP_DIR"),
         )
         return
     backups = shelf.list()
@@ -388,7 +338,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _memory,
     _extensions,
     _templates,
-    _replica,
+    check_replica,
     _backups,
     _set_aside,
     _shadow_memory,

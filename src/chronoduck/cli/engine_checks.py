@@ -24,7 +24,7 @@ from chronoduck.settings import Settings
 __all__ = ["check_downgrade", "check_engine"]
 
 _SHOWN = 10
-_PAGE = "docs/engine-versions.md"
+_PAGE = "`chronoduck help engine-versions`"
 
 
 def check_engine(settings: Settings) -> Iterator[Check]:

@@ -6,29 +6,31 @@ import re
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 from rich.markup import escape
 
-from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.keys import KeyWish
 from chronoduck.cli.output import console, errors, plain, print_json, print_table
+from chronoduck.cli.place import database_place, token_place
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
+    Target,
     TokenFileOption,
     UrlOption,
     find_target,
     settings_for,
 )
-from chronoduck.engine.scopes.unserved import check_unserved
 from chronoduck.errors import DatabaseLockedError, InvalidRequestError
-from chronoduck.principals import Limits, Role, Scope, TableGrant
-from chronoduck.storage.durable_write import make_directories
+from chronoduck.principals import Claims, Limits, Role, TableGrant, claims_of
 from chronoduck.units import parse_bytes, parse_seconds
+
+if TYPE_CHECKING:
+    from chronoduck.auth.key_file import KeyFile
 
 __all__ = ["app", "parse_table"]
 
@@ -55,6 +57,16 @@ def create(
     row_filter: Annotated[
         list[str] | None,
         typer.Option("--filter", help="table=condition: see only such rows of a --table."),
+    ] = None,
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(help="name=text: what a --filter names as $claim.name; may be given again."),
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a writer: write only this schema (anna) or table (main.notes); may be given again."
+        ),
     ] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
     concurrent: Annotated[int | None, typer.Option(min=1, help="Statements at a time.")] = None,
@@ -88,6 +100,8 @@ def create(
             statement_timeout=_parsed(parse_seconds, timeout, "--timeout"),
             max_scan_rows=max_scan_rows,
         ),
+        write=tuple(write) if write else None,
+        claims=_claims(claim or []),
     )
     store = _store(database, url, token_file)
     if isinstance(store, RemoteService):
@@ -106,8 +120,11 @@ def create(
 
 def _add(store: KeyFile, wish: KeyWish, database: Path) -> dict[str, Any]:
     """Issue a key while no service runs, and return its facts."""
+    from chronoduck.engine.scopes.unserved import check_unserved  # noqa: PLC0415 - opens the file
+    from chronoduck.storage.durable_write import make_directories  # noqa: PLC0415
+
     if wish.tables or wish.schemas:
-        check_unserved(database, Scope(wish.tables, wish.schemas))
+        check_unserved(database, wish.scope)
     make_directories(store.path.parent)
     now = time.time()
     key, token = store.add(wish, now)
@@ -138,13 +155,14 @@ def list_keys(
         print_json(keys)
         return
     print_table(
-        ("id", "name", "role", "state", "expires", "last used", "sees", "limits"),
+        ("id", "name", "role", "state", "expires", "last used", "sees", "writes", "limits"),
         [
             (
                 *(key[part] for part in ("id", "name", "role", "state")),
                 _short(key["expires_at"]),
                 _short(key["last_used_at"]),
                 _sight(key),
+                _reach(key),
                 ", ".join(f"{name} {value:,}" for name, value in key["limits"].items()),
             )
             for key in keys
@@ -172,6 +190,21 @@ def revoke(
         console.print(f"The key {plain(facts['name'])} ({facts['id']}) is revoked.")
 
 
+@app.command("rotate-admin")
+def rotate_admin(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Put a new admin token into its file; the old one is refused from the next request on."""
+    from chronoduck.auth.admin_token import rotate_admin_token  # noqa: PLC0415 - of no other command
+
+    path = token_place(database_place(database))
+    rotate_admin_token(path)
+    if as_json:
+        print_json({"token_file": str(path)})
+    else:
+        console.print(
+            f"{escape(str(path))} has a new admin token; the old one is refused from now on."
+        )
+
+
 def _store(
     database: Path | None, url: str | None, token_file: Path | None
 ) -> RemoteService | KeyFile:
@@ -179,8 +212,12 @@ def _store(
     try:
         target = find_target(database, url, token_file)
     except DatabaseLockedError:
-        return KeyFile(settings_for(database).keys_path)
-    return target.service or KeyFile(target.settings.keys_path)
+        target = Target(None, database)
+    if target.service is not None:
+        return target.service
+    from chronoduck.auth.key_file import KeyFile  # noqa: PLC0415 - a service needs none of it
+
+    return KeyFile(target.settings.keys_path)
 
 
 def _body(wish: KeyWish) -> dict[str, Any]:
@@ -193,6 +230,8 @@ def _body(wish: KeyWish) -> dict[str, Any]:
             for grant in wish.tables
         ],
         "schemas": wish.schemas,
+        "claims": {path[0]: value for path, value in wish.claims},
+        "write": wish.write,
         "limits": asdict(wish.limits),
     }
 
@@ -247,8 +286,27 @@ def _grants(tables: list[str], filters: list[str]) -> tuple[TableGrant, ...]:
     return tuple(grants)
 
 
+def _claims(texts: list[str]) -> Claims:
+    """Return the claims; a number stays a text, which DuckDB compares with a number's column."""
+    for text in texts:
+        if not text.partition("=")[0].strip() or "=" not in text:
+            raise InvalidRequestError(f"--claim {text!r} is not of the form name=text")
+    pairs = [text.split("=", 1) for text in texts]
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise InvalidRequestError("--claim: one name is given twice")
+    return claims_of({name.strip(): value for name, value in pairs})
+
+
 def _short(moment: str | None) -> str | None:
     return None if moment is None else moment[:16].replace("T", " ")
+
+
+def _reach(key: dict[str, Any]) -> str:
+    """Return what a key writes, for a list."""
+    if key["role"] not in (Role.WRITER, Role.ADMIN):
+        return "nothing"
+    grants = key.get("write")
+    return "everything" if grants is None else ", ".join(grants)
 
 
 def _sight(key: dict[str, Any]) -> str:

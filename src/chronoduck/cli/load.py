@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -23,6 +23,7 @@ from rich.progress import (
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.load_events import LoadWish, file_key, local_events, remote_events
+from chronoduck.cli.load_report import report
 from chronoduck.cli.output import errors, plain, print_json
 from chronoduck.cli.target import (
     DatabaseOption,
@@ -51,8 +52,12 @@ from chronoduck.transfer import (
     RejectFile,
     find_places,
 )
+from chronoduck.transfer.read_options import read_options
+from chronoduck.transfer.table_name import table_for
 
 __all__ = ["load", "load_file"]
+
+_PANEL = "How the files are written; what is not set is guessed and shown"
 
 
 def load(
@@ -61,8 +66,11 @@ def load(
         typer.Argument(help="Files, directories, patterns, URLs (http, https, s3); - is stdin."),
     ],
     table: Annotated[
-        str, typer.Option(help="The table; captures go into pages_analytics.")
-    ] = "pages_analytics",
+        str | None,
+        typer.Option(
+            help="The table; captures go into pages_analytics, other files into one of their name."
+        ),
+    ] = None,
     file_format: Annotated[
         FileFormat, typer.Option("--format", "-f", help="What the files are.")
     ] = FileFormat.AUTO,
@@ -79,6 +87,48 @@ def load(
     allow_private: Annotated[
         bool, typer.Option(help="URLs may lead to private addresses, such as 10.0.0.1.")
     ] = False,
+    delimiter: Annotated[
+        str, typer.Option(help="CSV: what separates fields; tab is one.", rich_help_panel=_PANEL)
+    ] = "",
+    quote: Annotated[
+        str | None,
+        typer.Option(help="CSV: what encloses fields, or none.", rich_help_panel=_PANEL),
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        typer.Option(help="The decimal mark of numbers: . or ,", rich_help_panel=_PANEL),
+    ] = None,
+    thousands: Annotated[
+        str | None,
+        typer.Option(help="What groups digits: . , space none.", rich_help_panel=_PANEL),
+    ] = None,
+    encoding: Annotated[
+        str, typer.Option(help="Such as cp1252 or utf-16.", rich_help_panel=_PANEL)
+    ] = "",
+    header: Annotated[
+        str,
+        typer.Option(help="auto, yes, no, or the columns' names: a,b,c.", rich_help_panel=_PANEL),
+    ] = "auto",
+    skip: Annotated[
+        int, typer.Option(min=0, help="Lines before the header.", rich_help_panel=_PANEL)
+    ] = 0,
+    null: Annotated[
+        str, typer.Option(help="Texts that mean NULL: NA,-", rich_help_panel=_PANEL)
+    ] = "",
+    date_format: Annotated[
+        str, typer.Option(help="How dates are written: %d.%m.%Y", rich_help_panel=_PANEL)
+    ] = "",
+    types: Annotated[
+        str,
+        typer.Option(help="Types of new columns: zip=VARCHAR,price=DOUBLE", rich_help_panel=_PANEL),
+    ] = "",
+    all_text: Annotated[
+        bool,
+        typer.Option("--all-text", help="New columns are VARCHAR.", rich_help_panel=_PANEL),
+    ] = False,
+    sheet: Annotated[
+        str, typer.Option(help="XLSX, ODS: the sheet, else the first.", rich_help_panel=_PANEL)
+    ] = "",
     rejects: Annotated[
         Path | None,
         typer.Option(help="Where malformed lines go; default: FILE.rejects.tsv, here."),
@@ -91,8 +141,9 @@ def load(
     """Load files into the running service, or into the file when no service owns it.
 
     Captures: CDX with 7, 9, 10 or 11 columns, CDXJ, Common Crawl index lines, the Wayback CDX
-    server's JSON. Loading a file of captures twice adds nothing. Parquet, CSV, JSON and Arrow go into
-    any --table. Plain, .gz and .zst files are understood. Each file is loaded by itself, in order.
+    server's JSON. Loading a file of captures twice adds nothing. Parquet, CSV, JSON, Arrow, XLSX and
+    ODS go into any --table. --dry-run shows what would be made of a file. Plain, .gz
+    and .zst files are understood. Each file is loaded by itself, in order.
     """
     options = LoadOptions(
         mode=mode,
@@ -100,6 +151,20 @@ def load(
         create=create,
         dry_run=dry_run,
         on_error=on_error,
+        read=read_options(
+            delimiter=delimiter,
+            quote=quote,
+            decimal=decimal,
+            thousands=thousands,
+            encoding=encoding,
+            header=header,
+            skip=skip,
+            null=null,
+            date_format=date_format,
+            types=types,
+            all_text=all_text,
+            sheet=sheet,
+        ),
     )
     options.check()
     target = find_target(database, url, token_file)
@@ -110,7 +175,7 @@ def load(
             hint="Load the first with --mode replace and the others without.",
         )
     reject_paths = _reject_paths(places, rejects)
-    wish = LoadWish(table, file_format, options, once=once)
+    wish = LoadWish(table or "", file_format, options, once=once)
     summaries = asyncio.run(_load_all(target, places, wish, reject_paths, as_json))
     if as_json:
         print_json([{"file": name, **asdict(summary)} for name, summary in summaries])
@@ -172,6 +237,9 @@ async def _load_one(
 ) -> LoadSummary:
     with await asyncio.to_thread(_opened, place, quiet) as source:
         size = os.fstat(source.fileno()).st_size or None  # None for a pipe
+        if not wish.table:
+            table = await asyncio.to_thread(table_for, source, place.name, wish.file_format)
+            wish = replace(wish, table=table)
         key = await asyncio.to_thread(file_key, source, wish) if wish.once else None
         if target.service is not None:
             events = remote_events(target.service, source, place.name, wish, key)
@@ -228,7 +296,7 @@ async def _follow(
     if is_known and not quiet:
         errors.print(f"{plain(name)}: loaded before, left out", soft_wrap=True)
     elif not quiet:
-        _report(name, summary, reject_file)
+        report(name, summary, reject_file)
     return summary
 
 
@@ -249,17 +317,3 @@ def _show(progress: Progress, task: TaskID, event: LoadProgress) -> None:
     rows = event.rows_added + event.duplicates
     pace = rows / event.seconds if event.seconds else 0
     progress.update(task, completed=event.bytes_read, rows=f"{rows:,} rows, {pace:,.0f}/s")
-
-
-def _report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
-    rows = summary.rows_added + summary.duplicates
-    pace = f", {rows / summary.seconds:,.0f} rows/s" if summary.seconds and rows > 10_000 else ""
-    removed = f", {summary.rows_removed:,} replaced" if summary.rows_removed else ""
-    errors.print(
-        f"{plain(name)}: {summary.rows_added:,} rows {'would be ' if summary.dry_run else ''}added to "
-        f"{plain(summary.table)}{removed}, {summary.duplicates:,} known already, "
-        f"{summary.rejected:,} malformed{pace}",
-        soft_wrap=True,
-    )
-    if rejects.count:
-        errors.print(f"[yellow]malformed lines are in {plain(rejects.path)}[/]")

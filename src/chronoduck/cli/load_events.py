@@ -25,6 +25,7 @@ from chronoduck.transfer import (
     RejectedLine,
 )
 from chronoduck.transfer.idempotency import RequestKey
+from chronoduck.transfer.read_options import parameters_of
 
 __all__ = ["LoadWish", "file_key", "local_events", "remote_events"]
 
@@ -123,6 +124,7 @@ def _parameters(name: str, wish: LoadWish) -> dict[str, str]:
         "create": str(options.create).lower(),
         "on_error": options.on_error.value,
         "dry_run": str(options.dry_run).lower(),
+        **parameters_of(options.read),
     }
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from chronoduck import __version__
 from chronoduck.cli.output import print_error
+from chronoduck.cli.parameters import read_lightly
 from chronoduck.cli.suggestions import SuggestingGroup
+from chronoduck.environment_file import OPTION
 from chronoduck.errors import DuckDBException
+from chronoduck.errors.system import reason_of
 
 __all__ = ["build_app", "run"]
 
@@ -32,8 +36,11 @@ class LocalFileError(DuckDBException):
     @classmethod
     def of(cls, error: OSError) -> LocalFileError:
         """Name the file and what the system says of it."""
+        reason = reason_of(error, shows_text=True)
         return cls(
-            f"{error.filename or 'a file'}: {error.strerror or error}",
+            f"{error.filename}: {reason}"
+            if error.filename
+            else f"reading or writing failed: {reason}",
             hint="Check the path, its permissions and the space on its disk.",
         )
 
@@ -49,6 +56,8 @@ _COMMANDS = {
     "kill": ("top", "kill"),
     "usage": ("usage", "usage"),
     "doctor": ("doctor", "doctor"),
+    "install": ("install", "install"),
+    "help": ("help", "show_help"),
     "runbook": ("runbook", "runbook"),
     "capacity": ("capacity", "capacity"),
     "restore": ("restore", "restore"),
@@ -59,7 +68,7 @@ _COMMANDS = {
 }
 _GROUPS = (
     *("keys", "replication", "backup", "sync", "export", "templates", "audit", "breaker"),
-    *("maintenance", "penalties"),
+    *("maintenance", "penalties", "captures"),
 )
 
 
@@ -101,14 +110,23 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
     ] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            OPTION,
+            help="Settings, as a file that systemd reads. They replace those of the environment.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    """Show both options; the file was read before this module was imported."""
 
 
 def run() -> None:
     """Run the command of this process's arguments and exit with its code."""
     try:
-        build_app(sys.argv[1] if len(sys.argv) > 1 else "")()
+        command = typer.main.get_command(build_app(sys.argv[1] if len(sys.argv) > 1 else ""))
+        read_lightly(command)
+        command()
     except DuckDBException as error:
         print_error(error, "--json" in sys.argv)
         sys.exit(error.exit_code)

@@ -174,7 +174,7 @@ def _slow(service: RemoteService) -> Iterator[Check]:
         f"{over} of {analysis['total_queries']} statements took more than 5 s; "
         f"median {format_seconds(analysis['median_time'])}, "
         f"longest {format_seconds(analysis['max_time'])}",
-        "POST explain with analyze shows where the time goes." if over else "",
+        "EXPLAIN ANALYZE shows where the time goes." if over else "",
     )
 
 

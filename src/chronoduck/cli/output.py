@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from rich.console import Console
@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from chronoduck.cli.fitting import Shape, fit
+from chronoduck.cli.words import in_commands
 from chronoduck.errors import DuckDBException
 
 __all__ = ["console", "errors", "plain", "print_error", "print_json", "print_table", "print_text"]
@@ -37,19 +39,68 @@ def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numeric: Sequence[bool] = ()
 ) -> None:
     """Write rows as a table; ``numeric`` columns are set to the right, NULL is shown dim."""
+    names = [plain(column) for column in columns]
+    cells = [["[dim]NULL[/dim]" if cell is None else plain(cell) for cell in row] for row in rows]
+    if not console.is_terminal:
+        table = _table(names, cells, numeric, overflow="fold")
+        _wide(table).print(table)
+        return
+    fitted = fit(columns, rows, console.width)
+    if fitted.shape is Shape.TURNED:
+        _print_turned(names, cells)
+        return
+    shown = fitted.shown
+    table = _table(
+        ["…" if index is None else names[index] for index in shown],
+        [["…" if index is None else row[index] for index in shown] for row in cells],
+        [index is not None and index < len(numeric) and numeric[index] for index in shown],
+        overflow="fold" if fitted.shape is Shape.WHOLE else "ellipsis",
+        widths=fitted.widths,
+    )
+    console.print(table)
+    if fitted.shape is Shape.WITHOUT_SOME:
+        errors.print(
+            f"[dim]{len(shown) - 1} of {len(columns)} columns; a wider terminal or --json has all[/]"
+        )
+
+
+def _table(
+    names: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    numeric: Sequence[bool],
+    overflow: Literal["fold", "ellipsis"],
+    widths: Sequence[int | None] = (),
+) -> Table:
     table = Table(show_edge=False, pad_edge=False)
-    for index, column in enumerate(columns):
+    for index, name in enumerate(names):
         is_number = index < len(numeric) and numeric[index]
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("[dim]NULL[/dim]" if cell is None else plain(cell) for cell in row))
-    _wide(table).print(table)
+        table.add_column(
+            name,
+            justify="right" if is_number else "left",
+            overflow=overflow,
+            no_wrap=overflow == "ellipsis",
+            width=widths[index] if widths else None,
+        )
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _print_turned(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Write each row as a table of its own, a line for each column."""
+    for number, row in enumerate(cells, 1):
+        table = Table(show_edge=False, pad_edge=False, show_header=False, title_justify="left")
+        if len(cells) > 1:
+            table.title = f"row {number}"
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=console.width // 2)
+        table.add_column(overflow="fold")
+        for name, cell in zip(names, row, strict=True):
+            table.add_row(name, cell)
+        console.print(table)
 
 
 def _wide(table: Table) -> Console:
-    """Return a console that folds no row, where no terminal sets the width: ``tail`` counts lines."""
-    if console.is_terminal:
-        return console
+    """Return a console that folds no row: no terminal sets the width, and ``tail`` counts lines."""
     wide = Console(highlight=False, width=_WIDEST, file=console.file)
     needed = Measurement.get(wide, wide.options, table).maximum
     return wide if needed < _WIDEST else console
@@ -71,17 +122,18 @@ def print_text(text: str) -> None:
 
 def print_error(error: DuckDBException, as_json: bool) -> None:
     """Say what happened and what to do, on standard error."""
+    detail, hint = in_commands(error.operator_detail), in_commands(error.hint or "")
     if as_json:
         fields = {
             "error": {
                 "code": error.code,
-                "detail": error.operator_detail,
-                "hint": error.hint,
+                "detail": detail,
+                "hint": hint,
                 "exit_code": error.exit_code,
             }
         }
         sys.stderr.write(orjson.dumps(fields).decode() + "\n")
         return
-    errors.print(f"[bold red]error:[/] {plain(error.operator_detail)}", soft_wrap=True)
-    if error.hint:
-        errors.print(f"[bold]what to do:[/] {plain(error.hint)}", soft_wrap=True)
+    errors.print(f"[bold red]error:[/] {plain(detail)}", soft_wrap=True)
+    if hint:
+        errors.print(f"[bold]what to do:[/] {plain(hint)}", soft_wrap=True)

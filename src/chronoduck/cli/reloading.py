@@ -45,7 +45,7 @@ class Reloading:
         get_logger("service").info(
             "reloaded",
             parts=reloaded,
-            by_themselves=["api_keys", "platform_keys"],
+            by_themselves=["admin_token", "api_keys", "platform_keys"],
             needs_restart="settings: they come from the environment, which does not change",
         )
 

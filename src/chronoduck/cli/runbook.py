@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markdown import Markdown
 
-from chronoduck.api.runbook_pages import read_index, read_runbook, runbook_names
-from chronoduck.cli.output import console
+from chronoduck.cli.paging import show_page
 from chronoduck.errors import NotFoundError
+from chronoduck.pages import read_index, read_runbook, runbook_names
 
 __all__ = ["runbook"]
 
@@ -21,11 +20,7 @@ def runbook(
     ] = None,
 ) -> None:
     """Show what to do: chronoduck runbook disk-full, chronoduck runbook DuckDBDiskAlmostFull."""
-    text = read_index() if name is None else read_runbook(_of_alert(name))
-    if console.is_terminal:
-        console.print(Markdown(text, hyperlinks=False))
-    else:
-        typer.echo(text, nl=False)
+    show_page(read_index() if name is None else read_runbook(_of_alert(name)))
 
 
 def _of_alert(name: str) -> str:

@@ -26,7 +26,7 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
                 "wall",
                 Severity.ERROR,
                 f"{name} is demanded and does not stand: {reason}",
-                "Change that, or take it out of DUCKDB_REQUIRE_SANDBOX; see docs/security.md",
+                "Change that, or take it out of DUCKDB_REQUIRE_SANDBOX; see `chronoduck help security`",
             )
         elif reason:
             yield Check("wall", Severity.OK, f"{name} does not stand: {reason}")

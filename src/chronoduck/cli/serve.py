@@ -23,6 +23,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.authentication import check_credentials
 from chronoduck.cli.exposure import exposures
 from chronoduck.cli.leaving import LeavingServer
+from chronoduck.cli.output import errors, plain
 from chronoduck.cli.reloading import Reloading
 from chronoduck.cli.succession import Succession, warm_up
 from chronoduck.cli.target import DatabaseOption, JsonOption
@@ -30,6 +31,7 @@ from chronoduck.engine.encoding import close_private_engines, open_private_engin
 from chronoduck.engine.memory import limit_address_space
 from chronoduck.engine.ownership import wait_for_orphan
 from chronoduck.errors import DuckDBResourceError, SettingsError
+from chronoduck.errors.system import reason_of
 from chronoduck.logs import configure_logging, get_logger
 from chronoduck.resilience.standing_threads import standing_threads
 from chronoduck.settings import Settings, load_settings
@@ -70,7 +72,21 @@ def serve(
     settings = load_settings(**{key: value for key, value in overrides.items() if value})
     os.umask(UMASK)
     configure_logging(settings)
-    run_loop(serve_until_stopped(settings, Succession(link, handover)))
+    succession = Succession(link, handover)
+
+    def on_ready(url: str) -> None:
+        if handover.listener is None and sys.stderr.isatty() and settings.log_format != "json":
+            _print_address(settings, url)
+
+    run_loop(serve_until_stopped(settings, succession, on_ready))
+
+
+def _print_address(settings: Settings, url: str) -> None:
+    """Say where the service is, to whoever started it in a terminal."""
+    errors.print(f"\n[bold]{plain(settings.database_path)}[/] is served at [bold]{url}[/]")
+    errors.print(f"  docs and API  {url}/docs/api/duckdb")
+    errors.print(f"  admin token   in the file {plain(settings.token_path)}", soft_wrap=True)
+    errors.print("  Ctrl-C stops it.\n")
 
 
 def take_over() -> tuple[SupervisorLink, Handover]:
@@ -106,12 +122,12 @@ def open_socket(settings: Settings) -> socket.socket:
         listener.close()
         if error.errno != errno.EADDRINUSE:
             raise SettingsError(
-                f"{settings.host} port {settings.port} cannot be listened on: {error.strerror}",
+                f"{settings.host} port {settings.port} cannot be listened on: {reason_of(error)}",
                 hint="DUCKDB_HOST is an address of this machine, such as 127.0.0.1 or 0.0.0.0; "
                 "ports below 1024 need privileges.",
             ) from error
         raise PortInUseError(
-            f"port {settings.port} on {settings.host} cannot be used: {error.strerror}",
+            f"port {settings.port} on {settings.host} cannot be used: {reason_of(error)}",
             hint=f"Stop the process that has it (ss -ltnp 'sport = :{settings.port}'), "
             f"or choose another port: --port {settings.port + 1} or DUCKDB_PORT.",
         ) from error
@@ -209,6 +225,7 @@ async def _announce_when_ready(
     while not server.started:  # noqa: ASYNC110 - the server has no event to wait for
         await asyncio.sleep(0.01)
     await service.announce(url)
+    get_logger("service").info("serving", url=url, token_file=str(service.settings.token_path))
     link.serving()
     on_ready(url)
     beats = 0

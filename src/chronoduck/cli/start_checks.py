@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from chronoduck.assembly.start_check import check_start
 from chronoduck.cli.findings import Check, Severity
 from chronoduck.engine.ownership import current_owner
-from chronoduck.engine.paths import check_database_file, describe_path
+from chronoduck.engine.paths import check_database_file
 from chronoduck.errors import DuckDBException
+from chronoduck.errors.system import reason_of
+from chronoduck.permissions import describe_path
 from chronoduck.settings import Settings
 from chronoduck.units import format_bytes
 
@@ -41,7 +43,7 @@ def _start(settings: Settings) -> Iterator[Check]:
         yield Check(
             "start",
             Severity.ERROR,
-            f"not checked: {error.filename or path}: {error.strerror or error}",
+            f"not checked: {error.filename or path}: {reason_of(error, shows_text=True)}",
             "Run the doctor as the service's user, with space beside the database for a copy of it",
         )
         return

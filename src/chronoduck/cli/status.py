@@ -19,6 +19,7 @@ from chronoduck.cli.target import (
     UrlOption,
     require_service,
 )
+from chronoduck.cli.words import in_commands
 from chronoduck.units import format_seconds
 
 __all__ = ["status"]
@@ -79,9 +80,11 @@ def _picture(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> Gr
     lines.append(f"[bold {color}]{health['status']}[/]  {url}  up {uptime}")
     pool, queue, breaker = health["connection_pool"], health["queue"], health["circuit_breaker"]
     metrics, system = health["metrics"], health["system"]
+    answered = statistics["performance"]
     lines.append(
         f"  statements   {queue['running']} running, {queue['waiting']} waiting, "
-        f"{metrics['total_queries']} since start, {metrics['success_rate']:g} % succeeded"
+        f"{metrics['total_queries']} since start, {answered['service_success_rate']:g} % answered"
+        + (f"; {answered['user_errors']} wrong by their users" if answered["user_errors"] else "")
     )
     lines.append(
         f"  connections  {pool['in_use']} of {pool['max_connections']} in use; "
@@ -100,5 +103,5 @@ def _picture(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> Gr
     for name, state in health["extensions"].items():
         if state.startswith("unavailable"):
             lines.append(f"  extension    {name} {state}")
-    lines += [f"[{color}]  ! {sentence}[/]" for sentence in health["errors"]]
+    lines += [f"[{color}]  ! {sentence}[/]" for sentence in map(in_commands, health["errors"])]
     return Group(*(Text.from_markup(line, overflow="fold") for line in lines))

@@ -1,4 +1,7 @@
-"""Where a command sends its work: to a service by URL, or into the file when no service owns it."""
+"""Where a command sends its work: to a service by URL, or into the file when no service owns it.
+
+Commands that only ask import this module: what opens files and reads settings is imported when needed.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chronoduck.auth.admin_token import read_token
+from chronoduck.auth.token_file import read_token
+from chronoduck.cli.place import certificate_place, database_place, token_place
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.trust import trust
-from chronoduck.engine.offline import finish_placing
 from chronoduck.engine.ownership import DatabaseOwnership, current_owner
 from chronoduck.errors import DatabaseLockedError
-from chronoduck.settings import (
-    BackupSettings,
-    ReplicaSettings,
-    Settings,
-    ShadowSettings,
-    load_settings,
-)
+
+if TYPE_CHECKING:
+    from chronoduck.settings import Settings
 
 __all__ = [
     "DatabaseOption",
@@ -61,8 +61,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 class Target:
     """A running service, or None and the file is opened by this process."""
 
-    settings: Settings
     service: RemoteService | None
+    database: Path | None = None
+    """The file that was named; None: the environment's."""
+    given: Settings | None = None
+    """Settings that are not the environment's."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The given settings, else the environment's for that file."""
+        return self.given or settings_for(self.database)
 
     @property
     def own_settings(self) -> Settings:
@@ -71,6 +79,8 @@ class Target:
         Replica, backups, syncs, exports and audit trail of the environment are those of its database:
         another one must not be written into them.
         """
+        from chronoduck.settings import BackupSettings, ReplicaSettings, load_settings  # noqa: PLC0415
+
         settings = without_shadow(self.settings)
         if settings.database_path == load_settings().database_path:
             return settings
@@ -89,6 +99,8 @@ def without_shadow(settings: Settings) -> Settings:
 
     It checkpoints after DDL and when it closes. A process that replays the WAL would outlive it.
     """
+    from chronoduck.settings import ShadowSettings  # noqa: PLC0415
+
     return settings.model_copy(update={"shadow": ShadowSettings(enabled=False)})
 
 
@@ -98,6 +110,8 @@ def settings_for(database: Path | None) -> Settings:
     Raises:
         SettingsError: a setting is invalid.
     """
+    from chronoduck.settings import load_settings  # noqa: PLC0415
+
     return load_settings(**({"database_path": database} if database else {}))
 
 
@@ -106,30 +120,32 @@ def find_target(database: Path | None, url: str | None, token_file: Path | None)
 
     Raises:
         DatabaseLockedError: a process that serves nothing owns the file.
-        SettingsError: a setting is invalid.
+        SettingsError: no service is asked, and a setting is invalid.
     """
-    settings = settings_for(database)
-    own = settings if url is None else None
-    if url is None:
-        owner = current_owner(settings.database_path)
-        if owner is None:
-            return Target(settings, None)
-        if owner.url is None:
-            raise DatabaseLockedError(
-                f"{settings.database_path} is in use by process {owner.pid}, which serves no API",
-                hint=f"Wait until it ends, or stop it (kill {owner.pid}).",
-            )
-        url = owner.url
-    return Target(settings, RemoteService(url, _token(settings, token_file), trust(url, own)))
+    place = database_place(database)
+    if url is not None:
+        return Target(RemoteService(url, _token(place, token_file), trust(url)), database)
+    owner = current_owner(place)
+    if owner is None:
+        target = Target(None, database)
+        _ = target.settings  # what is wrong with them is said before anything is done
+        return target
+    if owner.url is None:
+        raise DatabaseLockedError(
+            f"{place} is in use by process {owner.pid}, which serves no API",
+            hint=f"Wait until it ends, or stop it (kill {owner.pid}).",
+        )
+    verify = trust(owner.url, certificate_place())
+    return Target(RemoteService(owner.url, _token(place, token_file), verify), database)
 
 
-def _token(settings: Settings, token_file: Path | None) -> str | None:
+def _token(database: Path, token_file: Path | None) -> str | None:
     given = os.environ.get("CHRONODUCK_TOKEN")
     if given and token_file is None:
         return given
     if str(token_file) == "-":
         return sys.stdin.buffer.readline().decode(errors="replace").strip()
-    path = token_file or settings.token_path
+    path = token_file or token_place(database)
     if token_file is None and not path.exists():
         return None  # the public endpoints need none; the others say what is missing
     return read_token(path)
@@ -149,7 +165,8 @@ def require_service(
     # No process owns the file: ask the configured address, which says the rest in its error.
     settings = target.settings
     address = f"{settings.transport.scheme}://{settings.host}:{settings.port}"
-    return RemoteService(address, _token(settings, token_file), trust(address, settings))
+    verify = trust(address, settings.transport.tls_cert_file)
+    return RemoteService(address, _token(settings.database_path, token_file), verify)
 
 
 @contextmanager
@@ -159,6 +176,8 @@ def owned(database: Path) -> Iterator[None]:
     Raises:
         DatabaseLockedError: one has it open.
     """
+    from chronoduck.engine.offline import finish_placing  # noqa: PLC0415
+
     database.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     ownership = DatabaseOwnership(database)
     ownership.acquire()

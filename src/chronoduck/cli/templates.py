@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from chronoduck.cli.output import console, plain, print_json, print_table
-from chronoduck.cli.query import OutputFormat, write_result
+from chronoduck.cli.query import write_result
+from chronoduck.cli.result_file import OutputFormat, chosen_format
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
@@ -68,8 +69,11 @@ def run_template(
     parameters: Annotated[
         list[str] | None, typer.Argument(help="name=value for each parameter.")
     ] = None,
-    output_format: Annotated[OutputFormat, typer.Option("--format", "-f")] = OutputFormat.TABLE,
+    output_format: Annotated[OutputFormat | None, typer.Option("--format", "-f")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that is there already.")
+    ] = False,
     database: DatabaseOption = None,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
@@ -78,17 +82,16 @@ def run_template(
     """Run a prepared query on the running service, or on the file when no service owns it."""
     target = find_target(database, url, token_file)
     given = single_values(_split(pair) for pair in parameters or [])
-    chosen = OutputFormat.JSON if as_json else output_format
+    shown = OutputFormat.TABLE if output is None else None
+    chosen = chosen_format(OutputFormat.JSON if as_json else output_format or shown, output)
     if target.service is not None:
         # By its name: that is what a viewer may, and the service's templates are not always ours.
-        write_result(
-            target.service, target.settings, {"params": given}, chosen, output, template=name
-        )
+        write_result(target, {"params": given}, chosen, output, force=force, template=name)
         return
     template = _library(target.settings).get(name)
     body = {"query": template.sql, "params": template.bind(given), "max_rows": _MAX_ROWS}
     with template.explained():
-        write_result(None, target.own_settings, body, chosen, output)
+        write_result(target, body, chosen, output, force=force)
     if chosen is OutputFormat.TABLE:
         console.print(f"[dim]{plain(template.description)}[/]")
 

@@ -7,7 +7,6 @@ import ssl
 from pathlib import Path
 
 from chronoduck.errors import SettingsError
-from chronoduck.settings import Settings
 
 __all__ = ["trust"]
 
@@ -15,12 +14,12 @@ _CA_FILE = "CHRONODUCK_CA_FILE"
 _END = "-----END CERTIFICATE-----"
 
 
-def trust(url: str, own: Settings | None = None) -> ssl.SSLContext | bool:
+def trust(url: str, own: Path | None = None) -> ssl.SSLContext | bool:
     """Return how the certificate at ``url`` is checked.
 
-    By the authorities in ``CHRONODUCK_CA_FILE``, else by the system's. ``own`` are the settings of a
-    service on this machine that was found by its lock file: its own certificate is accepted under
-    any name, and no other one, for nobody gets one for 127.0.0.1.
+    By the authorities in ``CHRONODUCK_CA_FILE``, else by the system's. ``own`` is the certificate of
+    a service on this machine that was found by its lock file: it is accepted under any name, and no
+    other one, for nobody gets one for 127.0.0.1.
 
     Raises:
         SettingsError: a file of certificates cannot be used.
@@ -28,10 +27,9 @@ def trust(url: str, own: Settings | None = None) -> ssl.SSLContext | bool:
     if not url.startswith("https://"):
         return True
     named = os.environ.get(_CA_FILE)
-    if own is None or own.transport.tls_cert_file is None:
+    if own is None:
         return _context(_CA_FILE, Path(named)) if named else True
-    certificate = own.transport.tls_cert_file
-    context = _context("DUCKDB_TLS_CERT_FILE", certificate, only_first=True)
+    context = _context("DUCKDB_TLS_CERT_FILE", own, only_first=True)
     context.check_hostname = False
     return context
 

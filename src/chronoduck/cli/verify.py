@@ -20,7 +20,7 @@ from chronoduck.engine.paths import is_database_file
 from chronoduck.engine.quarantine import check_headers, check_log
 from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.replication.failures import ReplicaDamagedError
-from chronoduck.replication.opening import open_archive
+from chronoduck.replication.opening import find_archive
 from chronoduck.replication.records import REPLICA_NAME
 from chronoduck.replication.verification import ReplicaVerification, verify_replica
 from chronoduck.settings import Settings
@@ -101,7 +101,7 @@ def _verify_database(target: Target, path: Path) -> dict[str, Any]:
 
 
 def _verify_replica(settings: Settings, url: str) -> dict[str, Any]:
-    archive = open_archive(settings, url)
+    archive = find_archive(settings, url)
     with ThreadPoolExecutor(_THREADS) as executor, progress_bar() as show:
         found = verify_replica(archive, executor, show)
     if found.damages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,6 +59,8 @@ class AsyncClient:
         """
         self._connection = Connection.of(url, token, token_file, timeout, retries)
         self.url = self._connection.url
+        self._was_reached = False
+        """Before that a refused connection is a wrong address, and not a service that restarts."""
         self._http = httpx2.AsyncClient(**self._connection.http_options(verify, trust_env))
 
     async def aclose(self) -> None:
@@ -195,6 +197,7 @@ class AsyncClient:
         create: bool = True,
         on_error: str = "abort",
         dry_run: bool = False,
+        read: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> LoadSummary:
         """Put rows into a table, in one transaction.
@@ -202,14 +205,15 @@ class AsyncClient:
         ``data``: rows (dicts, or tuples and ``columns``), a table of pyarrow, pandas or polars, a
         file's path, or a file's bytes. ``mode``: ``append``, ``upsert`` (rows with the same ``key``, a
         list of columns, are replaced) or ``replace`` (all are). ``create``: a missing table is made.
-        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``idempotency_key`` is what the
-        service knows a repeated insert by; every insert has one of its own otherwise.
+        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``read``: how the file is written,
+        such as ``{"delimiter": ";", "decimal": ",", "types": {"zip": "VARCHAR"}}``. ``idempotency_key``
+        is what the service knows a repeated insert by; every insert has one of its own otherwise.
 
         Raises:
             LoadError: the rows do not fit; nothing was inserted.
         """
         upload = upload_of(data, columns, format)
-        options = LoadOptions(mode, key, create, on_error, dry_run)
+        options = LoadOptions(mode, key, create, on_error, dry_run, read or {})
         known_by = idempotency_key or uuid.uuid4().hex
         return await self.send(calls.insert(table, upload, known_by, options))
 
@@ -219,9 +223,10 @@ class AsyncClient:
         *,
         table: str = "pages_analytics",
         format: str = "auto",  # noqa: A002 - the word of the API
+        read: Mapping[str, Any] | None = None,
     ) -> LoadSummary:
         """Load a file: captures (CDX, CDXJ), or Parquet, CSV and JSON into another ``table``."""
-        return await self.insert(table, Path(path), format=format)
+        return await self.insert(table, Path(path), format=format, read=read)
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -301,9 +306,10 @@ class AsyncClient:
             try:
                 with connection_errors(self.url):
                     response = await self._http.send(self._request(call))
+                self._was_reached = True
                 return call.answer(response)
             except DuckDBException as failure:
-                wait = attempts.wait_after(failure)
+                wait = attempts.wait_after(failure, was_reached=self._was_reached)
             await asyncio.sleep(wait)
 
     @asynccontextmanager
@@ -315,7 +321,7 @@ class AsyncClient:
                 response = await self._opened(call)
                 break
             except DuckDBException as failure:
-                wait = attempts.wait_after(failure)
+                wait = attempts.wait_after(failure, was_reached=self._was_reached)
             await asyncio.sleep(wait)
         try:
             yield response
@@ -325,6 +331,7 @@ class AsyncClient:
     async def _opened(self, call: Call[Any]) -> httpx2.Response:
         with connection_errors(self.url):
             response = await self._http.send(self._request(call), stream=True)
+            self._was_reached = True
             if is_answer(response):
                 return response
             await response.aread()

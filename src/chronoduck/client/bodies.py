@@ -55,6 +55,8 @@ class LoadOptions:
     """``skip``: bad rows of NDJSON and CSV are left out."""
     dry_run: bool = False
     """Do everything but the commit."""
+    read: Mapping[str, Any] = field(default_factory=dict)
+    """How the file is written: ``delimiter``, ``decimal``, ``types`` and others of docs/loading.md."""
 
     @property
     def params(self) -> dict[str, str]:
@@ -66,10 +68,20 @@ class LoadOptions:
             "on_error": self.on_error,
             "dry_run": str(self.dry_run).lower(),
         }
-        return {name: text for name, text in texts.items() if getattr(self, name) != _USUAL[name]}
+        said = {name: text for name, text in texts.items() if getattr(self, name) != _USUAL[name]}
+        return said | {name: _option_text(value) for name, value in self.read.items()}
 
 
 _USUAL = vars(LoadOptions())
+
+
+def _option_text(value: Any) -> str:
+    """Return an option as the service reads it: ``true``, ``a,b``, or JSON of types by column."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return str(value) if isinstance(value, str | int) else ",".join(map(str, value))
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,12 @@ class LoadSummary:
     rows_added: int
     duplicates: int = 0
     """Captures that were known already."""
+    filled: int = 0
+    """Known captures that got values which they lacked."""
+    repaired: int = 0
+    """Malformed captures that were repaired (``on_error="repair"``)."""
+    resume_key: str | None = None
+    """Of a CDX server's answer that is not its last one: ask again with ``resumeKey=`` it."""
     rejected: int = 0
     """Malformed lines."""
     rows_removed: int = 0
@@ -91,6 +109,10 @@ class LoadSummary:
     dry_run: bool = False
     columns: dict[str, str] = field(default_factory=dict)
     """Of the table, with DuckDB's types; empty for captures and small bodies."""
+    read_as: dict[str, str] = field(default_factory=dict)
+    """What was guessed of the file, by the names of the options that set it."""
+    preview: list[list[str | None]] = field(default_factory=list)
+    """The first rows that a dry run would have added, as texts."""
     lines: int = 0
     bytes_read: int = 0
     seconds: float = 0.0

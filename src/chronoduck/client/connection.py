@@ -45,13 +45,14 @@ class Connection:
         """Return the connection; what is not given is looked up in the environment.
 
         Raises:
-            InvalidRequestError: no URL is known, or two tokens are given.
+            InvalidRequestError: no URL is known or it is not one, or two tokens are given.
         """
         url = url or os.environ.get("CHRONODUCK_URL")
         if not url:
             raise InvalidRequestError(
                 "no service is named", hint="Give its URL, or set CHRONODUCK_URL."
             )
+        _check_url(url)
         if token is not None and token_file is not None:
             raise InvalidRequestError("give a token or a token_file, not both")
         if token_file is not None:
@@ -98,3 +99,21 @@ class Connection:
                 None if silence == float("inf") else silence, connect=_CONNECT_SECONDS
             ),
         }
+
+
+def _check_url(url: str) -> None:
+    """Refuse at once what no request can be sent to.
+
+    Raises:
+        InvalidRequestError: it has no scheme, no host, or no possible port.
+    """
+    try:
+        parts = httpx2.URL(url)
+    except (httpx2.InvalidURL, ValueError, TypeError):
+        parts = None
+    if parts is not None and parts.scheme in ("http", "https") and parts.host:
+        return
+    guess = url if "://" not in url else url.partition("://")[2]
+    raise InvalidRequestError(
+        f"{url!r} is not the address of a service", hint=f"Write it with its scheme: http://{guess}"
+    )

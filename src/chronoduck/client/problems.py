@@ -28,6 +28,7 @@ from chronoduck.errors import (
 
 __all__ = [
     "ConnectionBrokenError",
+    "NobodyThereError",
     "check",
     "connection_errors",
     "error_of",
@@ -57,6 +58,10 @@ class ConnectionBrokenError(DuckDBConnectionError):
     title = "The answer broke off"
     exit_code = 69
     default_hint = "The result is not complete; the service's log tells why. Run it again."
+
+
+class NobodyThereError(ServiceUnavailableError):
+    """The address cannot be connected to: refused, unknown, or not with this certificate."""
 
 
 def _classes_of(code: str, status: int) -> tuple[type[DuckDBException], int]:
@@ -188,8 +193,10 @@ def connection_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-        raise ServiceUnavailableError(
-            f"no service answers at {url}: {error}",
+        is_refused = isinstance(error, httpx2.ConnectError)
+        kind = NobodyThereError if is_refused else ServiceUnavailableError
+        raise kind(
+            f"no service answers at {url}: {error or 'it is silent'}",
             hint="Start it with `chronoduck serve`, or name another URL (--url).",
         ) from error
     except httpx2.TimeoutException as error:

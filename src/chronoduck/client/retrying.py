@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from chronoduck.client.problems import ConnectionBrokenError
+from chronoduck.client.problems import ConnectionBrokenError, NobodyThereError
 from chronoduck.errors import BatchError, DuckDBException, WriteOutcomeUnknownError
 from chronoduck.resilience.backoff import Backoff
 
@@ -90,12 +90,16 @@ class Attempts:
         self._backoff = Backoff(retries.first_seconds, retries.cap_seconds, 0.5, jitter)
         self._failed = 0
 
-    def wait_after(self, failure: DuckDBException) -> float:
+    def wait_after(self, failure: DuckDBException, *, was_reached: bool = True) -> float:
         """Return the seconds to wait before the next attempt.
+
+        ``was_reached``: whether a service has ever answered at this address.
 
         Raises:
             DuckDBException: there is none; ``failure`` itself, or that a write's outcome is unknown.
         """
+        if not was_reached and isinstance(failure, NobodyThereError):
+            raise failure
         if not self._may_repeat(failure):
             if self._repeat is Repeat.WRITE and isinstance(failure, ConnectionBrokenError):
                 raise WriteOutcomeUnknownError(failure.detail) from failure

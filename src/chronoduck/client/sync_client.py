@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,6 +59,8 @@ class Client:
         """
         self._connection = Connection.of(url, token, token_file, timeout, retries)
         self.url = self._connection.url
+        self._was_reached = False
+        """Before that a refused connection is a wrong address, and not a service that restarts."""
         self._http = httpx2.Client(**self._connection.http_options(verify, trust_env))
 
     def close(self) -> None:
@@ -187,6 +189,7 @@ class Client:
         create: bool = True,
         on_error: str = "abort",
         dry_run: bool = False,
+        read: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> LoadSummary:
         """Put rows into a table, in one transaction.
@@ -194,14 +197,15 @@ class Client:
         ``data``: rows (dicts, or tuples and ``columns``), a table of pyarrow, pandas or polars, a
         file's path, or a file's bytes. ``mode``: ``append``, ``upsert`` (rows with the same ``key``, a
         list of columns, are replaced) or ``replace`` (all are). ``create``: a missing table is made.
-        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``idempotency_key`` is what the
-        service knows a repeated insert by; every insert has one of its own otherwise.
+        ``on_error``: ``skip`` leaves bad rows of NDJSON and CSV out. ``read``: how the file is written,
+        such as ``{"delimiter": ";", "decimal": ",", "types": {"zip": "VARCHAR"}}``. ``idempotency_key``
+        is what the service knows a repeated insert by; every insert has one of its own otherwise.
 
         Raises:
             LoadError: the rows do not fit; nothing was inserted.
         """
         upload = upload_of(data, columns, format)
-        options = LoadOptions(mode, key, create, on_error, dry_run)
+        options = LoadOptions(mode, key, create, on_error, dry_run, read or {})
         known_by = idempotency_key or uuid.uuid4().hex
         return self.send(calls.insert(table, upload, known_by, options))
 
@@ -211,9 +215,10 @@ class Client:
         *,
         table: str = "pages_analytics",
         format: str = "auto",  # noqa: A002 - the word of the API
+        read: Mapping[str, Any] | None = None,
     ) -> LoadSummary:
         """Load a file: captures (CDX, CDXJ), or Parquet, CSV and JSON into another ``table``."""
-        return self.insert(table, Path(path), format=format)
+        return self.insert(table, Path(path), format=format, read=read)
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -293,9 +298,10 @@ class Client:
             try:
                 with connection_errors(self.url):
                     response = self._http.send(self._request(call))
+                self._was_reached = True
                 return call.answer(response)
             except DuckDBException as failure:
-                wait = attempts.wait_after(failure)
+                wait = attempts.wait_after(failure, was_reached=self._was_reached)
             time.sleep(wait)
 
     @contextmanager
@@ -307,7 +313,7 @@ class Client:
                 response = self._opened(call)
                 break
             except DuckDBException as failure:
-                wait = attempts.wait_after(failure)
+                wait = attempts.wait_after(failure, was_reached=self._was_reached)
             time.sleep(wait)
         try:
             yield response
@@ -317,6 +323,7 @@ class Client:
     def _opened(self, call: Call[Any]) -> httpx2.Response:
         with connection_errors(self.url):
             response = self._http.send(self._request(call), stream=True)
+            self._was_reached = True
             if is_answer(response):
                 return response
             response.read()

@@ -25,7 +25,10 @@ _INTERVAL = re.compile(
     r"(?:(?P<sign>-?)(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d{1,6})?))?"
 )
 _NANOSECONDS = re.compile(r"\.\d{7}")
-_MAX_64_BITS = 2**63 - 1
+_64_BITS = range(-(2**63), 2**63)
+"""Beyond, DuckDB's reader of JSON makes doubles of integers, in rows to load."""
+_128_BITS = range(-(2**127), 2**128)
+"""Beyond, a parameter has no type of a number; inside of lists and objects it is JSON."""
 
 
 # --- from JSON --------------------------------------------------------------------------------
@@ -193,8 +196,14 @@ def row_value(value: Any) -> Any:
     return json_value(value, _base64)
 
 
-def json_value(value: Any, blob: Callable[[bytes], str] = _escaped) -> Any:
+def json_value(
+    value: Any,
+    blob: Callable[[bytes], str] = _escaped,
+    integers: range | None = _64_BITS,
+) -> Any:
     """Return a parameter as JSON; what JSON has no form for becomes a text that DuckDB casts.
+
+    Integers outside of ``integers`` become texts, too; None: all are numbers.
 
     Raises:
         TypeError: a value of this kind cannot be a parameter.
@@ -202,8 +211,7 @@ def json_value(value: Any, blob: Callable[[bytes], str] = _escaped) -> Any:
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
-        # Beyond 64 bits JSON readers make doubles of integers.
-        return value if -_MAX_64_BITS - 1 <= value <= _MAX_64_BITS else str(value)
+        return value if integers is None or value in integers else str(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Decimal):
@@ -218,11 +226,11 @@ def json_value(value: Any, blob: Callable[[bytes], str] = _escaped) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return blob(bytes(value))
     if isinstance(value, Mapping):
-        return {str(name): json_value(each, blob) for name, each in value.items()}
+        return {str(name): json_value(each, blob, integers) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [json_value(each, blob) for each in value]
+        return [json_value(each, blob, integers) for each in value]
     if hasattr(value, "item"):  # a number of numpy
-        return json_value(value.item(), blob)
+        return json_value(value.item(), blob, integers)
     raise TypeError(f"a value cannot be a {type(value).__name__}")
 
 
@@ -236,4 +244,11 @@ def parameters(given: Mapping[str, Any] | Sequence[Any] | None) -> Any:
         return None
     if isinstance(given, str | bytes):
         raise TypeError("params is a sequence or a mapping, not one text")
-    return json_value(dict(given) if isinstance(given, Mapping) else list(given))
+    if isinstance(given, Mapping):
+        return {str(name): _parameter(value) for name, value in given.items()}
+    return list(map(_parameter, given))
+
+
+def _parameter(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return json_value(value, integers=_128_BITS if is_number else None)

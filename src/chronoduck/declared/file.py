@@ -37,17 +37,44 @@ def read_declared(path: Path | None, kind: type[File], variable: str, guide: str
     if path is None:
         return kind()
     try:
-        return kind.model_validate(tomllib.loads(path.read_text()))
+        return kind.model_validate(_without_nul(tomllib.loads(path.read_text()), ""))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(
             f"{variable}: {path} cannot be read: {error}", hint=f"{guide} shows one."
         ) from error
+    except _NulError as error:
+        raise SettingsError(
+            f"{variable}: {path}: {error}", hint="Remove it from the text."
+        ) from None
     except ValidationError as error:
         problems = [_problem(item) for item in error.errors(include_url=False, include_input=False)]
         raise SettingsError(
             f"{variable}: {path}: {'; '.join(problems)}",
             hint=f"{guide} lists what can be declared.",
         ) from None
+
+
+class _NulError(Exception):
+    """A text of the file holds a NUL byte."""
+
+
+def _without_nul(value: Any, place: str) -> Any:
+    """Return the value; SQL, names and addresses end at a NUL byte for some of their readers.
+
+    Raises:
+        _NulError: a key or text in it holds one; names the place.
+    """
+    if isinstance(value, str) and "\0" in value:
+        raise _NulError(f"{place}: the text holds a NUL byte")
+    if isinstance(value, dict):
+        for name, each in value.items():
+            where = f"{place}.{name}" if place else name
+            _without_nul(name, where.replace("\0", "\\0"))
+            _without_nul(each, where)
+    elif isinstance(value, list):
+        for each in value:
+            _without_nul(each, place)
+    return value
 
 
 def _problem(item: Any) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import duckdb
 
 from chronoduck.engine.database import Connection, DuckDBInstance
+from chronoduck.engine.table_blocks import blocks_of
 from chronoduck.engine.tables import quoted
 from chronoduck.errors import DiskFullError, DuckDBException
 from chronoduck.sql.engine_errors import translate
@@ -62,11 +63,6 @@ _TABLES = (
     "SELECT table_oid FROM system.main.duckdb_columns() WHERE lower(column_name) = 'rowid' "
     "AND database_name = current_database()) FROM system.main.duckdb_tables() "
     "WHERE NOT internal AND NOT temporary AND database_name = current_database()"
-)
-_BLOCKS = (
-    "WITH segments AS (FROM pragma_storage_info({})) SELECT count(DISTINCT block) FROM ("
-    "SELECT block_id AS block FROM segments WHERE block_id >= 0 "
-    "UNION ALL SELECT unnest(additional_block_ids) FROM segments)"
 )
 _BLOCK_SIZE = (
     "SELECT block_size FROM pragma_database_size() WHERE database_name = current_database()"
@@ -229,7 +225,8 @@ def _tables_written(connection: Connection) -> tuple[int, int] | None:
     again = in_tables = 0
     for schema, name, size, _, has_rowid in tables:
         place = quoted(schema, name)
-        held = block * _number(connection, _BLOCKS.format(_literal(place)))
+        counting = blocks_of(schema, name)  # without it, all of it counts as written again, below
+        held = block * _number(connection, counting) if counting else 0
         in_tables += held
         if has_rowid:  # a column of that name hides where the rows are: all of it, at worst
             again += held
@@ -319,7 +316,3 @@ def _number(connection: Connection, sql: str) -> int:
 
 def _free_on_volume(instance: DuckDBInstance) -> int:
     return shutil.disk_usage(instance.settings.database_path.parent).free
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,7 +39,11 @@ from chronoduck.engine.quarantine import check_log
 from chronoduck.engine.reachable import check_reachable
 from chronoduck.engine.spill_bound import spill_cap
 from chronoduck.engine.storage_version import check_storage_version, new_file_config
-from chronoduck.engine.version_note import check_version_note, write_notes
+from chronoduck.engine.version_note import (
+    DatabaseVersionError,
+    check_version_note,
+    write_notes,
+)
 from chronoduck.engine.volume_probe import VolumeProbe
 from chronoduck.errors import (
     DatabaseFailedError,
@@ -64,7 +68,6 @@ __all__ = [
     "CURSOR_SETTINGS",
     "ENCRYPTED_SPILL",
     "Connection",
-    "DatabaseVersionError",
     "DuckDBInstance",
     "InstanceHeldError",
     "set_up_cursor",
@@ -104,10 +107,6 @@ _log = get_logger("engine")
 _CREDENTIALS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
 
 
-class DatabaseVersionError(DatabaseFormatError):
-    """Another version of DuckDB wrote the file: nothing is damaged, and nothing may replace it."""
-
-
 class InstanceHeldError(DatabaseFailedError):
     """The instance that failed cannot be closed while something of it is in use."""
 
@@ -132,8 +131,13 @@ def _no_space(directory: Path) -> DiskFullError:
 class DuckDBInstance:
     """Owns the database file from ``open`` to ``close``. Methods may block: call them in threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, local_directories: Sequence[Path] = ()) -> None:
+        """``local_directories``: code in this process may read and write there by SQL.
+
+        Nobody else's statements touch files at all: the guard sees to that.
+        """
         self.settings = settings
+        self._local_directories = tuple(local_directories)
         self.budget: MemoryBudget = memory_budget(settings)
         self.temp_directory: Path | None = None
         self.extensions: dict[str, str] = {}
@@ -282,6 +286,7 @@ class DuckDBInstance:
             str(self.spool_directory),
             str(settings.rescue_path),
             *settings.allowed_directories,
+            *map(str, self._local_directories),
         ]
         if settings.enable_s3 and self.extensions.get("httpfs") == "loaded":
             self._create_s3_secret(root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
 
@@ -15,8 +15,12 @@ from chronoduck.engine.cancellation import CancelToken
 from chronoduck.engine.commits import Commits
 from chronoduck.engine.database import Connection
 from chronoduck.engine.definition_budget import check_definitions
+from chronoduck.engine.parameters import Params, bound
 from chronoduck.engine.profiling import peak_memory_bytes
 from chronoduck.engine.renaming import refuse_rename_of_parent
+from chronoduck.engine.tables_like_files import check_tables
+from chronoduck.engine.type_names import type_name
+from chronoduck.errors import DuckDBQueryError
 from chronoduck.sql.engine_errors import EngineFailure, translate
 from chronoduck.sql.judged_text import JudgedText, check_judged, own_text
 
@@ -32,7 +36,6 @@ __all__ = [
     "transaction",
 ]
 
-Params = Sequence[Any] | Mapping[str, Any] | None
 FetchMode = Literal["all", "one", "many", "none"]
 Rows = list[tuple[Any, ...]]
 
@@ -88,10 +91,11 @@ def execute(
     """
 
     check_judged(sql)
+    given = bound(params)
 
     def run() -> Connection:
         refuse_rename_of_parent(connection, sql)
-        return connection.execute(sql, params) if params else connection.execute(sql)
+        return connection.execute(sql, given) if given else connection.execute(sql)
 
     with _telling_refusals(connection):
         in_engine(connection, sql, token, run)
@@ -195,6 +199,22 @@ def _described(connection: Connection) -> tuple[Sequence[Any], Sequence[Any]]:
     return [column[0] for column in description], [column[1] for column in description]
 
 
+def _without_form(
+    error: DuckDBQueryError, columns: Sequence[str], types: Sequence[str]
+) -> DuckDBQueryError:
+    """Return the error with the columns that DuckDB 1.5 cannot give as Arrow, and what to do."""
+    found = [name for name, kind in zip(columns, types, strict=True) if "VARIANT" in kind]
+    if not found:
+        return error
+    named = ", ".join(found)[:200]
+    return DuckDBQueryError(
+        f"VARIANT has no form in results (columns: {named})",
+        hint=f"Cast to text: CAST({found[0][:80]} AS VARCHAR).",
+        operator_detail=error.operator_detail,
+        category="encoding",
+    )
+
+
 class RunningResult:
     """A statement whose result is being read: columns first, then rows or Arrow batches."""
 
@@ -208,13 +228,14 @@ class RunningResult:
         as_rows: bool = True,
         in_read_only_transaction: bool = False,
         batch_rows: int = _BATCH_ROWS,
+        tables_like_files: Sequence[tuple[str, ...]] = (),
     ) -> None:
         """Execute the statement; blocks until the first rows are there.
 
         ``as_rows``: it will be asked for Python values (``fetch``), else for Arrow (``next_batch``).
 
         ``in_read_only_transaction``: it gets a transaction of its own, which ``finish`` ends; a
-        connection that is closed instead ends it too.
+        connection that is closed instead ends it too. ``tables_like_files``: see ``Statement``.
 
         ``batch_rows``: rows of each Arrow batch, but for the last one. A statement that may write is
         not run here but in ``engine/writing.py``.
@@ -230,6 +251,7 @@ class RunningResult:
         self._in_transaction = in_read_only_transaction
         if in_read_only_transaction:
             execute(connection, _BEGIN_READ_ONLY, None, token)
+        check_tables(connection, tables_like_files)
         self._token = token
         self._reader: pa.RecordBatchReader | None = None
         if as_rows or _IS_VERSION_1:
@@ -240,7 +262,7 @@ class RunningResult:
         self.columns = tuple(str(name) for name in names)
         self.column_types = tuple(types)
         """DuckDB's types (``DuckDBPyType``), one per column."""
-        self.types = tuple(str(column) for column in self.column_types)
+        self.types = tuple(map(type_name, self.column_types))
         """The types as DuckDB writes them."""
         self.engine_seconds = time.perf_counter() - started
         """Time spent in the engine so far: executing and producing rows."""
@@ -248,6 +270,7 @@ class RunningResult:
     def _stream(self, params: Params) -> tuple[Sequence[Any], Sequence[Any]]:
         """Begin to stream by a relation; return the names and types of its columns."""
         connection = self._connection
+        params = bound(params)
 
         def bind() -> duckdb.DuckDBPyRelation | None:
             try:
@@ -286,8 +309,15 @@ class RunningResult:
 
     @property
     def arrow_schema(self) -> pa.Schema:
-        """The Arrow schema of the batches."""
-        return self._timed(self._open_reader).schema
+        """The Arrow schema of the batches.
+
+        Raises:
+            DuckDBQueryError: a column has a type that Arrow lacks.
+        """
+        try:
+            return self._timed(self._open_reader).schema
+        except DuckDBQueryError as error:
+            raise _without_form(error, self.columns, self.types) from error
 
     def _open_reader(self) -> pa.RecordBatchReader:
         if self._reader is None:

@@ -11,6 +11,7 @@ from chronoduck.errors import DuckDBConnectionError
 from chronoduck.sql.catalog_copy import CatalogCopy, read_catalog
 from chronoduck.sql.definitions import EMPTY, Definitions, ViewBody
 from chronoduck.sql.engine_errors import translate
+from chronoduck.sql.rules.file_names import tables_like_files
 from chronoduck.sql.scratch import macros_of
 
 __all__ = ["LiveDefinitions"]
@@ -18,6 +19,12 @@ __all__ = ["LiveDefinitions"]
 _VIEWS = (
     "SELECT view_name, sql FROM duckdb_views() "
     "WHERE NOT internal AND database_name = current_database()"
+)
+_RELATIONS = (
+    "SELECT schema_name, table_name FROM duckdb_tables() "
+    "WHERE NOT temporary AND database_name = current_database() UNION ALL "
+    "SELECT schema_name, view_name FROM duckdb_views() "
+    "WHERE NOT internal AND NOT temporary AND database_name = current_database()"
 )
 _NO_DEFINITION = frozenset(
     ["select", "explain", "insert", "update", "delete", "merge_into", "invalid", "set", "pragma",
@@ -90,6 +97,13 @@ class LiveDefinitions:
                     self._read_at, self._settled_at = generation, before
             return self._known
 
+    def may_be_behind(self) -> bool:
+        """Whether a table may have been made or dropped since ``current`` was read; then it is again."""
+        if self.changes == self._settled_at:
+            return False
+        self._is_stale = True
+        return True
+
     @property
     def changes(self) -> int:
         """How many statements have ended that may have changed a definition."""
@@ -160,4 +174,5 @@ def _read(connection: duckdb.DuckDBPyConnection) -> Definitions:
     for written, sql in connection.execute(_VIEWS).fetchall():
         name = str(written).lower()  # Python's, as everywhere here: DuckDB's is another
         views[name] = (*views.get(name, ()), ViewBody(name, str(sql)))
-    return Definitions(macros_of(connection, internal=False), views)
+    files = tables_like_files(connection.execute(_RELATIONS).fetchall())
+    return Definitions(macros_of(connection, internal=False), views, files)

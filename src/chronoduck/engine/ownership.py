@@ -8,6 +8,7 @@ the second process (and the command line) who the owner is.
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import os
 import time
 from dataclasses import asdict, dataclass, field
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import orjson
 
-from chronoduck.engine.paths import describe_path
 from chronoduck.errors import DatabaseLockedError, DatabasePermissionError
+from chronoduck.errors.system import reason_of
+from chronoduck.permissions import describe_path, directory_advice
 
 __all__ = ["DatabaseOwnership", "Owner", "current_owner", "lock_path", "wait_for_orphan"]
 
@@ -81,6 +83,35 @@ def wait_for_orphan(database: Path, seconds: float) -> float:
     return time.monotonic() - started
 
 
+def _what_to_do(owner: int) -> str:
+    """Return the way out; two workers of one server are no stranger to each other."""
+    if owner != os.getpid() and _is_worker() and _parent_of(owner) == os.getppid():
+        return (
+            "It is another worker of the same server, and the service is one process, which serves many "
+            "clients: start the server with one worker (uvicorn without --workers)."
+        )
+    return f"Send statements to that service, or stop it first (kill {owner})."
+
+
+def _is_worker() -> bool:
+    """Whether this process was forked or spawned by a program like itself, and not by a shell."""
+    if multiprocessing.parent_process() is not None:
+        return True
+    try:
+        own, parent = (Path(f"/proc/{pid}/cmdline").read_bytes() for pid in ("self", os.getppid()))
+    except OSError:
+        return False
+    return own == parent
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[1])
+
+
 def _read(descriptor: int) -> Owner:
     try:
         facts = orjson.loads(os.pread(descriptor, 4096, 0))
@@ -108,8 +139,8 @@ class DatabaseOwnership:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise DatabasePermissionError(
-                f"{describe_path(path.parent)} is not writable: {error.strerror}",
-                hint=f"Make {path.parent} writable for this user; the database lives there.",
+                f"{describe_path(path.parent)} is not writable: {reason_of(error)}",
+                hint=directory_advice(path.parent, 0o750, setting="DUCKDB_DATABASE_PATH"),
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,7 +150,7 @@ class DatabaseOwnership:
             where = f" and serves it at {owner.url}" if owner.url else ""
             raise DatabaseLockedError(
                 f"{self._database} is in use: process {owner.pid} owns it{where}",
-                hint=f"Send statements to that service, or stop it first (kill {owner.pid}).",
+                hint=_what_to_do(owner.pid),
             ) from error
         self._descriptor = descriptor
         self.announce(None)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pwd
 import stat
 from pathlib import Path
 
 from chronoduck.engine.disk_format import transaction_ends
 from chronoduck.errors import DatabaseFormatError, DatabasePermissionError
+from chronoduck.errors.system import reason_of
+from chronoduck.permissions import (
+    current_user,
+    describe_path,
+    directory_advice,
+    file_advice,
+    is_read_only,
+    is_writable,
+    new_directory_advice,
+)
 from chronoduck.units import format_count
 
 __all__ = [
     "check_database_file",
-    "describe_path",
     "find_descriptor",
     "is_open_here",
     "prepare_directory",
@@ -34,19 +42,6 @@ _RECOVER = (
     "only the WAL has. Without a replica: `chronoduck recover --from BACKUP`. Both keep what is here as "
     "….corrupt-TIME."
 )
-
-
-def describe_path(path: Path) -> str:
-    """Return ``path (owner app, mode 0644)`` for an error that names what is wrong."""
-    try:
-        info = path.stat()
-    except OSError as error:
-        return f"{path} ({error.strerror or error})"
-    try:
-        owner = pwd.getpwuid(info.st_uid).pw_name
-    except KeyError:
-        owner = str(info.st_uid)
-    return f"{path} (owner {owner}, mode {stat.S_IMODE(info.st_mode):04o})"
 
 
 def is_open_here(path: Path) -> bool:
@@ -78,8 +73,8 @@ def prepare_directory(path: Path, *, mode: int, setting: str) -> None:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise DatabasePermissionError(
-            f"the directory {path} cannot be created: {error.strerror or error}",
-            hint=f"Run: sudo install -d -m {mode:o} -o $USER {path}  - or set {setting}.",
+            f"the directory {path} cannot be created: {reason_of(error, shows_text=True)}",
+            hint=new_directory_advice(path, mode, setting=setting),
         ) from error
     if not path.is_dir():
         raise DatabasePermissionError(
@@ -88,25 +83,15 @@ def prepare_directory(path: Path, *, mode: int, setting: str) -> None:
     if path.stat().st_mode & stat.S_IWOTH:
         raise DatabasePermissionError(
             f"{describe_path(path)} is writable by every user of this machine",
-            hint=f"Run: chmod {mode:o} {path}",
+            hint=directory_advice(path, mode, setting=setting),
         )
-    if not _is_writable(path):
+    if not is_writable(path):
         raise DatabasePermissionError(
-            f"{describe_path(path)} is not writable by user {_user()}",
-            hint=f"Run: sudo chown {_user()} {path}  - or set {setting}.",
+            f"{path} is on a volume that is mounted read-only"
+            if is_read_only(path)
+            else f"{describe_path(path)} is not writable by user {current_user()}",
+            hint=directory_advice(path, mode, setting=setting),
         )
-
-
-def _is_writable(directory: Path) -> bool:
-    # access(2) says yes to root on a read-only mount only for mode bits; it does check the mount.
-    return os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def private_temp_directory(root: Path, database: Path) -> Path:
@@ -120,8 +105,8 @@ def private_temp_directory(root: Path, database: Path) -> Path:
     prepare_directory(directory, mode=0o700, setting="DUCKDB_TEMP_DIRECTORY")
     if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
         raise DatabasePermissionError(
-            f"{describe_path(directory)} does not belong to user {_user()}",
-            hint=f"Run: sudo rm -r {directory}  - or set DUCKDB_TEMP_DIRECTORY.",
+            f"{describe_path(directory)} does not belong to user {current_user()}",
+            hint="Set DUCKDB_TEMP_DIRECTORY to a directory of the service's own.",
         )
     directory.chmod(0o700)
     return directory
@@ -143,18 +128,29 @@ def check_database_file(path: Path) -> None:
         raise DatabaseFormatError(
             f"{describe_path(path)} is not a file", hint="Set DUCKDB_DATABASE_PATH to a file."
         )
-    if path.stat().st_mode & _OTHERS:
+    if _is_open_to_others(path):
         raise DatabasePermissionError(
-            f"{describe_path(path)} can be opened by every user of this machine",
-            hint=f"Run: chmod 640 {path}",
+            f"{describe_path(path)} is open to every user of this machine",
+            hint=file_advice(path, 0o640),
         )
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         raise DatabasePermissionError(
-            f"{describe_path(path)} is not readable and writable by user {_user()}",
-            hint=f"Run: sudo chown {_user()} {path} && chmod 640 {path}",
+            f"{describe_path(path)} is not readable and writable by user {current_user()}",
+            hint=file_advice(path, 0o640),
         )
     if not is_database_file(path):
         raise _no_database(path)
+
+
+def _is_open_to_others(path: Path) -> bool:
+    """Whether others may have changed the file, or may read it and this process cannot end that.
+
+    DuckDB itself makes files of mode 0644: opening one restricts it, see ``restrict_mode``.
+    """
+    facts = path.stat()
+    if facts.st_mode & stat.S_IWOTH:
+        return True
+    return bool(facts.st_mode & _OTHERS) and os.geteuid() != facts.st_uid
 
 
 def _check_no_wal(path: Path) -> None:

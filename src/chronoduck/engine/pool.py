@@ -86,6 +86,11 @@ class ConnectionPool(Generic[C]):
         return self.max_connections - self.in_use
 
     @property
+    def idle_connections(self) -> int:
+        """Open connections that nobody uses."""
+        return len(self._idle)
+
+    @property
     def requests_waiting(self) -> int:
         """Callers in the queue now."""
         return len(self._waiters)
@@ -225,6 +230,13 @@ class ConnectionPool(Generic[C]):
             self._idle.append(raw)
             raw = None
         self._discard(raw, lease._on_free)
+
+    def retake(self) -> PooledConnection[C] | None:
+        """Return a lease of the place that ``on_free`` tells of; call it there and nowhere else.
+
+        Whoever replaces its connection keeps its place so. None: the pool was closed.
+        """
+        return None if self._is_closed else self._lease()
 
     def invalidate(self) -> None:
         """Give up every connection there is, since the instance behind them was lost.

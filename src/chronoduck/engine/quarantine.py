@@ -17,18 +17,10 @@ from chronoduck.engine.disk_format import (
     torn_end,
 )
 from chronoduck.engine.offline import free_name, sync_directory
-from chronoduck.errors import DatabaseCorruptError, DatabaseFailedError, DatabaseFormatError
+from chronoduck.errors import DamagedLogError, DatabaseCorruptError, DatabaseFormatError
 from chronoduck.units import format_count
 
-__all__ = ["DamagedLogError", "check_headers", "check_log", "cut_torn_end"]
-
-
-class DamagedLogError(DatabaseFailedError):
-    """The write-ahead log is damaged: opening the database would silently drop transactions."""
-
-    code = "log_damaged"
-    title = "The write-ahead log is damaged"
-    retryable = False
+__all__ = ["check_headers", "check_log", "cut_torn_end"]
 
 
 def check_log(database: Path) -> None:

@@ -37,7 +37,7 @@ def refuse_rename_of_parent(connection: duckdb.DuckDBPyConnection, sql: str) -> 
             f"foreign keys of {', '.join(children)} refer to {table}: DuckDB {duckdb.__version__} could "
             "not write a checkpoint after this RENAME",
             hint="Create the table under its new name, copy the rows, and declare the keys again; or "
-            "move to DuckDB 2.0 (docs/engine-versions.md).",
+            "move to DuckDB 2.0 (`chronoduck help engine-versions`).",
             rule="rename",
         )
 

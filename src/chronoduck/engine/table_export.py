@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 
@@ -20,6 +22,8 @@ from chronoduck.engine.tables import is_generated, quoted
 from chronoduck.errors import DatabaseFailedError, NotFoundError
 from chronoduck.settings import Settings
 from chronoduck.sql.error_facts import read_facts
+from chronoduck.sql.rules.file_names import folded
+from chronoduck.table_names import parse_table_name
 
 __all__ = ["SCHEMA_NAME", "export_tables", "import_tables"]
 
@@ -31,10 +35,11 @@ SELECT schema_name, table_name, sql FROM duckdb_tables()
 WHERE NOT internal AND NOT temporary ORDER BY table_oid
 """
 _ENUMS = """
-SELECT type_name, labels FROM duckdb_types()
+SELECT schema_name, type_name, labels FROM duckdb_types()
 WHERE logical_type = 'ENUM' AND NOT internal AND labels IS NOT NULL
 """
 _SEQUENCES = "SELECT schema_name, sql FROM duckdb_sequences() WHERE NOT temporary"
+_LONGEST_NAME = 150
 _LOSSY = re.compile(r"('(?:[^']|'')*')|\b(?:U?HUGEINT|INTERVAL|TIME WITH TIME ZONE)\b")
 """What Parquet rounds (beside an enum's labels): it is written as text, and restored from that."""
 
@@ -67,7 +72,7 @@ def export_tables(
                 on_progress(done, len(wanted))
                 statements.append(known[key])
                 facts.append(read_table(connection, *key, full=True))
-                target = directory / f"{_file_name(key)}.parquet"
+                target = directory / _file_name(key)
                 connection.execute(
                     f"COPY (SELECT {_columns(connection, key)} FROM {quoted(*key)}) "
                     f"TO '{_literal(target)}' ({_parquet_options(settings)})"
@@ -105,7 +110,9 @@ def import_tables(
             found = [row[:2] for row in connection.execute(_TABLES).fetchall()]
             for done, key in enumerate(found):
                 on_progress(done, len(found))
-                source = directory / f"{_file_name(key)}.parquet"
+                source = directory / _file_name(key)
+                if not source.exists():
+                    source = directory / _former_file_name(key)
                 connection.execute(
                     f"COPY {quoted(*key)} FROM '{_literal(source)}' (FORMAT parquet)"
                 )
@@ -131,27 +138,31 @@ def _failing(what: str) -> Iterator[None]:
 def _dependencies(connection: duckdb.DuckDBPyConnection) -> tuple[set[str], list[str]]:
     """Return the schemas and statements of what tables may refer to: enums and sequences."""
     statements = []
-    for name, labels in connection.execute(_ENUMS).fetchall():
+    enums = connection.execute(_ENUMS).fetchall()
+    for schema, name, labels in enums:
         texts = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
-        statements.append(f"CREATE TYPE {quoted(name)} AS ENUM ({texts});")
+        statements.append(f"CREATE TYPE {quoted(schema, name)} AS ENUM ({texts});")
     sequences = connection.execute(_SEQUENCES).fetchall()
     for schema, sql in sequences:
         # DuckDB's own statement does not name the schema.
         made = "CREATE SEQUENCE "
         statements.append(f"{made}{quoted(schema)}.{sql.removeprefix(made)}")
-    return {schema for schema, _ in sequences}, statements
+    return {each[0] for each in (*enums, *sequences)}, statements
 
 
 def _find(name: str, known: list[tuple[str, str]]) -> tuple[str, str]:
     """Return the table of that name, which is matched as SQL does: in any case."""
-    for key in known:
-        if name.casefold() in (key[1].casefold() if key[0] == "main" else "", _dotted(key)):
-            return key
+    try:
+        wanted = [parse_table_name(name), (name,)]
+    except ValueError:
+        wanted = [(name,)]
+    for path in wanted:
+        folded_path = tuple(map(folded, path))
+        for key in known:
+            paths = [key, (key[1],)] if key[0] == "main" else [key]
+            if folded_path in [tuple(map(folded, each)) for each in paths]:
+                return key
     raise NotFoundError(f"there is no table {name}", hint="GET tables lists them.")
-
-
-def _dotted(key: tuple[str, str]) -> str:
-    return ".".join(key).casefold()
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, key: tuple[str, str]) -> str:
@@ -183,9 +194,23 @@ def _parquet_options(settings: Settings) -> str:
 
 
 def _file_name(key: tuple[str, str]) -> str:
+    """Return the name of a table's file; no two tables have one."""
+    schema, table = map(_encoded, key)
+    name = table if schema == "main" else f"{schema}.{table}"
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}%{hashlib.sha256(name.encode()).hexdigest()}"
+    return f"{name}.parquet"
+
+
+def _encoded(name: str) -> str:
+    return quote(name, safe=" ").replace(".", "%2E")
+
+
+def _former_file_name(key: tuple[str, str]) -> str:
+    """Return the name that the file has in backups of earlier versions."""
     schema, table = key
     name = table if schema == "main" else f"{schema}.{table}"
-    return name.replace("/", "_")
+    return name.replace("/", "_") + ".parquet"
 
 
 def _literal(path: Path) -> str:

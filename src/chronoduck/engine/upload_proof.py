@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from chronoduck.engine.kernel.child import start_child
 from chronoduck.engine.kernel.enclosure import KernelWalls
+from chronoduck.engine.sheets import SheetReader
 from chronoduck.errors import LoadError, OutOfMemoryError, ServiceUnavailableError
 
 __all__ = ["UploadProof"]
@@ -74,6 +75,8 @@ class UploadProof:
         self._memory_bytes = max(_LEAST_MEMORY_BYTES, memory_bytes)
         self._deadline_seconds = deadline_seconds
         self._demanded = demanded
+        self.sheets = SheetReader(self._memory_bytes, deadline_seconds, demanded)
+        """What reads spreadsheets."""
         self._lock = threading.Lock()
         self._idle: list[_Reader] = []
         self._is_closed = False

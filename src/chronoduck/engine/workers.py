@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 __all__ = ["Workers"]
@@ -28,15 +27,16 @@ class _Step:
 
 
 class Workers:
-    """A ``ThreadPoolExecutor`` whose threads take work from a queue until it is closed.
+    """Threads that take work from a queue until it is closed.
 
     Short statements spend much of their time in Python. More of them at once than there are
     processors only take the interpreter's lock from each other: with 2 processors, 4 threads did a
     fifth less than 2. So at most ``young`` steps run that began less than 2 ms ago; the next one
     begins when one of them ends or grows old. Whoever ends takes the next one itself.
 
-    Submitting each step to the executor would cost 40 µs more, for a future that nobody awaits:
-    a step reports to the event loop on its own. Work must not raise.
+    Submitting each step to an executor would cost 40 µs more, for a future that nobody awaits:
+    a step reports to the event loop on its own. Work must not raise. The interpreter waits for none of
+    these threads when it exits: a statement that hears no interrupt must not keep a process alive.
     """
 
     def __init__(self, count: int, *, young: int) -> None:
@@ -47,9 +47,9 @@ class Workers:
         self._backlog: deque[Work] = deque()
         self._young: set[_Step] = set()
         self._is_aging = False
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix="chronoduck-worker")
-        for _ in range(count):
-            self._executor.submit(self._run)
+        for number in range(count):
+            name = f"chronoduck-worker_{number}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def submit(self, work: Work) -> None:
         """Have the next free thread do the work; call it on the event loop."""
@@ -108,4 +108,3 @@ class Workers:
                 self._start(self._backlog.popleft())
         for _ in range(self._count):
             self._queue.put(None)
-        self._executor.shutdown(wait=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -16,8 +16,12 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params, Rows, execute, in_engine, transaction
 from chronoduck.engine.own_tables import unchanged_own_schema
 from chronoduck.engine.profiling import peak_memory_bytes
+from chronoduck.engine.tables_like_files import check_tables
+from chronoduck.engine.type_names import type_name
+from chronoduck.engine.write_walls import within_wall
 from chronoduck.sql.autocommit import Autocommit
 from chronoduck.sql.judged_text import JudgedText
+from chronoduck.sql.written import WriteWall
 
 __all__ = ["WrittenResult"]
 
@@ -42,13 +46,17 @@ class WrittenResult:
         *,
         changes_catalog: bool,
         keeps_own_schema: bool = False,
+        write_wall: WriteWall | None = None,
         as_rows: bool,
         batch_rows: int,
+        tables_like_files: Sequence[tuple[str, ...]] = (),
     ) -> None:
         """Run the statement to its end; commit it unless a transaction is open.
 
         ``as_rows``: it will be asked for Python values, else for Arrow batches.
+        ``tables_like_files``: see ``Statement``; such a one is not committed by DuckDB alone.
         ``keeps_own_schema``: refuse it before the COMMIT if the service's own schema is another one.
+        ``write_wall``: what its principal may write; such a one is not committed by DuckDB alone.
         """
         started = time.perf_counter()
         self._connection = connection
@@ -61,13 +69,21 @@ class WrittenResult:
         self._batches: Iterator[pa.RecordBatch] | None = None
         if commits.in_transaction:
             commits.changes_catalog |= changes_catalog
-            with unchanged_own_schema(connection, is_watched=keeps_own_schema):
+            check_tables(connection, tables_like_files)
+            with (
+                unchanged_own_schema(connection, is_watched=keeps_own_schema),
+                within_wall(connection, write_wall),
+            ):
                 execute(connection, sql, params, token)
                 self._drain()
         elif autocommit is Autocommit.BY_US:
             with transaction(connection, token, commits):
                 commits.changes_catalog = changes_catalog
-                with unchanged_own_schema(connection, is_watched=keeps_own_schema):
+                check_tables(connection, tables_like_files)
+                with (
+                    unchanged_own_schema(connection, is_watched=keeps_own_schema),
+                    within_wall(connection, write_wall),
+                ):
                     execute(connection, sql, params, token)
                     self._drain()
         else:
@@ -98,7 +114,7 @@ class WrittenResult:
         description: list[Any] = self._connection.description or []
         self.columns = tuple(str(column[0]) for column in description)
         self.column_types = tuple(column[1] for column in description)
-        self.types = tuple(str(column) for column in self.column_types)
+        self.types = tuple(map(type_name, self.column_types))
 
     def _note_memory(self) -> None:
         self._peak_mb = 0.0

@@ -8,7 +8,8 @@
     │   ├── DatabaseFormatError         not a DuckDB file, or written by a newer DuckDB
     │   ├── DatabasePermissionError     a path may not be read or written, or is open to others
     │   ├── DatabaseFailedError         I/O error, corruption, FATAL: the service heals itself
-    │   │   └── DatabaseCorruptError    the file is damaged: only a person can help
+    │   │   ├── DatabaseCorruptError    the file is damaged: only a person can help
+    │   │   └── DamagedLogError         the WAL is: opening the file would drop transactions
     │   ├── ServiceUnavailableError     not initialised, shutting down
     │   ├── EngineRestartedError        the engine process was replaced; nothing was answered yet
     │   └── WriteOutcomeUnknownError    it was replaced while a write ran, which may be applied or not
@@ -39,6 +40,7 @@
     ├── PermissionDeniedError           a valid credential that does not allow this
     ├── PenaltyBoxError                 the principal's statements broke things, and it has to wait
     ├── QuotaExceededError              the principal used what it may use in this time
+    ├── RowFilterError                  a row filter does not fit its table
     ├── TooManyAttemptsError            too many invalid credentials came from one address
     └── LoadError                       a file that cannot be loaded
 
@@ -50,6 +52,7 @@ another user's data: such facts go into ``operator_detail``, which only logs and
 
 from chronoduck.errors.engine import (
     CircuitBreakerOpenException,
+    DamagedLogError,
     DatabaseCorruptError,
     DatabaseFailedError,
     DatabaseFormatError,
@@ -79,6 +82,7 @@ from chronoduck.errors.request import (
     PenaltyBoxError,
     PermissionDeniedError,
     QuotaExceededError,
+    RowFilterError,
     SettingsError,
     TemplateError,
     TemplateNotFoundError,
@@ -98,6 +102,7 @@ __all__ = [
     "AuthenticationError",
     "BatchError",
     "CircuitBreakerOpenException",
+    "DamagedLogError",
     "DatabaseCorruptError",
     "DatabaseFailedError",
     "DatabaseFormatError",
@@ -122,6 +127,7 @@ __all__ = [
     "QueueFullError",
     "QuotaExceededError",
     "ReaderInterruptedError",
+    "RowFilterError",
     "ServiceUnavailableError",
     "SettingsError",
     "SpoolSpaceError",

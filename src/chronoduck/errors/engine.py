@@ -86,6 +86,14 @@ class DatabaseCorruptError(DatabaseFailedError):
     )
 
 
+class DamagedLogError(DatabaseFailedError):
+    """The write-ahead log is damaged: opening the database would silently drop transactions."""
+
+    code = "log_damaged"
+    title = "The write-ahead log is damaged"
+    retryable = False
+
+
 class ServiceUnavailableError(DuckDBConnectionError):
     """The service is not initialised or is shutting down."""
 

@@ -12,6 +12,7 @@ __all__ = [
     "PenaltyBoxError",
     "PermissionDeniedError",
     "QuotaExceededError",
+    "RowFilterError",
     "SettingsError",
     "TemplateError",
     "TemplateNotFoundError",
@@ -42,6 +43,15 @@ class TemplateNotFoundError(TemplateError):
     title = "No such template"
     http_status = 404
     exit_code = 66
+
+
+class RowFilterError(DuckDBException):
+    """The row filter of a narrowed principal does not fit its table; the operator has to mend it."""
+
+    code = "row_filter_invalid"
+    title = "A row filter cannot be applied"
+    http_status = 500
+    exit_code = 78
 
 
 class NotFoundError(DuckDBException):

@@ -199,4 +199,4 @@ def read_export_file(path: Path | None) -> ExportFile:
     Raises:
         SettingsError: it cannot be read, or says something that is not understood.
     """
-    return read_declared(path, ExportFile, "DUCKDB_EXPORT_FILE", "docs/exports.md")
+    return read_declared(path, ExportFile, "DUCKDB_EXPORT_FILE", "`chronoduck help exports`")

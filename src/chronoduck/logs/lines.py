@@ -94,8 +94,11 @@ def configure_logging(settings: Settings) -> None:
         settings.log_file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         target = LogFile(settings.log_file, settings.log_max_size, settings.log_backups)
     handler = _BatchingHandler(target)
-    handler.setFormatter(_JsonLines() if settings.log_format == "json" else _ConsoleLines())
-    _json_lines = handler if settings.log_format == "json" else None
+    is_for_people = settings.log_format == "console" or (
+        settings.log_format == "auto" and settings.log_file is None and sys.stderr.isatty()
+    )
+    handler.setFormatter(_ConsoleLines() if is_for_people else _JsonLines())
+    _json_lines = None if is_for_people else handler
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     atexit.register(handler.finish)
 
@@ -258,7 +261,8 @@ class _ConsoleLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if not record.name.startswith(_OURS):
-            return f"{self.formatTime(record)} {record.levelname:8} {record.getMessage()}"
+            at = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+            return f"{at} {record.levelname:8} {record.getMessage()}"
         fields = orjson.loads(record.msg)
         time, level, event = (fields.pop(key, "") for key in _LEADING)
         rest = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)

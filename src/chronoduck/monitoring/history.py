@@ -50,18 +50,19 @@ class QueryHistory:
         """Count a statement that has ended."""
         self.total += 1
         self._last_at = statement.ended_at
+        seconds = statement.execution_time
+        if statement.outcome in ("ok", "timeout"):  # a deadline ends what is slow
+            self._max = seconds if self._max is None else max(self._max, seconds)
+            self.over_1s += seconds > 1
+            self.over_5s += seconds > 5
         if statement.outcome != "ok":
             self.user_errors += is_users_own(statement.outcome, statement.error_code)
             return
-        seconds = statement.execution_time
         self.successful += 1
         self._seconds += seconds
         self._memory_mb += statement.memory_mb
         self._durations.append(seconds)
         self._min = seconds if self._min is None else min(self._min, seconds)
-        self._max = seconds if self._max is None else max(self._max, seconds)
-        self.over_1s += seconds > 1
-        self.over_5s += seconds > 5
 
     @property
     def success_rate(self) -> float:
@@ -106,6 +107,7 @@ class QueryHistory:
         """Return the ``performance`` part of the statistics."""
         return {
             "avg_query_time": self.avg_query_time,
+            "avg_memory_per_query": self.avg_memory_mb,
             "recent_query_times": self.recent_query_times(),
             "success_rate": self.success_rate,
             "service_success_rate": self.service_success_rate,

@@ -158,7 +158,7 @@ class Reports:
             "restarts": view.restart_status(),
             "extensions": dict(view.extensions()),
             "sandbox": view.sandbox_status(),
-            "metrics": self._metrics(),
+            "metrics": self.metrics(),
             "system": self._machine.read(),
             "components": {finding.component: finding.as_dict() for finding in findings},
             "errors": [
@@ -185,7 +185,7 @@ class Reports:
                 "worker_threads": view.worker_threads,
                 "restarts": view.restart_status(),
             },
-            "metrics": self._metrics(),
+            "metrics": self.metrics(),
             "performance": self._history.performance(),
             "system": self._machine.read(),
             "connection_pool": view.pool_status(),
@@ -250,7 +250,8 @@ class Reports:
             },
         }
 
-    def _metrics(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
+        """Return the counters that health and statistics have; looks at nothing outside."""
         pool = self._view.pool_status()
         return {
             "total_connections": pool["total_connections"],
@@ -325,7 +326,7 @@ class Reports:
                 "engine",
                 Status.HEALTHY,
                 "This engine has durability bugs that the next one has not: " + "; ".join(bugs),
-                "Move to the engine that the package asks for: docs/engine-versions.md.",
+                "Move to the engine that the package asks for: `chronoduck help engine-versions`.",
             )
         return Finding("engine", Status.HEALTHY)
 

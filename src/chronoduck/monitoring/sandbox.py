@@ -125,7 +125,7 @@ def check_demanded(demanded: Sequence[str], absences: Mapping[str, str]) -> None
         raise SettingsError(
             f"DUCKDB_REQUIRE_SANDBOX demands walls that do not stand: {'; '.join(missing)}",
             hint="Change what keeps them from standing, or take them off the list; "
-            "`chronoduck doctor` shows all walls, docs/security.md what each one stops.",
+            "`chronoduck doctor` shows all walls, `chronoduck help security` what each one stops.",
         )
 
 

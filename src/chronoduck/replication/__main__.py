@@ -22,6 +22,7 @@ import orjson
 
 from chronoduck.engine.memory import lift_address_space_limit
 from chronoduck.errors import DuckDBException
+from chronoduck.errors.system import reason_of
 from chronoduck.replication.messages import ReplicaStatus, to_line
 from chronoduck.replication.replicator import Replicator
 from chronoduck.settings import Settings
@@ -63,6 +64,15 @@ def main() -> int:
         except DuckDBException as error:
             say("refused", code=error.code, detail=error.operator_detail, hint=error.hint)
             return error.exit_code
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            say(
+                "refused",
+                code="replica_unusable",
+                detail=f"the replica cannot be used: {place}{reason_of(error, shows_text=True)}",
+                hint="Check DUCKDB_REPLICA_URL: chronoduck doctor tries to write there.",
+            )
+            return 74
         say("ready", status=replicator.status.as_dict())
         commands: queue.Queue[dict[str, Any]] = queue.Queue()
         threading.Thread(target=_read, args=(source, commands), daemon=True).start()

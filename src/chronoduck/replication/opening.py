@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from chronoduck.errors import SettingsError
 from chronoduck.replication.archive import Archive
 from chronoduck.replication.envelope import Envelope
+from chronoduck.replication.local_state import LocalState
 from chronoduck.settings import Settings
 from chronoduck.storage import TimedBlobStore, open_store
 
-__all__ = ["open_archive"]
+__all__ = ["find_archive", "open_archive"]
 
 
 def open_archive(
@@ -33,3 +36,20 @@ def open_archive(
     )
     store = open_store(url, settings)
     return Archive(store if seconds is None else TimedBlobStore(store, seconds), envelope)
+
+
+def find_archive(settings: Settings, url: str | None) -> Archive:
+    """Return the replica at ``url``, of the settings, or that the service last shipped to; for commands.
+
+    Raises:
+        SettingsError: see ``open_archive``.
+    """
+    return open_archive(
+        settings, url or settings.replica.url or _remembered(settings.database_path)
+    )
+
+
+def _remembered(database: Path) -> str | None:
+    """Return where the service that owns the database ships it to, as its note beside the file says."""
+    note = LocalState.read(database)
+    return note.url or None if note else None

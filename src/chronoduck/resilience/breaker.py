@@ -146,11 +146,11 @@ class CircuitBreaker:
         self._last_reason = reason
         self._open(reason)
 
-    def force_closed(self) -> None:
+    def force_closed(self, reason: str = "closed by an operator") -> None:
         """Let calls pass now, and forget the failures."""
         self._window.clear()
         self._failed_trials = 0
-        self._change(BreakerState.CLOSED, "closed by an operator")
+        self._change(BreakerState.CLOSED, reason)
 
     def reset(self) -> None:
         """Close the breaker and begin anew; the same as ``force_closed``."""

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from chronoduck.engine.execution import Params
+from chronoduck.engine.table_blocks import blocks_of
 from chronoduck.errors import NotFoundError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Scope
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
+from chronoduck.sql.rules.file_names import folded
 from chronoduck.sql.scopes.plan import ScopePlan, ScopeView
+from chronoduck.table_names import parse_table_name, written_table_name
 
 __all__ = ["Catalog", "Column", "Table", "quote_identifier"]
 
@@ -33,11 +36,8 @@ FROM duckdb_columns()
 WHERE database_name = current_database() AND schema_name = $schema AND table_name = $table
 ORDER BY column_index
 """
-# Segments of one block share it, so blocks are counted once; 262144 is DuckDB's block size.
-_SIZE = """
-SELECT count(DISTINCT block_id) * 262144
-FROM pragma_storage_info($name) WHERE persistent AND block_id >= 0
-"""
+_BLOCK_BYTES = 262_144
+"""DuckDB's block size."""
 _SAMPLE_ROWS = 5
 
 
@@ -78,9 +78,27 @@ class Table:
         return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
 
     @property
+    def paths(self) -> list[tuple[str, ...]]:
+        """The names that it is found by."""
+        whole = (self.schema, self.name)
+        return [(self.name,), whole] if self.schema == "main" else [whole]
+
+    @property
+    def rows_sql(self) -> str:
+        """The statement that reads all of its rows."""
+        return f"SELECT * FROM {self.qualified_name}"
+
+    @property
     def sample_sql(self) -> str:
         """The statement that reads a few of its rows."""
         return f"SELECT * FROM {self.qualified_name} LIMIT {_SAMPLE_ROWS}"
+
+    @property
+    def texts_sql(self) -> str:
+        """The same with every value as a text."""
+        names = [quote_identifier(column.name) for column in self.columns]
+        texts = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in names)
+        return f"SELECT {texts} FROM {self.qualified_name} LIMIT {_SAMPLE_ROWS}"
 
 
 def quote_identifier(name: str) -> str:
@@ -117,7 +135,10 @@ class Catalog:
         ]
 
     async def table(self, name: str, caller: Caller) -> Table:
-        """Return one table with columns and size on disk; ``schema.table`` is understood.
+        """Return one table with columns and size on disk.
+
+        ``name`` is ``table`` or ``schema.table``, parts with other signs in double quotes; the bare
+        name of a table that is there is understood, too, whatever it is made of.
 
         Raises:
             NotFoundError: no table or view of that name.
@@ -132,8 +153,8 @@ class Catalog:
         params: dict[str, Any] = {"schema": found.schema, "table": found.name}
         columns = [Column(*row) for row in await self._run(_COLUMNS, params, caller)]
         size = None
-        if found.kind == "table":
-            size = int((await self._run(_SIZE, {"name": found.qualified_name}, caller))[0][0])
+        if found.kind == "table" and (counting := blocks_of(found.schema, found.name)):
+            size = _BLOCK_BYTES * int((await self._run(counting, None, caller))[0][0])
         return Table(
             schema=found.schema,
             name=found.name,
@@ -146,12 +167,24 @@ class Catalog:
 
     @staticmethod
     def _find(tables: list[Table], name: str) -> Table:
-        for table in tables:
-            if name == f"{table.schema}.{table.name}" or (
-                table.schema == "main" and name == table.name
-            ):
-                return table
-        known = ", ".join(table.name for table in tables[:10]) or "none yet"
+        wanted = [*_parsed(name), (name,)]
+        by_path = {path: table for table in reversed(tables) for path in table.paths}
+        for path in wanted:  # a point in a bare name comes after a schema
+            if path in by_path:
+                return by_path[path]
+        folded_paths = {tuple(map(folded, path)): table for path, table in by_path.items()}
+        for path in wanted:
+            if tuple(map(folded, path)) in folded_paths:
+                return folded_paths[tuple(map(folded, path))]
+        known = ", ".join(written_table_name(each.schema, each.name) for each in tables[:10])
         raise NotFoundError(
-            f"there is no table or view {name}", hint=f"GET tables lists them; there are: {known}."
+            f"there is no table or view {name}",
+            hint=f"GET tables lists them; there are: {known or 'none yet'}.",
         )
+
+
+def _parsed(name: str) -> list[tuple[str, ...]]:
+    try:
+        return [parse_table_name(name)]
+    except ValueError:
+        return []

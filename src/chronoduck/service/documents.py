@@ -16,6 +16,7 @@ from chronoduck.engine.encoding import (
     open_encoder,
 )
 from chronoduck.engine.execution import RunningResult
+from chronoduck.engine.tables_like_files import check_tables
 from chronoduck.errors import InvalidRequestError
 from chronoduck.service.jobs import Progress
 from chronoduck.service.records import Caller
@@ -72,9 +73,10 @@ class DocumentQueries:
 
         def step(connection: Connection) -> None:
             check_scan(connection, statement, None, session)
+            check_tables(connection, statement.tables_like_files)
             columns = _columns(connection, statement, session)
             text = inside(statement.judged, *wrap(columns))
-            _read(connection, text, params, session, take, apart)
+            _read(connection, text, params, session, take, apart, statement.tables_like_files)
 
         try:
             with watching(show) as watch:
@@ -102,10 +104,18 @@ def _read(
     session: Session,
     take: Take,
     apart: int,
+    tables_like_files: Sequence[tuple[str, ...]],
 ) -> None:
     batch_rows = ResultFormat.NDJSON.batch_rows
     result = RunningResult(
-        connection, sql, params, session.token, as_rows=False, batch_rows=batch_rows
+        connection,
+        sql,
+        params,
+        session.token,
+        as_rows=False,
+        in_read_only_transaction=bool(tables_like_files),
+        batch_rows=batch_rows,
+        tables_like_files=tables_like_files,
     )
     schema = result.arrow_schema
     encoder: ResultEncoder | None = None

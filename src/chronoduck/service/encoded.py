@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
 from chronoduck.engine.execution import Params
-from chronoduck.errors import DuckDBException, StatementCancelledError
+from chronoduck.errors import DuckDBException, StatementCancelledError, StatementRefusedError
 from chronoduck.principals import Limits, Role
 from chronoduck.resilience.space_budget import SpaceBudget
 from chronoduck.resilience.thread_handover import closed_in_thread
@@ -101,7 +101,17 @@ class EncodedQueries:
         """
         if request.is_own_text:
             return replace(self._runner.parse_own(request.sql), reads_results=True)
-        return await self._runner.parse(request.sql, caller, request.origin)
+        statement = await self._runner.parse(request.sql, caller, request.origin)
+        if not request.only_reads:
+            return statement
+        if not statement.is_read_only:
+            refusal = StatementRefusedError(
+                f"this request only reads, and the statement is a {statement.kind.upper()}",
+                hint="Send it to POST query.",
+            )
+            self._runner.record_refusal(statement, caller, refusal)
+            raise refusal
+        return replace(statement, in_read_only_transaction=True)
 
     async def write(
         self,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.healing import Healer
-from chronoduck.engine.pool import ConnectionPool
+from chronoduck.engine.pool import ConnectionPool, PooledConnection
 from chronoduck.engine.scopes.registry import Scopes
 from chronoduck.engine.workers import Workers
 from chronoduck.resilience.admission import Admission
@@ -20,7 +20,7 @@ from chronoduck.service.penalties import Penalties
 from chronoduck.service.stuck import StuckStatements
 from chronoduck.supervision.running_record import RunningRecord
 
-__all__ = ["Checkpoints", "EngineAccess"]
+__all__ = ["Checkpoints", "Connections", "EngineAccess", "Lender", "Places"]
 
 
 class Checkpoints(Protocol):
@@ -29,6 +29,42 @@ class Checkpoints(Protocol):
     def counted(
         self, timeout: float, is_busy: Callable[[], bool], /
     ) -> AbstractAsyncContextManager[None]: ...
+
+
+class Connections(Protocol):
+    """Where a session gets its connection; see ``ConnectionPool``."""
+
+    async def get_connection(
+        self, timeout: float | None = None
+    ) -> PooledConnection[Connection]: ...
+
+    def return_connection(
+        self,
+        lease: PooledConnection[Connection],
+        *,
+        tainted: bool = True,
+        on_free: Callable[[], None] | None = None,
+    ) -> None: ...
+
+
+class Places(Protocol):
+    """Where a session gets its turn in a worker; see ``Admission``."""
+
+    async def acquire(
+        self,
+        timeout: float | None = None,
+        party_id: str = "",
+        *,
+        is_capped: bool = False,
+        has_seat: bool = False,
+    ) -> float: ...
+
+    def release(self, party_id: str = "") -> None: ...
+    def leave(self, party_id: str = "") -> None: ...
+
+
+class Lender(Connections, Places, Protocol):
+    """Keeps a connection and its seat from one session to the next."""
 
 
 @dataclass
@@ -49,3 +85,15 @@ class EngineAccess:
     alone: AloneGate = field(default_factory=AloneGate)
     record: RunningRecord = field(default_factory=RunningRecord)
     """What works now, for the supervisor to read after a crash."""
+    lender: Lender | None = None
+    """Of a borrowed connection, which its sessions use instead of the pool."""
+
+    @property
+    def leases(self) -> Connections:
+        """Where sessions get their connection."""
+        return self.lender or self.pool
+
+    @property
+    def places(self) -> Places:
+        """Where sessions get their turn."""
+        return self.lender or self.admission

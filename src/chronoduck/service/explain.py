@@ -9,6 +9,7 @@ from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession, begin
 from chronoduck.engine.profiling import MEASURE_OPERATORS
 from chronoduck.engine.scopes.registry import has_filters
+from chronoduck.engine.tables_like_files import check_tables
 from chronoduck.errors import StatementRefusedError
 from chronoduck.service.records import Caller
 from chronoduck.service.runner import StatementRunner
@@ -70,6 +71,7 @@ async def explain_statement(
         started = time.perf_counter()
         if statement.in_read_only_transaction:
             begin(connection, session.token, session.commits, read_only=True)
+        check_tables(connection, statement.tables_like_files)
         text = "\n".join(
             str(row[1]) for row in own.execute(explained(statement.judged, *options), params)
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from chronoduck.errors import DiskFullError, DuckDBResourceError
+from chronoduck.errors.system import reason_of
 from chronoduck.logs import get_logger
 from chronoduck.resilience.service_time import ServiceTime
 from chronoduck.resilience.space_budget import SpaceBudget, SpaceClaim
@@ -146,7 +147,7 @@ class JobStore:
             fsync_directory(self.directory)
         except OSError as error:
             raise DiskFullError(
-                f"the result cannot be written: {error.strerror}",
+                f"the result cannot be written: {reason_of(error)}",
                 hint="Free space on the volume of the database, or ask for less.",
             ) from error
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from random import getrandbits
 from typing import Any
 
 from chronoduck.errors import DuckDBException, NotFoundError
@@ -69,7 +69,7 @@ class JobRegistry:
                     f"a {kind} runs already: job {other.id}",
                     hint=f"Follow it: GET jobs/{other.id}.",
                 )
-        return self._start(Job(f"{getrandbits(64):016x}", kind), work)
+        return self._start(Job(secrets.token_hex(8), kind), work)
 
     async def begin(
         self,
@@ -82,7 +82,7 @@ class JobRegistry:
 
         A caller that leaves before that has not learned the job's id: the job is cancelled.
         """
-        job = Job(f"{getrandbits(64):016x}", kind, owner, keep_seconds=keep_seconds)
+        job = Job(secrets.token_hex(8), kind, owner, keep_seconds=keep_seconds)
         self._start(job, lambda show: work(job, show))
         try:
             await asyncio.shield(self._unsaved[job.id])

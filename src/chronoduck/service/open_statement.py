@@ -10,6 +10,7 @@ from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
 from chronoduck.service import outcomes
 from chronoduck.service.accounts import Account
+from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.penalties import FaultKind
 from chronoduck.service.records import (
     Caller,
@@ -38,6 +39,7 @@ class OpenStatement:
         account: Account,
         *,
         is_own_text: bool = False,
+        access: EngineAccess | None = None,
         is_counted: bool = True,
     ) -> None:
         self._runner = runner
@@ -55,7 +57,7 @@ class OpenStatement:
         )
         running.predate(statement.judged_seconds)
         self.session = Session(
-            runner.access,
+            access or runner.access,
             CancelToken(timeout),
             running,
             account,

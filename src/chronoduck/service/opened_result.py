@@ -39,6 +39,7 @@ def open_result(
             as_rows=as_rows,
             in_read_only_transaction=statement.in_read_only_transaction,
             batch_rows=batch_rows,
+            tables_like_files=statement.tables_like_files,
         )
     return WrittenResult(
         connection,
@@ -49,6 +50,8 @@ def open_result(
         statement.autocommit,
         changes_catalog=statement.changes_catalog,
         keeps_own_schema=statement.keeps_own_schema,
+        write_wall=statement.write_wall,
         as_rows=as_rows,
         batch_rows=batch_rows,
+        tables_like_files=statement.tables_like_files,
     )

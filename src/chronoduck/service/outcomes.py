@@ -12,6 +12,7 @@ from chronoduck.errors import (
     DuckDBResourceError,
     EngineBugError,
     InvalidRequestError,
+    LoadError,
     NotFoundError,
     PenaltyBoxError,
     PermissionDeniedError,
@@ -101,7 +102,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
         return "timeout"
     if isinstance(error, StatementCancelledError) or not isinstance(error, Exception):
         return "cancelled"
-    if isinstance(error, DuckDBQueryError | InvalidRequestError | NotFoundError):
+    if isinstance(error, DuckDBQueryError | InvalidRequestError | LoadError | NotFoundError):
         return "user_error"
     if isinstance(error, _REFUSALS):
         return "refused"

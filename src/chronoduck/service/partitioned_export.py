@@ -9,6 +9,7 @@ from typing import Any
 from chronoduck.engine.database import Connection
 from chronoduck.engine.encoding import PartitionedRows, ResultSchema
 from chronoduck.errors import DiskFullError, InvalidRequestError
+from chronoduck.errors.system import reason_of
 from chronoduck.resilience.space_budget import SpaceClaim
 from chronoduck.service.opened_result import open_result
 from chronoduck.service.records import Caller
@@ -48,7 +49,7 @@ class PartitionFiles:
                 file.write(data)
         except OSError as error:
             raise DiskFullError(
-                f"the export cannot be written: {error.strerror}",
+                f"the export cannot be written: {reason_of(error)}",
                 hint="Free space on the volume of the database, or ask for less.",
             ) from error
 

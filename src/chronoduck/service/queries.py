@@ -9,6 +9,7 @@ import pyarrow as pa
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import FetchMode, Params
 from chronoduck.errors import InvalidRequestError, LimitExceededError
+from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.opened_result import Result, open_result
 from chronoduck.service.records import Caller
 from chronoduck.service.result_caps import lesser
@@ -71,10 +72,12 @@ class Queries:
         timeout: float | None = None,
         caller: Caller | None = None,
         is_own_text: bool = False,
+        access: EngineAccess | None = None,
     ) -> QueryResult:
         """Run one statement and return its rows as tuples.
 
         ``is_own_text``: the service wrote it to answer the caller, on whose account it runs.
+        ``access``: of a borrowed connection that it is run on.
         """
         if fetch_mode not in ("all", "one", "many", "none"):
             raise InvalidRequestError(
@@ -86,7 +89,7 @@ class Queries:
         else:
             statement = await self._runner.parse(sql, caller)
         async with self._runner.session(
-            statement, caller, timeout, is_own_text=is_own_text
+            statement, caller, timeout, is_own_text=is_own_text, access=access
         ) as session:
             result = await session.run(
                 self._runner.routed(

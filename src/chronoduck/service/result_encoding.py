@@ -37,7 +37,7 @@ class ResultRequest:
     ``whole``: nothing may be sent before the last row is known, whatever the size; the result then
     waits in a spool file. ``origin``: whose text it is, the caller's or the operator's.
     ``is_own_text``: the service's, which reads the result of a job; it runs on the caller's account,
-    and is not judged.
+    and is not judged. ``only_reads``: anything but a read is refused, and a transaction holds it to that.
     """
 
     sql: str
@@ -49,6 +49,7 @@ class ResultRequest:
     whole: bool = False
     origin: Origin = "user"
     is_own_text: bool = False
+    only_reads: bool = False
 
 
 class Sink(Protocol):

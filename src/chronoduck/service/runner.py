@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from chronoduck.engine.analyzers.analysis import Analysis
 from chronoduck.engine.cancellation import CancelReason
@@ -16,6 +16,7 @@ from chronoduck.engine.quarantined import QuarantineList
 from chronoduck.engine.query_log import reading_query_log
 from chronoduck.engine.scopes.registry import check_reader
 from chronoduck.engine.stored_results import StoredResults
+from chronoduck.engine.write_walls import walled
 from chronoduck.errors import (
     DuckDBException,
     InvalidRequestError,
@@ -43,6 +44,7 @@ from chronoduck.service.write_admission import WriteAdmission
 from chronoduck.settings import Settings
 from chronoduck.sql.guard import Origin, Pending
 from chronoduck.sql.rules.refusals import RULES, TELLS_OF_ALL, refuse
+from chronoduck.sql.rules.temporary import refuse_temporary
 from chronoduck.sql.statements import (
     MAX_STATEMENT_BYTES,
     Statement,
@@ -53,6 +55,13 @@ from chronoduck.sql.statements import (
 __all__ = ["StatementRunner"]
 
 T = TypeVar("T")
+
+
+class Borrower(Protocol):
+    """Keeps a connection between its statements."""
+
+    def leave_engine(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class StatementRunner:
@@ -92,6 +101,8 @@ class StatementRunner:
         self.penalties = access.penalties
         self._quarantined = QuarantineList(settings.database_path)
         self._sessions: dict[str, Session] = {}
+        self.loans: set[Borrower] = set()
+        """Connections that code in this process borrowed."""
         self._holder = CommitHolder()
 
     def timeout(self, asked: float | None, limits: Limits, *, is_job: bool = False) -> float:
@@ -125,12 +136,17 @@ class StatementRunner:
             DuckDBQueryError: it is not one valid statement of a kind that is run here.
             StatementRefusedError: the caller may not run it.
             PenaltyBoxError: the caller, or this statement of it, has to wait.
+            TypeError: it is no text.
         """
+        if not isinstance(sql, str):
+            raise TypeError(f"a statement is a str, not {type(sql).__name__}: {sql!r:.80}")
         principal = caller.principal
         try:
             self.penalties.check(caller, sql)
-            if principal.id == LOCAL.id and principal.scope is None:
+            if principal.id == LOCAL.id and principal.scope is None and principal.writes is None:
                 statement = self.parser.parse(sql)
+                if pending is None:
+                    refuse_temporary(statement.kind, sql)
                 self._judge_query_log(statement, principal, pending)
                 return await self._fetched(statement)
             await self._quarantined.follow()
@@ -143,6 +159,8 @@ class StatementRunner:
             statement, names, definitions = await self.analysis.judge(
                 sql, principal, origin, pending, account.charge
             )
+            if pending is None:
+                refuse_temporary(statement.kind, sql)
             statement = replace(statement, judged_seconds=time.perf_counter() - started)
             live = self.analysis.live
             if definitions is not None and live is not None and not statement.reads_query_log:
@@ -155,7 +173,7 @@ class StatementRunner:
             self._judge_query_log(statement, principal, pending)
             if principal.scope is not None:
                 self.access.scopes.judge(statement, principal, names)
-            return await self._fetched(statement)
+            return await self._fetched(walled(statement, principal))
         except DuckDBException as error:
             # What is longer was not looked at, and is not recorded either.
             sql = sql[:MAX_STATEMENT_BYTES]
@@ -244,11 +262,17 @@ class StatementRunner:
         timeout: float | None = None,
         *,
         is_own_text: bool = False,
+        access: EngineAccess | None = None,
         is_counted: bool = True,
     ) -> AsyncIterator[Session]:
         """Enter a session for one statement; its end is recorded however it leaves."""
         session = self.open(
-            statement, caller, timeout, is_own_text=is_own_text, is_counted=is_counted
+            statement,
+            caller,
+            timeout,
+            is_own_text=is_own_text,
+            access=access,
+            is_counted=is_counted,
         )
         try:
             yield session.session
@@ -265,13 +289,15 @@ class StatementRunner:
         *,
         is_job: bool = False,
         is_own_text: bool = False,
+        access: EngineAccess | None = None,
         is_counted: bool = True,
     ) -> OpenStatement:
         """Begin a statement whose end the caller tells by ``end``, exactly once.
 
         ``is_own_text``: the service wrote it to answer this caller. It runs on the caller's account,
-        within its share of workers and connections, and is not narrowed to its scope. Without
-        ``is_counted`` it is one that its account counts elsewhere.
+        within its share of workers and connections, and is not narrowed to its scope.
+        ``access``: of a borrowed connection that it is run on. Without ``is_counted`` it is one that its
+        account counts elsewhere.
 
         Raises:
             CircuitBreakerOpenException: the breaker refuses calls now.
@@ -294,6 +320,7 @@ class StatementRunner:
             return OpenStatement(
                 *(self, statement, caller, timeout, account),
                 is_own_text=is_own_text,
+                access=access,
                 is_counted=is_counted,
             )
         except BaseException as error:
@@ -367,6 +394,8 @@ class StatementRunner:
         """Have every session let go of the engine before its instance is closed."""
         for session in list(self._sessions.values()):
             session.leave_engine()
+        for loan in list(self.loans):
+            loan.leave_engine()
 
     @property
     def is_idle_but_for_stuck(self) -> bool:
@@ -404,6 +433,8 @@ class StatementRunner:
         return len(old)
 
     def cancel_all(self, reason: CancelReason) -> None:
-        """Interrupt every running statement."""
+        """Interrupt every running statement, and take back what was borrowed."""
         for session in list(self._sessions.values()):
             session.interrupt(reason)
+        for loan in list(self.loans):
+            loan.close()

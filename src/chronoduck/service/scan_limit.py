@@ -10,6 +10,7 @@ import orjson
 from chronoduck.engine.database import Connection
 from chronoduck.engine.execution import Params, SqlSession
 from chronoduck.engine.scopes.registry import has_filters
+from chronoduck.engine.tables_like_files import check_tables
 from chronoduck.errors import DuckDBQueryError, LimitExceededError
 from chronoduck.service.session import Session
 from chronoduck.sql.judged_text import JudgedText, explained
@@ -52,6 +53,7 @@ def check_scan(
             "how much this statement reads is not known before it has run",
             hint="Name the values of a PIVOT with IN (...); measure by POST explain with analyze.",
         )
+    check_tables(connection, statement.tables_like_files)
     rows = _planned_rows(connection, statement.judged, params, session)
     if rows > limit:
         raise LimitExceededError(

@@ -292,7 +292,7 @@ class Session:
         await self._write_pass.enter(max(0.0, self.remaining_seconds))
         self._account.check_engine_time()
         had_seat = self._has_seat
-        waited = await access.admission.acquire(
+        waited = await access.places.acquire(
             max(0.0, self.remaining_seconds),
             self._party_id,
             is_capped=self._is_capped,
@@ -307,10 +307,10 @@ class Session:
             if waited:
                 self._account.check_engine_time()
             if self._lease is None:
-                self._lease = await access.pool.get_connection(max(0.0, self.remaining_seconds))
+                self._lease = await access.leases.get_connection(max(0.0, self.remaining_seconds))
         except BaseException:
             self._turn.leave()
-            access.admission.release(self._party_id)
+            access.places.release(self._party_id)
             raise
         return await self._run_in_worker(step, self._lease)
 
@@ -376,7 +376,7 @@ class Session:
         self.running.engine_seconds += seconds
         self._account.end_step(self, seconds)
         self._turn.leave()
-        self._access.admission.release(self._party_id)
+        self._access.places.release(self._party_id)
         if self._closed:
             self._leave()
         if outcome.done():
@@ -429,7 +429,7 @@ class Session:
             self._result.release()
         lease, self._lease = self._lease, None
         has_seat, self._has_seat = self._has_seat, False
-        leave = partial(self._access.admission.leave, self._party_id) if has_seat else None
+        leave = partial(self._access.places.leave, self._party_id) if has_seat else None
         if lease is not None:
             self._give_back(lease, leave)
         elif leave is not None:
@@ -439,7 +439,7 @@ class Session:
         self, lease: PooledConnection[Connection], leave: Callable[[], None] | None
     ) -> None:
         """Return the connection; the seat is kept until it is closed, which may roll back for long."""
-        pool = self._access.pool
+        pool = self._access.leases
         if self._narrowed is None:
             pool.return_connection(lease, tainted=not self._is_clean, on_free=leave)
         elif self._is_clean:

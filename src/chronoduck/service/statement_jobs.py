@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from chronoduck.engine.encoding import EncodingOptions, ResultFormat
+from chronoduck.engine.encoding import EncodingOptions, ResultFormat, select_list
 from chronoduck.engine.execution import Params
 from chronoduck.errors import DuckDBException
 from chronoduck.principals import Role
@@ -98,7 +98,9 @@ class StatementJobs:
                 if job.has_ended
                 else f"Follow it: GET jobs/{job.id}, or its events.",
             )
-        sql = "SELECT * FROM read_parquet($path) OFFSET $offset"
+        told = job.result or {}
+        columns = select_list(told["columns"], told["types"]) if told.get("types") else "*"
+        sql = f"SELECT {columns} FROM read_parquet($path) OFFSET $offset"
         params: dict[str, Any] = {"path": str(self._store.result_path(job.id)), "offset": offset}
         if limit is not None:
             sql, params = f"{sql} LIMIT $limit", {**params, "limit": limit}

@@ -10,6 +10,7 @@ from chronoduck.engine.execution import FetchMode, Params, begin, commit
 from chronoduck.errors import DuckDBException, DuckDBQueryError
 from chronoduck.principals import LOCAL
 from chronoduck.service.batch import refuse_inside
+from chronoduck.service.engine_access import EngineAccess
 from chronoduck.service.queries import run_and_fetch
 from chronoduck.service.records import Caller
 from chronoduck.service.results import QueryResult
@@ -110,15 +111,19 @@ def _aborted(failure: BaseException, detail: str, *, hint: str) -> DuckDBQueryEr
 
 @asynccontextmanager
 async def open_transaction(
-    runner: StatementRunner, caller: Caller, timeout: float | None = None
+    runner: StatementRunner,
+    caller: Caller,
+    timeout: float | None = None,
+    *,
+    access: EngineAccess | None = None,
 ) -> AsyncIterator[Transaction]:
     """Commit when the block ends, roll back when it raises or is cancelled.
 
     The deadline (default: the longest that is allowed) covers the whole block, so that a forgotten
-    transaction cannot keep a connection for ever.
+    transaction cannot keep a connection for ever. ``access``: of a borrowed connection that it is run on.
     """
     timeout = runner.settings.max_statement_timeout if timeout is None else timeout
-    async with runner.session(_LABEL, caller, timeout) as session:
+    async with runner.session(_LABEL, caller, timeout, access=access) as session:
         reads = caller.principal.id != LOCAL.id and not may_write(caller.principal.role)
         await session.run(
             lambda connection: begin(connection, session.token, session.commits, read_only=reads)

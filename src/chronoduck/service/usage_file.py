@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from chronoduck.errors.system import reason_of
 from chronoduck.logs import get_logger
 from chronoduck.service.penalties import EXEMPT, Penalties
 from chronoduck.service.quotas import Quotas
@@ -148,7 +149,7 @@ class UsageFile:
             await asyncio.to_thread(self._write, told)
         except OSError as error:
             if self._failure is None:
-                self._log.warning("usage_not_saved", reason=error.strerror)
+                self._log.warning("usage_not_saved", reason=reason_of(error))
             self._failure = error
         else:
             self._failure = None

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from functools import partial
 
 from chronoduck.engine.database import Connection
-from chronoduck.engine.pool import ConnectionPool, PooledConnection
+from chronoduck.engine.pool import PooledConnection
 from chronoduck.engine.scopes.registry import NarrowedConnection
 from chronoduck.engine.workers import Workers
 from chronoduck.errors import DuckDBException
+from chronoduck.service.engine_access import Connections
 
 __all__ = ["return_widened"]
 
 
 def return_widened(
-    pool: ConnectionPool[Connection],
+    pool: Connections,
     workers: Workers,
     lease: PooledConnection[Connection],
     narrowed: NarrowedConnection,

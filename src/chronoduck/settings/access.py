@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode
 
 from chronoduck.principals import Role
-from chronoduck.settings.values import Delay, OptionalPath, OptionalText, Seconds, Unset
+from chronoduck.settings.values import (
+    Delay,
+    OptionalPath,
+    OptionalText,
+    Seconds,
+    Unset,
+    from_environment,
+)
+from chronoduck.table_names import parse_table_name
 
 __all__ = ["AuthSettings", "JwtSettings"]
 
@@ -29,7 +38,7 @@ NameList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 class AuthSettings(BaseSettings):
     """How guessing is slowed (``DUCKDB_AUTH_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_AUTH_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_AUTH_")
 
     max_failures: Annotated[int, Field(ge=1)] = 10
     """Invalid tokens from one address after which it has to wait."""
@@ -57,10 +66,29 @@ def _role_map(value: Any) -> Any:
     return roles
 
 
+def _table_map(value: object) -> object:
+    """Return the tables and row filters of a JSON object.
+
+    Raises:
+        ValueError: it is none, or a name is no table's.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"it is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError('it must be an object such as {"user_metrics": "user_id = $claim.sub"}')
+    for name in value:
+        if len(parse_table_name(str(name))) > 2:
+            raise ValueError(f"{name} is neither table nor schema.table")
+    return value
+
+
 class JwtSettings(BaseSettings):
     """Signed tokens of a platform as credentials (``DUCKDB_JWT_*``); off without an algorithm."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_JWT_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_JWT_")
 
     algorithm: Annotated[Literal["HS256", "RS256", "ES256"] | None, Unset] = None
     """The only algorithm that is accepted; what a token's header says does not count."""
@@ -80,6 +108,11 @@ class JwtSettings(BaseSettings):
         default_factory=dict
     )
     """Which value of the claim means which role: ``staff=analyst,editors=writer``."""
+    tables: Annotated[dict[str, str | None], NoDecode, BeforeValidator(_table_map)] = Field(
+        default_factory=dict
+    )
+    """The only tables that viewers and analysts with tokens see, and of which rows, as JSON:
+    ``{"user_metrics": "user_id = $claim.sub", "main.notes": null}``."""
     clock_skew: Delay = 30.0
     """How far the clocks of platform and service may differ."""
     jwks_refresh: Seconds = 600.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
-from chronoduck.settings.values import Seconds
+from chronoduck.settings.values import Seconds, from_environment
 
 __all__ = ["DeadlineSettings"]
 
@@ -12,7 +12,7 @@ __all__ = ["DeadlineSettings"]
 class DeadlineSettings(BaseSettings):
     """Deadlines of work on the database's files (``DUCKDB_DEADLINE_*``); size adds to them."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_DEADLINE_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_DEADLINE_")
 
     opening: Seconds = 120.0
     """How long one attempt to open an empty database may take; a larger file or WAL may take more."""

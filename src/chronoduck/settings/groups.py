@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from chronoduck.principals import Limits, Role
 from chronoduck.settings.limits import LimitLine
@@ -17,6 +17,7 @@ from chronoduck.settings.values import (
     OptionalText,
     Seconds,
     Unset,
+    from_environment,
 )
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
 class BreakerSettings(BaseSettings):
     """When the circuit breaker opens and how it closes again (``DUCKDB_BREAKER_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_BREAKER_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_BREAKER_")
 
     failure_threshold: Annotated[int, Field(ge=1)] = 5
     """Infrastructure failures within ``window_seconds`` that open it."""
@@ -53,7 +54,7 @@ class BreakerSettings(BaseSettings):
 class CheckpointSettings(BaseSettings):
     """When the log is folded into the database file (``DUCKDB_CHECKPOINT_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_CHECKPOINT_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_CHECKPOINT_")
 
     log_size: ByteCount = 16_000_000
     """Size of the write-ahead log from which on a checkpoint is due."""
@@ -70,7 +71,7 @@ class CheckpointSettings(BaseSettings):
 class QuotaSettings(BaseSettings):
     """How much a principal may use (``DUCKDB_QUOTA_*``); admins and this process have no limits."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_QUOTA_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_QUOTA_")
 
     viewer: LimitLine = Limits(
         requests_per_minute=3000, concurrent_statements=32, engine_seconds_per_hour=7200
@@ -103,7 +104,7 @@ class QuotaSettings(BaseSettings):
 class ReplicaSettings(BaseSettings):
     """The continuous replica (``DUCKDB_REPLICA_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_REPLICA_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_REPLICA_")
 
     url: OptionalText = None
     """A directory or ``s3://bucket/prefix``; without it there is no replica."""
@@ -126,13 +127,13 @@ class ReplicaSettings(BaseSettings):
     store_scrub_rate: Annotated[int, Field(ge=0)] = 5
     """MB of the replica that are read again each second, once a day, to find damage; 0 is off."""
     drill_schedule: Crontab = "30 4 * * 0"
-    """When the newest point is restored elsewhere and verified, as in a crontab (UTC); empty is never."""
+    """When the newest point is restored elsewhere and verified, as in a crontab (UTC), or ``never``."""
 
 
 class AuditSettings(BaseSettings):
     """The append-only trail of who asked what (``DUCKDB_AUDIT_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_AUDIT_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_AUDIT_")
 
     enabled: bool = True
     """Whether there is one."""
@@ -155,7 +156,7 @@ class AuditSettings(BaseSettings):
 class JobSettings(BaseSettings):
     """Statements that outlive their request (``DUCKDB_JOB_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_JOB_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_JOB_")
 
     timeout: Seconds = 3600.0
     """The longest deadline of a statement that runs as a job, and its default."""
@@ -168,7 +169,7 @@ class JobSettings(BaseSettings):
 class ExportSettings(BaseSettings):
     """Results that are handed out as files (``DUCKDB_EXPORT_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_EXPORT_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_EXPORT_")
 
     url: OptionalText = None
     """A directory or ``s3://bucket/prefix``; without it there are no exports."""
@@ -183,7 +184,7 @@ class ExportSettings(BaseSettings):
 class QueryLogSettings(BaseSettings):
     """``chronoduck.query_log``, which admins query with SQL (``DUCKDB_QUERY_LOG_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_QUERY_LOG_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_QUERY_LOG_")
 
     enabled: bool = True
     """Whether there is one; without it the windows of the statistics do not outlive a restart."""
@@ -206,12 +207,12 @@ class QueryLogSettings(BaseSettings):
 class BackupSettings(BaseSettings):
     """Plain backups, each a file that ``zstd -d`` or ``gunzip`` restores (``DUCKDB_BACKUP_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_BACKUP_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_BACKUP_")
 
     dir: AbsolutePath = None
     """Where backups go; without it there are none."""
     schedule: Crontab = "0 * * * *"
-    """When, as in a crontab (UTC); empty for only on demand."""
+    """When, as in a crontab (UTC); ``never`` for only on demand."""
     format: Literal["zst", "gz"] = "zst"
     """How they are compressed."""
     keep_days: Annotated[int, Field(ge=1)] = 30
@@ -235,7 +236,7 @@ class BackupSettings(BaseSettings):
 class ShadowSettings(BaseSettings):
     """The process that replays the WAL on a private copy (``DUCKDB_SHADOW_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_SHADOW_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_SHADOW_")
 
     enabled: bool = True
     """Whether there is one; without it nothing says whether a start would survive the WAL."""

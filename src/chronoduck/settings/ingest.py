@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
+
+from chronoduck.settings.values import from_environment
 
 __all__ = ["IngestSettings"]
 
@@ -13,7 +15,7 @@ __all__ = ["IngestSettings"]
 class IngestSettings(BaseSettings):
     """How loads over HTTP are taken in (``DUCKDB_INGEST_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_INGEST_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_INGEST_")
 
     grouping: bool = True
     """Whether small bodies that come at the same time are committed together."""

@@ -27,13 +27,15 @@ _READ: dict[str, Callable[[str], float]] = {
 
 
 def parse_limits(text: str) -> Limits:
-    """Return the limits that a line of ``name=value`` names, by commas or spaces; empty: none.
+    """Return the limits that a line of ``name=value`` names, by commas or spaces; ``none`` for none.
 
     Names are the fields of ``Limits``; durations and sizes may have units.
 
     Raises:
         ValueError: a name is unknown or a value is not above 0.
     """
+    if text.strip().lower() == "none":
+        return Limits()
     given: dict[str, Any] = {}
     for part in filter(None, re.split(r"[,\s]+", text)):
         name, separator, value = part.partition("=")

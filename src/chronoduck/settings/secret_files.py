@@ -12,6 +12,8 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from chronoduck.errors import SettingsError
+from chronoduck.errors.system import reason_of
+from chronoduck.permissions import file_advice
 
 __all__ = ["read_secret_files", "secret_fields"]
 
@@ -59,7 +61,7 @@ def _read(variable: str, path: Path, environ: Mapping[str, str]) -> str:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES).decode().strip()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not text"
         raise SettingsError(
             f"{variable}: {path} cannot be read: {reason}",
             hint="Name a file that the service's user may read.",
@@ -67,7 +69,7 @@ def _read(variable: str, path: Path, environ: Mapping[str, str]) -> str:
     if mode & 0o007 and not _is_kept_by_system(path, environ):
         raise SettingsError(
             f"{variable}: {path} has mode {mode:04o}: every user may read it",
-            hint=f"Run: chmod 600 {path}",
+            hint=file_advice(path, 0o600),
         )
     if not text:
         raise SettingsError(f"{variable}: {path} is empty", hint="Put the secret into it.")

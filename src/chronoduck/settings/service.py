@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -45,12 +45,14 @@ from chronoduck.settings.values import (
     AbsolutePath,
     ByteCount,
     Delay,
+    EngineMemory,
     LogFormat,
     LogLevel,
     PathList,
     Seconds,
     SpaceCount,
     StorageVersion,
+    from_environment,
 )
 
 __all__ = ["GROUPS", "Settings", "load_settings", "variable_names"]
@@ -67,15 +69,18 @@ class Settings(BaseSettings):
     Sizes are written ``4GB`` or ``512MiB``, durations ``30``, ``250ms`` or ``5m``.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="DUCKDB_", frozen=True, extra="forbid", populate_by_name=True
-    )
+    model_config = SettingsConfigDict(**from_environment("DUCKDB_"), populate_by_name=True)
+
+    if TYPE_CHECKING:
+        # A type checker would refuse memory_limit="4GB" and database_path="a.db": it does not know
+        # that values are read as the environment's are.
+        def __init__(self, **values: Any) -> None: ...
 
     database_path: Path = Path("/var/lib/duckdb/chrono_analytics.db")
     """The database file. Its directory also holds ``admin.token`` and the lock file."""
     storage_version: StorageVersion = DEFAULT_STORAGE_VERSION
     """The oldest DuckDB that can open the files that the service makes; existing files keep theirs."""
-    memory_limit: ByteCount = 4_000_000_000
+    memory_limit: EngineMemory = 4_000_000_000
     """Upper bound for the engine's memory; the smaller of this and the percentage below wins."""
     max_memory_percentage: Annotated[float, Field(gt=0, le=95)] = 60.0
     """Share of the memory that this machine or container may use."""
@@ -156,8 +161,8 @@ class Settings(BaseSettings):
     """Port that ``chronoduck serve`` listens on."""
     log_file: Path | None = None
     """Write the log to this rotating file instead of standard error."""
-    log_format: LogFormat = "json"
-    """One JSON object per line, or lines for people."""
+    log_format: LogFormat = "auto"
+    """One JSON object per line, or lines for people (``console``); ``auto``: those on a terminal."""
     log_level: LogLevel = "info"
     """Least severe line that is written."""
     log_max_size: ByteCount = 50_000_000
@@ -166,36 +171,37 @@ class Settings(BaseSettings):
     """Rotated log files that are kept."""
 
     aws_access_key_id: SecretStr | None = Field(
-        None, validation_alias=_env("AWS_ACCESS_KEY_ID", "aws_access_key_id")
+        default=None, validation_alias=_env("AWS_ACCESS_KEY_ID", "aws_access_key_id")
     )
     """Key id for S3; becomes a DuckDB secret that no statement can read."""
     aws_secret_access_key: SecretStr | None = Field(
-        None, validation_alias=_env("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key")
+        default=None, validation_alias=_env("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key")
     )
     """Secret key for S3."""
     aws_session_token: SecretStr | None = Field(
-        None, validation_alias=_env("AWS_SESSION_TOKEN", "aws_session_token")
+        default=None, validation_alias=_env("AWS_SESSION_TOKEN", "aws_session_token")
     )
     """Session token for S3, with temporary credentials."""
     aws_default_region: str = Field(
-        "us-east-1", validation_alias=_env("AWS_DEFAULT_REGION", "aws_default_region")
+        default="us-east-1", validation_alias=_env("AWS_DEFAULT_REGION", "aws_default_region")
     )
     """Region for S3."""
 
     parquet_compression: Literal["ZSTD", "SNAPPY", "GZIP", "LZ4", "BROTLI", "NONE"] = Field(
-        "ZSTD", validation_alias=_env("PARQUET_COMPRESSION", "parquet_compression")
+        default="ZSTD", validation_alias=_env("PARQUET_COMPRESSION", "parquet_compression")
     )
     """Codec of Parquet results."""
     parquet_row_group_size: Annotated[int, Field(ge=1)] = Field(
-        1_000_000, validation_alias=_env("PARQUET_ROW_GROUP_SIZE", "parquet_row_group_size")
+        default=1_000_000, validation_alias=_env("PARQUET_ROW_GROUP_SIZE", "parquet_row_group_size")
     )
     """Rows per row group of Parquet results."""
     parquet_page_size: ByteCount = Field(
-        1_048_576, validation_alias=_env("PARQUET_PAGE_SIZE", "parquet_page_size")
+        default=1_048_576, validation_alias=_env("PARQUET_PAGE_SIZE", "parquet_page_size")
     )
     """Bytes per page of Parquet results."""
     parquet_enable_dictionary: bool = Field(
-        True, validation_alias=_env("PARQUET_ENABLE_DICTIONARY", "parquet_enable_dictionary")
+        default=True,
+        validation_alias=_env("PARQUET_ENABLE_DICTIONARY", "parquet_enable_dictionary"),
     )
     """Dictionary encoding in Parquet results."""
 
@@ -394,7 +400,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             raise SettingsError(
                 f"unknown setting {name}",
                 hint=(f"Did you mean {close[0]}? " if close else "")
-                + "docs/configuration.md lists them all.",
+                + "`chronoduck help configuration` lists them all.",
             )
 
 
@@ -428,5 +434,6 @@ def _as_settings_error(error: ValidationError, names: Mapping[str, str]) -> Sett
         variable = names.get(field, field)
         parts.append(f"{variable}: {message}" if variable else message)
     return SettingsError(
-        "; ".join(parts), hint="docs/configuration.md tells each setting's form and default."
+        "; ".join(parts),
+        hint="`chronoduck help configuration` tells each setting's form and default.",
     )

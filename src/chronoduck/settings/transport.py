@@ -7,9 +7,9 @@ import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode
 
-from chronoduck.settings.values import AbsolutePath, ByteCount, Seconds
+from chronoduck.settings.values import AbsolutePath, ByteCount, Seconds, from_environment
 
 __all__ = ["TransportSettings"]
 
@@ -28,7 +28,7 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]
 class TransportSettings(BaseSettings):
     """Limits of connections and requests, TLS, proxies and CORS (``DUCKDB_*``)."""
 
-    model_config = SettingsConfigDict(env_prefix="DUCKDB_", frozen=True, extra="forbid")
+    model_config = from_environment("DUCKDB_")
 
     tls_cert_file: AbsolutePath = None
     """The certificate and those between it and its root, as PEM; with it the port speaks https only."""

@@ -90,6 +90,9 @@ def words_of(sql: str) -> frozenset[str]:
     found: set[str] = set()
     for mark in ('"', "'"):
         found.update(part.lower() for part in sql.split(mark)[1::2])
+        if mark * 2 in sql:  # a mark inside of a name, as it is written: the name is whole here
+            whole = sql.replace(mark * 2, "\0").split(mark)[1::2]
+            found.update(part.replace("\0", mark).lower() for part in whole)
     word = "".join(
         character if character.isalnum() or character in "_$" or character > "\x7f" else " "
         for character in sql

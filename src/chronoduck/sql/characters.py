@@ -14,7 +14,9 @@ import unicodedata
 
 import duckdb
 
-__all__ = ["UNICODE_SPACES", "is_name_character", "stray_character"]
+from chronoduck.errors import DuckDBQueryError
+
+__all__ = ["UNICODE_SPACES", "is_name_character", "refuse_nul", "stray_character"]
 
 UNICODE_SPACES = frozenset(
     "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f"
@@ -25,6 +27,26 @@ UNICODE_SPACES = frozenset(
 _CONTROLS = bytes(code for code in (*range(0x20), 0x7F) if chr(code) not in "\t\n\r")
 _REPLACEMENTS = ("x", " ", "(")
 """A letter, a space, and what is a token of its own wherever a token may begin."""
+
+
+def refuse_nul(sql: str) -> None:
+    """Refuse a text with a NUL byte, wherever in it that is.
+
+    DuckDB 1.5 ends the statement there: ``DELETE FROM t\\0 WHERE i = 3`` deletes every row. DuckDB 2.0
+    reads on in literals, names and comments; what it does between words is not documented.
+
+    Raises:
+        DuckDBQueryError: there is one.
+    """
+    place = sql.find("\0")
+    if place >= 0:
+        raise DuckDBQueryError(
+            f"the text holds a NUL byte at character {place + 1:,}",
+            hint="Remove it. A value with a NUL byte is a parameter, or written with chr(0).",
+            category="nul_byte",
+            line=sql.count("\n", 0, place) + 1,
+            column=place - sql.rfind("\n", 0, place),
+        )
 
 
 def is_name_character(character: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from chronoduck.sql.definitions import MacroBody, ViewBody
@@ -11,6 +11,7 @@ from chronoduck.sql.tokens import Token, closing, has_gaps, read_tokens, span_te
 __all__ = [
     "Piece",
     "created_by",
+    "made_by",
     "named_by",
     "pieces_of",
     "target_of",
@@ -193,6 +194,40 @@ def created_by(sql: str, tokens: Sequence[Token]) -> tuple[MacroBody | ViewBody,
     if made == "view":
         return (ViewBody(_object_name(tokens, behind)[0], sql),)
     return ()
+
+
+def made_by(statements: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield schema and name of the tables and views that DDL makes or renames, as it names them."""
+    for sql in statements:
+        tokens = read_tokens(sql)
+        words = [token.text if token.kind == "word" else "" for token in tokens]
+        if words[:1] == ["create"]:
+            made, index = _made(tokens)
+            if made not in ("table", "view", "recursive"):
+                continue
+            if words[index : index + 1] == ["view"]:  # CREATE RECURSIVE VIEW
+                index += 1
+        elif words[:1] == ["alter"] and "rename" in words:
+            index = words.index("rename") + 2
+        else:
+            continue
+        path = _path_at(tokens, index)
+        if path:
+            schema, name = ("main", *path)[-2:]
+            yield schema, name
+            yield "main", name  # the other part may be the database's name, or an ALTER's schema
+
+
+def _path_at(tokens: Sequence[Token], index: int) -> list[str]:
+    if [token.text for token in tokens[index : index + 3]] == ["if", "not", "exists"]:
+        index += 3
+    path = []
+    while index < len(tokens) and tokens[index].is_name:
+        path.append(tokens[index].name)
+        if index + 1 >= len(tokens) or tokens[index + 1].text != ".":
+            break
+        index += 2
+    return path
 
 
 def named_by(kind: str, tokens: Sequence[Token]) -> tuple[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from chronoduck.errors import StatementRefusedError
 from chronoduck.sql.catalog_copy import CatalogCopy
+from chronoduck.sql.rules.file_names import Table
 
 __all__ = [
     "EMPTY",
@@ -56,6 +57,8 @@ class Expansion:
     growth: float = 1.0
     has_lambda: bool = False
     refusal: StatementRefusedError | None = None
+    files: frozenset[tuple[str, ...]] = frozenset()
+    """Names of tables in it that could be taken for files', as they are written."""
 
 
 Macros = Mapping[str, tuple[MacroBody, ...]]
@@ -70,11 +73,19 @@ class Definitions:
 
     macros: Macros = field(default_factory=dict)
     views: Mapping[str, tuple[ViewBody, ...]] = field(default_factory=dict)
+    files: frozenset[Table] = frozenset()
+    """Tables and views whose names could be taken for files'."""
     expansions: dict[str, Expansion] = field(default_factory=dict, compare=False)
 
-    def plus(self, created: tuple[MacroBody | ViewBody, ...]) -> Definitions:
-        """Return these and the ones that a statement creates, for those that follow it in a batch."""
-        if not created:
+    def plus(
+        self, created: tuple[MacroBody | ViewBody, ...], files: Iterable[Table] = ()
+    ) -> Definitions:
+        """Return these and the ones that a statement creates, for those that follow it in a batch.
+
+        ``files``: what it makes with names like files'.
+        """
+        known = self.files.union(files)
+        if not created and known == self.files:
             return self
         macros, views = dict(self.macros), dict(self.views)
         for item in created:
@@ -82,7 +93,7 @@ class Definitions:
                 macros[item.name] = (*macros.get(item.name, ()), item)
             else:
                 views[item.name] = (*views.get(item.name, ()), item)
-        return Definitions(macros, views)
+        return Definitions(macros, views, known)
 
 
 class DefinitionSource(Protocol):

@@ -54,6 +54,9 @@ _CONFLICTS = (
 _SPILL_LIMIT = "max_temp_directory_size"
 """A setting's name in messages of ``OutOfMemoryException``, which quote nothing of users."""
 _LOCKED_SETTINGS = "Cannot change configuration option"
+_BINDINGS = "\nCandidate bindings: "
+_OWN_NAMES = ("pg_", "sqlite_", "duckdb_", "information_schema.", "pg_catalog.")
+"""Of views in every catalog, which nobody means by a wrong name."""
 _IO_DETAIL = "the database file could not be read or written"
 
 
@@ -250,15 +253,35 @@ def _users_fault(facts: ErrorFacts, sql: str | None) -> DuckDBQueryError:
         column = len(before) - (before.rfind("\n") + 1) + 1
     hint = None
     if facts.candidates:
-        hint = f"Did you mean: {facts.candidates}?"
+        hint = _suggestion(facts)
     elif facts.message.startswith(_LOCKED_SETTINGS):
-        hint = "Settings are fixed when the service starts; see docs/configuration.md."
+        hint = "Settings are fixed when the service starts; see `chronoduck help configuration`."
     failed = DuckDBQueryError(
-        facts.message, hint=hint, category=facts.category, line=line, column=column
+        _without_suggestion(facts), hint=hint, category=facts.category, line=line, column=column
     )
     if facts.subtype == "MISSING_ENTRY":
         failed.missing = (facts.subject_type, facts.subject)
     return failed
+
+
+def _suggestion(facts: ErrorFacts) -> str:
+    """Return what was meant, of the user's own names: DuckDB also searches its catalog's views."""
+    near = facts.candidates.split(",")
+    if facts.subject_type == "Table":
+        near = [name for name in near if not name.startswith(_OWN_NAMES)]
+        if not near:
+            return "SHOW TABLES lists the tables."
+    return f"Did you mean: {', '.join(near)}?"
+
+
+def _without_suggestion(facts: ErrorFacts) -> str:
+    """Return the message without what DuckDB adds about other names: the hint says it."""
+    if not facts.candidates:
+        return facts.message
+    told = facts.message.removesuffix(f'\nDid you mean "{facts.candidates}"?')
+    if facts.subtype == "COLUMN_NOT_FOUND":
+        told = told.rpartition(_BINDINGS)[0] or told
+    return told
 
 
 def _out_of_memory(message: str) -> DuckDBException:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from chronoduck.errors import StatementRefusedError
 from chronoduck.sql.cutting import view_query
 from chronoduck.sql.definitions import Definitions, Expansion, MacroBody, ViewBody
+from chronoduck.sql.rules.file_names import folded
 from chronoduck.sql.rules.growth import Growth, judge_facts
 from chronoduck.sql.rules.lookup import Names
 from chronoduck.sql.rules.refusals import RULES, refuse
@@ -29,15 +33,34 @@ class Expander(Names):
         may_read_stores: bool = False,
         is_trusted: bool = False,
         trusts_parameters: bool = False,
+        knows_tables: bool = True,
     ) -> None:
+        """``knows_tables``: else every name may be a table's, and somebody else looks."""
         self._scratch = scratch
         self._definitions = definitions
         self.may_write = may_write
         self.may_read_stores = may_read_stores
         self.is_trusted = is_trusted
         self.trusts_parameters = trusts_parameters
+        self._knows_tables = knows_tables
+        self.files: set[tuple[str, ...]] = set()
+        """Names that could be taken for files', of which it was said that they are tables'."""
+        self.hides_writes = False
+        """Whether a view or macro that was looked up takes numbers from a sequence."""
         self._underway: set[str] = set()
         self._found: dict[str, Expansion] = {}
+
+    def is_table(self, path: Sequence[str]) -> bool:
+        """Whether a name that could be taken for a file's is a table's; remembered in ``files``."""
+        schema, name = ("main", *path)[-2:]
+        known = self._definitions.files
+        is_known = (folded(schema), folded(name)) in known or (
+            len(path) == 2 and ("main", folded(name)) in known  # the first part may be the database
+        )
+        if self._knows_tables and not is_known:
+            return False
+        self.files.add(tuple(path))
+        return True
 
     def is_builtin(self, name: str) -> bool:
         """Whether DuckDB brings a function of that name."""
@@ -47,7 +70,7 @@ class Expander(Names):
         """Return what a macro stands for; one of the database hides DuckDB's own."""
         bodies = self._definitions.macros.get(name)
         if bodies is not None:
-            return self._remembered(f"macro {name}", bodies)
+            return self._noted(self._remembered(f"macro {name}", bodies))
         own = builtins().definitions
         if name in own.macros and not self.is_trusted:
             return Expander(self._scratch, own, may_write=False, is_trusted=True).macro(name)
@@ -60,7 +83,11 @@ class Expander(Names):
     def view(self, name: str) -> Expansion | None:
         """Return what a view stands for, the largest of those with that name."""
         bodies = self._definitions.views.get(name)
-        return None if bodies is None else self._remembered(f"view {name}", bodies)
+        return None if bodies is None else self._noted(self._remembered(f"view {name}", bodies))
+
+    def _noted(self, expansion: Expansion) -> Expansion:
+        self.hides_writes |= expansion.writes
+        return expansion
 
     def _remembered(
         self, label: str, bodies: tuple[MacroBody, ...] | tuple[ViewBody, ...]
@@ -68,6 +95,7 @@ class Expander(Names):
         key = f"{label} {self.may_write:d}{self.may_read_stores:d}"
         known = self._definitions.expansions.get(key) or self._found.get(label)
         if known is not None:
+            self.files |= known.files
             return known
         if label in self._underway:
             if self.is_trusted:
@@ -76,9 +104,11 @@ class Expander(Names):
         if len(self._underway) >= _MAX_CHAIN:
             refuse("nesting", f"more than {_MAX_CHAIN} views and macros refer to each other")
         self._underway.add(label)
+        outside, self.files = self.files, set()
         try:
-            expansion = self._largest(label, bodies)
+            expansion = replace(self._largest(label, bodies), files=frozenset(self.files))
         finally:
+            self.files |= outside
             self._underway.discard(label)
         self._found[label] = expansion
         if not self._underway:  # inside a chain it may have been refused for the chain's length

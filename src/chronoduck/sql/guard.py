@@ -10,8 +10,9 @@ from typing import Literal
 from chronoduck.errors import DuckDBException, StatementRefusedError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Role
+from chronoduck.sql.autocommit import Autocommit
 from chronoduck.sql.bulk_insert import is_bulk_insert
-from chronoduck.sql.cutting import created_by, named_by, pieces_of
+from chronoduck.sql.cutting import created_by, made_by, named_by, pieces_of
 from chronoduck.sql.definitions import (
     EMPTY,
     CatalogWantedError,
@@ -24,6 +25,7 @@ from chronoduck.sql.expansions import Expander
 from chronoduck.sql.explaining import read_explain
 from chronoduck.sql.pivots import has_pivot, with_in_lists
 from chronoduck.sql.rules.bounds import MAX_STATEMENT_BYTES
+from chronoduck.sql.rules.file_names import tables_like_files
 from chronoduck.sql.rules.growth import Growth, judge_facts
 from chronoduck.sql.rules.instead import pragma_hint
 from chronoduck.sql.rules.kinds import READS, judge_kind, judge_query_log, may_write
@@ -35,6 +37,7 @@ from chronoduck.sql.rules.words import judge_leftover, judge_words
 from chronoduck.sql.scratch import builtins
 from chronoduck.sql.statements import CHANGES_CATALOG, Statement, StatementParser
 from chronoduck.sql.tokens import Token, has_gaps, read_tokens
+from chronoduck.sql.written import Written, written_by, written_by_bulk
 
 __all__ = ["Guard", "Origin", "Pending"]
 
@@ -72,10 +75,15 @@ class Guard:
         live: DefinitionSource | None = None,
         *,
         has_stores: bool = False,
+        knows_tables: bool = True,
     ) -> None:
-        """Without ``live`` no view or macro is known. ``has_stores``: admins may read from S3."""
+        """Without ``live`` no view or macro is known. ``has_stores``: admins may read from S3.
+
+        ``knows_tables``: else a name like a file's may be a table's, and whoever asks looks.
+        """
         self._live = live
         self._has_stores = has_stores
+        self._knows_tables = knows_tables
         self._parser, self.scratch = parser, parser.scratch
         self.witness = SecondWitness(live)
         self._definitions = EMPTY
@@ -100,7 +108,9 @@ class Guard:
         """
         definitions = EMPTY if self._live is None else self._live.current()
         if pending is not None and not pending.is_empty:
-            return self._judge(sql, role, origin, definitions.plus(pending.created), pending)
+            files = tables_like_files(made_by(pending.statements))
+            definitions = definitions.plus(pending.created, files)
+            return self._judge(sql, role, origin, definitions, pending)
         key = (sql, role, origin)
         with self._lock:
             if definitions is not self._definitions:
@@ -174,6 +184,7 @@ class Guard:
                 pending,
                 self.witness,
                 has_stores=self._has_stores,
+                knows_tables=self._knows_tables,
             )
             return case.judge(sql)
         except (DuckDBException, CatalogWantedError):
@@ -201,6 +212,7 @@ class _Case:
         witness: SecondWitness,
         *,
         has_stores: bool,
+        knows_tables: bool,
     ) -> None:
         self._witness = witness
         self._parser = parser
@@ -208,6 +220,8 @@ class _Case:
         self._role = Role.ANALYST if origin == "template" else role
         self._may_write = may_write(role) and origin == "user"
         self._is_reader = not may_write(role)
+        self._tells_writes = role is Role.WRITER and origin == "user"
+        self._written = Written()
         self._pending = pending
         self._names = Expander(
             parser.scratch,
@@ -215,10 +229,25 @@ class _Case:
             may_write=self._may_write,
             may_read_stores=has_stores and role is Role.ADMIN and origin == "user",
             trusts_parameters=origin == "template",
+            knows_tables=knows_tables,
         )
 
     def judge(self, sql: str) -> Statement:
         """Return the statement as it is to be run."""
+        statement = self._judge_whole(sql)
+        if not self._names.files:
+            return statement
+        # Between the judgement and the run such a table may go, and its name would be a file's. A
+        # read-only transaction runs no EXPLAIN of a write.
+        is_query = statement.is_read_only and statement.kind == "select"
+        return replace(
+            statement,
+            tables_like_files=tuple(sorted(self._names.files)),
+            in_read_only_transaction=statement.in_read_only_transaction or is_query,
+            autocommit=Autocommit.NEVER if statement.is_read_only else Autocommit.BY_US,
+        )
+
+    def _judge_whole(self, sql: str) -> Statement:
         is_bulk = False
         if len(sql) > MAX_STATEMENT_BYTES // 4:
             is_bulk = is_bulk_insert(sql)
@@ -234,11 +263,16 @@ class _Case:
             judge_query_log(self._role)
         if statement.kind == "insert" and is_bulk and OWN_SCHEMA not in sql.lower():
             judge_kind("insert", (), self._role)
-            return statement
+            written = written_by_bulk(sql) if self._tells_writes else None
+            return replace(statement, written=written)
         tokens = read_tokens(sql)
         if has_gaps(sql, tokens):
             refuse("unreadable", "the statement's tokens do not add up to its text")
         writes = self._judge_parsed(statement, sql, tokens, is_inner=False)
+        if self._tells_writes:
+            if self._names.hides_writes:
+                self._written = replace(self._written, is_known=False)
+            statement = replace(statement, written=self._written)
         if self._is_reader:
             return replace(statement, is_read_only=True, in_read_only_transaction=True)
         if statement.kind in READS:
@@ -265,7 +299,11 @@ class _Case:
             writes = self._judge_parsed(parsed, inner, inner_tokens, is_inner=True)
             if is_run:
                 self._note_made(parsed.kind, inner, inner_tokens)
+            else:
+                self._written = Written()
             return writes and is_run
+        if self._tells_writes:
+            self._written = written_by(kind, text, tokens, self._scratch)
         if kind == "select":
             growth = self._judge_select(text, tokens)
             judge_words(tokens, self._names, has_tree=True)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from chronoduck.sql.characters import refuse_nul
+
 __all__ = ["JudgedText", "check_judged", "explained", "inside", "own_text"]
 
 
@@ -16,13 +18,15 @@ class JudgedText(str):
 
 
 def check_judged(sql: str) -> None:
-    """Refuse a text that nobody judged.
+    """Refuse a text that nobody judged, and one that DuckDB could end at a NUL byte.
 
     Raises:
         TypeError: it is a plain string.
+        DuckDBQueryError: a name with a NUL byte came into a text of the service.
     """
     if type(sql) is not JudgedText:
         raise TypeError("only a judged text is run: hand on the statement's own")
+    refuse_nul(sql)
 
 
 def own_text(sql: str) -> JudgedText:

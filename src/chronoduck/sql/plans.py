@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from chronoduck.table_names import parse_table_name
+
 __all__ = ["OPERATORS", "PlanNames", "read_plan"]
 
 # What a plan is made of on 1.5 and 2.0, before it is optimized.
@@ -45,10 +47,17 @@ def read_plan(plan: list[dict[str, Any]]) -> PlanNames:
         for key, value in (node.get("extra_info") or {}).items():
             text = "\n".join(value) if isinstance(value, list) else str(value)
             if key == "Table":
-                names.tables.add(tuple(part.lower() for part in text.replace('"', "").split(".")))
+                names.tables.add(tuple(part.lower() for part in _path(text)))
             else:
                 names.functions |= called_in(text)
     return names
+
+
+def _path(text: str) -> tuple[str, ...]:
+    try:
+        return parse_table_name(text)
+    except ValueError:  # of a version that writes names without quotes
+        return tuple(text.replace('"', "").split("."))
 
 
 def called_in(expression: str) -> set[str]:

@@ -13,7 +13,7 @@ import duckdb
 
 from chronoduck.errors import DuckDBQueryError, StatementRefusedError
 from chronoduck.sql.autocommit import Autocommit
-from chronoduck.sql.characters import stray_character
+from chronoduck.sql.characters import refuse_nul, stray_character
 from chronoduck.sql.comments import has_slow_comments
 from chronoduck.sql.engine_errors import translate
 from chronoduck.sql.explaining import RUN_BY_EXPLAIN, read_explain
@@ -24,6 +24,7 @@ from chronoduck.sql.rules.refusals import refuse
 from chronoduck.sql.scratch import Scratch
 from chronoduck.sql.store_reads import FetchedObjects, with_files
 from chronoduck.sql.tokens import first_word, read_tokens
+from chronoduck.sql.written import WriteWall, Written
 
 __all__ = ["CHANGES_CATALOG", "MAX_STATEMENT_BYTES", "Statement", "StatementParser", "query_hash"]
 
@@ -72,10 +73,17 @@ class Statement:
     """How it is committed when it is sent alone."""
     reads_query_log: bool = False
     """It names ``chronoduck.query_log`` and is run on that log's own instance."""
+    written: Written | None = None
+    """What a writer's statement changes; None: it was judged for another role."""
+    write_wall: WriteWall | None = None
+    """What it may change; looked at in its own transaction."""
     keeps_own_schema: bool = False
     """It is rolled back if it changes the service's own schema, however it names it."""
     reads_results: bool = False
     """It reads the stored result of a job, on the instance that only does that."""
+    tables_like_files: tuple[tuple[str, ...], ...] = ()
+    """Names in it that DuckDB would take for files' if there were no such tables: looked for in its
+    own transaction, right before it runs."""
     recheck: Callable[[duckdb.DuckDBPyConnection], None] | None = field(
         default=None, compare=False, repr=False
     )
@@ -147,6 +155,7 @@ class StatementParser:
             return statement
 
     def _parse(self, sql: str) -> Statement:
+        refuse_nul(sql)
         size = len(sql.encode(errors="surrogatepass"))
         if size > MAX_STATEMENT_BYTES:
             raise DuckDBQueryError(

@@ -36,7 +36,8 @@ class Token(NamedTuple):
     ``end`` is where the next one begins, so that spaces and comments belong to the token before;
     ``stop`` is where its own text ends. ``kind``: ``word``, ``quoted`` (an identifier in quotes),
     ``string``, ``number``, ``operator``. ``text``: words and quoted names in lower case and without
-    quotes; of a string what stands between its quotes, all its pieces joined.
+    quotes; of a string what stands between its quotes, all its pieces joined. ``name``: of words and
+    quoted names the same as it is written.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Token(NamedTuple):
     start: int
     end: int
     stop: int
+    name: str = ""
 
     @property
     def is_name(self) -> bool:
@@ -92,11 +94,12 @@ def _read(data: bytes, start: int, end: int, kind: object) -> Token:
     first = data[start : start + 1]
     if first == b'"' or (first == b"`" and _HAS_BACKTICKS):
         text, stop = _quoted(data, start, first)
-        return Token("quoted", text.lower(), start, end, stop)
+        return Token("quoted", text.lower(), start, end, stop, text)
     if kind != _OPERATOR_KIND:
         stop = _run(data, start, end, _WORD_BYTES)
         if stop > start:
-            return Token("word", _text(data[start:stop]).lower(), start, end, stop)
+            text = _text(data[start:stop])
+            return Token("word", text.lower(), start, end, stop, text)
     return _operator(data, start, end)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from chronoduck.errors import DiskFullError
+from chronoduck.errors.system import reason_of
 from chronoduck.resilience.thread_handover import closed_in_thread, opened_in_thread
 
 __all__ = ["Claim", "CountedFile", "ResultSpool", "counted_file"]
@@ -139,7 +140,7 @@ class ResultSpool:
                 return self._file.read(count)
             except OSError as error:
                 raise DiskFullError(
-                    f"the result cannot be read again: {error.strerror}",
+                    f"the result cannot be read again: {reason_of(error)}",
                     hint="Look at the volume of DUCKDB_TEMP_DIRECTORY; then ask again.",
                 ) from error
 
@@ -172,6 +173,6 @@ def _write(file: IO[bytes], data: bytes) -> int:
 
 def _not_written(error: OSError) -> DiskFullError:
     return DiskFullError(
-        f"the result cannot be written: {error.strerror}",
+        f"the result cannot be written: {reason_of(error)}",
         hint="Free space on its volume, or ask for less.",
     )

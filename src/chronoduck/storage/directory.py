@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chronoduck.errors.system import reason_of
 from chronoduck.storage.blob_store import (
     BlobConflictError,
     BlobInfo,
@@ -40,14 +41,26 @@ class DirectoryBlobStore:
             raise
         except OSError as error:
             raise StoreError(
-                f"{what} in {self._root} failed: {error.strerror or error}",
+                f"{what} in {self._root} failed: {reason_of(error, shows_text=True)}",
                 hint="Check that the directory is mounted, writable for this user and not full.",
+            ) from error
+
+    @contextmanager
+    def _write_failures(self, what: str) -> Iterator[None]:
+        """Translate a directory that cannot be made, too: a parent is not there, or is no directory."""
+        try:
+            with self._failures(what):
+                yield
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{what} in {self._root} failed: {error.filename} cannot be made or opened",
+                hint="Name a directory that this user may make or write to, on a volume that is mounted.",
             ) from error
 
     def put(self, name: str, data: bytes) -> None:
         """Write the blob whole, or not at all."""
         path = self._root / check_name(name)
-        with self._failures(f"writing {name}"):
+        with self._write_failures(f"writing {name}"):
             make_directories(path.parent)
             write_durably(path, [data])
 
@@ -81,7 +94,7 @@ class DirectoryBlobStore:
 
     def _refuse(self, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            raise StoreError(f"listing {self._root} failed: {error.strerror}") from error
+            raise StoreError(f"listing {self._root} failed: {reason_of(error)}") from error
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove blobs, and the directories that they leave empty."""
@@ -112,7 +125,7 @@ class DirectoryBlobStore:
 
     def replace(self, name: str, data: bytes, expected: str | None) -> str:
         """Write the blob if it has the expected version; a lock keeps others out meanwhile."""
-        with self._failures(f"writing {name}"):
+        with self._write_failures(f"writing {name}"):
             make_directories(self._root)
             lock = os.open(self._root / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from chronoduck.errors.system import reason_of
 from chronoduck.settings import Settings
 from chronoduck.storage.blob_store import BlobNotFoundError, StoreError
 from chronoduck.storage.durable_write import make_directories, replace_finished, write_durably
@@ -130,7 +131,7 @@ class _S3Files:
 
 def _failed(what: str, directory: str, error: OSError) -> StoreError:
     """Return the error: users read it, and only operators where the directory is."""
-    reason = error.strerror or type(error).__name__
+    reason = reason_of(error)
     return StoreError(
         f"{what} the directory of exports: {reason}",
         hint="Check that the directory is mounted, writable for this user and not full.",

@@ -13,11 +13,40 @@ import tempfile
 from pathlib import Path
 
 from chronoduck.errors import DatabasePermissionError
+from chronoduck.errors.system import reason_of
+from chronoduck.permissions import file_advice
 from chronoduck.storage.durable_write import fsync_directory
 
-__all__ = ["create_secret", "read_secret"]
+__all__ = ["create_secret", "read_secret", "replace_secret"]
 
 _LARGEST = 100_000
+
+
+def replace_secret(path: Path, secret: bytes, what: str) -> None:
+    """Put another secret in place of the one in the file; whoever reads sees the old or the new one.
+
+    Root leaves it to the user that the old one belonged to.
+
+    Raises:
+        DatabasePermissionError: it cannot be written; the old one is still there.
+    """
+    try:
+        owner = path.stat() if os.geteuid() == 0 and path.exists() else None
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secret)
+                file.flush()
+                if owner is not None:
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+            fsync_directory(path.parent)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _not_written(path, what, error) from error
 
 
 def create_secret(path: Path, secret: bytes, what: str) -> None:
@@ -42,10 +71,14 @@ def create_secret(path: Path, secret: bytes, what: str) -> None:
         finally:
             Path(name).unlink()
     except OSError as error:
-        raise DatabasePermissionError(
-            f"{what} {path} cannot be written: {error.strerror}",
-            hint="Make its directory writable for this user, and free space on its volume.",
-        ) from error
+        raise _not_written(path, what, error) from error
+
+
+def _not_written(path: Path, what: str, error: OSError) -> DatabasePermissionError:
+    return DatabasePermissionError(
+        f"{what} {path} cannot be written: {reason_of(error)}",
+        hint="Make its directory writable for this user, and free space on its volume.",
+    )
 
 
 def read_secret(path: Path, what: str, *, least: int) -> bytes | None:
@@ -57,14 +90,18 @@ def read_secret(path: Path, what: str, *, least: int) -> bytes | None:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file_of_secret = os.fdopen(descriptor, "rb")
     except FileNotFoundError:
         return None
+    except IsADirectoryError as error:
+        os.close(descriptor)
+        raise _unusable(path, what, "is a directory") from error
     except OSError as error:
         raise DatabasePermissionError(
-            f"{what} {path} cannot be read: {error.strerror}",
+            f"{what} {path} cannot be read: {reason_of(error)}",
             hint="Run this as the service's user; the file must be a plain one.",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    with file_of_secret as file:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST:
             raise _unusable(path, what, "is no plain file of a sensible size")
@@ -72,7 +109,7 @@ def read_secret(path: Path, what: str, *, least: int) -> bytes | None:
         if mode & 0o077:
             raise DatabasePermissionError(
                 f"{what} {path} has mode {mode:04o}: other users may read it",
-                hint=f"Run: chmod 600 {path}",
+                hint=file_advice(path, 0o600),
             )
         secret = file.read(_LARGEST)
     if not secret.strip():

@@ -25,6 +25,8 @@ class LogLines:
 
     def __init__(self, descriptor: int = 2) -> None:
         self._descriptor = descriptor
+        wish = os.environ.get("DUCKDB_LOG_FORMAT", "").lower() or "auto"
+        self._is_read_by_people = wish == "console" or (wish == "auto" and os.isatty(descriptor))
         self._waiting: deque[bytes] = deque()
         self._lost = 0
         self._change = threading.Condition()
@@ -32,13 +34,15 @@ class LogLines:
 
     def write(self, level: str, event: str, **fields: Any) -> None:
         """Have a line written; returns at once."""
-        line = _encode(level, event, fields)
+        line = self._encode(level, event, fields)
         with self._change:
             if len(self._waiting) >= _MOST_WAITING:
                 self._lost += 1
                 return
             if self._lost:
-                self._waiting.append(_encode("warning", "log_lines_lost", {"lines": self._lost}))
+                self._waiting.append(
+                    self._encode("warning", "log_lines_lost", {"lines": self._lost})
+                )
                 self._lost = 0
             self._waiting.append(line)
             if self._writer is None:
@@ -46,6 +50,9 @@ class LogLines:
                 self._writer.start()
                 atexit.register(self.flush)
             self._change.notify_all()
+
+    def _encode(self, level: str, event: str, fields: dict[str, Any]) -> bytes:
+        return _encode(level, event, fields, is_read_by_people=self._is_read_by_people)
 
     def flush(self, seconds: float = _END_SECONDS) -> None:
         """Wait until all is written, or so long."""
@@ -67,6 +74,9 @@ class LogLines:
                 self._change.notify_all()
 
 
-def _encode(level: str, event: str, fields: dict[str, Any]) -> bytes:
+def _encode(level: str, event: str, fields: dict[str, Any], *, is_read_by_people: bool) -> bytes:
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    if is_read_by_people:
+        rest = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
+        return f"{now} {level.upper():8} {event} {rest}\n".encode()
     return json.dumps({"timestamp": now, "level": level, "event": event, **fields}).encode() + b"\n"

@@ -76,8 +76,9 @@ class Supervisor:
         self._warm_at: float | None = None
         self._has_served = False
         self._stopping_since: float | None = None
-        self._has_terminal = _has_terminal()
-        """Then SIGHUP says that its window was closed; else it asks to read files again."""
+        is_immune = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup has it
+        self._ends_at_hangup = _has_terminal() and not is_immune
+        """Then SIGHUP says that a window was closed; else it asks to read files again."""
         self._restarts = 0
         self._last_restart: dict[str, Any] | None = None
         self._lost: int | None = None
@@ -92,7 +93,8 @@ class Supervisor:
             signalled.setblocking(False)
             signal.set_wakeup_fd(signalled.fileno())
             for number in (*_ENDING, signal.SIGHUP, signal.SIGCHLD):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                is_ignored = signal.getsignal(number) is signal.SIG_IGN  # as `&` in a script has it
+                if number not in _ENDING or not is_ignored:
                     signal.signal(number, lambda *_: None)
             self._selector.register(wakeup, selectors.EVENT_READ)
             try:
@@ -239,7 +241,7 @@ class Supervisor:
 
     def _handle_signals(self, numbers: bytes) -> None:
         for number in numbers:
-            if number in _ENDING or (number == signal.SIGHUP and self._has_terminal):
+            if number in _ENDING or (number == signal.SIGHUP and self._ends_at_hangup):
                 self._stop(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
             elif number == signal.SIGHUP and self._server and self._server.serving_since:
                 self._server.reload()

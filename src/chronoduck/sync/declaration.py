@@ -173,4 +173,4 @@ def read_sync_file(path: Path | None) -> SyncFile:
     Raises:
         SettingsError: it cannot be read, or says something that is not understood.
     """
-    return read_declared(path, SyncFile, "DUCKDB_SYNC_FILE", "docs/sync.md")
+    return read_declared(path, SyncFile, "DUCKDB_SYNC_FILE", "`chronoduck help sync`")

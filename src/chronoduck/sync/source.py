@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pyarrow as pa
 
+from chronoduck.errors.system import reason_of
 from chronoduck.sync.declaration import SourceDeclaration
 from chronoduck.sync.failures import SyncDriverError, SyncSourceError
 
@@ -66,7 +67,7 @@ class Dsn:
             else:
                 text = os.environ.get(source.dsn_env, "").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            reason = reason_of(error) if isinstance(error, OSError) else "it is no text"
             raise SyncSourceError(
                 f"the connection string of source {name} cannot be read from {where}: {reason}",
                 hint="The service's user must be able to read it.",

@@ -7,7 +7,7 @@ function that runs statements in a transaction.
 from chronoduck.transfer.detect import FileFormat
 from chronoduck.transfer.events import LoadEvent, LoadProgress, LoadSummary, RejectedLine
 from chronoduck.transfer.loader import FileLoader
-from chronoduck.transfer.options import LoadMode, LoadOptions, OnError
+from chronoduck.transfer.options import LoadMode, LoadOptions, OnError, ReadOptions
 from chronoduck.transfer.places import Place, find_places
 from chronoduck.transfer.rejects import RejectFile
 
@@ -21,6 +21,7 @@ __all__ = [
     "LoadSummary",
     "OnError",
     "Place",
+    "ReadOptions",
     "RejectFile",
     "RejectedLine",
     "find_places",

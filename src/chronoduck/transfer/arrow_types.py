@@ -81,6 +81,8 @@ def check_values(column: pa.Array) -> None:
 def _taken(field: pa.Field, column: str, name: str, level: int) -> pa.Field:
     if level > _MAX_LEVELS:
         raise _refused(column, name, f"is nested more than {_MAX_LEVELS} deep")
+    if "\0" in field.name:  # whoever hands the schema over would cut the name there
+        raise _refused(column.replace("\0", "\\0"), name, "has a NUL byte in its name")
     return pa.field(
         field.name,
         _taken_type(field.type, column, name, level),
@@ -123,11 +125,25 @@ def _taken_type(type_: pa.DataType, column: str, name: str, level: int) -> pa.Da
         ]
         if pa.types.is_fixed_size_list(type_) and type_.list_size > _MAX_ARRAY:
             raise _refused(column, name, f"has lists of {type_.list_size:,} elements")
+        if pa.types.is_struct(type_) or pa.types.is_union(type_):
+            twice = _name_twice([field.name for field in fields])
+            if twice is not None:
+                raise _refused(column, name, f"has the field {twice[:60]} twice")
         return _rebuilt(type_, fields, column, name)
     flaw = _flaw_of(type_)
     if flaw is not None:
         raise _refused(column, name, flaw)
     return type_
+
+
+def _name_twice(names: list[str]) -> str | None:
+    """Return a name that comes twice; case does not matter to the engine."""
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            return name
+        seen.add(name.lower())
+    return None
 
 
 def _flaw_of(type_: pa.DataType) -> str | None:
@@ -168,7 +184,7 @@ def _rebuilt(type_: pa.DataType, fields: list[pa.Field], column: str, name: str)
 def _refused(column: str, name: str, what: str) -> LoadError:
     return LoadError(
         f"the column {column} of {name} {what}",
-        hint="Send it as text, or as one of the types of docs/loading.md; nothing was loaded.",
+        hint="Send it as text, or as one of the types of `chronoduck help loading`; nothing was loaded.",
     )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
-
-import pyarrow as pa
+from typing import IO
 
 from chronoduck.errors import LoadError
+from chronoduck.transfer.captures.wacz import ZIP
+from chronoduck.transfer.decompression import (
+    ZSTD,
+    Readable,
+    is_skippable,
+    open_plain,
+    zstd_dictionary,
+)
 from chronoduck.transfer.detect import FileFormat
 
 __all__ = ["CHUNK_BYTES", "Chunk", "CountingReader", "decompressed", "line_chunks"]
@@ -19,8 +24,7 @@ __all__ = ["CHUNK_BYTES", "Chunk", "CountingReader", "decompressed", "line_chunk
 CHUNK_BYTES = 32_000_000
 """One transaction's worth of text: about 200,000 captures."""
 _BLOCK_BYTES = 1_000_000
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-
+_BOM = b"\xef\xbb\xbf"
 _MAX_LINE_BYTES = 64_000_000
 
 _SPACES = frozenset(b" \t\n\r\f\v")
@@ -54,22 +58,26 @@ class CountingReader(io.RawIOBase):
         return len(data)
 
 
-def decompressed(source: io.BufferedReader, name: str) -> IO[bytes]:
-    """Return the source's plain bytes; gzip (of several members too) and zstd by their magic."""
-    magic = source.peek(4)[:4]
-    if magic.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=source))
-    if magic.startswith(_ZSTD):
-        return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(source, "r"), "zstd"))
-    if magic.startswith((b"BZh", b"\xfd7zX", b"PK\x03\x04")):
+def decompressed(source: io.BufferedReader, name: str) -> Readable:
+    """Return the source's plain bytes; gzip (of several members too) and zstd by their magic.
+
+    Raises:
+        LoadError: it is compressed by something else.
+        OSError: the dictionary of a ``.warc.zst`` cannot be read.
+    """
+    magic = source.peek(8)[:8]
+    if magic.startswith((b"BZh", b"\xfd7zX", ZIP)):
         raise LoadError(
             f"{name} is compressed by bzip2, xz or zip", hint="Decompress it first, or use zstd."
         )
-    return source
+    if is_skippable(magic):
+        taken, dictionary = zstd_dictionary(source)
+        return open_plain(source, ZSTD, dictionary, taken)
+    return open_plain(source, magic)
 
 
 def line_chunks(
-    plain: IO[bytes],
+    plain: Readable,
     head: bytes,
     file_format: FileFormat,
     directory: Path,
@@ -79,7 +87,8 @@ def line_chunks(
 ) -> Iterator[Chunk]:
     """Yield spool files of whole lines, each up to ``CHUNK_BYTES`` and one line more.
 
-    ``head`` is what was read of ``plain`` already. ``before_write`` is told the bytes of each file.
+    ``head`` is what was read of ``plain`` already. Whole lines before a flaw are yielded, then it is
+    raised. ``before_write`` is told the bytes of each file.
     Text that is not UTF-8 is made so by the replacement character: a capture with a broken URL is a
     capture still.
     """
@@ -87,7 +96,8 @@ def line_chunks(
     first_line, number = 1, 0
     rest = b""
     pending = io.BytesIO()
-    block = head
+    flaw: OSError | EOFError | None = None
+    block = head.removeprefix(_BOM) or plain.read(_BLOCK_BYTES)
     while block:
         data = rest + block
         if is_json:
@@ -106,10 +116,16 @@ def line_chunks(
             number += 1
             pending = io.BytesIO()
             yield chunk
-        block = plain.read(_BLOCK_BYTES)
+        try:
+            block = plain.read(_BLOCK_BYTES)
+        except (OSError, EOFError) as error:
+            flaw, rest = error, b""  # a line that was cut may look like a whole one
+            break
     pending.write(rest)
     if pending.tell():
         yield _spool(pending.getvalue(), directory / f"{stem}-{number}", first_line, before_write)
+    if flaw is not None:
+        raise flaw
 
 
 def _rows_on_lines(data: bytes, start: int) -> bytes:
@@ -125,23 +141,33 @@ def _rows_on_lines(data: bytes, start: int) -> bytes:
         begin = closed
         while begin > start and data[begin - 1] in _SPACES:
             begin -= 1
-        end = closed
-        for sign in b"],[":
-            end = _behind_spaces(data, end)
-            if data[end : end + 1] != bytes([sign]):
-                break
-            end += 1
-        else:
+        end = _behind(data, closed, b"],[")
+        if end:
             is_end = data[begin - 1 : begin] == b'"' and data[begin - 2 : begin - 1] not in (
                 b"\\",
                 b"",
             )
             next_value = _behind_spaces(data, end)
+            between = b"],\n["
+            if data[next_value : next_value + 1] == b"]":  # the empty row before a resume key
+                between = b"],\n[],\n["
+                end = _behind(data, next_value, b"],[") or end
+                next_value = _behind_spaces(data, end)
             if begin >= start + 2 and is_end and data[next_value : next_value + 1] == b'"':
-                parts += (data[done:begin], b"],\n[")
+                parts += (data[done:begin], between)
                 done = end
         closed = data.find(b"]", closed + 1)
     return b"".join((data[:start], *parts, data[done:])) if parts else data
+
+
+def _behind(data: bytes, at: int, signs: bytes) -> int:
+    """Return where the signs end that begin at ``at``, with any spaces before each; 0: they do not."""
+    for sign in signs:
+        at = _behind_spaces(data, at)
+        if data[at : at + 1] != bytes([sign]):
+            return 0
+        at += 1
+    return at
 
 
 def _behind_spaces(data: bytes, at: int) -> int:

@@ -57,6 +57,16 @@ class LoadSummary(LoadProgress):
     dry_run: bool = False
     columns: dict[str, str] = field(default_factory=dict)
     """Of the table, with DuckDB's types; empty for captures and small bodies."""
+    read_as: dict[str, str] = field(default_factory=dict)
+    """What was guessed of the file, by the names of the options that set it."""
+    preview: list[list[str | None]] = field(default_factory=list)
+    """The first rows that a dry run would have added, as texts."""
+    filled: int = 0
+    """Known captures that got values which they lacked."""
+    repaired: int = 0
+    """Malformed captures that were repaired (``on_error=repair``)."""
+    resume_key: str | None = None
+    """Of a CDX server's answer that is not its last one: ask again with ``resumeKey=`` it."""
 
 
 LoadEvent = LoadProgress | RejectedLine | LoadSummary

@@ -27,11 +27,11 @@ from chronoduck.errors import (
     WriteOutcomeUnknownError,
 )
 from chronoduck.transfer.events import LoadSummary, answer_of
+from chronoduck.transfer.exact_values import checked_select, text_conversion, text_type
 from chronoduck.transfer.idempotency import IdempotencyKeys, RequestKey
 from chronoduck.transfer.small_rows import SmallRows
-from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table, quote_text
+from chronoduck.transfer.sql import SqlSession, Transact, quote_name, quote_table
 from chronoduck.transfer.table_columns import TableColumn, match_columns
-from chronoduck.transfer.text_values import json_type, json_value
 from chronoduck.transfer.value_checks import check_target
 
 __all__ = ["GroupCommit", "NotGroupedError", "Sender"]
@@ -258,23 +258,24 @@ def _add(
 
 def _columns(session: SqlSession, quoted: str) -> list[TableColumn]:
     rows: list[Any] = session.execute(
-        'SELECT name, type, "notnull", dflt_value IS NOT NULL '
-        f"FROM pragma_table_info({quote_text(quoted)})"
+        'SELECT column_name, column_type, "null" = \'YES\', "default" IS NOT NULL '
+        f"FROM (DESCRIBE {quoted})"
     )
-    return [
-        TableColumn(name, type_, not notnull, default) for name, type_, notnull, default in rows
-    ]
+    return [TableColumn(*row) for row in rows]
 
 
 def _insert(quoted: str, names: Sequence[str], columns: Sequence[TableColumn], table: str) -> str:
     filled = match_columns(names, columns, table, "the body")
-    fields = ", ".join(f"{quote_name(each.source)} {json_type(each.column)}" for each in filled)
-    values = ", ".join(json_value(each.column, f"r.{quote_name(each.source)}") for each in filled)
-    listed = ", ".join(quote_name(each.column.name) for each in filled)
-    return (
-        f"INSERT INTO {quoted} ({listed}) SELECT {values} "
-        f"FROM (SELECT unnest(CAST($rows::JSON AS STRUCT({fields})[])) AS r)"
+    fields = ", ".join(
+        f"{quote_name(each.source)} {text_type(each.column.type)}" for each in filled
     )
+    conversions = [
+        text_conversion(each.column.type, f"r.{quote_name(each.source)}") for each in filled
+    ]
+    listed = ", ".join(quote_name(each.column.name) for each in filled)
+    relation = f"(SELECT unnest(CAST($rows::JSON AS STRUCT({fields})[])) AS r)"
+    rows = checked_select(relation, conversions, [each.column.name for each in filled])
+    return f"INSERT INTO {quoted} ({listed}) {rows}"
 
 
 def _summary(waiting: _Waiting, table: str, now: float) -> LoadSummary:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import io
 import os
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -25,9 +24,13 @@ from chronoduck.errors import (
 )
 from chronoduck.resilience.fair_threads import FairThreads
 from chronoduck.resilience.space_budget import SpaceClaim
-from chronoduck.transfer.capture_sql import ADD_NEW, REJECTS, parse_chunk
-from chronoduck.transfer.chunks import Chunk, CountingReader, decompressed, line_chunks
-from chronoduck.transfer.detect import Detected, FileFormat, detect
+from chronoduck.transfer.captures.adding import Added, add_chunk
+from chronoduck.transfer.captures.deriving import derived_chunk
+from chronoduck.transfer.captures.parsing import fields_of
+from chronoduck.transfer.captures.rekey import rekey_all
+from chronoduck.transfer.captures.repair import repaired_line
+from chronoduck.transfer.chunks import Chunk, CountingReader, line_chunks
+from chronoduck.transfer.detect import Detected, FileFormat
 from chronoduck.transfer.events import (
     LoadEvent,
     LoadProgress,
@@ -38,20 +41,21 @@ from chronoduck.transfer.events import (
 )
 from chronoduck.transfer.group_commit import GroupCommit
 from chronoduck.transfer.idempotency import IdempotencyKeys, KeyClaim, RequestKey
-from chronoduck.transfer.options import LoadOptions
-from chronoduck.transfer.schema import CAPTURES_TABLE, SCHEMA_STATEMENTS
-from chronoduck.transfer.sources import TableSource, open_source
+from chronoduck.transfer.opening import Opened, open_file
+from chronoduck.transfer.options import LoadOptions, OnError
+from chronoduck.transfer.schema import CAPTURES_TABLE, create_schema, is_captures_table
+from chronoduck.transfer.sheet_source import SheetSource
+from chronoduck.transfer.sources import open_source
 from chronoduck.transfer.spooling import unreadable
 from chronoduck.transfer.sql import SqlSession, TransactInTurn
 from chronoduck.transfer.table_load import TableOutcome, load_table
-from chronoduck.transfer.warc import capture_lines, is_archive
+from chronoduck.transfer.table_source import TableSource
 from chronoduck.units import format_bytes
 
-__all__ = ["FileLoader"]
+__all__ = ["CAPTURE_FORMATS", "FileLoader"]
 
-_HEAD_BYTES = 4_000_000
 _BLOCK_BYTES = 1_000_000
-_CAPTURE_FORMATS = (FileFormat.CDX, FileFormat.CDXJ, FileFormat.CDX_JSON)
+CAPTURE_FORMATS = (FileFormat.CDX, FileFormat.CDXJ, FileFormat.CDX_JSON)
 
 
 class FileLoader:
@@ -101,6 +105,10 @@ class FileLoader:
         await asyncio.to_thread(self._proof.close)
         self._threads.close()
 
+    async def rekey(self, show: Callable[[str, int, int], None]) -> dict[str, int]:
+        """Give the captures of earlier builds today's keys and digests; ``show`` gets the progress."""
+        return await rekey_all(self._transact, self._adding, show)
+
     async def load(
         self,
         source: IO[bytes],
@@ -134,9 +142,9 @@ class FileLoader:
         await asyncio.to_thread(directory.mkdir, mode=0o700)
         try:
             counting = CountingReader(source)
-            opened = await self._read(_open, counting, name, file_format)
+            opened = await self._read(open_file, counting, name, file_format, directory)
             job = _Job(name, table, opened.detected, counting, directory, options, space)
-            if opened.detected.format in _CAPTURE_FORMATS:
+            if opened.detected.format in CAPTURE_FORMATS:
                 _check_captures(name, table, options)
                 events = self._load_captures(job, opened, request)
             else:
@@ -147,9 +155,9 @@ class FileLoader:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, True))
 
     async def _load_captures(
-        self, job: _Job, opened: _Opened, request: RequestKey | None
+        self, job: _Job, opened: Opened, request: RequestKey | None
     ) -> AsyncIterator[LoadEvent]:
-        await self._transact(_create_schema, self._adding)
+        await self._transact(create_schema, self._adding)
         if opened.detected.format is FileFormat.CDX_JSON and not opened.detected.fields:
             yield job.summary()
             return
@@ -161,15 +169,19 @@ class FileLoader:
             "chunk",
             before_write=job.take_space,
         )
-        statement = parse_chunk(opened.detected)
+        statement = derived_chunk(fields_of(opened.detected))
+        wants_repair = job.options.on_error is OnError.REPAIR
+        repair = partial(repaired_line, detected=opened.detected) if wants_repair else None
         while (chunk := await self._read(_next_chunk, chunks, job.name)) is not None:
-            add = partial(_add_chunk, statement=statement, chunk=chunk, name=job.name)
-            added, known, rejects = await self._transact(add, self._adding)
+            add = partial(
+                add_chunk, statement=statement, chunk=chunk, source=job.name, repair=repair
+            )
+            added = await self._transact(add, self._adding)
             await asyncio.to_thread(chunk.path.unlink)
             job.give_space_back()
-            for reject in rejects:
+            for reject in added.rejects:
                 yield reject
-            job.count(chunk.line_count, added, known, len(rejects))
+            job.count(chunk.line_count, added)
             yield job.progress()
         if request is not None:
             # Not with the rows, which are in several transactions: captures are never added twice.
@@ -180,7 +192,11 @@ class FileLoader:
             return
         yield job.summary()
 
-    def _check(self, source: TableSource, file_format: FileFormat) -> None:
+    def _check(
+        self, source: TableSource, file_format: FileFormat, largest_bytes: int | None
+    ) -> None:
+        if isinstance(source, SheetSource):
+            source.convert(self._proof.sheets, largest_bytes)
         source.prepare()
         if file_format is FileFormat.PARQUET:
             self._proof.check(source.path, source.name)
@@ -188,20 +204,22 @@ class FileLoader:
     async def _load_table(
         self,
         job: _Job,
-        opened: _Opened,
+        opened: Opened,
         largest_bytes: int | None,
         request: RequestKey | None,
     ) -> AsyncIterator[LoadEvent]:
         file_format = opened.detected.format
-        path = job.directory / f"file.{file_format.value}"
+        # The reader of spreadsheets believes an ending: without one it looks at the content (ODS, XLS).
+        is_sheet = file_format in (FileFormat.XLSX, FileFormat.XLS, FileFormat.ODS)
+        path = job.directory / ("sheet" if is_sheet else f"file.{file_format.value}")
         if not await asyncio.to_thread(_linked, opened.source, path):
             await self._read(_copy, opened, path, job, largest_bytes)
         stored = None if opened.source is None else await asyncio.to_thread(path.stat)
         job.note_all_read(0 if stored is None else stored.st_size)
         yield job.progress()
-        source = open_source(file_format, path, job.name, opened.head)
-        await self._read(self._check, source, file_format)
-        prepare = _create_schema if job.table == CAPTURES_TABLE else None
+        source = open_source(file_format, path, job.name, opened.head, job.options.read)
+        await self._read(self._check, source, file_format, largest_bytes)
+        prepare = create_schema if is_captures_table(job.table) else None
 
         def keep(session: SqlSession, outcome: TableOutcome) -> None:
             if request is not None:
@@ -212,7 +230,9 @@ class FileLoader:
             return load_table(session, source, job.table, job.options, prepare=prepare, keep=keep)
 
         try:
-            outcome = await self._transact(work)
+            # Two loads at once would both add a capture that is new.
+            turn = self._adding if is_captures_table(job.table) else None
+            outcome = await self._transact(work, turn)
         except WriteOutcomeUnknownError as error:
             if request is None:
                 raise
@@ -250,22 +270,14 @@ def _check_captures(name: str, table: str, options: LoadOptions) -> None:
         )
     if not options.is_plain:
         raise InvalidRequestError(
-            "captures are only added: mode and dry_run are not understood with them",
+            "captures are only added, as their formats say: mode, dry_run and options of tables "
+            "are not understood with them",
             hint="A capture that is known is not added again.",
         )
 
 
 def _rejected(outcome: TableOutcome) -> list[RejectedLine]:
     return [RejectedLine(row.number, row.reason, row.text) for row in outcome.bad_rows]
-
-
-@dataclass(frozen=True)
-class _Opened:
-    plain: IO[bytes]
-    head: bytes
-    detected: Detected
-    source: IO[bytes] | None
-    """What the bytes come from, if they are in it as they are."""
 
 
 class _Job:
@@ -291,7 +303,9 @@ class _Job:
         self._reader = reader
         self._started = time.perf_counter()
         self._told: LoadSummary | None = None
-        self._lines = self._added = self._duplicates = self._rejected = 0
+        self._lines = self._added = self._duplicates = self._rejected = self._filled = 0
+        self._repaired = 0
+        self._resume_key: str | None = None
 
     def take_space(self, count: int) -> None:
         """Claim what is put on the disk now."""
@@ -307,11 +321,14 @@ class _Job:
         """Say that the whole source was taken, though it was not read."""
         self._reader.bytes_read = max(self._reader.bytes_read, size)
 
-    def count(self, lines: int, added: int, duplicates: int, rejected: int) -> None:
+    def count(self, lines: int, added: Added) -> None:
         self._lines += lines
-        self._added += added
-        self._duplicates += duplicates
-        self._rejected += rejected
+        self._added += added.new
+        self._duplicates += added.known
+        self._filled += added.filled
+        self._repaired += added.repaired
+        self._rejected += len(added.rejects)
+        self._resume_key = added.resume_key or self._resume_key
 
     def progress(self) -> LoadProgress:
         return LoadProgress(
@@ -325,7 +342,12 @@ class _Job:
 
     def summary(self) -> LoadSummary:
         return LoadSummary(
-            **vars(self.progress()), table=self.table, format=self._detected.format.value
+            **vars(self.progress()),
+            table=self.table,
+            format=self._detected.format.value,
+            filled=self._filled,
+            repaired=self._repaired,
+            resume_key=self._resume_key,
         )
 
     def summary_of(self, outcome: TableOutcome) -> LoadSummary:
@@ -334,47 +356,28 @@ class _Job:
             self.summary(),
             lines=outcome.lines,
             rows_added=outcome.rows_added,
+            duplicates=outcome.duplicates,
             rejected=outcome.rejected,
             mode=self.options.mode.value,
             rows_removed=outcome.rows_removed,
             created=outcome.is_created,
             dry_run=self.options.dry_run,
             columns={column.name: column.type for column in outcome.columns},
+            read_as=outcome.read_as,
+            preview=[list(row) for row in outcome.preview],
         )
         return self._told
-
-
-def _open(source: CountingReader, name: str, file_format: FileFormat) -> _Opened:
-    try:
-        buffered: io.BufferedReader = io.BufferedReader(source, 1_000_000)
-        archive = capture_lines(buffered, name) if is_archive(buffered) else None
-        plain = archive or decompressed(buffered, name)
-        head = _read_exactly(plain, _HEAD_BYTES)
-    except (OSError, EOFError) as error:
-        hint = "Is the file complete?"
-        raise unreadable(error, f"{name} cannot be read: {error}", hint) from error
-    is_as_it_is = plain is buffered
-    return _Opened(
-        plain, head, detect(head, name, file_format), source.source if is_as_it_is else None
-    )
-
-
-def _read_exactly(plain: IO[bytes], count: int) -> bytes:
-    parts = []
-    while count > 0 and (part := plain.read(count)):
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
 
 
 def _next_chunk(chunks: Iterator[Chunk], name: str) -> Chunk | None:
     try:
         return next(chunks, None)
     except (OSError, EOFError) as error:
+        what = "ends in the middle" if isinstance(error, EOFError) else "cannot be read to its end"
         raise unreadable(
             error,
-            f"{name} ends in the middle: {error}",
-            "The parts that were counted are loaded; get the whole file and load it again.",
+            f"{name} {what}: {error}",
+            "What is whole before that is loaded; get the whole file and load it again.",
         ) from error
 
 
@@ -396,7 +399,7 @@ def _linked(source: IO[bytes] | None, path: Path) -> bool:
     return True
 
 
-def _copy(opened: _Opened, path: Path, job: _Job, largest_bytes: int | None) -> None:
+def _copy(opened: Opened, path: Path, job: _Job, largest_bytes: int | None) -> None:
     total = len(opened.head)
     try:
         with path.open("wb") as file:
@@ -413,20 +416,3 @@ def _copy(opened: _Opened, path: Path, job: _Job, largest_bytes: int | None) -> 
                 file.write(block)
     except (OSError, EOFError) as error:
         raise unreadable(error, f"{job.name} cannot be read to its end: {error}") from error
-
-
-def _create_schema(session: SqlSession) -> None:
-    for statement in SCHEMA_STATEMENTS:
-        session.execute(statement)
-
-
-def _add_chunk(
-    session: SqlSession, *, statement: str, chunk: Chunk, name: str
-) -> tuple[int, int, list[RejectedLine]]:
-    """Return rows added, rows that were there already, and the lines that are no captures."""
-    session.execute(statement, {"path": str(chunk.path), "first_line": chunk.first_line})
-    rejects = [RejectedLine(int(str(n)), str(r), str(t)) for n, r, t in session.execute(REJECTS)]
-    good = int(str(session.execute("SELECT count(*) FROM chunk WHERE reason IS NULL")[0][0]))
-    added = int(str(session.execute(ADD_NEW, {"source": name})[0][0]))
-    session.execute("DROP TABLE chunk")
-    return added, good - added, rejects

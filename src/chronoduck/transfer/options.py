@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from chronoduck.errors import InvalidRequestError
 
-__all__ = ["MAX_REPORTED", "LoadMode", "LoadOptions", "OnError"]
+__all__ = ["MAX_REPORTED", "LoadMode", "LoadOptions", "OnError", "ReadOptions"]
 
 MAX_REPORTED = 1000
 """Bad rows that are told one by one, at most; the others are counted."""
@@ -28,6 +29,32 @@ class OnError(StrEnum):
 
     ABORT = "abort"
     SKIP = "skip"
+    REPAIR = "repair"
+    """Malformed captures with known dirt are repaired, and marked."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a file is to be read; what is not set is guessed, and the guess is reported."""
+
+    delimiter: str = ""
+    quote: str | None = None
+    """An empty one: fields are never in quotes."""
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str = ""
+    header: str = "auto"
+    """``auto``, ``yes``, ``no``, or the names of the columns."""
+    skip: int = 0
+    """Lines before the header."""
+    null: tuple[str, ...] = ()
+    """Texts that mean NULL, besides an empty field."""
+    date_format: str = ""
+    types: Mapping[str, str] = field(default_factory=dict)
+    """Types of columns that are made, by name."""
+    all_text: bool = False
+    """Whether every column that is made is of texts."""
+    sheet: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +69,7 @@ class LoadOptions:
     dry_run: bool = False
     on_error: OnError = OnError.ABORT
     max_reported: int = MAX_REPORTED
+    read: ReadOptions = ReadOptions()
 
     def check(self) -> None:
         """Refuse wishes that contradict each other.
@@ -62,4 +90,4 @@ class LoadOptions:
     @property
     def is_plain(self) -> bool:
         """Whether rows are only added: all that can be done with captures."""
-        return self.mode is LoadMode.APPEND and not self.dry_run
+        return self.mode is LoadMode.APPEND and not self.dry_run and self.read == ReadOptions()

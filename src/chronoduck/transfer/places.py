@@ -13,6 +13,7 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from chronoduck.errors import InvalidRequestError, LoadError, NotFoundError
+from chronoduck.errors.system import reason_of
 from chronoduck.patterns import fits
 from chronoduck.settings import Settings
 from chronoduck.storage import FetchError, fetch, s3_store, shown_url
@@ -22,7 +23,8 @@ __all__ = ["Place", "find_places"]
 
 _KINDS = (
     *("parquet", "csv", "tsv", "json", "ndjson", "jsonl", "arrow", "arrows"),
-    *("cdx", "cdxj", "warc", "wat"),
+    *("xlsx", "xlsm", "xlsb", "ods", "xls"),
+    *("cdx", "cdxj", "warc", "wat", "arc", "wacz"),
 )
 _ENDS = tuple(f".{kind}" for kind in _KINDS)
 _SCHEME_SIGNS = frozenset(string.ascii_letters + string.digits + "+.-")
@@ -62,7 +64,7 @@ def find_places(
                 found += _local(argument)
             except OSError as error:
                 raise NotFoundError(
-                    f"{argument or 'an empty name'} cannot be looked at: {error.strerror}",
+                    f"{argument or 'an empty name'} cannot be looked at: {reason_of(error)}",
                     hint="Check the path and its permissions. Nothing was loaded yet.",
                 ) from error
         elif scheme == "s3":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chronoduck.transfer.sql import quote_name, quote_text
+from chronoduck.transfer.exact_values import Conversion
+from chronoduck.transfer.sql import quote_text
 from chronoduck.transfer.table_columns import Filled
-from chronoduck.transfer.text_values import csv_value, json_type, json_value, tried
 
-__all__ = ["Cell", "csv_cells", "json_cells", "plain_cells", "reason_of"]
+__all__ = ["Cell", "cells_of", "reason_of"]
 
 _SHOWN_CHARACTERS = 60
 
@@ -27,37 +27,12 @@ class Cell:
     """The value in the column's type; NULL when it does not cast."""
 
 
-def plain_cells(filled: Sequence[Filled]) -> list[Cell]:
-    """Return the cells of rows whose columns have types."""
+def cells_of(filled: Sequence[Filled], conversion_of: Callable[[Filled], Conversion]) -> list[Cell]:
+    """Return the cells of rows whose columns are converted."""
     cells = []
     for each in filled:
-        name = quote_name(each.source)
-        value = tried(each.column, f"CAST({name} AS {each.column.type})")
-        cells.append(Cell(each, name, f"{name} IS NOT NULL", value))
-    return cells
-
-
-def csv_cells(filled: Sequence[Filled]) -> list[Cell]:
-    """Return the cells of rows whose columns are texts."""
-    cells = []
-    for each in filled:
-        name = quote_name(each.source)
-        value = tried(each.column, csv_value(each.column, name))
-        cells.append(Cell(each, name, f"{name} IS NOT NULL", value))
-    return cells
-
-
-def json_cells(document: str, filled: Sequence[Filled]) -> list[Cell]:
-    """Return the cells of rows that are JSON objects; ``document`` is the SQL of one of them."""
-    cells = []
-    for each in filled:
-        pointer = quote_text("/" + each.source.replace("~", "~0").replace("/", "~1"))
-        # A text column takes a string's content, and anything else as it is written.
-        arrow = "->>" if json_type(each.column) == "VARCHAR" else "->"
-        given = f"({document} {arrow} {pointer})"
-        is_null = f"json_type({document}, {pointer}) = 'NULL'"
-        value = tried(each.column, json_value(each.column, given))
-        cells.append(Cell(each, given, f"NOT coalesce({is_null}, true)", value))
+        conversion = conversion_of(each)
+        cells.append(Cell(each, conversion.given, conversion.has_value(), conversion.value()))
     return cells
 
 

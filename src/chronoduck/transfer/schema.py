@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["CAPTURES_TABLE", "PLATFORM_TABLES", "SCHEMA_STATEMENTS"]
+from chronoduck.own_schema import PRODUCT_NAMES
+from chronoduck.transfer.sql import SqlSession
+
+__all__ = [
+    "CAPTURES_TABLE",
+    "PLATFORM_TABLES",
+    "SCHEMA_STATEMENTS",
+    "create_schema",
+    "is_captures_table",
+]
 
 CAPTURES_TABLE = "pages_analytics"
-PLATFORM_TABLES = frozenset({CAPTURES_TABLE, "user_metrics"})
-"""The tables that the statements make."""
+PLATFORM_TABLES = PRODUCT_NAMES - {"pages"}
+"""The tables that the statements make, without their view."""
 
+_VIEW = "CREATE VIEW IF NOT EXISTS pages AS SELECT * FROM pages_analytics"
 SCHEMA_STATEMENTS = (
     """
 CREATE TABLE IF NOT EXISTS pages_analytics (
@@ -26,7 +36,10 @@ CREATE TABLE IF NOT EXISTS pages_analytics (
     word_count INTEGER,
     quality_score DOUBLE,
     project_id VARCHAR,
-    created_at TIMESTAMP DEFAULT current_localtimestamp()
+    created_at TIMESTAMP DEFAULT current_localtimestamp(),
+    filename VARCHAR,
+    "offset" BIGINT,
+    repaired VARCHAR
 )
 """,
     """
@@ -37,5 +50,35 @@ CREATE TABLE IF NOT EXISTS user_metrics (
     recorded_at TIMESTAMP DEFAULT current_localtimestamp()
 )
 """,
-    "CREATE VIEW IF NOT EXISTS pages AS SELECT * FROM pages_analytics",
+    _VIEW,
 )
+
+_LATER_COLUMNS = {"filename": "VARCHAR", "offset": "BIGINT", "repaired": "VARCHAR"}
+"""Columns of captures that tables made by an earlier build lack."""
+_COLUMNS = """
+SELECT column_name FROM duckdb_columns()
+WHERE database_name = current_database() AND schema_name = 'main' AND table_name = $table
+"""
+_IS_TABLE = """
+SELECT 1 FROM duckdb_tables()
+WHERE database_name = current_database() AND schema_name = 'main' AND table_name = $table
+"""
+
+
+def is_captures_table(table: str) -> bool:
+    """Whether ``table`` or ``schema.table`` names the table of captures."""
+    return table.lower() in (CAPTURES_TABLE, f"main.{CAPTURES_TABLE}")
+
+
+def create_schema(session: SqlSession) -> None:
+    """Make the platform's tables where they are missing, and the columns that they lack."""
+    for statement in SCHEMA_STATEMENTS:
+        session.execute(statement)
+    table = {"table": CAPTURES_TABLE}
+    there = {str(row[0]).lower() for row in session.execute(_COLUMNS, table)}
+    missing = {name: type_ for name, type_ in _LATER_COLUMNS.items() if name not in there}
+    if not missing or not session.execute(_IS_TABLE, table):
+        return
+    for name, type_ in missing.items():
+        session.execute(f'ALTER TABLE {CAPTURES_TABLE} ADD COLUMN "{name}" {type_}')
+    session.execute(_VIEW.replace("VIEW IF NOT EXISTS", "OR REPLACE VIEW"))

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from chronoduck.errors import LoadError
 from chronoduck.own_schema import OWN_SCHEMA
+from chronoduck.table_names import parse_table_name
 
 __all__ = [
     "SqlSession",
@@ -53,7 +54,14 @@ class TransactInTurn(Protocol):
 
 
 def quote_name(name: str) -> str:
-    """Return a name as SQL, whatever it is made of."""
+    """Return a name as SQL, whatever it is made of.
+
+    Raises:
+        LoadError: it holds a NUL byte, at which a statement may end.
+    """
+    if "\0" in name:
+        shown = name.replace("\0", "\\0")[:100]
+        raise LoadError(f"the name {shown} holds a NUL byte", hint="Rename the column or table.")
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -63,14 +71,20 @@ def quote_text(text: str) -> str:
 
 
 def split_table(table: str) -> tuple[str, str]:
-    """Return schema and name of ``table`` or ``schema.table``.
+    """Return schema and name of ``table`` or ``schema.table``; parts may stand in double quotes.
 
     Raises:
         LoadError: a part is empty, there are more than two, or the schema is the service's own.
     """
-    parts = table.split(".")
-    if len(parts) > 2 or not all(parts):
-        raise LoadError(f"{table!r} is not a table name", hint="Write table or schema.table.")
+    try:
+        parts = parse_table_name(table)
+        if len(parts) > 2:
+            raise ValueError("it has more than two parts")
+    except ValueError as error:
+        raise LoadError(
+            f"{table!r} is not a table name: {error}",
+            hint='Write table or schema.table, and parts with a point in double quotes: "a.b".',
+        ) from None
     schema, name = parts if len(parts) == 2 else ("main", parts[0])
     if schema.lower() == OWN_SCHEMA:
         raise LoadError(f"the tables of {OWN_SCHEMA} are written by the service alone")

@@ -17,6 +17,8 @@ class TypeTree:
     name: str
     parts: list[tuple[str, TypeTree]] = field(default_factory=list)
     """Name (empty where parts have none) and type of each part."""
+    written: str = ""
+    """The whole type, as it was written."""
 
     @property
     def leaves(self) -> set[str]:
@@ -55,13 +57,15 @@ class _Reader:
         if self._peek() == "(":
             self.position += 1
             self._arguments(tree)
+        tree.written = self._text[start : self.position].strip()
         while self._peek() == "[":
             end = self._text.find("]", self.position)
             if end < 0:
                 raise ValueError("a bracket is not closed")
             is_list = end == self.position + 1
-            tree = TypeTree("LIST" if is_list else "ARRAY", [("", tree)])
             self.position = end + 1
+            written = self._text[start : self.position].strip()
+            tree = TypeTree("LIST" if is_list else "ARRAY", [("", tree)], written)
         return tree
 
     def _arguments(self, tree: TypeTree) -> None:

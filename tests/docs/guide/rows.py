@@ -38,7 +38,7 @@ W, A, D = Verdict.WORKS, Verdict.WORKS_AS, Verdict.DIFFERENT
 HTTP = "http://localhost:8000/api/v1/duckdb"
 TOKEN = '-H "Authorization: Bearer $(cat /var/lib/duckdb/admin.token)"'
 RESET = f"curl -s -X POST {TOKEN} {HTTP}/circuit-breaker/reset"
-ENV = "systemd hands the environment of `/etc/chrono-scraper/duckdb.env` to the service, not a shell's"
+ENV = "systemd hands the environment of `/etc/chronoduck/duckdb.env` to the service, not a shell's"
 SAMPLE = "SELECT domain, COUNT(*) FROM pages GROUP BY domain"
 
 
@@ -184,7 +184,7 @@ ROWS: list[Row] = [
     Row((52, 52), "- Respects configured memory limits", W, "the smaller of limit and percentage", service_claim(lambda _, s: s["service"]["memory_limit_bytes"] <= 500_000_000)),
     Row((53, 53), "- Monitors memory usage during query execution", W, "`memory_usage` of each result, in MB", in_python(_uses_memory)),
     Row((60, 60), "mkdir -p /var/lib/duckdb", W, "", run()),
-    Row((61, 61), "chown -R app:app /var/lib/duckdb", W, "the tests have no user `app`: run with their own", run(instead='chown -R "$(id -un):$(id -gn)" /var/lib/duckdb')),
+    Row((61, 61), "chown -R app:app /var/lib/duckdb", W, "the user is `app` in the image, and with `chronoduck install --systemd --user app`, else `chronoduck`; the tests run with their own", run(instead='chown -R "$(id -un):$(id -gn)" /var/lib/duckdb')),
     Row((64, 64), "mkdir -p /tmp/duckdb", W, "", run()),
     Row((65, 65), "chmod 755 /tmp/duckdb", W, "the service keeps a folder of mode 0700 in it: spill files hold users' data", run(instead="chmod 755 /tmp/duckdb && systemctl restart chrono-scraper")),
     Row((70, 70), "from app.services.duckdb_service import get_duckdb_service", W, "in the repository and the image; the wheel has `chronoduck.assembly`", fact(lambda: inspect.iscoroutinefunction(platform.get_duckdb_service))),
@@ -203,7 +203,7 @@ ROWS: list[Row] = [
     Row((128, 128), "systemctl start chrono-scraper", A, "with a replica `chronoduck replication adopt` first: the older file is meant", part="corruption", instead="chronoduck replication adopt\nsystemctl start chrono-scraper"),
     Row((131, 131), f"curl {HTTP}/health", W, "", part="corruption"),
     Row((137, 137), f"curl {HTTP}/statistics | jq '.system'", W, "", shows_json("process_memory_mb", "process_memory_percent")),
-    Row((140, 140), 'export DUCKDB_MEMORY_LIMIT="2GB"', A, f"{ENV}: `echo DUCKDB_MEMORY_LIMIT=2GB >> /etc/chrono-scraper/duckdb.env`. As written for a service that is started from that shell", part="memory", instead="echo DUCKDB_MEMORY_LIMIT=2GB >> /etc/chrono-scraper/duckdb.env"),
+    Row((140, 140), 'export DUCKDB_MEMORY_LIMIT="2GB"', A, f"{ENV}: `echo DUCKDB_MEMORY_LIMIT=2GB >> /etc/chronoduck/duckdb.env`. As written for a service that is started from that shell", part="memory", instead="echo DUCKDB_MEMORY_LIMIT=2GB >> /etc/chronoduck/duckdb.env"),
     Row((141, 141), "systemctl restart chrono-scraper", W, "with a stand-in for systemd", part="memory"),
     Row((144, 144), f"curl -X POST {HTTP}/circuit-breaker/reset", D, "needs the admin token, or `chronoduck breaker reset`: anybody could hide a failing disk otherwise", needs_role(RESET, "closed")),
     Row((152, 152), f"curl {HTTP}/health", W, "", shows_json("status", "connection_pool", "circuit_breaker")),
@@ -251,8 +251,8 @@ ROWS: list[Row] = [
     Row((345, 345), r'grep "execution_time.*[5-9]\." /var/log/chrono-scraper/duckdb.log', W, "the test writes a line of 7.25 s into the log", run("slow", instead="echo '{\"event\":\"slow\",\"execution_time\":7.25}' >> /var/log/chrono-scraper/duckdb.log\n" r'grep "execution_time.*[5-9]\." /var/log/chrono-scraper/duckdb.log')),
     Row((351, 351), f"curl -s {HTTP}/health | jq '.circuit_breaker'", W, "", shows_json("name", "state", "failure_count")),
     Row((354, 354), f"curl -X POST {HTTP}/circuit-breaker/reset", D, "as above", needs_role("chronoduck breaker reset", "closed")),
-    Row((362, 362), "chown app:app /var/lib/duckdb/chrono_analytics.db", W, "the tests have no user `app`: run with their own", run(instead='chown "$(id -un):$(id -gn)" /var/lib/duckdb/chrono_analytics.db')),
-    Row((363, 363), "chmod 640 /var/lib/duckdb/chrono_analytics.db", W, "the service makes it so, and refuses to open one that others may read", run()),
+    Row((362, 362), "chown app:app /var/lib/duckdb/chrono_analytics.db", W, "the user is `app` in the image, and with `chronoduck install --systemd --user app`, else `chronoduck`; the tests run with their own", run(instead='chown "$(id -un):$(id -gn)" /var/lib/duckdb/chrono_analytics.db')),
+    Row((363, 363), "chmod 640 /var/lib/duckdb/chrono_analytics.db", W, "the service makes it so, and refuses to open one that others may change", run()),
     Row((366, 366), "chmod 755 /tmp/duckdb", W, "", run()),
     Row((370, 370), "- All query endpoints require authentication", W, "401 without a token", _all_need_credentials),
     Row((371, 371), "- Health checks are public for monitoring", W, "no SQL and no path in them", ask("/health", ".status")),
@@ -278,7 +278,7 @@ ROWS: list[Row] = [
     Row((433, 433), "4. Start service: `systemctl start chrono-scraper`", W, "", part="emergency corruption", instead="systemctl start chrono-scraper"),
     Row((434, 434), f"5. Verify: `curl {HTTP}/health`", W, "", part="emergency corruption", instead=f"curl {HTTP}/health"),
     Row((437, 437), "1. Check memory usage: `free -h && docker stats`", W, "`docker stats` needs a container engine and is not run; [memory](runbooks/memory.md)", run("Mem:", instead="free -h")),
-    Row((438, 438), '2. Reduce DuckDB memory limit: `export DUCKDB_MEMORY_LIMIT="1GB"`', A, "as above", part="memory exhaustion", instead="echo DUCKDB_MEMORY_LIMIT=1GB >> /etc/chrono-scraper/duckdb.env"),
+    Row((438, 438), '2. Reduce DuckDB memory limit: `export DUCKDB_MEMORY_LIMIT="1GB"`', A, "as above", part="memory exhaustion", instead="echo DUCKDB_MEMORY_LIMIT=1GB >> /etc/chronoduck/duckdb.env"),
     Row((439, 439), "3. Restart service: `systemctl restart chrono-scraper`", W, "", part="memory exhaustion", instead="systemctl restart chrono-scraper"),
     Row((440, 440), f"4. Monitor recovery: `watch 'curl -s {HTTP}/statistics | jq \".system.process_memory_mb\"'`", W, "ended by the test", follow(r"\d+\.\d+", instead=f"watch 'curl -s {HTTP}/statistics | jq \".system.process_memory_mb\"'")),
     Row((443, 444), "- On-call: [Your on-call system]\n- Escalation: [Your escalation path]", A, "routes of `deploy/prometheus/alertmanager.yml`", fact(_routes_alerts)),

@@ -75,7 +75,10 @@ async def test_rows_of_a_body_may_lack_members_and_keep_every_digit(
     ]
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[]", b"[1]", b'{"a":1,"A":2}', b'[{"a":1},2]', b"null"])
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"[{}]", b"[1]", b"7", b'"x"', b'{"a":1,"A":2}', b'[{"a":1},2]', b"[{},1]", b"null"],
+)
 async def test_odd_bodies_change_nothing(
     admin: httpx2.AsyncClient, app_service: DuckDBService, body: bytes
 ) -> None:

@@ -76,7 +76,7 @@ async def test_a_wrong_token_is_refused(public: httpx2.AsyncClient, authorizatio
     ("method", "path", "status", "code"),
     [
         ("GET", "/nowhere", 404, "not_found"),
-        ("GET", "/query", 405, "method_not_allowed"),
+        ("PUT", "/query", 405, "method_not_allowed"),
         ("GET", "/tables/nowhere", 404, "not_found"),
         ("GET", "/templates/nowhere", 404, "template_not_found"),
         ("GET", "/templates/page-stats?limit=0", 422, "invalid_request"),

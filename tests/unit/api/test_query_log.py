@@ -276,7 +276,7 @@ async def test_percentiles_and_windows_in_the_statistics(
 async def test_bytes_and_the_logs_own_counters_are_metrics(
     admin: httpx2.AsyncClient, app_service: DuckDBService
 ) -> None:
-    before = await admin.get("/query")
+    before = await admin.put("/query")
     assert before.status_code == 405
     answer = await ask(admin, "SELECT repeat('x', 10000)")
     await app_service._statistics.flush()

@@ -37,13 +37,16 @@ ROLES = {
     "GET /queries/{query_id}": Role.VIEWER,
     "DELETE /queries/{query_id}": Role.VIEWER,
     "POST /query": Role.ANALYST,
+    "GET /query": Role.ANALYST,
     "POST /batch": Role.ANALYST,
     "POST /explain": Role.ANALYST,
     "GET /tables": Role.ANALYST,
-    "GET /tables/{name}": Role.ANALYST,
-    "POST /tables/{name}/rows": Role.WRITER,
+    "HEAD /tables/{name:path}": Role.ANALYST,
+    "GET /tables/{name:path}": Role.ANALYST,
+    "POST /tables/{name:path}/rows": Role.WRITER,
     "GET /penalties": Role.ADMIN,
     "DELETE /penalties/{party:path}": Role.ADMIN,
+    "POST /captures/rekey": Role.ADMIN,
     "POST /circuit-breaker/reset": Role.ADMIN,
     "POST /initialize": Role.ADMIN,
     "GET /replication": Role.ADMIN,
@@ -138,6 +141,8 @@ async def test_a_key_opens_what_its_role_includes_and_nothing_else(
             assert answer.status_code not in (401, 403, 429), (call, answer.text)
         else:
             assert answer.status_code == 403, (call, answer.text)
+            if method == "HEAD":
+                continue  # has no body
             assert answer.json()["code"] == "forbidden"
             assert str(needed) in answer.json()["detail"]
 

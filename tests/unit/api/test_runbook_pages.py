@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from chronoduck.api.runbook_pages import runbook_names
+from chronoduck.pages import runbook_names
 
 REPOSITORY = Path(__file__).parents[3]
 ROOT = "http://test/docs/api/duckdb/runbooks"

@@ -123,7 +123,7 @@ DAMAGES: dict[str, Damage] = {
     "WAL of a newer engine": lambda directory: (
         (directory / "test.db.engine").write_text("99.0.0\n") and None
     ),
-    "open to everybody": lambda directory: _database(directory).chmod(0o644),
+    "open to everybody": lambda directory: _database(directory).chmod(0o646),
     "a directory": _directory,
     "replica gone": _lose_replica,
     "replica and database gone": _lose_replica_and_database,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chronoduck.auth.admin_token import AdminToken, read_token
+from chronoduck.auth.admin_token import AdminToken
+from chronoduck.auth.token_file import read_token
 from chronoduck.errors import AuthenticationError, DatabasePermissionError
 
 
@@ -51,6 +52,17 @@ def test_a_token_that_others_may_read_is_refused_with_the_fix(path: Path, mode: 
 def test_an_empty_file_is_no_token(path: Path) -> None:
     path.touch(mode=0o600)
     with pytest.raises(DatabasePermissionError, match="is empty"):
+        AdminToken.load_or_create(path)
+
+
+async def test_a_directory_in_its_place_is_no_token(path: Path) -> None:
+    token = AdminToken.load_or_create(path)
+    text = read_token(path)
+    path.unlink()
+    path.mkdir()
+    await token.follow()
+    assert not token.matches(text)
+    with pytest.raises(DatabasePermissionError, match="is a directory"):
         AdminToken.load_or_create(path)
 
 

@@ -11,12 +11,13 @@ from typing import NoReturn
 import pytest
 
 from chronoduck.auth import key_ring
-from chronoduck.auth.admin_token import AdminToken, read_token
+from chronoduck.auth.admin_token import AdminToken
 from chronoduck.auth.authentication import Authenticator
 from chronoduck.auth.key_file import KeyFile
 from chronoduck.auth.key_ring import KeyRing
 from chronoduck.auth.keys import KeyWish
 from chronoduck.auth.platform_tokens import JwtTokens
+from chronoduck.auth.token_file import read_token
 from chronoduck.errors import AuthenticationError, TooManyAttemptsError
 from chronoduck.principals import Role
 from chronoduck.resilience.attempts import AttemptLimit

@@ -19,7 +19,7 @@ from chronoduck.errors import (
     InvalidRequestError,
     NotFoundError,
 )
-from chronoduck.principals import Limits, Principal, Role, TableGrant
+from chronoduck.principals import Limits, Principal, Role, TableGrant, claims_of
 
 NARROW = KeyWish(
     "narrow",
@@ -49,6 +49,15 @@ def test_what_was_stored_is_read_again(file: KeyFile) -> None:
         "keys.json",
         "keys.json.lock",
     ]
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_a_claim_that_json_cannot_hold_does_not_end_the_file(file: KeyFile, number: float) -> None:
+    granted = (TableGrant("pages", "main", "status = $claim.n"),)
+    file.add(wish("before"), now=0.0)
+    claims = claims_of({"n": number, "all": [1.0, number]})
+    file.add(KeyWish("odd", Role.ANALYST, tables=granted, claims=claims), now=0.0)
+    assert [key.name for key in file.read()] == ["before", "odd"]
 
 
 def test_a_secret_is_not_in_the_file(file: KeyFile) -> None:
@@ -115,8 +124,8 @@ def test_each_flipped_bit_is_noticed(file: KeyFile) -> None:
 def test_a_file_of_a_newer_form_is_not_half_understood(file: KeyFile) -> None:
     file.add(wish(), now=0.0)
     document = orjson.loads(file.path.read_bytes())
-    file.path.write_bytes(orjson.dumps({**document, "format": 2}))
-    with pytest.raises(DatabasePermissionError, match="format is 2"):
+    file.path.write_bytes(orjson.dumps({**document, "format": 3}))
+    with pytest.raises(DatabasePermissionError, match="format is 3"):
         file.read()
 
 

@@ -54,3 +54,9 @@ def test_a_volume_below_two_floors_is_no_ok(
         check = next(iter(_disk(settings)))
         assert (check.id, check.severity) == ("disk", Severity.WARNING)
         assert "who writes the most is stopped" in check.finding
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="there is no /sys")
+def test_a_volume_without_blocks_is_judged_too(make_settings: Callable[..., Settings]) -> None:
+    found = list(_disk(make_settings(database_path=Path("/sys/kernel/a.db"))))
+    assert found[0].severity is Severity.ERROR

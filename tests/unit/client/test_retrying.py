@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chronoduck.client.problems import ConnectionBrokenError, error_of
+from chronoduck.client.problems import ConnectionBrokenError, NobodyThereError, error_of
 from chronoduck.client.retrying import Attempts, Repeat, Retries, repeat_of
 from chronoduck.errors import (
     DatabaseFailedError,
@@ -134,3 +134,11 @@ def test_reads_are_known(sql: str) -> None:
 )
 def test_in_doubt_a_statement_is_a_write(sql: str) -> None:
     assert repeat_of(sql) is Repeat.WRITE
+
+
+def test_an_address_where_nobody_ever_answered_is_not_tried_again() -> None:
+    failure = NobodyThereError("refused")
+    with pytest.raises(NobodyThereError):
+        attempts(Repeat.READ).wait_after(failure, was_reached=False)
+    assert attempts(Repeat.READ).wait_after(failure, was_reached=True) >= 0
+    assert attempts(Repeat.READ).wait_after(EngineRestartedError("x"), was_reached=False) >= 0

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from duckdb.sqltypes import DuckDBPyType
 
 from chronoduck.engine.encoding import (
     EncodingOptions,
@@ -334,6 +335,69 @@ def test_a_struct_without_fields_has_a_form_everywhere(encode: Encode, sql: str)
     arrow = pa.ipc.open_stream(encode(statement, "arrow")).read_all()
     assert arrow.num_rows == 2
     assert (arrow.schema.field(0).type == pa.string()) == (sql in TEXT_IN_ARROW)
+
+
+TWICE = [[(1, 10), (1, 20)], None, [], [(2, None)]]
+MAPS = {
+    "m MAP(INTEGER, INTEGER)": (TWICE, lambda m: m),
+    "l MAP(INTEGER, INTEGER)[]": ([[TWICE[0], None], None, [], [[]]], lambda m: pa.list_(m)),
+    "f MAP(INTEGER, INTEGER)[2]": ([[TWICE[0], None], None], lambda m: pa.list_(m, 2)),
+    "s STRUCT(a MAP(INTEGER, INTEGER))": (
+        [{"a": TWICE[0]}, None, {"a": None}, {"a": []}],
+        lambda m: pa.struct([("a", m)]),
+    ),
+}
+
+
+@pytest.mark.parametrize("column", MAPS)
+def test_a_map_with_a_key_twice_keeps_its_entries(column: str) -> None:
+    """No statement of DuckDB 2.0 makes one; files of older versions hold them."""
+    name, _, kind = column.partition(" ")
+    values, arrow = MAPS[column]
+    array = pa.array(values, arrow(pa.map_(pa.int32(), pa.int32())))
+    table = pa.table({name: array})
+    schema = ResultSchema.of([name], [DuckDBPyType(kind)], table.schema)
+    told = {}
+    for each in ResultFormat:
+        encoder = open_encoder(each, schema, "", EncodingOptions())
+        rows = [encoder.rows(batch) for batch in (*table.to_batches(1), *table[1:].to_batches())]
+        summary = ResultSummary(0, False, 0.0, 0.0)
+        told[each.value] = b"".join([encoder.head(), *rows, encoder.tail(summary)])
+    wanted = json.loads(json.dumps(values + values[1:]))
+    assert [row[0] for row in json.loads(told["json"])["data"]] == wanted
+    lines = told["ndjson"].splitlines()[:-1]
+    assert [json.loads(line)[name] for line in lines] == wanted
+    fields = [row[0] if row else "" for row in csv.reader(io.StringIO(told["csv"].decode()))][1:]
+    assert [json.loads(field) if field else None for field in fields] == wanted
+    assert pq.read_table(io.BytesIO(told["parquet"])).column(0).to_pylist() == values + values[1:]
+    assert read_arrow(told["arrow"])[0].column(0).to_pylist() == values + values[1:]
+
+
+def test_maps_are_maps_again_after_their_values_were_made_plain(encode: Encode) -> None:
+    uuid = "00000000-0000-0000-0000-00000000000"
+    maps = f"(VALUES (1, MAP {{'{uuid}1'::UUID: 1::UHUGEINT}}), (2, NULL), (3, MAP {{}})) t(n, m)"
+    columns = (
+        "m, [m, NULL] AS l, {'x': m} AS s, array_value(m, NULL) AS f, MAP {1: m} AS mm, "
+        "CASE WHEN m IS NOT NULL THEN [m] END AS n, CASE WHEN n > 1 THEN {'x': m} END AS o"
+    )
+    sql = f"SELECT {columns} FROM {maps}"
+    one = [(f"{uuid}1", "1")]
+    rows = [
+        (one, [one, None], {"x": one}, [one, None], [(1, one)], [one], None),
+        (None, [None, None], {"x": None}, [None, None], [(1, None)], None, {"x": None}),
+        ([], [[], None], {"x": []}, [[], None], [(1, [])], [[]], {"x": []}),
+    ]
+    for size in (1, 1000):
+        table = pq.read_table(io.BytesIO(encode(sql, "parquet", size)))
+        assert [tuple(row.values()) for row in table.to_pylist()] == rows
+        table, _ = read_arrow(encode(sql, "arrow", size))
+        assert [tuple(row.values()) for row in table.to_pylist()] == rows
+
+
+def test_maps_in_unions_are_written_as_ever(encode: Encode) -> None:
+    sql = "SELECT union_value(u := MAP {1: 2}) AS u, [union_value(u := MAP {'a': 2})] AS l"
+    data = json.loads(encode(sql, "json"))["data"]
+    assert data == [[{"u": [[1, 2]]}, [{"u": {"a": 2}}]]]
 
 
 def test_encoding_goes_on_after_the_private_engines_were_closed(encode: Encode) -> None:

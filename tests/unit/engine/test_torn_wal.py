@@ -20,8 +20,8 @@ from chronoduck.engine.disk_format import (
     transaction_ends,
     version_end,
 )
-from chronoduck.engine.quarantine import DamagedLogError, check_log, cut_torn_end
-from chronoduck.errors import DuckDBConnectionError
+from chronoduck.engine.quarantine import check_log, cut_torn_end
+from chronoduck.errors import DamagedLogError, DuckDBConnectionError
 from chronoduck.settings import Settings
 from tests.damaged_wal import count_rows, crash, crash_in_checkpoint
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chronoduck.monitoring.history import QueryHistory
+from chronoduck.monitoring.statements.windows import StatementWindows
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Ended:
     execution_time: float = 0.1
     memory_mb: float = 1.0
     ended_at: float = 1_700_000_000.0
+    rows: int = 1
+    bytes: int = 10
 
 
 def test_before_the_first_statement_nothing_is_wrong() -> None:
@@ -61,6 +64,13 @@ def test_what_users_did_wrong_is_not_held_against_the_service() -> None:
     assert performance["service_success_rate"] == 50.0
 
 
+def test_the_performance_tells_what_memory_a_statement_took() -> None:
+    history = QueryHistory()
+    for memory_mb in (1.0, 3.0):
+        history.record(Ended(memory_mb=memory_mb))
+    assert history.performance()["avg_memory_per_query"] == 2.0
+
+
 @given(st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=50))
 def test_the_numbers_are_those_of_the_durations(seconds: list[float]) -> None:
     history = QueryHistory()
@@ -73,6 +83,18 @@ def test_the_numbers_are_those_of_the_durations(seconds: list[float]) -> None:
     assert analysis["queries_over_5s"] == sum(duration > 5 for duration in seconds)
     assert history.recent_query_times() == [round(duration, 6) for duration in seconds[-10:]]
     assert abs(history.avg_query_time - sum(seconds) / len(seconds)) < 1e-5
+
+
+def test_what_met_its_deadline_is_slow() -> None:
+    history, windows = QueryHistory(), StatementWindows()
+    for outcome, seconds in (("ok", 0.016), ("timeout", 30.2), ("user_error", 9.0)):
+        ended = Ended(outcome=outcome, execution_time=seconds)
+        history.record(ended)
+        windows.record(ended)
+    analysis, window = history.analysis(), windows.report(Ended().ended_at)["1h"]
+    for each in (analysis, window):
+        assert (each["queries_over_1s"], each["queries_over_5s"]) == (1, 1)
+    assert (analysis["max_time"], analysis["median_time"]) == (30.2, 0.016)
 
 
 def test_memory_is_bounded() -> None:

@@ -127,6 +127,14 @@ def test_an_operator_can_force_it(breaker: CircuitBreaker) -> None:
     breaker.before_call()
 
 
+def test_who_forces_it_may_say_why(breaker: CircuitBreaker) -> None:
+    reasons: list[str] = []
+    breaker.add_listener(lambda old, new, reason: reasons.append(reason))
+    breaker.force_open("the disk is being replaced")
+    breaker.force_closed("the disk was replaced")
+    assert reasons == ["the disk is being replaced", "the disk was replaced"]
+
+
 def test_listeners_hear_every_change(breaker: CircuitBreaker, clock: Clock) -> None:
     heard: list[tuple[str, str]] = []
     breaker.add_listener(lambda old, new, reason: heard.append((old, new)))

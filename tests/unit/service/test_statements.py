@@ -211,6 +211,15 @@ async def test_a_batch_keeps_its_connection_from_statement_to_statement(
     assert results[1].data == [(7,)]
 
 
+async def test_a_temporary_table_alone_is_refused(service: DuckDBService) -> None:
+    with pytest.raises(StatementRefusedError) as refused:
+        await service.execute_query("CREATE TEMP TABLE x AS SELECT 7 AS a")
+    assert refused.value.rule == "temporary"
+    async with service.transaction() as tx:
+        await tx.execute("CREATE TEMP TABLE x AS SELECT 7 AS a")
+        assert (await tx.execute("FROM x")).data == [(7,)]
+
+
 async def test_a_transaction_commits_at_its_end(service: DuckDBService) -> None:
     await service.execute_query("CREATE TABLE t (a INTEGER)")
     async with service.transaction() as tx:
@@ -350,7 +359,9 @@ async def test_the_next_user_finds_a_clean_connection(
     make_settings: Callable[..., Settings],
 ) -> None:
     async with DuckDBService(make_settings(worker_threads=1, max_connections=1)) as service:
-        await service.execute_query("CREATE TEMP TABLE left_behind AS SELECT 1")
+        await service.execute_batch(
+            ["CREATE TEMP TABLE left_behind AS SELECT 1", "FROM left_behind"]
+        )
         await service.execute_query("SET VARIABLE secret = 'mine'")
         await service.execute_query("CREATE SCHEMA other")
         await service.execute_query("USE other")

@@ -284,14 +284,13 @@ async def test_who_repeats_what_ignores_its_interrupt_has_to_wait(
     eve = Caller("eve", "r", Principal("eve", Role.ANALYST, "key:eve"))
     async with DuckDBService(make_settings(stuck_seconds=3600), on_stuck=reasons.append) as service:
         await service.execute_query(WORDS)
-        for seconds in (1, 2, 4, 8):  # on a machine that is busy it may not have begun by then
-            with pytest.raises(StatementTimeoutError) as ended:
-                await service.execute_query(DEAF, timeout=seconds, caller=eve)
-            if "has not listened" in str(ended.value):
-                break
-        await until_back(service)
-        with pytest.raises(PenaltyBoxError) as caught:
-            await service.execute_query(DEAF, timeout=1, caller=eve)
+        # On a machine that is busy it may not have begun, or used little of a CPU, by its deadline.
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises(PenaltyBoxError) as caught:
+                while True:
+                    with contextlib.suppress(StatementTimeoutError):
+                        await service.execute_query(DEAF, timeout=1, caller=eve)
+                    await until_back(service)
         assert caught.value.reason == "ignored_interrupt"
         assert (await service.execute_query("SELECT 1", caller=eve)).data == [(1,)]
     assert reasons == []

@@ -15,6 +15,7 @@ import pytest
 from chronoduck.assembly import DuckDBService
 from chronoduck.errors import LoadError
 from chronoduck.transfer import FileFormat, LoadSummary, RejectedLine
+from tests.spreadsheets import ods, xlsx
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "cdx"
@@ -183,9 +184,9 @@ async def test_odd_hosts_are_kept_apart(service: DuckDBService) -> None:
     assert {row[0]: row[1:] for row in found} == {
         "http://p.org:8080/x": ("org,p:8080)/x", "p.org", "org"),
         "http://p.org/x": ("org,p)/x", "p.org", "org"),
-        "http://1.2.3.4/x": ("1.2.3.4)/x", "1.2.3.4", None),
-        "http://[::1]:80/x": ("[::1])/x", "[::1]", None),
-        "filedesc://a-b.arc": (None, None, None),
+        "http://1.2.3.4/x": ("4,3,2,1)/x", "1.2.3.4", None),
+        "http://[::1]:80/x": ("::1)/x", "[::1]", None),
+        "filedesc://a-b.arc": ("filedesc://a-b.arc", None, None),
     }
 
 
@@ -373,3 +374,12 @@ async def test_real_files_of_every_kind_load_without_a_loss(
     summary, rejects = await load(service, (SHARED / name).read_bytes(), name=name)
     assert rejects == []
     assert summary.rows_added + summary.duplicates == count
+
+
+@pytest.mark.parametrize("file_format", [FileFormat.AUTO, FileFormat.ODS])
+async def test_a_spreadsheet_is_read_by_its_content(
+    service: DuckDBService, file_format: FileFormat
+) -> None:
+    await load(service, ods([["n"], ["A"]]), "prices.ods", "sheets", file_format)
+    await load(service, xlsx({"One": [["n"], ["B"]]}), "prices.xlsx", "sheets")
+    assert await rows(service, "FROM sheets ORDER BY n") == [("A",), ("B",)]

@@ -50,6 +50,13 @@ def test_patterns_mean_files_each_once_and_no_pipes_or_circles(
     assert found(f"{tree}/{pattern}") == [f"{tree}/{name}" for name in names]
 
 
+def test_a_directory_means_its_spreadsheets_too(tmp_path: Path) -> None:
+    names = ["a.xlsx", "b.XLSM", "c.xlsb", "d.ods", "e.xls"]
+    for name in [*names, "f.docx"]:
+        (tmp_path / name).touch()
+    assert found(str(tmp_path)) == [f"{tmp_path}/{name}" for name in names]
+
+
 def test_a_pipe_that_is_named_is_meant(tree: Path) -> None:
     assert found(f"{tree}/pipe.csv") == [f"{tree}/pipe.csv"]
 

@@ -3,6 +3,7 @@
 from chronoduck.api.routes import (
     audit,
     backups,
+    captures,
     exports,
     health,
     jobs,
@@ -31,6 +32,7 @@ routers = [
     running.router,
     replication.router,
     backups.router,
+    captures.router,
     jobs.router,
     exports.router,
     audit.router,

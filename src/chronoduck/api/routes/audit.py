@@ -10,6 +10,7 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import StreamingResponse
 
 from chronoduck.api.access import Admin, service_of
+from chronoduck.api.answers import AuditPage
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.errors import NotFoundError
@@ -26,11 +27,11 @@ _Text = Annotated[str | None, Query(max_length=200)]
     "/audit",
     operation_id="audit",
     summary="Who did what",
+    response_model=AuditPage,
     responses={
         200: {
             "description": "A page of events, newest first; or, as NDJSON, all of them, oldest first.",
             "content": {
-                "application/json": {"schema": {"type": "object"}},
                 "application/x-ndjson": {"schema": {"type": "string"}},
             },
         }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from chronoduck.api.access import Admin, body_schema, read_body, service_of
+from chronoduck.api.access import Admin, read_body, service_of
+from chronoduck.api.answers import BackupList, Job
+from chronoduck.api.documentation import STARTED, reads
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse, job_response
 from chronoduck.api.schemas import BackupRequest
@@ -15,10 +16,14 @@ from chronoduck.api.schemas import BackupRequest
 __all__ = ["router"]
 
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
-_STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow the Location."}}
 
 
-@router.get("/backups", operation_id="list_backups", summary="The backups")
+@router.get(
+    "/backups",
+    operation_id="list_backups",
+    summary="The backups",
+    response_model=BackupList,
+)
 async def list_backups(request: Request, caller: Admin) -> Response:
     """List the backups, oldest first, and when the next one is made."""
     backups = (await service_of(request).parts()).backups
@@ -31,9 +36,10 @@ async def list_backups(request: Request, caller: Admin) -> Response:
     operation_id="create_backup",
     summary="Make a backup",
     status_code=202,
-    responses=_STARTED,
-    openapi_extra=body_schema(BackupRequest),
+    response_model=Job,
+    response_description=STARTED,
 )
+@reads(BackupRequest)
 async def create_backup(request: Request, caller: Admin) -> Response:
     """Begin a backup of the database, or of some tables as Parquet; writers do not wait."""
     body = await read_body(request, BackupRequest)
@@ -47,7 +53,8 @@ async def create_backup(request: Request, caller: Admin) -> Response:
     operation_id="verify_backup",
     summary="Verify a backup",
     status_code=202,
-    responses=_STARTED,
+    response_model=Job,
+    response_description=STARTED,
 )
 async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Response:
     """Begin to restore it into a scratch directory, to read every column and compare."""
@@ -60,7 +67,8 @@ async def verify_backup(backup_id: str, request: Request, caller: Admin) -> Resp
     operation_id="compact_database",
     summary="Compact the database",
     status_code=202,
-    responses=_STARTED,
+    response_model=Job,
+    response_description=STARTED,
 )
 async def compact_database(request: Request, caller: Admin) -> Response:
     """Begin to write the database into a new file; writers wait until that is in place."""
@@ -73,7 +81,8 @@ async def compact_database(request: Request, caller: Admin) -> Response:
     operation_id="verify_database",
     summary="Verify the database",
     status_code=202,
-    responses=_STARTED,
+    response_model=Job,
+    response_description=STARTED,
 )
 async def verify_database(request: Request, caller: Admin) -> Response:
     """Begin to copy the database and to read every column of every table in the copy."""

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
@@ -15,11 +14,14 @@ from chronoduck.api.access import (
     Admin,
     Analyst,
     Viewer,
-    body_schema,
     keys_of,
     read_body,
     service_of,
 )
+from chronoduck.api.addresses import api_root
+from chronoduck.api.answers import ExportList, Job, RunStarted
+from chronoduck.api.documentation import STARTED, FileBytes, reads
+from chronoduck.api.downloads import attachment
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse, job_response
 from chronoduck.api.revocation import is_revoked
@@ -31,14 +33,13 @@ from chronoduck.assembly.authentication import open_links
 from chronoduck.auth.signed_links import SignedLinks
 from chronoduck.errors import AuthenticationError
 from chronoduck.service.exports import ExportWish
-from chronoduck.service.job import Job
+from chronoduck.service.job import Job as ExportJob
 from chronoduck.service.jobs import JobConflictError
 
 __all__ = ["public_router", "router"]
 
 router = APIRouter(tags=["jobs"], route_class=ProblemRoute)
 public_router = APIRouter(tags=["jobs"], route_class=ProblemRoute)
-_FILE = {200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
 
 
 @router.post(
@@ -46,9 +47,10 @@ _FILE = {200: {"content": {"application/octet-stream": {"schema": {"type": "stri
     operation_id="start_export",
     summary="Write a result into files",
     status_code=202,
-    responses={202: {"description": "It has begun; `Location` is the job."}},
-    openapi_extra=body_schema(ExportRequest),
+    response_model=Job,
+    response_description=STARTED,
 )
+@reads(ExportRequest)
 async def start_export(request: Request, caller: Analyst) -> Response:
     """Begin an export; the job's result lists its files."""
     asked = await read_body(request, ExportRequest)
@@ -65,7 +67,12 @@ async def start_export(request: Request, caller: Analyst) -> Response:
     return await job_response(request, job, caller)
 
 
-@router.get("/exports", operation_id="list_exports", summary="The declared exports")
+@router.get(
+    "/exports",
+    operation_id="list_exports",
+    summary="The declared exports",
+    response_model=ExportList,
+)
 async def list_exports(request: Request, caller: Admin) -> Response:
     """List the exports that a file declares: how the last run of each went, when the next one is."""
     exports = (await service_of(request).parts()).declared_exports
@@ -77,9 +84,10 @@ async def list_exports(request: Request, caller: Admin) -> Response:
     operation_id="run_exports",
     summary="Run declared exports",
     status_code=202,
-    responses={202: {"description": "Begun; follow the jobs."}},
-    openapi_extra=body_schema(ExportRunRequest),
+    response_model=RunStarted,
+    response_description="Begun; follow the jobs.",
 )
+@reads(ExportRunRequest)
 async def run_exports(request: Request, caller: Admin) -> Response:
     """Begin the named exports, or all; one that runs already is named with its job."""
     body = await read_body(request, ExportRunRequest)
@@ -101,7 +109,8 @@ async def run_exports(request: Request, caller: Admin) -> Response:
     "/exports/{job_id}/files/{name:path}",
     operation_id="get_export_file",
     summary="One file of an export",
-    responses=_FILE,  # type: ignore[arg-type] # a dict of dicts
+    response_class=FileBytes,
+    responses=FileBytes.DESCRIPTION,
 )
 async def get_export_file(job_id: str, name: str, request: Request, caller: Viewer) -> Response:
     """Fetch a file of one's own export; admins of any."""
@@ -112,8 +121,8 @@ async def get_export_file(job_id: str, name: str, request: Request, caller: View
     "/exports/{job_id}/links",
     operation_id="create_export_link",
     summary="A link to a file",
-    openapi_extra=body_schema(LinkRequest),
 )
+@reads(LinkRequest)
 async def create_export_link(job_id: str, request: Request, caller: Viewer) -> LinkResponse:
     """Make a link by which anybody may fetch one file for a while."""
     asked = await read_body(request, LinkRequest)
@@ -125,7 +134,7 @@ async def create_export_link(job_id: str, request: Request, caller: Viewer) -> L
     token = await asyncio.to_thread(_links(service).sign, what, expires_at)
     await service.audit.act_now("link_created", caller, job=job.id, file=asked.file)
     return LinkResponse(
-        url=str(request.app.url_path_for("download", token=token)),
+        url=f"{api_root(request)}/downloads/{token}",
         expires_at=datetime.fromtimestamp(expires_at, UTC).isoformat(),
     )
 
@@ -134,7 +143,8 @@ async def create_export_link(job_id: str, request: Request, caller: Viewer) -> L
     "/downloads/{token}",
     operation_id="download",
     summary="What a link is to",
-    responses=_FILE,  # type: ignore[arg-type] # a dict of dicts
+    response_class=FileBytes,
+    responses=FileBytes.DESCRIPTION,
 )
 async def download(token: str, request: Request) -> Response:
     """Public. The link itself is the credential; 401 when it is wrong or has expired, or when the key of
@@ -157,16 +167,15 @@ def _links(service: DuckDBService) -> SignedLinks:
     return open_links(service.settings)
 
 
-async def _file(service: DuckDBService, job: Job, name: str) -> Response:
+async def _file(service: DuckDBService, job: ExportJob, name: str) -> Response:
     exports = (await service.parts()).exports
     pieces: Iterator[bytes] = await asyncio.to_thread(exports.read, job, name)
     size = next(each["bytes"] for each in (job.result or {})["files"] if each["name"] == name)
-    label = quote(name.replace("/", "_"), safe="")
     return StreamingResponse(
         pieces,
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(size),
-            "Content-Disposition": f"attachment; filename*=UTF-8''{label}",
+            "Content-Disposition": attachment(name),
         },
     )

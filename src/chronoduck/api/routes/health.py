@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from chronoduck.api.access import Admin, answer_public, is_leaving, service_of
+from chronoduck.api.answers import Alive, Health, PerformanceMetrics, Readiness, Statistics
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import StatusMessage
@@ -17,11 +16,17 @@ router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 control_router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 """What is not public."""
 _WELL = ("healthy", "degraded")
-_UNWELL_RESPONSE: dict[int | str, dict[str, Any]] = {503: {"description": "Not well."}}
+_UNWELL = "Not well; the body says why."
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health", operation_id="health", summary="Is it well?", responses=_UNWELL_RESPONSE)
+@router.get(
+    "/health",
+    operation_id="health",
+    summary="Is it well?",
+    response_model=Health,
+    responses={503: {"model": Health, "description": _UNWELL}},
+)
 async def health(request: Request) -> Response:
     """Public. 200 when healthy or degraded, 503 otherwise; every reason comes with what to do."""
     service = service_of(request)
@@ -37,9 +42,9 @@ async def health(request: Request) -> Response:
 
 @router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", operation_id="live", summary="Does the process answer?")
-async def live() -> dict[str, str]:
+async def live() -> Alive:
     """Public. Never touches the engine: a busy service is not a dead one."""
-    return {"status": "alive"}
+    return Alive(status="alive")
 
 
 @router.head("/health/ready", include_in_schema=False)
@@ -47,7 +52,8 @@ async def live() -> dict[str, str]:
     "/health/ready",
     operation_id="ready",
     summary="Can it take statements?",
-    responses=_UNWELL_RESPONSE,
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": _UNWELL}},
 )
 async def ready(request: Request) -> Response:
     """Public. 503 while starting, healing, about to shut down or with an open breaker."""
@@ -65,7 +71,12 @@ async def ready(request: Request) -> Response:
     return await answer_public(request, f"ready {is_leaving(request)}", make)
 
 
-@router.get("/statistics", operation_id="statistics", summary="Counters and durations")
+@router.get(
+    "/statistics",
+    operation_id="statistics",
+    summary="Counters and durations",
+    response_model=Statistics,
+)
 async def statistics(request: Request) -> Response:
     """Public. No statement's text is in it; the names of templates are told to admins alone."""
     service = service_of(request)
@@ -83,6 +94,7 @@ async def statistics(request: Request) -> Response:
     "/templates/performance-metrics",
     operation_id="performance_metrics",
     summary="Performance in short",
+    response_model=PerformanceMetrics,
 )
 async def performance_metrics(request: Request) -> Response:
     """Public. The counters that dashboards read."""

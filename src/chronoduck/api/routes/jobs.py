@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from starlette.responses import StreamingResponse
 
-from chronoduck.api.access import Analyst, Viewer, body_schema, read_body, service_of
+from chronoduck.api.access import Analyst, Viewer, read_body, service_of
+from chronoduck.api.answers import Job
+from chronoduck.api.documentation import STARTED, EventStream, problem, reads
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse, job_response
@@ -18,7 +19,7 @@ from chronoduck.api.schemas import JobRequest
 from chronoduck.engine.encoding import ResultFormat
 from chronoduck.errors import NotFoundError
 from chronoduck.principals import Role
-from chronoduck.service.job import Job
+from chronoduck.service.job import Job as RunningJob
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 
@@ -35,9 +36,10 @@ _ALIVE_EVERY = 30
     operation_id="start_job",
     summary="Run a statement as a job",
     status_code=202,
-    responses={202: {"description": "It has begun; `Location` is where to follow it."}},
-    openapi_extra=body_schema(JobRequest),
+    response_model=Job,
+    response_description=STARTED,
 )
+@reads(JobRequest)
 async def start_job(request: Request, caller: Analyst) -> Response:
     """Begin a statement that may take longer than a request; its result is kept for a while."""
     asked = await read_body(request, JobRequest)
@@ -53,7 +55,12 @@ async def start_job(request: Request, caller: Analyst) -> Response:
     return await job_response(request, job, caller)
 
 
-@router.get("/jobs", operation_id="list_jobs", summary="Jobs, newest first")
+@router.get(
+    "/jobs",
+    operation_id="list_jobs",
+    summary="Jobs, newest first",
+    response_model=list[Job],
+)
 async def list_jobs(request: Request, caller: Viewer) -> Response:
     """List running jobs and those that ended a while ago: one's own; admins see all."""
     service = service_of(request)
@@ -63,7 +70,7 @@ async def list_jobs(request: Request, caller: Viewer) -> Response:
     return JsonResponse([shown.as_dict(job, tells_paths=_is_operator(caller)) for job in jobs])
 
 
-@router.get("/jobs/{job_id}", operation_id="get_job", summary="One job")
+@router.get("/jobs/{job_id}", operation_id="get_job", summary="One job", response_model=Job)
 async def get_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """Show a job's state, progress and what came of it."""
     job = await job_of(job_id, request, caller)
@@ -75,7 +82,7 @@ async def get_job(job_id: str, request: Request, caller: Viewer) -> Response:
     "/jobs/{job_id}/result",
     operation_id="get_job_result",
     summary="A job's result",
-    responses={**RESULT_RESPONSES, 409: {"description": "It has none, or not yet."}},
+    responses={**RESULT_RESPONSES, 409: problem("It has none, or not yet.")},
     openapi_extra={"parameters": [FORMAT_PARAMETER]},
 )
 async def get_job_result(
@@ -97,7 +104,7 @@ async def get_job_result(
     jobs = (await service.parts()).statement_jobs
     wanted = ResultRequest("", None, format, encoding_options(service), max_rows)
     return await answer_with(
-        request, wanted, lambda asked: jobs.read(job, asked, offset, limit, caller)
+        request, wanted, lambda asked: jobs.read(job, asked, offset, limit, caller), f"job-{job.id}"
     )
 
 
@@ -105,6 +112,7 @@ async def get_job_result(
     "/jobs/{job_id}/events",
     operation_id="follow_job",
     summary="A job's progress as it goes on",
+    response_class=EventStream,
     responses={
         200: {
             "description": "Server-sent events: `progress` whenever something changed, `end` as "
@@ -133,10 +141,15 @@ async def follow_job(job_id: str, request: Request, caller: Viewer) -> Response:
             await registry.wait(job, _EVENT_SECONDS)
         yield _event("end", shown.as_dict(job, tells_paths=_is_operator(caller)))
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    return EventStream(events())
 
 
-@router.delete("/jobs/{job_id}", operation_id="cancel_job", summary="End or forget a job")
+@router.delete(
+    "/jobs/{job_id}",
+    operation_id="cancel_job",
+    summary="End or forget a job",
+    response_model=Job,
+)
 async def cancel_job(job_id: str, request: Request, caller: Viewer) -> Response:
     """End a job that runs; forget one that has ended, with its result."""
     job = await job_of(job_id, request, caller)
@@ -146,7 +159,7 @@ async def cancel_job(job_id: str, request: Request, caller: Viewer) -> Response:
     return JsonResponse(job.as_dict(tells_paths=_is_operator(caller)))
 
 
-async def job_of(job_id: str, request: Request, caller: Caller) -> Job:
+async def job_of(job_id: str, request: Request, caller: Caller) -> RunningJob:
     """Return the job if it is the caller's, or the caller an admin.
 
     Raises:

@@ -5,33 +5,38 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chronoduck.api.access import Access, Writer, admit, attach
+from chronoduck.api.documentation import LoadLines
 from chronoduck.api.loading import MEDIA_TYPE, LoadWish, answer_load, is_small
 from chronoduck.api.problems import ProblemRoute, refuse
+from chronoduck.api.reading import asked_reading
 from chronoduck.api.uploads import FORMATS, format_of
 from chronoduck.errors import DuckDBException, InvalidRequestError
 from chronoduck.principals import Role
-from chronoduck.transfer import FileFormat, LoadMode, LoadOptions, OnError
+from chronoduck.transfer import FileFormat, LoadMode, LoadOptions, OnError, ReadOptions
 
 __all__ = ["DirectRows", "router"]
 
 router = APIRouter(tags=["tables"], route_class=ProblemRoute)
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.post(
-    "/tables/{name}/rows",
+    "/tables/{name:path}/rows",
     operation_id="load_rows",
     summary="Load a file or rows into a table",
+    response_class=LoadLines,
     responses={
         200: {
             "description": "One JSON object per line: `reject` lines, `progress` after every "
             "commit, and `done` or `error` as the last one. Small bodies of JSON rows get their "
-            "`done` line alone, or a problem.",
-            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "`done` line alone, or a problem. With `Accept: text/plain` they are called that.",
+            "content": {
+                MEDIA_TYPE: {"schema": {"type": "string"}},
+                "text/plain": {"schema": {"type": "string"}},
+            },
             "headers": {
                 "Idempotency-Replayed": {
                     "description": "`true` when this is the answer that the key got before.",
@@ -52,8 +57,12 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
         ],
         "requestBody": {
             "required": True,
-            "description": "The file, plain or compressed by gzip or zstd.",
-            "content": dict.fromkeys(["application/octet-stream", *FORMATS], _BINARY),
+            "description": "The file, plain or compressed by gzip or zstd; or rows as JSON. "
+            f"`Content-Type` may name the format: {', '.join(sorted(FORMATS))}.",
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+            },
         },
     },
 )
@@ -61,6 +70,7 @@ async def load_rows(
     name: str,
     request: Request,
     caller: Writer,
+    read: Annotated[ReadOptions, Depends(asked_reading)],
     source: Annotated[str, Query(max_length=255, description="The file's name.")] = "upload",
     format: Annotated[  # noqa: A002
         FileFormat, Query(description="What the file is; wins over `Content-Type`.")
@@ -90,6 +100,7 @@ async def load_rows(
         create=create,
         dry_run=dry_run,
         on_error=on_error,
+        read=read,
     )
     return await answer_load(request, LoadWish(name, source, format, options), caller)
 
@@ -110,7 +121,7 @@ class DirectRows:
         if (
             wish is None
             or request is None
-            or not is_small(request, format_of(request, wish.format), wish.options)
+            or not is_small(request, format_of(request, wish.format), wish)
         ):
             await self._app(scope, receive, send)
             return
@@ -131,7 +142,7 @@ class DirectRows:
         if not path.startswith(self._prefix) or not path.endswith("/rows"):
             return None
         table = path[len(self._prefix) : -len("/rows")]
-        if not table or "/" in table:
+        if not table:
             return None
         asked = parse_qsl(scope["query_string"].decode("latin-1"))
         if not asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from chronoduck.api.access import Admin, service_of
+from chronoduck.api.answers import Penalties
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import StatusMessage
@@ -15,7 +16,12 @@ __all__ = ["router"]
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 
 
-@router.get("/penalties", operation_id="list_penalties", summary="Who waits in the penalty box")
+@router.get(
+    "/penalties",
+    operation_id="list_penalties",
+    summary="Who waits in the penalty box",
+    response_model=Penalties,
+)
 async def list_penalties(request: Request, caller: Admin) -> Response:
     """List who has to wait and why, the longest wait first, and what runs alone; times in seconds."""
     return JsonResponse(service_of(request).penalties.describe())

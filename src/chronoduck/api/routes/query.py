@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chronoduck.api.access import (
@@ -17,10 +17,12 @@ from chronoduck.api.access import (
     Analyst,
     admit,
     attach,
-    body_schema,
+    is_known_by_header,
     read_body,
     service_of,
 )
+from chronoduck.api.documentation import reads
+from chronoduck.api.downloads import result_name
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.problems import ProblemRoute, refuse
 from chronoduck.api.responses import (
@@ -39,7 +41,7 @@ from chronoduck.api.schemas import (
 )
 from chronoduck.assembly import DuckDBService
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
-from chronoduck.errors import DuckDBException
+from chronoduck.errors import DuckDBException, PermissionDeniedError
 from chronoduck.principals import Role
 from chronoduck.service.encoded import EncodedResult
 from chronoduck.service.explain import explain_statement
@@ -86,11 +88,68 @@ RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     operation_id="query",
     summary="Run one statement",
     responses=RESULT_RESPONSES,
-    openapi_extra={**body_schema(QueryRequest), "parameters": [FORMAT_PARAMETER]},
+    openapi_extra={"parameters": [FORMAT_PARAMETER]},
 )
+@reads(QueryRequest)
 async def query(request: Request, caller: Analyst) -> Response:
     """Run one statement and answer its result, streamed when it is large."""
     return await _answer_query(request, caller)
+
+
+@router.get(
+    "/query",
+    operation_id="read_query",
+    summary="Run one statement that reads",
+    responses=RESULT_RESPONSES,
+    openapi_extra={"parameters": [FORMAT_PARAMETER]},
+)
+async def read_query(
+    request: Request,
+    caller: Analyst,
+    query: Annotated[str, Query(min_length=1, description="One SQL statement that only reads.")],
+    timeout_seconds: Annotated[float | None, Query(gt=0)] = None,
+    max_rows: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    json_numbers: Literal["exact", "safe"] = "exact",
+) -> Response:
+    """Run a statement that only reads, for tools that can only fetch an address.
+
+    Logs of proxies keep addresses: a statement with anything secret belongs into `POST query`.
+    """
+    _refuse_other_sites(request)
+    service = service_of(request)
+    format = result_format(  # noqa: A001 - the word of the API
+        request.query_params.get("format"), request.headers.get("accept")
+    )
+    if max_rows is None and format is ResultFormat.JSON:
+        max_rows = service.settings.default_max_rows
+    wanted = ResultRequest(
+        sql=query,
+        params=None,
+        format=format,
+        options=encoding_options(service, json_numbers),
+        max_rows=max_rows,
+        timeout=timeout_seconds,
+        only_reads=True,
+    )
+    return await answer(request, wanted, caller)
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """Refuse what a browser sends because another site's page has this address in it.
+
+    Raises:
+        PermissionDeniedError: so it is; or the host application tells who asks, maybe by cookies, which
+            browsers send with every address.
+    """
+    if not is_known_by_header(request):
+        raise PermissionDeniedError(
+            "statements in addresses are only run for tokens and keys in a header",
+            hint="Send it to POST query.",
+        )
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise PermissionDeniedError(
+            "a page of another site sent this statement", hint="Send it to POST query."
+        )
 
 
 class DirectQuery:
@@ -161,16 +220,22 @@ def encoding_options(service: DuckDBService, json_numbers: str = "exact") -> Enc
     )
 
 
-async def answer(request: Request, wanted: ResultRequest, caller: Caller) -> Response:
-    """Run the statement and return its response; its client's leaving interrupts it."""
+async def answer(
+    request: Request, wanted: ResultRequest, caller: Caller, stem: str = "query"
+) -> Response:
+    """Run the statement and return its response; its client's leaving interrupts it.
+
+    ``stem``: of the name that a result is saved as.
+    """
     encoded = (await service_of(request).parts()).encoded
-    return await answer_with(request, wanted, lambda asked: encoded.run(asked, caller))
+    return await answer_with(request, wanted, lambda asked: encoded.run(asked, caller), stem)
 
 
 async def answer_with(
     request: Request,
     wanted: ResultRequest,
     run: Callable[[ResultRequest], Awaitable[EncodedResult]],
+    stem: str,
 ) -> Response:
     """Return the response to what ``run`` gives; its client's leaving interrupts it."""
     # A format without a flag for truncation must have it in the header, and HTTP/1.0 cannot tell
@@ -188,7 +253,7 @@ async def answer_with(
         if guard.client_left:
             return ClientGone()
         raise
-    return ResultResponse(result)
+    return ResultResponse(result, result_name(request, stem, wanted.format))
 
 
 async def _without_rows(
@@ -212,8 +277,8 @@ async def _without_rows(
     operation_id="batch",
     summary="Run several statements, all or nothing",
     response_model=BatchResponse,
-    openapi_extra=body_schema(BatchRequest),
 )
+@reads(BatchRequest)
 async def batch(request: Request, caller: Analyst) -> Response:
     """Run statements in order on one connection; the problem names the one that failed."""
     asked = await read_body(request, BatchRequest)
@@ -253,8 +318,8 @@ async def batch(request: Request, caller: Analyst) -> Response:
     operation_id="explain",
     summary="Show a statement's plan",
     response_model=ExplainResponse,
-    openapi_extra=body_schema(ExplainRequest),
 )
+@reads(ExplainRequest)
 async def explain(request: Request, caller: Analyst) -> Response:
     """Answer the plan; with `analyze` the statement is run and measured."""
     asked = await read_body(request, ExplainRequest)

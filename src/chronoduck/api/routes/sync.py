@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from chronoduck.api.access import Admin, body_schema, read_body, service_of
+from chronoduck.api.access import Admin, read_body, service_of
+from chronoduck.api.answers import Job, RunStarted, SyncList
+from chronoduck.api.documentation import STARTED, reads
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse, job_response
 from chronoduck.api.schemas import SyncRequest
@@ -15,10 +17,14 @@ from chronoduck.service.jobs import JobConflictError
 __all__ = ["router"]
 
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
-_STARTED: dict[int | str, dict[str, Any]] = {202: {"description": "Begun; follow the jobs."}}
 
 
-@router.get("/sync", operation_id="list_syncs", summary="The syncs from PostgreSQL")
+@router.get(
+    "/sync",
+    operation_id="list_syncs",
+    summary="The syncs from PostgreSQL",
+    response_model=SyncList,
+)
 async def list_syncs(request: Request, caller: Admin) -> Response:
     """List the declared syncs: how far each is, how its last run went, and when the next one is.
 
@@ -33,9 +39,10 @@ async def list_syncs(request: Request, caller: Admin) -> Response:
     operation_id="run_syncs",
     summary="Run syncs from PostgreSQL",
     status_code=202,
-    responses=_STARTED,
-    openapi_extra=body_schema(SyncRequest),
+    response_model=RunStarted,
+    response_description="Begun; follow the jobs.",
 )
+@reads(SyncRequest)
 async def run_syncs(request: Request, caller: Admin) -> Response:
     """Begin the named syncs, or all; one that runs already is named with its job."""
     body = await read_body(request, SyncRequest)
@@ -58,7 +65,8 @@ async def run_syncs(request: Request, caller: Admin) -> Response:
     operation_id="drop_sync",
     summary="Drop what a sync has in PostgreSQL",
     status_code=202,
-    responses=_STARTED,
+    response_model=Job,
+    response_description=STARTED,
 )
 async def drop_sync(
     request: Request,

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from chronoduck.api.access import Viewer, service_of
+from chronoduck.api.answers import Template
 from chronoduck.api.negotiation import FORMAT_PARAMETER, result_format
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
@@ -22,7 +23,12 @@ router = APIRouter(tags=["templates"], route_class=ProblemRoute)
 _PATH = "/api/v1/duckdb/templates/"
 
 
-@router.get("/templates", operation_id="list_templates", summary="Prepared queries")
+@router.get(
+    "/templates",
+    operation_id="list_templates",
+    summary="Prepared queries",
+    response_model=list[Template],
+)
 async def list_templates(request: Request, caller: Viewer) -> Response:
     """List the templates with their parameters."""
     library = await service_of(request).templates()
@@ -55,7 +61,7 @@ async def run_template(name: str, request: Request, caller: Viewer) -> Response:
         origin="template",
     )
     with template.explained():
-        return await answer(request, wanted, replace(caller, template=name))
+        return await answer(request, wanted, replace(caller, template=name), name)
 
 
 def document_templates(app: FastAPI, library: TemplateLibrary) -> None:

@@ -13,6 +13,7 @@ from chronoduck.api.routes.running import describe_running
 from chronoduck.api.schemas import Me, PrincipalUsage
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.parts import Parts
+from chronoduck.auth.keys import written_grants
 from chronoduck.principals import Principal, Role
 
 __all__ = ["router"]
@@ -38,7 +39,8 @@ async def get_me(request: Request, caller: Uncounted) -> Me:
         if running.caller.principal.id == caller.principal.id
     ]
     shown = await asyncio.to_thread(lambda: list(map(describe_running, mine)))
-    return Me(**usage, running=shown)
+    grants = caller.principal.writes
+    return Me(**usage, write=None if grants is None else written_grants(grants), running=shown)
 
 
 @router.get("/usage", operation_id="get_usage", summary="What every principal uses")

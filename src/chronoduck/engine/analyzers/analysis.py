@@ -89,6 +89,22 @@ class Analysis:
             QueueFullError: too many texts wait.
             ServiceUnavailableError: there is no analyzer, or the service stops.
         """
+        try:
+            return await self._judge(sql, principal, origin, pending, charge)
+        except StatementRefusedError as error:
+            # Tables are not read anew for each that is made: what looks like a file may be a new one.
+            if error.rule != "files" or self.live is None or not self.live.may_be_behind():
+                raise
+            return await self._judge(sql, principal, origin, pending, charge)
+
+    async def _judge(
+        self,
+        sql: str,
+        principal: Principal,
+        origin: Origin,
+        pending: Pending | None,
+        charge: Callable[[float], None],
+    ) -> Verdict:
         # A narrowed principal reaches no view or macro: what they are must not show in refusals.
         is_narrowed = principal.scope is not None
         live = self.live
@@ -111,6 +127,7 @@ class Analysis:
             or statement.reads_results
             or statement.fetched_objects is not None
             or statement.judged_seconds
+            or statement.write_wall is not None
         ):
             refuse("analysis", "an analyzer answered what only the service may add")
         definitions = None if live is None or is_narrowed else judged_by.definitions

@@ -66,7 +66,7 @@ class Analyst:
         parser = StatementParser()
         self._handed = _Handed()
         self._guard = Guard(parser, self._handed, has_stores=has_stores)
-        self._blind_guard = Guard(parser)
+        self._blind_guard = Guard(parser, knows_tables=False)
         self._syntax = Syntax()
         builtins()  # nothing can be opened later
         self._guard.witness.open()

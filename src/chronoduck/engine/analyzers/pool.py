@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chronoduck.engine.analyzers.analyzer import Analyzer
-from chronoduck.engine.analyzers.answers import UnsoundAnswerError
 from chronoduck.engine.analyzers.messages import Answer, FilterQuestion, HandOver, Question
 from chronoduck.engine.analyzers.nursery_link import Nursery
 from chronoduck.errors import QueueFullError, ServiceUnavailableError
@@ -225,7 +224,7 @@ class AnalyzerPool:
                 await asyncio.to_thread(self._nursery.start)
                 analyzer = Analyzer(self._nursery)
                 await analyzer.greet()
-        except (OSError, EOFError, TimeoutError, UnsoundAnswerError) as error:
+        except Exception as error:  # noqa: BLE001 - texts wait: it is tried again
             self._failed_starts += 1
             self._log.warning("analyzer_not_started", error=repr(error))
             if self._failed_starts >= _FAILED_STARTS:
@@ -248,12 +247,15 @@ class AnalyzerPool:
         try:
             async with asyncio.timeout(most * _WALL_PER_CPU):
                 answer = await analyzer.ask(ticket.question, ticket.handed)
-        except (EOFError, TimeoutError, UnsoundAnswerError) as error:
+        except TimeoutError as error:  # an OSError, too
             cost = min(most, time.monotonic() - started)
             self._lose(ticket, error, cost)
         except OSError as error:
             cost = 0.0  # it was dead before: something else is to blame
             self._put_back(ticket, error)
+        except Exception as error:  # noqa: BLE001 - or its caller waits for ever
+            cost = min(most, time.monotonic() - started)
+            self._lose(ticket, error, cost)
         else:
             # It is the analyzer's own word, and charged: no more than there was, and no credit.
             cost = min(max(0.0, answer.cpu_seconds), time.monotonic() - started)

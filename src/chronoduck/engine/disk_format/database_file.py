@@ -90,6 +90,17 @@ def read_header(data: bytes) -> DatabaseHeader:
     return newest
 
 
+def format_number(headers: bytes) -> int | None:
+    """Return the number of the file's format, None when the main header is not intact.
+
+    64 is v1.0.0, 68 is v1.5.0, 999 is v2.0.0. It says which engines can read the file at all.
+    """
+    main = headers[:4096]
+    if len(main) < 4096 or main[8:12] != _MAGIC or not _is_header_intact(main):
+        return None
+    return int.from_bytes(main[12:20], "little")
+
+
 def newest_iteration(headers: bytes) -> int | None:
     """Return how many checkpoints the intact root headers have seen, None when neither is intact.
 

@@ -15,6 +15,7 @@ from chronoduck.engine.encoding.contract import (
 from chronoduck.engine.encoding.opening import open_encoder
 from chronoduck.engine.encoding.partitions import PartitionedRows
 from chronoduck.engine.encoding.private_engine import close_private_engines, open_private_engines
+from chronoduck.engine.encoding.stored_types import select_list
 
 __all__ = [
     "EncodingOptions",
@@ -26,4 +27,5 @@ __all__ = [
     "close_private_engines",
     "open_encoder",
     "open_private_engines",
+    "select_list",
 ]

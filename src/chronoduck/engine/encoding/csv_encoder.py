@@ -63,7 +63,7 @@ def _quoted_if_needed(name: str) -> str:
 def _field(column_type: DuckDBPyType, x: str) -> str:
     """Return the SQL of a field, or of NULL (which ``concat`` leaves out)."""
     kind = column_type.id
-    form = JsonForms(safe_numbers=False).form(column_type, x)
+    form = JsonForms(safe_numbers=False).of_column(column_type, x)
     if kind in _BARE_JSON:
         return form
     if kind in _FLOATS:

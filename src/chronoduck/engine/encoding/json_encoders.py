@@ -23,7 +23,10 @@ __all__ = ["JsonEncoder", "NdjsonEncoder"]
 def _values(schema: ResultSchema, options: EncodingOptions) -> list[str]:
     """Return the SQL of each column's JSON text."""
     forms = JsonForms(safe_numbers=options.json_numbers == "safe")
-    return [forms.or_null(kind, f"c{index}") for index, kind in enumerate(schema.duckdb_types)]
+    return [
+        f"coalesce({forms.of_column(kind, f'c{index}')}, 'null')"
+        for index, kind in enumerate(schema.duckdb_types)
+    ]
 
 
 def _columns(literals: Iterable[str], values: Iterable[str]) -> list[str]:

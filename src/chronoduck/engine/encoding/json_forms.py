@@ -12,6 +12,7 @@ import orjson
 from duckdb.sqltypes import DuckDBPyType
 
 from chronoduck.engine.encoding.contract import member_types
+from chronoduck.engine.encoding.nested_maps import keeps_maps
 
 __all__ = ["JsonForms", "bare_text", "quote"]
 
@@ -122,10 +123,14 @@ def _json(x: str) -> str:
 
 
 class JsonForms:
-    """Makes the expressions of one kind of numbers. Nested types recurse."""
+    """Makes the expressions of one kind of numbers. Nested types recurse.
+
+    MAPs come as ``nested_maps.without_maps`` leaves them, in whole columns.
+    """
 
     def __init__(self, *, safe_numbers: bool) -> None:
         self._safe_numbers = safe_numbers
+        self._keeps_maps = False
         self._nested: dict[str, Callable[[DuckDBPyType, str, int], str]] = {
             "list": self._list,
             "array": self._list,
@@ -134,6 +139,11 @@ class JsonForms:
             "map": self._map,
             "union": self._union,
         }
+
+    def of_column(self, column_type: DuckDBPyType, x: str) -> str:
+        """Return the SQL of the JSON text of a column of a table, or of NULL when it is NULL."""
+        self._keeps_maps = keeps_maps(column_type)
+        return self.form(column_type, x)
 
     def or_null(self, column_type: DuckDBPyType, x: str, depth: int = 0) -> str:
         """Return the SQL of the JSON text of ``x``, which is SQL itself; NULL becomes ``null``."""
@@ -201,7 +211,8 @@ class JsonForms:
             pair, opening, closing = f"concat({key}, ':', {value})", "{", "}"
         else:
             pair, opening, closing = f"concat('[', {key}, ',', {value}, ']')", "[", "]"
-        pairs = f"list_transform(map_entries({x}), lambda {entry}: {pair})"
+        entries = f"map_entries({x})" if self._keeps_maps else x
+        pairs = f"list_transform({entries}, lambda {entry}: {pair})"
         return f"('{opening}' || array_to_string({pairs}, ',') || '{closing}')"
 
     def _union(self, union_type: DuckDBPyType, x: str, depth: int) -> str:

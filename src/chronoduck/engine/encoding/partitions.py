@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from duckdb.sqltypes import DuckDBPyType
 
 from chronoduck.engine.encoding.contract import (
     EncodingOptions,
@@ -21,15 +22,21 @@ from chronoduck.engine.encoding.contract import (
     ResultFormat,
     ResultSchema,
     ResultSummary,
+    unique_names,
 )
+from chronoduck.engine.encoding.json_forms import JsonForms
+from chronoduck.engine.encoding.nested_maps import holds_map
 from chronoduck.engine.encoding.opening import open_encoder
 from chronoduck.engine.encoding.parquet_encoder import ParquetEncoder
 from chronoduck.engine.encoding.private_engine import BatchQuery
 from chronoduck.errors import DuckDBQueryError, LimitExceededError
+from chronoduck.sql.rules.file_names import folded
 
 __all__ = ["PartitionedRows"]
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
+_LIKE_NULL = frozenset({_NULL.lower(), "null"})
+"""Texts that some reader takes for NULL, in lower case; DuckDB 1.5 takes ``null`` for it."""
 _NAME_BYTES = 255
 """What file systems take as one part of a path."""
 _HELD_BYTES = 64_000_000
@@ -50,7 +57,8 @@ class PartitionedRows:
     """Takes batches, and hands out the bytes of each partition's file.
 
     ``write(folder, bytes)`` appends to the file of a folder (``tld=org/day=2024-01-02``). The columns
-    of the folders are not in the files. Call it from one thread at a time, in a worker.
+    of the folders are not in the files. A text that looks like NULL is told by its first letter, as
+    DuckDB 2.0 does it: ``%5F_HIVE_DEFAULT_PARTITION__``. Call it from one thread at a time, in a worker.
     """
 
     def __init__(
@@ -77,12 +85,12 @@ class PartitionedRows:
                 hint="Name fewer columns in partition_by.",
                 category="binder",
             )
-        self._names = [quote(schema.columns[n], safe="") for n in self._by]
-        self._texts = BatchQuery(
-            ", ".join(f"CAST(c{n} AS VARCHAR)" for n in range(len(self._by))), large_strings=True
-        )
+        names = unique_names(schema.columns)
+        self._names = [quote(names[n], safe="") for n in self._by]
+        texts = [_text(schema.duckdb_types[n], f"c{place}") for place, n in enumerate(self._by)]
+        self._texts = BatchQuery(", ".join(texts), large_strings=True)
         self._schema = ResultSchema(
-            tuple(schema.columns[n] for n in self._rest),
+            tuple(names[n] for n in self._rest),
             tuple(schema.types[n] for n in self._rest),
             tuple(schema.duckdb_types[n] for n in self._rest),
             pa.schema([schema.arrow.field(n) for n in self._rest]),
@@ -131,7 +139,7 @@ class PartitionedRows:
                 hint="Take columns with fewer values, or have DUCKDB_EXPORT_PARTITIONS raised.",
             )
         parts = [
-            f"{name}={_NULL if value is None else quote(value, safe='')}"
+            f"{name}={_NULL if value is None else _escaped(value)}"
             for name, value in zip(self._names, values, strict=True)
         ]
         if any(len(part) > _NAME_BYTES for part in parts):
@@ -166,18 +174,32 @@ class PartitionedRows:
                 self._append(partition, partition.encoder.tail(summary))
 
 
+def _text(kind: DuckDBPyType, x: str) -> str:
+    """Return the SQL of what a folder is called by; a MAP, which readers have no text of, is JSON."""
+    if holds_map(kind):
+        return JsonForms(safe_numbers=False).of_column(kind, x)
+    return f"CAST({x} AS VARCHAR)"
+
+
+def _escaped(value: str) -> str:
+    """Return a text as part of a folder's name; no two texts have the same, and none has NULL's."""
+    if value.lower() in _LIKE_NULL:
+        return f"%{ord(value[0]):02X}{value[1:]}"
+    return quote(value, safe="")
+
+
 def _positions(columns: Sequence[str], by: Sequence[str]) -> list[int]:
     """Return where the named columns are; names are compared as SQL does."""
-    folded = [column.casefold() for column in columns]
+    known = [folded(column) for column in columns]
     found = []
     for name in by:
-        if name.casefold() not in folded:
+        if name not in columns and folded(name) not in known:
             raise DuckDBQueryError(
                 f"the result has no column {name[:80]}",
                 hint="partition_by names columns of the result.",
                 category="binder",
             )
-        found.append(folded.index(name.casefold()))
+        found.append(columns.index(name) if name in columns else known.index(folded(name)))
     if len(set(found)) < len(found):
         raise DuckDBQueryError(
             "partition_by names a column twice", hint="Leave one out.", category="binder"

@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from chronoduck.engine.encoding.nested_enums import without_nested_enums
-from chronoduck.errors import EngineBugError, OutOfMemoryError
+from chronoduck.engine.encoding.nested_maps import without_maps
+from chronoduck.errors import DuckDBQueryError, EngineBugError, OutOfMemoryError
 from chronoduck.resilience.standing_threads import standing_threads
 
 __all__ = ["BatchQuery", "close_private_engines", "open_private_engines"]
@@ -21,6 +22,8 @@ _ROWS_PER_PART = 8192
 """Batches are cut into parts of at least so many rows (4 ms of work; the start of one costs 0.5)."""
 _MEMORY_LIMIT = "1GB"
 _CPUS = len(os.sched_getaffinity(0))
+_MISREADS_SLICED_UNIONS = duckdb.__version__.startswith("1.")
+"""DuckDB 1.5 takes the values of an Arrow union from its start, wherever a slice of it begins."""
 
 
 class _Engine:
@@ -107,12 +110,25 @@ class _Lane:
         self._cursor = engine.connection.cursor()
         self._cursor.register("batch", self._feed)
         self._cursor.execute(f"PREPARE encode AS SELECT {select_list} FROM batch")
+        self._copied = [
+            index
+            for index, field in enumerate(schema)
+            if _MISREADS_SLICED_UNIONS and _has_union(field.type)
+        ]
 
     def run(self, part: pa.Table) -> pa.Table:
+        for index in self._copied:
+            whole = part.column(index).take(pa.array(range(part.num_rows), pa.int64()))
+            part = part.set_column(index, part.schema.field(index), whole)
         self._feed.part = part
         rows = max(1, part.num_rows)
         answer: pa.RecordBatchReader = self._cursor.execute("EXECUTE encode").to_arrow_reader(rows)
         return answer.read_all()
+
+
+def _has_union(kind: pa.DataType) -> bool:
+    children = (kind.field(number).type for number in range(kind.num_fields))
+    return bool(pa.types.is_union(kind)) or any(map(_has_union, children))
 
 
 class BatchQuery:
@@ -133,14 +149,14 @@ class BatchQuery:
         self._lanes: list[_Lane] = []
 
     def run(self, table: pa.Table) -> pa.Table:
-        """Return the answer's rows, in the order of the table's.
+        """Return the answer's rows, in the order of the table's; it sees MAPs as ``without_maps``.
 
         Raises:
             OutOfMemoryError: the table does not fit into memory.
-            DuckDBQueryError: a column's type has no form here; the error names the column.
+            DuckDBQueryError: a column's type or a value has no form here.
             EngineBugError: the engine failed; it is replaced by a new one for the next result.
         """
-        table = without_nested_enums(table).rename_columns(
+        table = without_nested_enums(without_maps(table)).rename_columns(
             [f"c{self._first + index}" for index in range(table.num_columns)]
         )
         with self._errors():
@@ -183,6 +199,13 @@ class BatchQuery:
                 "the rows of one batch do not fit into memory as text",
                 hint="Select fewer columns or shorter values.",
                 operator_detail=str(error),
+            ) from error
+        except (duckdb.DataError, duckdb.NotSupportedError, duckdb.ProgrammingError) as error:
+            raise DuckDBQueryError(
+                "the result holds a value that this format has no form for",
+                hint="Cast the columns of unusual types to VARCHAR.",
+                operator_detail=f"{type(error).__name__}: {error}",
+                category="encoding",
             ) from error
         except (duckdb.Error, pa.ArrowException, OSError, RuntimeError) as error:
             with _lock, suppress(KeyError):

@@ -25,8 +25,12 @@ from chronoduck.engine.disk_format import (
 )
 from chronoduck.engine.offline.files import copy_bytes, remove_database, side_files
 from chronoduck.engine.offline.replayed_wal import join_wal
-from chronoduck.engine.quarantine import DamagedLogError
-from chronoduck.errors import DatabaseFormatError, DiskFullError, DuckDBConnectionError
+from chronoduck.errors import (
+    DamagedLogError,
+    DatabaseFormatError,
+    DiskFullError,
+    DuckDBConnectionError,
+)
 from chronoduck.units import format_bytes, format_count
 
 __all__ = ["SnapshotError", "copy_database"]

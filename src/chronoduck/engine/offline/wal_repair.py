@@ -15,6 +15,7 @@ from chronoduck.engine.disk_format import (
 from chronoduck.engine.offline.files import side_files, sync_directory
 from chronoduck.engine.offline.replayed_wal import read_root
 from chronoduck.errors import DatabaseFailedError, DiskFullError
+from chronoduck.errors.system import reason_of
 
 __all__ = ["drop_failed_checkpoints"]
 
@@ -37,7 +38,7 @@ def drop_failed_checkpoints(database: Path) -> int:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise (DiskFullError if is_full else DatabaseFailedError)(
             f"the WAL of {database} cannot be rewritten without the entry of a failed checkpoint: "
-            f"{error.strerror}",
+            f"{reason_of(error)}",
             hint="Free space, or make the directory writable. The WAL keeps what was committed.",
         ) from error
 

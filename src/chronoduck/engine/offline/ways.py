@@ -44,6 +44,7 @@ from chronoduck.engine.offline.placing import (
 from chronoduck.engine.offline.prefix import Transactions, find_longest, write_wal
 from chronoduck.engine.offline.wal_repair import drop_failed_checkpoints
 from chronoduck.errors import DatabaseFailedError
+from chronoduck.errors.system import reason_of
 from chronoduck.units import format_count
 
 __all__ = ["Opening", "UnopenableError", "Way", "open_by_ways"]
@@ -289,7 +290,7 @@ class _Rescue:
             if self._try("checkpoint", engine=python) is not None:
                 return False
         except OSError as error:
-            self.refusals.append(f"{python} cannot be run: {error.strerror}")
+            self.refusals.append(f"{python} cannot be run: {reason_of(error)}")
             return False
         return self._try("open") is None
 

@@ -15,9 +15,12 @@ from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.scopes.errors import is_about_names, scrubbed
 from chronoduck.engine.tables import quoted
 from chronoduck.errors import (
+    BatchError,
     DuckDBException,
+    DuckDBQueryError,
     InvalidRequestError,
     PermissionDeniedError,
+    RowFilterError,
     StatementRefusedError,
 )
 from chronoduck.logs import get_logger
@@ -43,6 +46,7 @@ __all__ = [
     "has_filters",
     "make_catalog",
     "plan_for",
+    "refuse_problems",
 ]
 
 T = TypeVar("T")
@@ -88,8 +92,10 @@ def make_catalog(
     connection.execute(f"ATTACH ':memory:' AS {quoted(catalog)} (READ_WRITE)")
     # A view's body sees what its scope sees, and nothing else, from the first moment on.
     connection.execute(f"USE {quoted(catalog)}.main")
+    set_variables(connection, wanted)
     made: list[ScopeView] = []
     problems = list(wanted.problems)
+    broken = set(wanted.broken)
     for schema in wanted.schemas:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(catalog)}.{quoted(schema)}")
     for view in wanted.views:
@@ -98,8 +104,40 @@ def make_catalog(
             made.append(view)
         except duckdb.Error as error:
             problems.append(f"{view.schema}.{view.name}: {translate(error)}")
+            if not view.is_whole:
+                broken.add((folded(view.schema), folded(view.name)))
     connection.execute("RESET search_path")
-    return replace(wanted, views=_as_made(connection, made, catalog), problems=tuple(problems))
+    return replace(
+        wanted,
+        views=_as_made(connection, made, catalog),
+        problems=tuple(problems),
+        broken=frozenset(broken),
+    )
+
+
+def refuse_problems(plan: ScopePlan) -> None:
+    """Refuse a new key whose scope could not be kept.
+
+    Raises:
+        InvalidRequestError: names everything that is wrong.
+    """
+    if plan.problems:
+        raise InvalidRequestError(
+            "; ".join(plan.problems), hint="A scope grants tables and views that exist."
+        )
+    if plan.missing:
+        named = ", ".join(f"${name}" if name.startswith("claim") else "?" for name in plan.missing)
+        raise InvalidRequestError(
+            f"a row filter names {named}, which the key is not given",
+            hint="Give it with the key: --claim sub=7, or claims in the body of the request.",
+        )
+
+
+def set_variables(connection: Connection | duckdb.DuckDBPyConnection, plan: ScopePlan) -> None:
+    """Have the connection know the values that the plan's filters name."""
+    for name, value in plan.variables:
+        bound = list(value) if isinstance(value, tuple) else value
+        connection.execute(f"SET VARIABLE {name} = $1", [bound])
 
 
 def _as_made(
@@ -173,9 +211,16 @@ class Scopes:
             raise StatementRefusedError(
                 "the statement could not be judged", hint=RULES["scope"], rule="scope"
             )
-        schemas = {folded(name) for name in scope.schemas}
-        schemas.update(folded(grant.schema) for grant in scope.tables)
-        check_names(names, self.syntax, schemas | {"main"})
+        whole = {folded(name) for name in scope.schemas}
+        granted = {(folded(grant.schema), folded(grant.name)) for grant in scope.tables}
+
+        def is_table(schema: str, name: str) -> bool:
+            """Whether it is in the scope if it is there, which is looked at right before the run."""
+            place = schema or "main"
+            return place in whole or (place, name) in granted
+
+        schemas = whole | {schema for schema, _ in granted} | {"main"}
+        check_names(names, self.syntax, schemas, is_table)
 
     def note(self, kind: str) -> None:
         """Say that a statement of this kind has ended: tables and views may be others now."""
@@ -206,10 +251,7 @@ class Scopes:
                 raise translate(error) from error
             finally:
                 connection.close()
-        if made.plan.problems:
-            raise InvalidRequestError(
-                "; ".join(made.plan.problems), hint="A scope grants tables and views that exist."
-            )
+        refuse_problems(made.plan)
 
     def plan(self, scope: Scope) -> ScopePlan:
         """Return what the scope holds now."""
@@ -226,6 +268,7 @@ class Scopes:
             attached.users += 1
         try:
             connection.execute(f"USE {quoted(attached.catalog)}.main")
+            set_variables(connection, attached.plan)
         except duckdb.Error as error:
             self.left(attached)
             raise translate(error) from error
@@ -242,6 +285,22 @@ class Scopes:
             before = self._current(scope)
             before.version = -1
             return self._current(scope) is not before
+
+    def explained(self, scope: Scope, error: DuckDBException) -> DuckDBException:
+        """Return the error as its principal may see it; a filter that does not fit is one of its own."""
+        cause = error.cause if isinstance(error, BatchError) else error
+        missing = cause.missing if isinstance(cause, DuckDBQueryError) else None
+        with self._lock:
+            found = self._attached.get(scope)
+        if missing is not None and found is not None:
+            name = folded(missing[1].rpartition(".")[2])
+            if any(name == each for _, each in found.plan.broken):
+                return RowFilterError(
+                    "what this key sees of the table cannot be said: its row filter does not fit",
+                    hint="Tell the operator: the service's log says why.",
+                    operator_detail="; ".join(found.plan.problems),
+                )
+        return scrubbed(error)
 
     def close(self) -> None:
         """Close the parser; the catalogues go with their instance."""
@@ -326,7 +385,7 @@ class NarrowedConnection:
                 with suppress(duckdb.Error):  # the read-only transaction that it may have begun
                     connection.execute("ROLLBACK")
                 return self.run_again(connection, step)
-            raise scrubbed(error) from None
+            raise self._scopes.explained(self._scope, error) from None
 
     def run_again(self, connection: Connection, step: Callable[[Connection], T]) -> T:
         """Enter the scope as it is now and run the step a last time."""
@@ -334,12 +393,15 @@ class NarrowedConnection:
             self._attached = self._scopes.enter(connection, self._scope)
             return step(connection)
         except DuckDBException as error:
-            raise scrubbed(error) from None
+            raise self._scopes.explained(self._scope, error) from None
 
     def leave(self, connection: Connection) -> bool:
         """Have the connection see the database again; return whether it does. In a worker thread."""
         try:
             connection.execute("RESET search_path")
+            if self._attached is not None:
+                for name, _ in self._attached.plan.variables:
+                    connection.execute(f"RESET VARIABLE {name}")
         except (duckdb.Error, DuckDBException):
             return False
         finally:
@@ -354,7 +416,7 @@ class NarrowedConnection:
 
 
 def check_reader(principal: Principal) -> None:
-    """Refuse a principal that is narrowed and could write.
+    """Refuse a principal that is narrowed and could write more than its narrowing says.
 
     Raises:
         PermissionDeniedError: it is one.
@@ -363,4 +425,9 @@ def check_reader(principal: Principal) -> None:
         raise PermissionDeniedError(
             f"{principal.name} sees a part of the database and may not be a {principal.role}",
             hint="A narrowed key is a viewer or an analyst.",
+        )
+    if principal.writes is not None and principal.role.includes(Role.ADMIN):
+        raise PermissionDeniedError(
+            f"{principal.name} writes a part of the database and may not be an {principal.role}",
+            hint="A key that writes a part is a writer.",
         )

@@ -7,8 +7,7 @@ from pathlib import Path
 import duckdb
 
 from chronoduck.engine.opening_options import OPENING_OPTIONS
-from chronoduck.engine.scopes.registry import make_catalog, plan_for
-from chronoduck.errors import InvalidRequestError
+from chronoduck.engine.scopes.registry import make_catalog, plan_for, refuse_problems
 from chronoduck.principals import Scope
 from chronoduck.sql.scopes.filters import check_form
 from chronoduck.sql.scopes.names import Syntax
@@ -45,10 +44,7 @@ def check_unserved(database: Path, scope: Scope) -> None:
             return
         with connection:
             wanted = plan_for(connection, scope, syntax)
-            problems = make_catalog(connection, wanted, f"{CATALOG_PREFIX}1").problems
+            made = make_catalog(connection, wanted, f"{CATALOG_PREFIX}1")
     finally:
         syntax.close()
-    if problems:
-        raise InvalidRequestError(
-            "; ".join(problems), hint="A scope grants tables and views that exist."
-        )
+    refuse_problems(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from chronoduck.errors.system import reason_of
 from chronoduck.export.declaration import MeilisearchDeclaration
 from chronoduck.export.failures import ExportServerError
 
@@ -25,7 +26,7 @@ def read_key(server: MeilisearchDeclaration) -> str | None:
         else:
             key = os.environ.get(server.key_env, "").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is no text"
         raise ExportServerError(
             f"the key of Meilisearch {server.name} cannot be read from {where}: {reason}",
             hint="The service's user must be able to read it.",
@@ -33,6 +34,6 @@ def read_key(server: MeilisearchDeclaration) -> str | None:
     if not key or not key.isascii() or not key.isprintable():
         raise ExportServerError(
             f"the key of Meilisearch {server.name} is not in {where}, or is no key",
-            hint="Put an API key with the rights that docs/meilisearch.md lists there.",
+            hint="Put an API key with the rights that `chronoduck help meilisearch` lists there.",
         )
     return key

@@ -25,7 +25,7 @@ _PAGE = 10_000
 _SWAP_ATTEMPTS = 8
 _HINTS = {
     "invalid_api_key": "Give the server's key_env or key_file a key with the rights that "
-    "docs/meilisearch.md lists.",
+    "`chronoduck help meilisearch` lists.",
     "missing_authorization_header": "Meilisearch wants a key: name key_env or key_file.",
     "invalid_document_id": 'id = "hash" or "base64" makes ids of such keys.',
     "missing_document_id": "primary_key names the attribute that holds the id.",

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chronoduck.errors import DiskFullError
+from chronoduck.errors.system import reason_of
 from chronoduck.export.declaration import IndexDeclaration
 from chronoduck.export.failures import ExportDataError
 from chronoduck.export.meilisearch.selection import CURSOR, DELETED, ID
@@ -68,7 +69,7 @@ class Spool:
                 self._write(iter(lines.splitlines(keepends=True)))
         except OSError as error:
             raise DiskFullError(
-                f"the documents cannot be written: {error.strerror}",
+                f"the documents cannot be written: {reason_of(error)}",
                 hint="Free space in DUCKDB_TEMP_DIRECTORY: an export needs room for its documents.",
             ) from error
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chronoduck.errors import QueueFullError, QuotaExceededError, SettingsError
+from chronoduck.errors.system import reason_of
 from chronoduck.logs import get_logger
 from chronoduck.monitoring.audit.budget import AUDIT_WINDOW_SECONDS, AuditBudget
 from chronoduck.monitoring.audit.event import (
@@ -244,8 +245,8 @@ class AuditTrail:
             self._writer.open()
         except _MISPLACED as error:
             raise SettingsError(
-                f"the audit trail cannot be written: {error.strerror}",
-                operator_detail=f"the audit trail {self._path} cannot be written: {error.strerror}",
+                f"the audit trail cannot be written: {reason_of(error)}",
+                operator_detail=f"the audit trail {self._path} cannot be written: {reason_of(error)}",
                 hint="DUCKDB_AUDIT_FILE names a file that this process alone may write.",
             ) from error
         except OSError as error:
@@ -350,7 +351,7 @@ class AuditTrail:
             "is_failing": self._failure is not None
             or is_stalled
             or (thread is not None and not thread.is_alive()),
-            "error": "" if self._failure is None else self._failure.strerror or "I/O error",
+            "error": "" if self._failure is None else reason_of(self._failure),
             "head": dict(zip(("seq", "hash"), self._writer.kept_head, strict=True)),
         }
 

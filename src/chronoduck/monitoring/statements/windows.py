@@ -117,18 +117,17 @@ class StatementWindows:
         counts = self._pieces.get(start) or self._pieces.setdefault(start, _Counts())
         self._unsaved.add(start)
         counts.total += 1
-        outcome = statement.outcome
+        outcome, seconds = statement.outcome, statement.execution_time
+        if outcome in ("ok", "timeout"):  # a deadline ends what is slow
+            counts.over_1s += seconds > 1
+            counts.over_5s += seconds > 5
         if outcome != "ok":
             counts.user_errors += is_users_own(outcome, statement.error_code)
             return
-        seconds = statement.execution_time
         counts.successful += 1
         counts.seconds.add(seconds)
         counts.rows += statement.rows
         counts.result_bytes += statement.bytes
-        if seconds > 1:
-            counts.over_1s += 1
-            counts.over_5s += seconds > 5
 
     def _move(self, start: int) -> int:
         """Begin a new piece, and return it; a clock that was set back counts in the newest one."""

@@ -142,5 +142,5 @@ def _parameter(source: TemplateSource, number: int, name: str, text: str) -> Par
             number,
             f"parameter {name}: {error}",
             "Write it like '-- param limit: integer = 100, min 1, max 1000; How many rows.'; "
-            "docs/templates.md tells all forms.",
+            "`chronoduck help templates` tells all forms.",
         ) from error

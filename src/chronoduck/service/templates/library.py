@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chronoduck.errors import DuckDBQueryError, TemplateError, TemplateNotFoundError
+from chronoduck.errors.system import reason_of
 from chronoduck.service.templates.front_matter import FrontMatter, read_front_matter
 from chronoduck.service.templates.source import TemplateSource
 from chronoduck.service.templates.spelling import did_you_mean
@@ -96,10 +97,10 @@ def _sources(directories: Sequence[Path]) -> Iterator[TemplateSource]:
             files = sorted(directory.iterdir())
         except OSError as error:
             raise TemplateError(
-                f"the templates directory cannot be read: {error.strerror}",
+                f"the templates directory cannot be read: {reason_of(error)}",
                 hint="Make it, or correct DUCKDB_TEMPLATES_DIRECTORY.",
                 operator_detail=f"the templates directory {directory} cannot be read: "
-                f"{error.strerror}",
+                f"{reason_of(error)}",
             ) from error
         for path in files:
             # Editors keep their own hidden files (.#name.sql, ._name.sql) beside the real ones.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
 from chronoduck.errors import TemplateError
+from chronoduck.errors.system import reason_of
 
 __all__ = ["TemplateSource"]
 
@@ -34,7 +35,7 @@ class TemplateSource:
         except OSError as error:
             raise source.error(
                 1,
-                f"cannot be read ({error.strerror})",
+                f"cannot be read ({reason_of(error)})",
                 "Let the service's user read it, or move it away.",
             ) from error
         try:
@@ -42,6 +43,9 @@ class TemplateSource:
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
             raise source.error(line, "is not UTF-8 text", "Save the file as UTF-8.") from error
+        if "\0" in text:
+            line = text.count("\n", 0, text.index("\0")) + 1
+            raise source.error(line, "holds a NUL byte", "Remove it.")
         return cls(source.label, source.path, text.replace("\r\n", "\n"))
 
     def error(self, line: int, problem: str, fix: str) -> TemplateError:

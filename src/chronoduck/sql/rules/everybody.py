@@ -17,6 +17,7 @@ _REFUSED = {
     "detach": "attach",
     "load": "extension",
 }
+_NAMES = {"load": "INSTALL and LOAD"}  # the parser has one kind for both
 _CHANGES_SETTINGS = frozenset({"set", "pragma", "call", "multi"})
 _OWN_SETTINGS = (
     "profil",
@@ -44,7 +45,7 @@ def judge_for_everybody(kind: str, sql: str) -> str:
         StatementRefusedError: it is not run for anybody.
     """
     if kind in _REFUSED:
-        refuse(_REFUSED[kind], f"{kind.upper()} statements are not run here")
+        refuse(_REFUSED[kind], f"{_NAMES.get(kind, kind.upper())} statements are not run here")
     lowered = sql.lower()
     if kind == "pragma" and "database" in lowered.partition("import")[2]:
         refuse("import", "IMPORT DATABASE is not run here")  # DuckDB 1.5 refuses it while it parses

@@ -49,7 +49,7 @@ KINDS_INSTEAD: dict[str, str] = {
     "variable_set": "Pass the value as a parameter: there are no variables.",
 }
 """Kind of statement to what works."""
-NOBODYS = "No role may run it. docs/security.md says what a statement may do."
+NOBODYS = "No role may run it. `chronoduck help security` says what a statement may do."
 
 _PRAGMAS: dict[str, str] = {
     "table_info": _COLUMNS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from chronoduck.sql.definitions import Expansion
@@ -30,6 +31,13 @@ class Names(Protocol):
 
     def view(self, name: str) -> Expansion | None:
         """Return what a view stands for, None if there is none of that name."""
+        ...
+
+    def is_table(self, path: Sequence[str]) -> bool:
+        """Whether a name that could be taken for a file's is a table's; noted for a look at run time.
+
+        ``path``: the name's parts as DuckDB reads them.
+        """
         ...
 
     def is_builtin(self, name: str) -> bool:

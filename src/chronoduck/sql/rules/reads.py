@@ -86,7 +86,7 @@ def _judge_relation(part: Part, names: Names) -> Expansion | None:
     if not path:
         refuse("unreadable", "a table without a name")
     _refuse_own(path)
-    if is_file_name(path):
+    if is_file_name(path) and not (part.kind == "BASE_TABLE" and names.is_table(_written(part))):
         refuse("files", f"{'.'.join(path)[:100]!r} in FROM would be read as a file")
     name = path[-1].lower()
     if name in DENIED_VIEWS:
@@ -112,6 +112,14 @@ def _path(part: Part) -> list[str] | None:
     else:
         return None
     return [name for each in part.qualified if (name := str(each).strip('"'))] or path
+
+
+def _written(part: Part) -> list[str]:
+    """Return the parts of a table's name as DuckDB reads them."""
+    path = [name for name in part.table if name]
+    if part.qualified not in ([], path):
+        refuse("unreadable", "the name of a table cannot be read")
+    return path
 
 
 def _shown(part: Part) -> str:

@@ -25,14 +25,15 @@ RULES: dict[str, str] = {
     "transaction": "Send the statements together to POST batch, or use service.transaction().",
     "attach": "One service serves one file; run another service for another file.",
     "extension": "Extensions are loaded when the service starts; see DUCKDB_ENABLE_S3.",
-    "settings": "Settings are fixed when the service starts; see docs/configuration.md.",
+    "settings": "Settings are fixed when the service starts; see `chronoduck help configuration`.",
     "prepared": "Send the statement with params; the service remembers it by itself.",
     "checkpoint": "The service runs checkpoints by itself; an admin sends CHECKPOINT, on its own.",
     "secrets": "Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and DUCKDB_ENABLE_S3.",
     "import": "Load the files with `chronoduck load`.",
     "files": "Have the file loaded into a table first: `chronoduck load` or POST tables/{name}/rows, "
     "with a key that writes.",
-    "table-function": "Tables, views, range(), unnest() and the others of docs/security.md are there.",
+    "table-function": "Tables, views, range(), unnest() and the others of "
+    "`chronoduck help security` are there.",
     "metadata": "DESCRIBE, SHOW TABLES, information_schema and GET tables tell what there is.",
     "dynamic-sql": "Send that statement itself.",
     "engine-log": "POST explain with analyze shows a measured plan; the service logs statements.",
@@ -45,10 +46,12 @@ RULES: dict[str, str] = {
     "session-state": "Every statement gets a clean connection. These give the same rows each time: "
     "`SELECT * FROM t ORDER BY hash(a, 7)`, "
     "`SELECT * FROM t TABLESAMPLE reservoir(10 ROWS) REPEATABLE (7)`.",
+    "temporary": "Send it with the statements that use it to POST batch (service.transaction() in "
+    "Python), or make it without TEMP and drop it.",
     "sequence": "Only keys that write take numbers from a sequence; `SELECT row_number() OVER () FROM t` "
     "numbers rows.",
     "unclassified-function": "Ask the operator: this version of DuckDB is newer than the list of "
-    "functions in docs/security.md.",
+    "functions in `chronoduck help security`.",
     "write-in-query": "Ask the operator for a key that writes, if this is your work.",
     "unreadable": "Write it another way; a PIVOT with an IN list always works: "
     "`FROM (PIVOT t ON b IN ('x', 'y') USING sum(a))`.",
@@ -61,6 +64,9 @@ RULES: dict[str, str] = {
     "literal-size": "Use smaller numbers, or range() in FROM, which streams.",
     "scope": "SHOW TABLES and GET tables list what this key sees.",
     "own-tables": "They belong to the service.",
+    "product-tables": "Add captures with `chronoduck load FILE` or POST tables/pages_analytics/rows; "
+    "ask an admin for anything else.",
+    "write-scope": "GET me shows what this key may write; ask the operator for more.",
     "query-log": "GET me shows what you use; the statements of all are for admins: SELECT ... FROM "
     "chronoduck.query_log, alone in POST query.",
     "rename": "Create the table under its new name, copy the rows, and declare the keys again.",

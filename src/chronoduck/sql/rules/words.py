@@ -37,6 +37,7 @@ _TABLES_FOLLOW = frozenset(
     "from join using into table update describe desc summarize show pivot unpivot truncate".split()
 )
 _ONLY_TABLES_FOLLOW = _TABLES_FOLLOW - {"from", "using", "table", "desc", "show", "update"}
+_BEFORE_TABLE = frozenset("or replace temp temporary local global unlogged persistent".split())
 _FROM_IN_CALLS = frozenset("extract trim substring overlay position date_part".split())
 _LITERALS = frozenset({"string", "number"})
 _BETWEEN_LITERALS = frozenset({",", "::", "json", "null"})
@@ -71,7 +72,7 @@ def judge_words(tokens: Sequence[Token], names: Names, *, has_tree: bool) -> Non
             _judge_copy(tokens, index)
         if not has_tree and token.kind == "word" and token.text in _TABLES_FOLLOW:
             opener = openers[-1] if openers else None
-            _judge_table(tokens, index, opener)
+            _judge_table(tokens, index, opener, names)
 
 
 def _judge_copy(tokens: Sequence[Token], index: int) -> None:
@@ -168,9 +169,11 @@ def _is_definition(tokens: Sequence[Token], index: int) -> bool:
     )
 
 
-def _judge_table(tokens: Sequence[Token], index: int, opener: int | None) -> None:
+def _judge_table(tokens: Sequence[Token], index: int, opener: int | None, names: Names) -> None:
     """Judge the name behind a word that tables follow."""
     word = tokens[index].text
+    if word == "table" and _is_only_looked_up(tokens, index):
+        return
     if word == "from":
         if index and tokens[index - 1].text == "distinct":
             return
@@ -186,12 +189,21 @@ def _judge_table(tokens: Sequence[Token], index: int, opener: int | None) -> Non
     path = []
     position = index + 1
     while position < len(tokens) and tokens[position].kind in ("word", "quoted", "string"):
-        path.append(tokens[position].text)
+        path.append(tokens[position].name or tokens[position].text)
         if position + 1 >= len(tokens) or tokens[position + 1].text != ".":
             break
         position += 2
-    if path and is_file_name(path):
+    if path and is_file_name(path) and not names.is_table(path):
         refuse("files", f"{'.'.join(path)[:100]!r} in place of a table would be read as a file")
+
+
+def _is_only_looked_up(tokens: Sequence[Token], index: int) -> bool:
+    """Whether the word is that of CREATE TABLE, ALTER TABLE, DROP TABLE: DuckDB opens no file there."""
+    before = [token.text for token in tokens[:index]]
+    return bool(before) and (
+        before in (["alter"], ["drop"], ["comment", "on"])
+        or (before[0] == "create" and _BEFORE_TABLE.issuperset(before[1:]))
+    )
 
 
 def judge_leftover(tokens: Sequence[Token], covered: Sequence[bool], names: Names) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chronoduck.errors import DuckDBQueryError, InvalidRequestError
+from chronoduck.sql.scopes.claims import Bindings, claim_path, kind_of
 from chronoduck.sql.scopes.names import Syntax, folded
 
 __all__ = ["check_form", "condition"]
@@ -19,12 +20,19 @@ _OF_TEXT = frozenset("DATE TIMESTAMP BOOLEAN UUID VARCHAR TIME".split())
 _TEXT_MATCHES = frozenset("~~ !~~ ~~* !~~* prefix starts_with suffix contains".split())
 
 
-def condition(text: str, columns: Mapping[str, str], table: str, syntax: Syntax) -> str:
+def condition(
+    text: str,
+    columns: Mapping[str, str],
+    table: str,
+    syntax: Syntax,
+    bindings: Bindings | None = None,
+) -> str:
     """Return the filter as SQL that never fails on a row: an error would tell of a hidden one.
 
     ``columns``: the types of the table's columns by their folded names. What compares columns with
     constants of their type cannot fail and is left as it is, so that scans skip blocks by it;
-    everything else is wrapped in TRY, and a row that it fails on is not seen.
+    everything else is wrapped in TRY, and a row that it fails on is not seen. ``bindings`` has the
+    values of ``$claim.sub`` and ``?``; where one is missing, no row is seen.
 
     Raises:
         InvalidRequestError: it is not one condition over these columns alone.
@@ -32,8 +40,15 @@ def condition(text: str, columns: Mapping[str, str], table: str, syntax: Syntax)
     expression = _expression(text, syntax)
     for node in _nodes(expression):
         _check(node, text, columns, table, syntax)
+        if bindings is None and claim_path(node) is not None:
+            raise _invalid(text, "it holds a parameter, and no values are given")
+    bindings = bindings or Bindings()
+    cannot_fail = _cannot_fail(expression, columns, bindings)
+    expression = _bound(expression, bindings, syntax)
+    if bindings.missing:
+        return "false"
     sql = syntax.text(_select(expression, syntax)).removeprefix("SELECT ")
-    return f"({sql})" if _cannot_fail(expression, columns) else f"TRY(CAST({sql} AS BOOLEAN))"
+    return f"({sql})" if cannot_fail else f"TRY(CAST({sql} AS BOOLEAN))"
 
 
 def check_form(text: str, table: str, syntax: Syntax) -> None:
@@ -44,6 +59,8 @@ def check_form(text: str, table: str, syntax: Syntax) -> None:
     """
     for node in _nodes(_expression(text, syntax)):
         _check(node, text, None, table, syntax)
+        if (claim_path(node) or " ")[0] == "?":
+            raise _invalid(text, "it holds ?, whose value a key has not; name it $claim.name")
 
 
 def _select(expression: dict[str, Any], syntax: Syntax) -> dict[str, Any]:
@@ -72,7 +89,24 @@ def _expression(text: str, syntax: Syntax) -> dict[str, Any]:
     raise _invalid(text, "it is more than one condition")
 
 
+def _bound(tree: Any, bindings: Bindings, syntax: Syntax) -> Any:
+    """Return the tree with a variable in place of each value of who asks."""
+    if isinstance(tree, list):
+        return [_bound(each, bindings, syntax) for each in tree]
+    if not isinstance(tree, dict) or tree.get("class") == "CONSTANT":
+        return tree
+    path = claim_path(tree)
+    if path is None:
+        return {key: _bound(value, bindings, syntax) for key, value in tree.items()}
+    name = bindings.bind(path)
+    if name is None:
+        return tree
+    call = syntax.tree(f"SELECT getvariable('{name}')")  # of our own prefix and hex digits
+    return call["statements"][0]["node"]["select_list"][0]
+
+
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield the parts; what names a value of who asks is one."""
     waiting = [tree]
     while waiting:
         value = waiting.pop()
@@ -80,7 +114,8 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(value)
         elif isinstance(value, dict):
             yield value
-            waiting.extend(value.values() if value.get("class") != "CONSTANT" else ())
+            is_whole = value.get("class") == "CONSTANT" or claim_path(value) is not None
+            waiting.extend(() if is_whole else value.values())
 
 
 def _check(
@@ -95,8 +130,11 @@ def _check(
         if node.get("schema") or node.get("catalog"):
             raise _invalid(text, "types are named by their bare names")
         return
+    if claim_path(node) is not None:
+        return
     if kind not in _ALLOWED:
-        what = {"SUBQUERY": "a subquery", "PARAMETER": "a parameter", "WINDOW": "a window function"}
+        parameter = "a parameter that is neither ? nor $claim.name"
+        what = {"SUBQUERY": "a subquery", "PARAMETER": parameter, "WINDOW": "a window function"}
         raise _invalid(text, f"it holds {what.get(kind, kind)}")
     if kind == "COLUMN_REF" and columns is not None:
         path = [folded(name) for name in node["column_names"]]
@@ -116,39 +154,43 @@ def _invalid(text: str, reason: str) -> InvalidRequestError:
     return InvalidRequestError(
         f"the row filter {text[:200]!r} cannot be used: {reason.splitlines()[0]}",
         hint="A row filter is one SQL condition over the table's own columns, "
-        "for example: tenant = 'acme'.",
+        "for example: tenant = 'acme', or user_id = $claim.sub.",
     )
 
 
-def _cannot_fail(node: dict[str, Any], columns: Mapping[str, str]) -> bool:
+def _cannot_fail(node: dict[str, Any], columns: Mapping[str, str], bindings: Bindings) -> bool:
     """Whether the condition only compares columns with constants that need no conversion by row."""
     kind, operator = node["class"], node["type"]
     if kind == "COLUMN_REF":
         return _type(node, columns) == "BOOLEAN"
     if kind == "CONJUNCTION" or operator == "OPERATOR_NOT":
-        return all(_cannot_fail(child, columns) for child in node["children"])
+        return all(_cannot_fail(child, columns, bindings) for child in node["children"])
     if operator in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
         return bool(node["children"][0]["class"] == "COLUMN_REF")
     if kind == "COMPARISON":
-        return _fit([node["left"], node["right"]], columns)
+        return _fit([node["left"], node["right"]], columns, bindings)
     if kind == "BETWEEN":
-        return _fit([node["input"], node["lower"], node["upper"]], columns)
+        return _fit([node["input"], node["lower"], node["upper"]], columns, bindings)
     if operator in ("COMPARE_IN", "COMPARE_NOT_IN"):
-        return _fit(node["children"], columns)
+        return _fit(node["children"], columns, bindings)
     if kind == "FUNCTION" and str(node["function_name"]).lower() in _TEXT_MATCHES:
         arguments = node.get("children") or [each["expression"] for each in node["arguments"]]
-        return _type(arguments[0], columns) == "VARCHAR" and _fit(arguments, columns)
+        return _type(arguments[0], columns) == "VARCHAR" and _fit(arguments, columns, bindings)
     return False
 
 
-def _fit(operands: list[dict[str, Any]], columns: Mapping[str, str]) -> bool:
+def _fit(operands: list[dict[str, Any]], columns: Mapping[str, str], bindings: Bindings) -> bool:
     """Whether one operand is a column and the others are constants of its type."""
     named = [each for each in operands if each["class"] == "COLUMN_REF"]
     constants = [each for each in operands if each["class"] == "CONSTANT"]
-    if len(named) != 1 or len(constants) != len(operands) - 1:
+    paths = [path for each in operands if (path := claim_path(each)) is not None]
+    if len(named) != 1 or len(constants) + len(paths) != len(operands) - 1:
         return False
     column = _type(named[0], columns)
     kinds = {_constant_kind(each) for each in constants}
+    if paths and column != "VARCHAR" and column not in _INTEGERS:
+        return False  # a value of somebody else's need not be a date
+    kinds |= {kind_of(bindings.value(path)) for path in paths}
     return (column in _OF_TEXT and kinds == {"VARCHAR"}) or (
         column in _INTEGERS and kinds == {"INTEGER"}
     )

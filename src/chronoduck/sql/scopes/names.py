@@ -8,7 +8,7 @@ and no function that looks beyond its arguments.
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from chronoduck.errors import StatementRefusedError
 from chronoduck.sql.engine_errors import translate
 from chronoduck.sql.facts import Part, PartRole, StatementFacts
 from chronoduck.sql.rules.bounds import arguments_of, has_named_arguments, literal_text
+from chronoduck.sql.rules.file_names import folded
 from chronoduck.sql.rules.refusals import RULES
 from chronoduck.sql.scopes.functions import (
     PLAIN_TABLE_FUNCTIONS,
@@ -49,11 +50,6 @@ _KNOWN = frozenset(
 _ELSEWHERE = frozenset("./\\:*?[")
 """In a name that is no table, DuckDB sees a file or an address."""
 _SHOWN = frozenset({'"tables"', "tables"})
-
-
-def folded(name: str) -> str:
-    """Return the name as DuckDB compares it: only the letters A-Z have two cases."""
-    return name.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
 
 
 @dataclass(frozen=True)
@@ -202,11 +198,17 @@ def _table(part: Part) -> Table:
     return (folded(catalog), folded(schema), folded(name))
 
 
-def check_names(names: Names, syntax: Syntax, schemas: Set[str]) -> None:
+def check_names(
+    names: Names,
+    syntax: Syntax,
+    schemas: Set[str],
+    is_table: Callable[[str, str], bool] = lambda schema, name: False,
+) -> None:
     """Refuse a SELECT that could see more than its catalogue holds.
 
     ``schemas``: those of all that was granted, and ``main``. A table in them that was not granted is
-    not refused here: it does not exist there.
+    not refused here: it does not exist there. ``is_table``: whether a schema, empty if none is
+    given, and a name that looks like a file's are those of a table; all folded.
 
     Raises:
         StatementRefusedError: it names something that is not part of any scope.
@@ -219,7 +221,7 @@ def check_names(names: Names, syntax: Syntax, schemas: Set[str]) -> None:
             raise _refused(f"{written} is not a schema that it sees")
         if name in syntax.system_tables and name not in names.ctes:
             raise _refused(f"{name} is not in it")
-        if _ELSEWHERE.intersection(name):
+        if _ELSEWHERE.intersection(name) and not is_table(schema, name):
             raise _refused("files are not read")
     for name in names.ctes:
         if name in syntax.system_tables or _ELSEWHERE.intersection(name):

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from chronoduck.errors import DuckDBException, InvalidRequestError
-from chronoduck.principals import Scope, TableGrant
+from chronoduck.principals import Claims, ClaimValue, Scope, TableGrant
 from chronoduck.sql.catalog_copy import quoted
 from chronoduck.sql.cutting import view_query
+from chronoduck.sql.scopes.claims import Bindings
 from chronoduck.sql.scopes.filters import condition
 from chronoduck.sql.scopes.names import SYSTEM_SCHEMAS, Syntax, check_names, folded, names_of
 from chronoduck.sql.scopes.types import without_enums
@@ -76,6 +77,12 @@ class ScopePlan:
     """All that the scope names, empty ones too: a name of no schema may be one of a database, and
     a name of both is refused by DuckDB."""
     problems: tuple[str, ...] = field(default=(), compare=False)
+    broken: frozenset[Key] = field(default=frozenset(), compare=False)
+    """Tables whose row filters do not fit them: they are not there, and asking for one is an error."""
+    missing: tuple[str, ...] = field(default=(), compare=False)
+    """Claims that filters name and that the principal does not have."""
+    variables: tuple[tuple[str, ClaimValue], ...] = ()
+    """What the connection must know for the filters; see ``claims``."""
 
     def find(self, schema: str, name: str) -> ScopeView | None:
         """Return the view that stands for a table or view, if it is seen."""
@@ -94,16 +101,25 @@ def plan_scope(
     grants, problems = _grants(scope, known)
     done: dict[Key, ScopeView] = {}
     waiting: dict[Key, TableGrant] = {}
+    variables: dict[str, ClaimValue] = {}
+    adding = _Adding(done, problems, variables, scope.claims, syntax)
     for key, grant in grants.items():
         relation = known[key]
         if relation.sql is not None:
             waiting[key] = grant
             continue
         source = _source(relation, database)
-        _add(done, problems, relation, grant, source, syntax)
-    _add_views(done, problems, waiting, known, syntax)
+        adding.add(relation, grant, source)
+    _add_views(adding, waiting, known, syntax)
     schemas = {folded(name) for name in (*scope.schemas, *(each.schema for each in scope.tables))}
-    return ScopePlan(tuple(done.values()), tuple(sorted(schemas - {"main"})), tuple(problems))
+    return ScopePlan(
+        tuple(done.values()),
+        tuple(sorted(schemas - {"main"})),
+        tuple(problems),
+        frozenset(adding.broken),
+        tuple(sorted(adding.missing)),
+        tuple(sorted(variables.items())),
+    )
 
 
 def _source(relation: Relation, database: str) -> str:
@@ -153,28 +169,41 @@ def _grants(scope: Scope, known: Mapping[Key, Relation]) -> tuple[dict[Key, Tabl
     return grants, problems
 
 
-def _add(
-    done: dict[Key, ScopeView],
-    problems: list[str],
-    relation: Relation,
-    grant: TableGrant,
-    source: str,
-    syntax: Syntax,
-) -> None:
-    try:
-        done[relation.key] = _view(relation, grant, source, syntax)
-    except DuckDBException as error:
-        problems.append(f"{relation.schema}.{relation.name}: {error}")
+@dataclass
+class _Adding:
+    """What a scope holds so far."""
+
+    done: dict[Key, ScopeView]
+    problems: list[str]
+    variables: dict[str, ClaimValue]
+    claims: Claims
+    syntax: Syntax
+    broken: set[Key] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+
+    def add(self, relation: Relation, grant: TableGrant, source: str) -> None:
+        """Add a table or view as its grant shows it."""
+        bindings = Bindings(self.claims, grant.values)
+        try:
+            self.done[relation.key] = _view(relation, grant, source, self.syntax, bindings)
+        except DuckDBException as error:
+            self.problems.append(f"{relation.schema}.{relation.name}: {error}")
+            if grant.row_filter is not None:
+                self.broken.add(relation.key)
+        self.variables.update(bindings.variables)
+        self.missing |= bindings.missing
 
 
-def _view(relation: Relation, grant: TableGrant, source: str, syntax: Syntax) -> ScopeView:
+def _view(
+    relation: Relation, grant: TableGrant, source: str, syntax: Syntax, bindings: Bindings
+) -> ScopeView:
     """Return the view over ``source`` that shows what the grant says."""
     if grant.row_filter is None:
         names = ", ".join(quoted(name) for name, _ in relation.columns)
         select = f"SELECT {names} FROM {source}"
         return ScopeView(relation.schema, relation.name, select, relation.columns, is_whole=True)
     types = {folded(name): kind for name, kind in relation.columns}
-    where = condition(grant.row_filter, types, relation.name, syntax)
+    where = condition(grant.row_filter, types, relation.name, syntax, bindings)
     # An ENUM's type lists the values of all rows, the hidden ones too: its columns become texts.
     columns = tuple((name, without_enums(kind)) for name, kind in relation.columns)
     items = ", ".join(
@@ -234,13 +263,13 @@ def is_before_barrier(node: Mapping[str, Any]) -> bool:
 
 
 def _add_views(
-    done: dict[Key, ScopeView],
-    problems: list[str],
+    adding: _Adding,
     waiting: dict[Key, TableGrant],
     known: Mapping[Key, Relation],
     syntax: Syntax,
 ) -> None:
     """Add the users' views whose bodies reach nothing but what is in the scope already."""
+    done, problems = adding.done, adding.problems
     bodies: dict[Key, str] = {}
     reached: dict[Key, frozenset[Key]] = {}
     for key in list(waiting):
@@ -255,7 +284,7 @@ def _add_views(
             relation = known[key]
             names = ", ".join(quoted(name) for name, _ in relation.columns)
             source = f"({bodies[key]}) AS {quoted(relation.name)} ({names})"
-            _add(done, problems, relation, waiting.pop(key), source, syntax)
+            adding.add(relation, waiting.pop(key), source)
     for key in waiting:
         missing = ", ".join(sorted(".".join(each) for each in reached[key] - done.keys()))
         problems.append(f"the view {'.'.join(key)} reads {missing}, which is not granted")
@@ -270,7 +299,11 @@ def _body(
         raise InvalidRequestError("its text is not understood")
     names = names_of(syntax.facts(body))
     own = folded(relation.schema)
-    check_names(names, syntax, {schema for schema, _ in known} | {"main"})
+
+    def is_table(schema: str, name: str) -> bool:
+        return any((each, name) in known for each in ([schema] if schema else [own, "main"]))
+
+    check_names(names, syntax, {schema for schema, _ in known} | {"main"}, is_table)
     reached: set[Key] = set()
     for _, schema, name in names.tables:
         if schema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ import duckdb
 import pytest
 
 from chronoduck.engine.analyzers.analysis import Analysis
+from chronoduck.engine.analyzers.analyzer import Analyzer
 from chronoduck.engine.analyzers.nursery_link import Nursery
 from chronoduck.engine.analyzers.pool import AnalyzerPool
 from chronoduck.engine.live_definitions import LiveDefinitions
@@ -298,6 +300,26 @@ async def test_a_nursery_that_dies_is_started_again(nursery: Nursery, analysis: 
             continue  # its analyzers died with it
     else:
         pytest.fail("no statement is judged any more")
+
+
+@pytest.mark.parametrize("name", ["greet", "ask"])
+async def test_nobody_waits_for_ever_whatever_fails(
+    analysis: Analysis, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    work = getattr(Analyzer, name)
+    failures = iter([ValueError("foreseen by nobody"), RuntimeError("nor this")])
+
+    async def failing(*arguments: object) -> object:
+        for failure in failures:
+            raise failure
+        return await work(*arguments)
+
+    monkeypatch.setattr(Analyzer, name, failing)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for number in range(3):
+            with contextlib.suppress(StatementRefusedError):
+                await analysis.judge(f"SELECT {number}", ANN)
+        assert (await analysis.judge("SELECT 7", ANN)).statement.kind == "select"
 
 
 async def test_a_database_may_have_the_name_that_duckdb_gives_to_none(nursery: Nursery) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from chronoduck.engine.disk_format import HEADER_BYTES
 from chronoduck.engine.offline import copy_database, join_wal, side_files, snapshot
-from chronoduck.engine.quarantine import DamagedLogError
+from chronoduck.errors import DamagedLogError
 from tests.damaged_wal import count_rows, crash, crash_in_checkpoint
 
 BASE = ["CREATE TABLE t(a INTEGER)", "INSERT INTO t VALUES (0)", "CHECKPOINT"]

@@ -1,0 +1,64 @@
+"""What ``chronoduck load`` prints of a file at its end."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from chronoduck.cli.output import errors, plain
+from chronoduck.transfer import LoadSummary, RejectFile
+
+__all__ = ["report"]
+
+_LISTED = 30
+
+
+def report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
+    """Print the counts, the columns, what was guessed, and the preview of a dry run."""
+    rows = summary.rows_added + summary.duplicates
+    pace = f", {rows / summary.seconds:,.0f} rows/s" if summary.seconds and rows > 10_000 else ""
+    removed = f", {summary.rows_removed:,} replaced" if summary.rows_removed else ""
+    errors.print(
+        f"{plain(name)}: {summary.rows_added:,} rows {'would be ' if summary.dry_run else ''}added to "
+        f"{plain(summary.table)}{removed}, {summary.duplicates:,} known already, "
+        f"{summary.rejected:,} malformed{pace}",
+        soft_wrap=True,
+    )
+    if summary.repaired:
+        errors.print(f"{summary.repaired:,} malformed lines repaired: see the column repaired")
+    if summary.filled:
+        errors.print(f"{summary.filled:,} known captures got values that they lacked")
+    if summary.resume_key is not None:
+        errors.print(
+            "[yellow]there is more: ask the CDX server again with "
+            f"resumeKey={plain(summary.resume_key)}[/]",
+            soft_wrap=True,
+        )
+    if summary.read_as:
+        said = " ".join(f"{key}={_shown(value)}" for key, value in summary.read_as.items())
+        errors.print(f"  read with {plain(said)}", soft_wrap=True)
+    if summary.created or (summary.dry_run and summary.columns):
+        made = (
+            ("would be created" if summary.dry_run else "created") if summary.created else "there"
+        )
+        errors.print(f"  {plain(summary.table)} {made}: {plain(_columns(summary))}", soft_wrap=True)
+    if summary.preview:
+        _print_preview(summary)
+    if rejects.count:
+        errors.print(f"[yellow]malformed lines are in {plain(rejects.path)}[/]")
+
+
+def _columns(summary: LoadSummary) -> str:
+    columns = list(summary.columns.items())
+    more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
+    return ", ".join(f"{name} {type_}" for name, type_ in columns[:_LISTED]) + more
+
+
+def _shown(value: str) -> str:
+    return {"\t": "tab", " ": "space", "": "none"}.get(value, value)
+
+
+def _print_preview(summary: LoadSummary) -> None:
+    table = Table(*map(plain, summary.columns), box=None, pad_edge=False)
+    for row in summary.preview:
+        table.add_row(*("" if each is None else plain(each) for each in row))
+    errors.print(table)

@@ -1,0 +1,32 @@
+"""Types as DuckDB writes them, but for that of NULL, which its Python package quotes like a name."""
+
+from __future__ import annotations
+
+__all__ = ["type_name"]
+
+_QUOTED = '"NULL"'
+
+
+def type_name(kind: object) -> str:
+    """Return the name of a type (``DuckDBPyType``): ``NULL`` and ``NULL[]``, and not ``"NULL"``."""
+    text = str(kind)
+    return text if _QUOTED not in text else "".join(_pieces(text))
+
+
+def _pieces(text: str) -> list[str]:
+    """Cut into quoted names, literals of enums and what is between; a type of that name loses quotes.
+
+    Behind a field's name stands its type; behind a type stands a bracket, a comma, or nothing.
+    """
+    pieces, at = [], 0
+    while at < len(text):
+        end = at + 1
+        if text[at] in "\"'":
+            while end < len(text) and text[end] != text[at]:
+                end += 1
+            end += 1
+        piece = text[at:end]
+        is_type = piece == _QUOTED and text[end : end + 1] in ("", ",", ")", "[")
+        pieces.append("NULL" if is_type else piece)
+        at = end
+    return pieces

@@ -1,0 +1,273 @@
+"""Captures of a chunk into the table: no capture twice, and what a known one lacked is filled in."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from chronoduck.transfer.captures.deriving import derived_chunk
+from chronoduck.transfer.captures.parsing import fields_of
+from chronoduck.transfer.captures.surt import domain_of, surt_key
+from chronoduck.transfer.chunks import Chunk
+from chronoduck.transfer.detect import Detected, FileFormat
+from chronoduck.transfer.events import RejectedLine
+from chronoduck.transfer.sql import SqlSession, quote_name
+
+__all__ = ["FILLED", "Added", "add_chunk", "add_new", "add_rows_of_chunk", "complete_keys"]
+
+_ODD_URLS = (
+    "SELECT DISTINCT url FROM chunk WHERE urlkey IS NULL AND url IS NOT NULL AND reason IS NULL"
+)
+_HEX_DIGESTS = """
+SELECT DISTINCT digest FROM chunk
+WHERE length(digest) = 40 AND regexp_full_match(digest, '[0-9A-Fa-f]{40}') AND reason IS NULL
+"""
+_SET_KEYS = """
+UPDATE chunk SET urlkey = made.urlkey, domain = coalesce(chunk.domain, made.domain),
+    tld = coalesce(chunk.tld, made.tld)
+FROM _chronoduck_keys AS made WHERE chunk.url = made.url AND chunk.urlkey IS NULL
+"""
+_SET_DIGESTS = """
+UPDATE chunk SET digest = made.base32
+FROM _chronoduck_digests AS made WHERE chunk.digest = made.digest
+"""
+
+_REJECTS = """
+SELECT line_number, reason, line FROM chunk
+WHERE reason IS NOT NULL AND resume_key IS NULL ORDER BY 1
+"""
+_REPAIRED = derived_chunk(fields_of(Detected(FileFormat.CDXJ, is_archive=True)))
+_RESUME_KEY = "SELECT max(resume_key) FROM chunk"
+
+# A digest that is missing on one side hides no duplicate. The chunk is the small side of the joins.
+_KNOWN = """
+CREATE OR REPLACE TEMP TABLE chunk_known AS
+SELECT new.line_number, old.rowid AS old_id
+FROM pages_analytics old JOIN (
+    SELECT line_number, coalesce(urlkey, url) AS same, captured_at, digest
+    FROM chunk WHERE reason IS NULL
+) new ON coalesce(old.urlkey, old.url) = new.same AND old.captured_at = new.captured_at
+WHERE old.digest = new.digest OR old.digest IS NULL OR new.digest IS NULL
+"""
+_COLUMNS = (
+    *(
+        "url",
+        "urlkey",
+        "domain",
+        "tld",
+        "captured_at",
+        "status_code",
+        "mime_type",
+        "content_length",
+    ),
+    *("digest", "title", "language", "filename", "offset", "repaired"),
+)
+_NEW = """
+FROM chunk new WHERE reason IS NULL AND NOT EXISTS (
+    SELECT 1 FROM chunk_known known WHERE known.line_number = new.line_number
+)
+"""
+_FIRST_ONES = "AND new.line_number NOT IN (SELECT line_number FROM chunk_twice)"
+
+# Comparing hashes costs a fifth of what grouping whole rows does, and nearly no file has a capture
+# twice. The first place in the archive counts, so that the order of an index is of no importance.
+_TWICE = """
+CREATE OR REPLACE TEMP TABLE chunk_twice AS
+SELECT line_number FROM (
+    SELECT line_number, row_number() OVER (
+        PARTITION BY coalesce(urlkey, url), captured_at, digest
+        ORDER BY "offset" NULLS LAST, line_number
+    ) AS number
+    FROM chunk WHERE reason IS NULL AND hash(coalesce(urlkey, url), captured_at, digest) IN (
+        SELECT hash(coalesce(urlkey, url), captured_at, digest) AS same
+        FROM chunk WHERE reason IS NULL GROUP BY same HAVING count(*) > 1
+    )
+)
+WHERE number > 1
+"""
+FILLED = (
+    "status_code",
+    "mime_type",
+    "content_length",
+    "digest",
+    "title",
+    "language",
+    "filename",
+    "offset",
+)
+
+
+def _unknown(column: str) -> str:
+    """Return as SQL whether a known capture lacks a value; pywb writes ``unk`` for no media type."""
+    return f"{column} IS NULL" + (f" OR {column} = 'unk'" if column.endswith("mime_type") else "")
+
+
+def _fill() -> tuple[str, str]:
+    wanted = " OR ".join(
+        f"(({_unknown(f'old.{name}')}) AND NOT ({_unknown(f'new.{name}')}))"
+        for name in map(quote_name, FILLED)
+    )
+    values = ", ".join(
+        f"max(CASE WHEN {_unknown(f'old.{name}')} THEN new.{name} ELSE old.{name} END) AS {name}"
+        for name in map(quote_name, FILLED)
+    )
+    select = f"""
+    CREATE OR REPLACE TEMP TABLE chunk_filled AS
+    SELECT old.rowid AS old_id, {values}
+    FROM pages_analytics old
+    JOIN chunk_known known ON known.old_id = old.rowid
+    JOIN chunk new ON new.line_number = known.line_number AND new.reason IS NULL
+    WHERE {wanted} GROUP BY old.rowid
+    """
+    sets = ", ".join(f"{name} = new.{name}" for name in map(quote_name, FILLED))
+    return select, (
+        f"UPDATE pages_analytics SET {sets} FROM chunk_filled AS new "
+        "WHERE pages_analytics.rowid = new.old_id"
+    )
+
+
+_SELECT_FILLED, _SET_FILLED = _fill()
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of a chunk's captures."""
+
+    new: int
+    known: int
+    filled: int
+    """Known ones that lacked something the chunk has."""
+    rejects: tuple[RejectedLine, ...] = ()
+    repaired: int = 0
+    """Malformed lines that were repaired, whether they are new or known."""
+    resume_key: str | None = None
+    """What a CDX server is asked with for the rest of its answer."""
+
+
+def complete_keys(session: SqlSession) -> None:
+    """Give the captures of ``chunk`` the keys and digests that SQL does not make."""
+    urls = [str(row[0]) for row in session.execute(_ODD_URLS)]
+    if urls:
+        keys = [surt_key(url) for url in urls]
+        domains = [domain_of(key.host) for key in keys]
+        made: dict[str, Sequence[str | None]] = {
+            "url": urls,
+            "urlkey": [key.key for key in keys],
+            "domain": domains,
+            "tld": [_top_level(domain) for domain in domains],
+        }
+        _update(session, "_chronoduck_keys", made, _SET_KEYS)
+    digests = [str(row[0]) for row in session.execute(_HEX_DIGESTS)]
+    if digests:
+        base32 = [base64.b32encode(bytes.fromhex(digest)).decode() for digest in digests]
+        _update(
+            session,
+            "_chronoduck_digests",
+            {"digest": digests, "base32": base32},
+            _SET_DIGESTS,
+        )
+
+
+def _update(
+    session: SqlSession, name: str, columns: Mapping[str, Sequence[str | None]], statement: str
+) -> None:
+    schema = pa.schema([(column, pa.string()) for column in columns])
+    session.scan(name, pa.table(columns, schema=schema).to_reader())
+    session.execute(statement)
+
+
+def _top_level(domain: str | None) -> str | None:
+    if domain is None or "." not in domain or domain.startswith("["):
+        return None
+    last = domain.rpartition(".")[2]
+    return None if all(part.isdigit() for part in domain.split(".")) else last
+
+
+def add_new(session: SqlSession, source: str) -> Added:
+    """Add the captures of ``chunk`` that the table does not have."""
+    names = ", ".join(map(quote_name, _COLUMNS))
+    return _add(
+        session,
+        f"INSERT INTO pages_analytics ({names}, source) SELECT {names}, $source {_NEW}",
+        {"source": source},
+    )
+
+
+def add_rows_of_chunk(session: SqlSession, columns: Sequence[str]) -> Added:
+    """Add the rows of ``chunk`` that the table does not have, and those that are no captures."""
+    names = ", ".join(map(quote_name, columns))
+    insert = f"INSERT INTO pages_analytics ({names}) SELECT {names}"
+    others = _count(session, f"{insert} FROM chunk WHERE reason IS NOT NULL")
+    added = _add(session, f"{insert} {_NEW}", None)
+    session.execute("DROP TABLE chunk")
+    return replace(added, new=added.new + others)
+
+
+def _add(session: SqlSession, insert: str, params: dict[str, object] | None) -> Added:
+    good = _count(session, "SELECT count(*) FROM chunk WHERE reason IS NULL")
+    session.execute(_KNOWN)
+    session.execute(_TWICE)
+    has_twice = _count(session, "SELECT count(*) FROM chunk_twice") > 0
+    new = _count(session, f"{insert} {_FIRST_ONES}" if has_twice else insert, params)
+    if has_twice:
+        session.execute(_KNOWN)  # what one of them lacks the others may have
+    filled = 0
+    if new < good and _count(session, "SELECT count(*) FROM chunk_known"):
+        session.execute(_SELECT_FILLED)
+        if _count(session, "SELECT count(*) FROM chunk_filled"):
+            filled = _count(session, _SET_FILLED)
+        session.execute("DROP TABLE chunk_filled")
+    session.execute("DROP TABLE chunk_known")
+    session.execute("DROP TABLE chunk_twice")
+    return Added(new, good - new, filled)
+
+
+def _count(session: SqlSession, sql: str, params: dict[str, object] | None = None) -> int:
+    return int(str(session.execute(sql, params)[0][0]))
+
+
+def add_chunk(
+    session: SqlSession,
+    statement: str,
+    chunk: Chunk,
+    source: str,
+    repair: Callable[[str, int], bytes | None] | None = None,
+) -> Added:
+    """Read a chunk by ``statement`` and add what is new of it.
+
+    ``repair`` gets each malformed line with its number, and returns it as JSON, or None.
+    """
+    session.execute(statement, {"path": str(chunk.path), "first_line": chunk.first_line})
+    rejects = [RejectedLine(int(str(n)), str(r), str(t)) for n, r, t in session.execute(_REJECTS)]
+    resume_key = session.execute(_RESUME_KEY)[0][0]
+    complete_keys(session)
+    added = add_new(session, source)
+    if repair is not None and rejects:
+        lines = [repair(each.text, each.line_number) for each in rejects]
+        good = [line for line in lines if line is not None]
+        chunk.path.write_bytes(b"".join(good))
+        session.execute(_REPAIRED, {"path": str(chunk.path), "first_line": 1})
+        still_bad = {int(str(row[0])) for row in session.execute(_REJECTS)}
+        complete_keys(session)
+        more = add_new(session, source)
+        added = replace(
+            added,
+            new=added.new + more.new,
+            known=added.known + more.known,
+            filled=added.filled + more.filled,
+            repaired=len(good) - len(still_bad),
+        )
+        rejects = [
+            each
+            for each, line in zip(rejects, lines, strict=True)
+            if line is None or each.line_number in still_bad
+        ]
+    session.execute("DROP TABLE chunk")
+    return replace(
+        added,
+        rejects=tuple(rejects),
+        resume_key=None if resume_key is None else str(resume_key),
+    )
