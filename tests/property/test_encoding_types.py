@@ -129,10 +129,8 @@ others = {
     "BIT": [("10101", "10101"), ("0", "0")],
     "UUID": [("6f9619ff-8b86-d011-b42d-00cf4fc964ff", "6f9619ff-8b86-d011-b42d-00cf4fc964ff")],
     "ENUM('sad', 'it''s', 'a)[]')": [("sad", "sad"), ("it's", "it's"), ("a)[]", "a)[]")],
-    "GEOMETRY": [("POINT (1 2)", "POINT (1 2)")],
 }
-if duckdb.__version__ < "2":
-    del others["GEOMETRY"]  # a text, but in a MAP its bytes: 1.5 has no cast of it in that place
+# Without GEOMETRY: it is a text, but in a MAP its bytes, as DuckDB has no cast of it in that place.
 json_values = [
     ('{"a": 1.50, "b":\n[1,\r\n2]}', {"a": Decimal("1.50"), "b": [1, 2]}),
     ("123456789012345678901234567890", 123456789012345678901234567890),
