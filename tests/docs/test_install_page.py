@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -155,5 +156,6 @@ def _install(place: Path, wheel: Path) -> None:
         timeout=5 * PATIENCE_SECONDS,
         check=False,
     )
-    if done.returncode:
+    if done.returncode and not os.environ.get("CI"):
         pytest.skip(f"pip cannot install what the wheel needs: {done.stderr[-300:]}")
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_systemd_makes_the_user_and_the_directories_that_the_files_name(tmp_path
         done = subprocess.run(
             [*command.split(), f"--root={tmp_path}"], capture_output=True, text=True, check=False
         )
-        if done.returncode and "not permitted" in done.stderr:
+        if done.returncode and "not permitted" in done.stderr and not os.environ.get("CI"):
             pytest.skip(f"needs root: {done.stderr}")
         assert done.returncode == 0, done.stderr
     users = (tmp_path / "etc/passwd").read_text()

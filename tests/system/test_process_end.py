@@ -42,7 +42,9 @@ async def leave():
     service = await main()
     long = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(1000000) b"
     task = asyncio.create_task(service.execute_query(long, timeout=200))
-    await asyncio.sleep(1)
+    runner = (await service.parts()).runner
+    while not any(each.is_in_engine for each in runner.list_running()):
+        await asyncio.sleep(0.01)
 
 asyncio.run(leave())
 """

@@ -34,28 +34,27 @@ _PLACE = f"""
 SELECT current_database(), list(schema_name) FROM duckdb_schemas()
 WHERE database_name = current_database() {_IS_OUTERMOST}
 """
-_OBJECTS = " UNION ALL ".join(
-    f"SELECT '{kind}', schema_name, {name}, concat_ws('|', {facts}) FROM duckdb_{kind}() "
-    "WHERE database_name = current_database() AND NOT internal"
-    for kind, name, facts in (
-        ("schemas", "schema_name", "oid, comment, sql"),
-        ("tables", "table_name", "table_oid, sql, comment"),
-        ("columns", "table_name", "table_oid, column_index, column_name, data_type, comment"),
-        ("views", "view_name", "view_oid, sql, comment"),
-        ("types", "type_name", "type_oid, comment"),
-        ("functions", "function_name", "function_oid, parameters, macro_definition, comment"),
+_CATALOG = " UNION ALL ".join(
+    f"SELECT '{kind}', schema_name AS schema, {name} AS name, concat_ws('|', {facts}) "
+    f"FROM duckdb_{kind}() WHERE database_name = current_database()"
+    + (" AND NOT internal" if has_internal else "")
+    for kind, has_internal, name, facts in (
+        ("schemas", True, "schema_name", "oid, comment, sql"),
+        ("tables", True, "table_name", "table_oid, sql, comment"),
+        ("columns", True, "table_name", "table_oid, column_index, column_name, data_type, comment"),
+        ("views", True, "view_name", "view_oid, sql, comment"),
+        ("types", True, "type_name", "type_oid, comment"),
+        ("functions", True, "function_name", "function_oid, parameters, macro_definition, comment"),
+        ("indexes", False, "table_name", "index_oid, index_name, sql, comment"),
+        ("constraints", False, "table_name", "table_oid, constraint_index, constraint_text"),
+        (
+            "sequences",
+            False,
+            "sequence_name",
+            "sequence_oid, min_value, max_value, increment_by, comment",
+        ),
     )
 )
-_OTHERS = " UNION ALL ".join(
-    f"SELECT '{kind}', schema_name, {name}, concat_ws('|', {facts}) FROM duckdb_{kind}() "
-    "WHERE database_name = current_database()"
-    for kind, name, facts in (
-        ("indexes", "table_name", "index_oid, index_name, sql, comment"),
-        ("constraints", "table_name", "table_oid, constraint_index, constraint_text"),
-        ("sequences", "sequence_name", "sequence_oid, min_value, max_value, increment_by, comment"),
-    )
-)
-_CATALOG = f"{_OBJECTS} UNION ALL {_OTHERS}"
 
 
 def walled(statement: Statement, principal: Principal) -> Statement:
