@@ -130,17 +130,16 @@ FROM (
 ) AS found
 WHERE pages_analytics.rowid = found.kept
 """
-_REMOVE = f"""
+_OF_ONE_LOAD = frozenset(
+    {"url", "urlkey", "domain", "tld", "captured_at", "source", "created_at", "repaired"}
+)
+"""What makes two rows doubles, and what a load says of itself."""
+_REMOVE = """
 DELETE FROM pages_analytics WHERE rowid IN (
     SELECT doubles.row_id FROM doubles
     JOIN pages_analytics one ON one.rowid = doubles.row_id
     JOIN pages_analytics kept ON kept.rowid = doubles.kept
-    WHERE doubles.row_id <> doubles.kept AND {
-    " AND ".join(
-        f"(one.{quote_name(name)} IS NULL OR one.{quote_name(name)} = kept.{quote_name(name)})"
-        for name in (*FILLED, *_OTHERS)
-    )
-}
+    WHERE doubles.row_id <> doubles.kept AND {}
 )
 """
 
@@ -155,7 +154,13 @@ def merge_doubles(session: SqlSession) -> Merged:
     removed = 0
     if twice:
         session.execute(_FILL)
-        removed = int(str(session.execute(_REMOVE)[0][0]))
+        # Columns that somebody added to the table are values, too.
+        columns = [str(row[0]) for row in session.execute("DESCRIBE pages_analytics")]
+        is_kept = " AND ".join(
+            f"(one.{name} IS NULL OR one.{name} = kept.{name})"
+            for name in (quote_name(each) for each in columns if each not in _OF_ONE_LOAD)
+        )
+        removed = int(str(session.execute(_REMOVE.format(is_kept))[0][0]))
     session.execute("DROP TABLE doubles")
     return Merged(removed, twice - removed)
 

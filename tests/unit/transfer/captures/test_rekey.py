@@ -85,3 +85,18 @@ def test_a_load_after_it_knows_the_captures(table: BareTable) -> None:
     )
     loaded = table.load(text)
     assert (loaded.new, loaded.known) == (0, 4)
+
+
+def test_no_value_of_an_added_column_goes_with_a_double(table: BareTable) -> None:
+    """The operator's own columns: a double goes only if the row that stays has the same in them."""
+    table.execute('ALTER TABLE pages_analytics ADD COLUMN "my {note}" VARCHAR')
+    table.execute("ALTER TABLE pages_analytics ADD COLUMN seen INTEGER[]")
+    note = "UPDATE pages_analytics SET \"my {note}\" = 'mine', seen = [1] WHERE "
+    table.execute(note + "urlkey = 'org,example)/dir'")
+    rekey_batch(table, 0)
+    assert merge_doubles(table).removed == 0
+    assert len(table.rows("url")) == len(OLD.strip().splitlines()) - 2
+    table.execute(note + "url LIKE '%/dir/'")
+    merged = merge_doubles(table)
+    assert merged.removed == 1
+    assert table.rows('"my {note}", seen').count(("mine", [1])) == 1
