@@ -292,7 +292,8 @@ def test_all_types(routes: Routes, tmp_path: Path) -> None:
     routes.query(f"CREATE OR REPLACE TABLE v AS {wide_table()}")
     # No table of the older storage version holds what row() makes, and DuckDB 1.5 cannot read its type.
     more = ", row(1, 'x') AS row" if duckdb.__version__ >= "2" else ""
-    check(routes, tmp_path, f"SELECT *{more} FROM v ORDER BY id", ["txt"])
+    nothing = "NULL AS nothing, [NULL] AS nothings, {'a': NULL, 'NULL': 1} AS part"
+    check(routes, tmp_path, f"SELECT *, {nothing}{more} FROM v ORDER BY id", ["txt"])
 
 
 def test_declared_exports_are_those_that_are_asked_for(routes: Routes) -> None:

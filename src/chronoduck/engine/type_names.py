@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["type_name"]
+__all__ = ["readable_type", "type_name"]
 
 _QUOTED = '"NULL"'
 
@@ -11,6 +11,19 @@ def type_name(kind: object) -> str:
     """Return the name of a type (``DuckDBPyType``): ``NULL`` and ``NULL[]``, and not ``"NULL"``."""
     text = str(kind)
     return text if _QUOTED not in text else "".join(_pieces(text))
+
+
+def readable_type(name: str) -> str:
+    """Return the name of a type as DuckDB's Python package reads it: with ``"NULL"`` for ``NULL``."""
+    if "NULL" not in name:
+        return name
+    found = ""
+    for piece in _pieces(name):
+        found += piece
+        # A field of that name stands in quotes, so that plain letters are the type.
+        if found.endswith("NULL") and not piece.startswith(("'", '"')):
+            found = f'{found[:-4]}"NULL"'
+    return found
 
 
 def _pieces(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from chronoduck.engine.type_names import type_name
+from chronoduck.engine.type_names import readable_type, type_name
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,6 @@ from chronoduck.engine.type_names import type_name
 def test_a_type(sql: str, expected: str) -> None:
     if "NULL" in expected.replace('"NULL"', "") and duckdb.__version__ < "2":
         pytest.skip("DuckDB 1.5 says INTEGER of a column of NULL alone")
-    assert type_name(duckdb.sql(sql).types[0]) == expected
+    kind = duckdb.sql(sql).types[0]
+    assert type_name(kind) == expected
+    assert readable_type(expected) == str(kind)

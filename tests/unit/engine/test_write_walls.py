@@ -115,16 +115,20 @@ def test_a_schema_that_is_called_like_the_database_is_no_way_to_main(stage: Stag
 def test_the_products_tables_are_not_reached_through_a_schema_like_the_database(
     stage: Stage,
 ) -> None:
+    writes = [
+        "DELETE FROM test.main.user_metrics",
+        "INSERT INTO test.main.pages_analytics (url) VALUES ('x')",
+        "UPDATE test.main.pages_analytics SET url = 'x'",
+        "TRUNCATE test.main.pages_analytics",
+        "MERGE INTO test.main.pages_analytics USING mine ON true WHEN MATCHED THEN DELETE",
+    ]
+    if duckdb.__version__ >= "2":  # 1.5 has no CTE that writes
+        writes.append(
+            "WITH d AS (DELETE FROM test.main.pages_analytics RETURNING *) SELECT count(*) FROM d"
+        )
     stage.database.execute("CREATE SCHEMA test")  # as any writer may
     try:
-        for sql in (
-            "DELETE FROM test.main.user_metrics",
-            "INSERT INTO test.main.pages_analytics (url) VALUES ('x')",
-            "UPDATE test.main.pages_analytics SET url = 'x'",
-            "TRUNCATE test.main.pages_analytics",
-            "WITH d AS (DELETE FROM test.main.pages_analytics RETURNING *) SELECT count(*) FROM d",
-            "MERGE INTO test.main.pages_analytics USING mine ON true WHEN MATCHED THEN DELETE",
-        ):
+        for sql in writes:
             with pytest.raises(StatementRefusedError) as caught:
                 stage.send(sql, None)
             assert caught.value.rule == "product-tables", sql

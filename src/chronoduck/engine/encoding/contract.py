@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
+from chronoduck.engine.type_names import type_name
+
 __all__ = [
     "EncodingOptions",
     "ResultEncoder",
@@ -75,7 +77,7 @@ class ResultSchema:
         cls, columns: Sequence[str], duckdb_types: Sequence[DuckDBPyType], arrow: pa.Schema
     ) -> ResultSchema:
         """Return the schema of a result, from its cursor's description and its reader."""
-        return cls(tuple(columns), tuple(map(str, duckdb_types)), tuple(duckdb_types), arrow)
+        return cls(tuple(columns), tuple(map(type_name, duckdb_types)), tuple(duckdb_types), arrow)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
 from chronoduck.engine.encoding.contract import member_types, unique_names
+from chronoduck.engine.type_names import readable_type
 
 __all__ = ["select_list"]
 
@@ -26,9 +28,17 @@ def select_list(columns: Sequence[str], types: Sequence[str]) -> str:
     """
     names = [_quoted(name) for name in unique_names(columns)]
     return ", ".join(
-        f"{_restored(name, DuckDBPyType(kind))} AS {name}"
-        for name, kind in zip(names, types, strict=True)
+        f"{_restored(name, kind)} AS {name}" if (kind := _read(written)) else name
+        for name, written in zip(names, types, strict=True)
     )
+
+
+def _read(written: str) -> DuckDBPyType | None:
+    """Return a type; None: DuckDB cannot read it, as 1.5 that of ``row(1, 'x')``; it stays the file's."""
+    try:
+        return DuckDBPyType(readable_type(written))
+    except duckdb.Error:
+        return None
 
 
 def _restored(name: str, kind: DuckDBPyType) -> str:
