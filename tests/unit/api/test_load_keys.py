@@ -246,7 +246,8 @@ async def test_beyond_the_limit_the_oldest_keys_are_given_up(
     keys = make_keys(limit=10)
     for number in range(15):
         assert await do(keys, str(number)) is None
-    await keys.stop()
+    if keys._pruning is not None:
+        await keys._pruning  # its transaction and ours would remove the same rows
     await keys.prune()
     kept = await rows(app_service, "SELECT count(*) FROM _chronoduck.idempotency")
     assert kept == [(10,)]
