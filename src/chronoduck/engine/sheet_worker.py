@@ -75,11 +75,20 @@ def _answer(answer: Any, path: str, sheet: str) -> None:
         sentence = f"it has no sheet {sheet!r}; it has {there}" if sheet else "it has no sheet"
         _say(answer, {"verdict": "refused", "sentence": sentence})
         return
-    chosen = sheet or names[0]
+    chosen = sheet or _first_shown(book) or names[0]
     rows = book.get_sheet_by_name(chosen).to_python(skip_empty_area=False)
     _say(answer, {"verdict": "read", "sentence": chosen, "others": len(names) - 1})
     for text in written_rows(rows):
         answer.write(text.encode("utf-8", "replace"))
+
+
+def _first_shown(book: python_calamine.CalamineWorkbook) -> str | None:
+    """Return the first sheet with cells that people see: lists for menus are often hidden before it."""
+    cells, shown = python_calamine.SheetTypeEnum.WorkSheet, python_calamine.SheetVisibleEnum.Visible
+    return next(
+        (each.name for each in book.sheets_metadata if each.typ == cells and each.visible == shown),
+        None,
+    )
 
 
 def written_rows(rows: Iterable[Sequence[object]]) -> Iterator[str]:
