@@ -9,7 +9,8 @@ from chronoduck.transfer import LoadSummary, RejectFile
 
 __all__ = ["report"]
 
-_LISTED = 30
+_LISTED, _LISTED_OF_OLD = 30, 4
+"""Columns that are named: of a table that was created, and of one that existed."""
 
 
 def report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
@@ -59,8 +60,9 @@ def _became(summary: LoadSummary) -> str:
 
 def _columns(summary: LoadSummary) -> str:
     columns = list(summary.columns.items())
-    more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
-    return ", ".join(f"{name} {type_}" for name, type_ in columns[:_LISTED]) + more
+    listed = _LISTED if summary.created or summary.dry_run else _LISTED_OF_OLD
+    more = f" and {len(columns) - listed} more" if len(columns) > listed else ""
+    return ", ".join(f"{name} {type_}" for name, type_ in columns[:listed]) + more
 
 
 def _shown(value: str) -> str:
