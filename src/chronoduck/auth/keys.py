@@ -19,7 +19,7 @@ from chronoduck.table_names import parse_table_name, written_table_name
 __all__ = [
     "ApiKey",
     "KeyWish",
-    "check_write_names",
+    "check_wish",
     "digest_of",
     "issue_key",
     "key_id_of",
@@ -173,14 +173,20 @@ def read_grants(texts: Iterable[str]) -> WriteGrants:
     return WriteGrants(tuple(dict.fromkeys(schemas)), tuple(dict.fromkeys(tables)))
 
 
-def check_write_names(texts: Iterable[str] | None, database: Path) -> None:
-    """Refuse grants that name the database where a schema is meant: they could never allow anything.
+def check_wish(wish: KeyWish, database: Path) -> None:
+    """Refuse a wish that cannot be granted, whatever is in the database.
 
     Raises:
-        InvalidRequestError: one does so.
+        InvalidRequestError: says why.
     """
+    _check(wish)
+    _check_write_names(wish.write or (), database)
+
+
+def _check_write_names(texts: Iterable[str], database: Path) -> None:
+    """Refuse grants that name the database where a schema is meant: they could never allow anything."""
     name = database.name.partition(".")[0]  # as DuckDB names it
-    for text in texts or ():
+    for text in texts:
         try:
             first, *rest = parse_table_name(text.strip())
         except ValueError:
