@@ -80,12 +80,12 @@ async def head_table(name: str, request: Request, caller: Analyst) -> Response:
     asked = request.query_params.get("format")
     service = service_of(request)
     parts = await service.parts()
+    format = None if asked is None else result_format(asked, None)  # noqa: A001 - as in the API
     table = await parts.catalog.table(name, caller)
     media_type = "application/json"
-    if asked is None:
+    if format is None:
         await _sample_of(service, table, caller)
     else:
-        format = result_format(asked, None)  # noqa: A001 - the word of the API
         sql = f"{table.rows_sql} LIMIT 0"
         options = encoding_options(service)
         wanted = ResultRequest(sql, None, format, options, None, whole=True, only_reads=True)
