@@ -6,7 +6,7 @@ table by its path: ``tables/%22a.b%22/rows``. The command line and Python have o
 
 from __future__ import annotations
 
-import shlex
+import string
 from collections.abc import Callable
 from urllib.parse import unquote
 
@@ -19,6 +19,8 @@ READ_OPTIONS = frozenset(
 LOAD_OPTIONS = READ_OPTIONS | {"mode", "key", "create", "on_error", "dry_run", "format"}
 _PATH = ("tables/", "/rows")
 """Around the table's name, which is an option elsewhere."""
+_PLAIN = frozenset(string.ascii_letters + string.digits + "_@%+=:,./-")
+"""What a shell takes as it is."""
 _SWITCHES = frozenset({"all_text", "create", "dry_run"})
 
 
@@ -49,7 +51,13 @@ def _argument(name: str, value: str | None) -> str:
     option = name.replace("_", "-")
     if name in _SWITCHES:
         return f"--no-{option}" if value == "false" else f"--{option}"
-    return f"--{option}" if value is None else f"--{option} {shlex.quote(value)}"
+    return f"--{option}" if value is None else f"--{option} {_shell(value)}"
+
+
+def _shell(value: str) -> str:
+    if value and _PLAIN.issuperset(value):
+        return value
+    return "'" + value.replace("'", "'\"'\"'") + "'"
 
 
 def _keyword(name: str, value: str | None) -> str:

@@ -138,6 +138,7 @@ def test_every_option_in_a_hint_is_marked_so_that_each_door_can_word_it() -> Non
     ("said", "command", "python"),
     [
         ("`delimiter=;`", "`--delimiter ';'`", '`read={"delimiter": ";"}`'),
+        ("`quote='`", "`--quote ''\"'\"''`", """`read={"quote": "'"}`"""),
         ("`skip=3`", "`--skip 3`", '`read={"skip": 3}`'),
         ("`date_format`", "`--date-format`", '`read={"date_format": ...}`'),
         ("`on_error=skip`", "`--on-error skip`", '`on_error="skip"`'),
