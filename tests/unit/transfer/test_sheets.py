@@ -132,10 +132,10 @@ def test_days_of_old_macs_are_counted_from_1904(table: MemoryTable, tmp_path: Pa
 def test_percent_and_formats_of_days_that_somebody_made(table: MemoryTable, tmp_path: Path) -> None:
     formats = (
         '<numFmts count="1"><numFmt numFmtId="164" formatCode="yyyy\\-mm\\-dd"/></numFmts>'
-        '<cellXfs count="2"><xf numFmtId="10"/><xf numFmtId="164"/><xf'
+        '<cellXfs count="7"><xf numFmtId="10"/><xf numFmtId="164"/><xf'
     )
     sheet = cells(HEAD, '<c r="A2" s="0"><v>0.125</v></c><c r="B2" s="1"><v>45000</v></c>')
-    book = edited(EMPTY, s0=sheet, styles=('<cellXfs count="4"><xf', formats))
+    book = edited(EMPTY, s0=sheet, styles=('<cellXfs count="5"><xf', formats))
     load(table, tmp_path / "x", book)
     assert (table.types, table.texts) == ({"a": "DOUBLE", "b": "DATE"}, [("0.125", "2023-03-15")])
 
