@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ _WHOLE = 2**53
 """Numbers of a sheet are floats: whole ones below are exact."""
 _REMEMBERED_HEADERS = 20
 _OPEN_DOCUMENT = b"opendocument.spreadsheet"
+_NO_XLSX = (
+    *(zipfile.BadZipFile, zlib.error, ElementTree.ParseError, KeyError, ValueError),
+    *(StopIteration, RuntimeError, EOFError, OSError),
+)
 _KINDS: dict[type, str] = {
     bool: "truth",
     int: "whole",
@@ -121,8 +126,8 @@ def _count_errors(path: str, sheet: str) -> int:
             while block := part.read(_READ_BYTES):
                 count += (end + block).count(_ERROR_CELL)
                 end = block[1 - len(_ERROR_CELL) :]
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, StopIteration):
-        return count  # another format
+    except _NO_XLSX:
+        return count  # of another format, or written as the library alone understands it
     return count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from chronoduck.transfer.detect import FileFormat
 from chronoduck.transfer.options import LoadOptions, ReadOptions
 from chronoduck.transfer.sheet_source import SheetSource, is_sheet
 from chronoduck.transfer.table_load import load_table
-from tests.spreadsheets import DAY, TIME, WHEN, ods, xlsx
+from tests.spreadsheets import DAY, ERROR, TIME, WHEN, ods, xlsx
 from tests.unit.transfer.memory_loads import MemoryTable
 
 pytest.importorskip("python_calamine")
@@ -31,9 +32,9 @@ def table(tmp_path: Path) -> MemoryTable:
     return MemoryTable(tmp_path)
 
 
-def load(table: MemoryTable, path: Path, content: bytes, **read: str) -> SheetSource:
+def load(table: MemoryTable, path: Path, content: bytes, **read: Any) -> SheetSource:
     path.write_bytes(content)
-    options = LoadOptions(read=ReadOptions(**read))  # type: ignore[arg-type]
+    options = LoadOptions(read=ReadOptions(**read))
     source = SheetSource(path, "book.xlsx", content[:4_000], options.read)
     source.convert(SheetReader(300_000_000, 60), 10_000_000)
     table.session.execute("BEGIN TRANSACTION")
@@ -59,6 +60,45 @@ def test_cells_keep_their_kinds(table: MemoryTable, tmp_path: Path) -> None:
         ("2", "12", "2.25", "2023-03-16", "2023-03-16 12:00:00", "false", "12:00:00", "3"),
     ]
     assert source.guesses["sheet"] == "One"
+
+
+def test_what_is_no_value_of_a_column_does_not_decide_its_type(
+    table: MemoryTable, tmp_path: Path
+) -> None:
+    header = ["at", "n", "word"]
+    rows = [
+        ["A list of 2024"],
+        header,
+        [(45000, WHEN), 1, "true"],
+        header,
+        [(45000.5, WHEN), "-", "x"],
+    ]
+    load(table, tmp_path / "x", xlsx({"One": rows}), null=("-",))
+    assert table.types == {"at": "TIMESTAMP", "n": "BIGINT", "word": "VARCHAR"}
+    assert table.texts == [
+        ("2023-03-15 00:00:00", "1", "true"),
+        ("2023-03-15 12:00:00", None, "x"),
+    ]
+
+
+@pytest.mark.parametrize("word", ["true", "nan", "inf", "007", "2024-01-01", "12:00:00"])
+def test_a_text_that_looks_like_a_value_stays_a_text(
+    table: MemoryTable, tmp_path: Path, word: str
+) -> None:
+    others = {"true": True, "2024-01-01": (45000, DAY), "12:00:00": (0.25, TIME)}
+    load(
+        table,
+        tmp_path / "x",
+        xlsx({"One": [["a", "b"], [word, word], [word, others.get(word, 1.5)]]}),
+    )
+    assert set(table.types.values()) == {"VARCHAR"}
+    assert table.texts[0] == (word, word)
+
+
+def test_cells_with_an_error_are_counted(table: MemoryTable, tmp_path: Path) -> None:
+    source = load(table, tmp_path / "x", xlsx({"One": [["a"], [1], [ERROR], [2], [ERROR], [3]]}))
+    assert source.guesses["error_cells"] == "NULL (2)"
+    assert table.types == {"a": "BIGINT"}
 
 
 def test_a_sheet_is_chosen_by_its_name(table: MemoryTable, tmp_path: Path) -> None:
