@@ -28,7 +28,9 @@ def find_names(session: SqlSession, objects: str, name: str) -> list[str]:
     Raises:
         LoadError: a name is none that a column can have.
     """
-    rows = session.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {objects}")
+    # Most rows have the same names: to compare lists of them costs less than each name of each row.
+    kinds = f"SELECT DISTINCT json_keys(json) AS names FROM {objects}"
+    rows = session.execute(f"SELECT DISTINCT unnest(names) FROM ({kinds})")
     return _ordered(session, objects, {str(row[0]) for row in rows}, name)
 
 
