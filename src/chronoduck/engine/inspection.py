@@ -13,6 +13,7 @@ from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import own_storage_version
 from chronoduck.engine.tables import quoted
 from chronoduck.errors import DatabaseFailedError
+from chronoduck.own_schema import OWN_SCHEMA, PRODUCT_NAMES, PRODUCT_SCHEMA
 from chronoduck.sql.engine_errors import first_sentence
 
 __all__ = [
@@ -20,11 +21,13 @@ __all__ = [
     "Inspection",
     "TableFacts",
     "inspect_database",
+    "is_untouched",
     "read_table",
     "refuse_damaged_indexes",
 ]
 
 ENGINE_VERSION = duckdb.__version__
+_HERE = "database_name = current_database()"
 Progress = Callable[[int, int], None]
 
 
@@ -106,6 +109,32 @@ def inspect_database(
             hint="Keep the file as it is. Restore an earlier point (chronoduck restore --list) or a "
             "backup (chronoduck backup list) beside it.",
         ) from error
+
+
+_ENTRIES = f"""
+SELECT schema_name, table_name, 'table' FROM duckdb_tables() WHERE NOT internal AND {_HERE}
+UNION ALL SELECT schema_name, view_name, 'view' FROM duckdb_views() WHERE NOT internal AND {_HERE}
+UNION ALL SELECT schema_name, NULL, 'schema' FROM duckdb_schemas() WHERE NOT internal AND {_HERE}
+UNION ALL SELECT schema_name, NULL, 'sequence' FROM duckdb_sequences() WHERE {_HERE}
+UNION ALL SELECT schema_name, NULL, 'type' FROM duckdb_types() WHERE NOT internal AND {_HERE}
+UNION ALL SELECT schema_name, NULL, 'macro' FROM duckdb_functions() WHERE NOT internal AND {_HERE}
+"""
+
+
+def is_untouched(path: Path) -> bool:
+    """Whether a database file holds nothing but what the service itself puts into a new one."""
+    try:
+        with duckdb.connect(str(path), read_only=True, config=OPENING_OPTIONS) as connection:
+            for schema, name, kind in connection.execute(_ENTRIES).fetchall():
+                if schema == OWN_SCHEMA or (schema == PRODUCT_SCHEMA and kind == "schema"):
+                    continue
+                if schema != PRODUCT_SCHEMA or name not in PRODUCT_NAMES:
+                    return False
+                if connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1").fetchall():
+                    return False
+    except duckdb.Error:
+        return False
+    return True
 
 
 def refuse_damaged_indexes(path: Path, inspection: Inspection) -> None:

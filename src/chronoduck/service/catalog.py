@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from chronoduck.engine.execution import Params
 from chronoduck.engine.table_blocks import blocks_of
-from chronoduck.errors import NotFoundError
+from chronoduck.errors import NotFoundError, RowFilterError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Scope
 from chronoduck.service.records import Caller
@@ -142,10 +142,14 @@ class Catalog:
 
         Raises:
             NotFoundError: no table or view of that name.
+            RowFilterError: the caller's row filter does not fit it.
         """
         scope = caller.principal.scope
+        plan = None if scope is None else await self._plan(scope)
+        if plan is not None and not plan.broken.isdisjoint(_keys(name)):
+            raise RowFilterError.because(plan.problems)
         found = self._find(await self.tables(caller), name)
-        view = None if scope is None else (await self._plan(scope)).find(found.schema, found.name)
+        view = None if plan is None else plan.find(found.schema, found.name)
         if view is not None and (found.kind == "view" or not view.is_whole):
             # Sizes, defaults and constraints tell of rows that are hidden, and a view may read a
             # table of which some are hidden.
@@ -181,6 +185,12 @@ class Catalog:
             f"there is no table or view {name}",
             hint=f"GET tables lists them; there are: {known or 'none yet'}.",
         )
+
+
+def _keys(name: str) -> list[tuple[str, str]]:
+    """Return schema and name, folded, of all tables that a name may mean."""
+    paths = [path if len(path) == 2 else ("main", *path) for path in [*_parsed(name), (name,)]]
+    return [(folded(path[0]), folded(path[1])) for path in paths if len(path) == 2]
 
 
 def _parsed(name: str) -> list[tuple[str, ...]]:

@@ -90,7 +90,8 @@ def find_dialect(
                 f"{name} is empty", hint=f"{_NOTHING} A CSV file without rows has a header line."
             )
         raise LoadError(
-            f"{name} has no line behind the {start} that are skipped", hint=f"{_NOTHING} Set skip."
+            f"{name} has no line behind the {start} that are skipped",
+            hint=f"{_NOTHING} Set `skip`.",
         )
     first = 0 if options.skip else _first_record(records, known, options)
     head_record, body = records[first], records[first + 1 :]
@@ -183,7 +184,7 @@ def _records(
         place = f"line {line + 1}" if found else "the header"
         raise LoadError(
             f"{place} of {name} cannot be read: {error}",
-            hint=f"{_NOTHING} Set delimiter or quote.",
+            hint=f"{_NOTHING} Set `delimiter` or `quote`.",
         ) from error
 
 
@@ -243,7 +244,7 @@ def _header(
         raise LoadError(
             f"line {record.line + 1} of {name} has {width} fields, "
             f"and the table has {len(known)} columns",
-            hint=f"{_NOTHING} Set header=a,b,c to name the fields of a file without a header.",
+            hint=f"{_NOTHING} Set `header=a,b,c` to name the fields of a file without a header.",
         )
     return False, list(known) or [f"column{index}" for index in range(width)]
 
@@ -252,8 +253,8 @@ def _given_names(header: str, width: int, name: str) -> list[str]:
     names = next(csv.reader([header]))
     if len(names) != width:
         raise LoadError(
-            f"header names {len(names)} columns, and {name} has {width}",
-            hint=f"{_NOTHING} Name every column in header, or set delimiter.",
+            f"`header` names {len(names)} columns, and {name} has {width}",
+            hint=f"{_NOTHING} Name every column in `header`, or set `delimiter`.",
         )
     return names
 

@@ -42,9 +42,11 @@ class CsvSource(TableSource):
     can_skip = True
     keeps_rejects = True
     is_guessed = True
-    hint = "Set date_format, decimal, thousands or null, or change the type of the column."
+    hint = "Set `date_format`, `decimal`, `thousands` or `null`, or change the type of the column."
 
-    flaw_hint = "Set delimiter, quote, header or skip, or on_error=skip to leave such lines out."
+    flaw_hint = (
+        "Set `delimiter`, `quote`, `header` or `skip`, or `on_error=skip` to leave such lines out."
+    )
 
     def __init__(self, path: Path, name: str, head: bytes, read: ReadOptions) -> None:
         super().__init__(path, name, head, read)
@@ -169,21 +171,21 @@ class CsvSource(TableSource):
         unknown = sorted(given.keys() - {name.lower() for name in self._names})
         if unknown:
             raise LoadError(
-                f"types names the column {unknown[0]}, which {self.name} does not have",
+                f"`types` names the column {unknown[0]}, which {self.name} does not have",
                 hint=f"{_NOTHING} It has {', '.join(self._names[:10])}.",
             )
         open_ = [name for name in self._names if name.lower() not in given]
         guessed = dict.fromkeys(open_, "VARCHAR")
         if not self.read.all_text:
-            texts = self.text_columns()
-            unknown_types = [name for name in open_ if name not in texts]
-            guessed |= self._guess(session, unknown_types, lenient=lenient, whole=whole)
+            said = self.said_types()
+            unknown_types = [name for name in open_ if name not in said]
+            guessed |= said | self._guess(session, unknown_types, lenient=lenient, whole=whole)
             self._guessed = set(unknown_types)
         return [TableColumn(name, given.get(name.lower()) or guessed[name]) for name in self._names]
 
-    def text_columns(self) -> set[str]:
-        """Return the columns of which the file itself says that they are of texts."""
-        return set()
+    def said_types(self) -> dict[str, str]:
+        """Return the types of the columns of which the file itself says what they hold."""
+        return {}
 
     def _guess(
         self, session: SqlSession, names: Sequence[str], *, lenient: bool, whole: bool

@@ -42,7 +42,7 @@ class JsonSource(TableSource):
     """An array of objects, or objects one after the other."""
 
     is_guessed = True
-    hint = "Set date_format, or change the type of the column."
+    hint = "Set `date_format`, or change the type of the column."
 
     def __init__(self, path: Path, name: str, head: bytes, read: ReadOptions) -> None:
         super().__init__(path, name, head, read)
@@ -217,7 +217,7 @@ class NdJsonSource(JsonSource):
     """One object a line."""
 
     place = "line"
-    flaw_hint = "Set on_error=skip to leave such lines out."
+    flaw_hint = "Set `on_error=skip` to leave such lines out."
     can_skip = True
     layout = "newline_delimited"
 
