@@ -29,6 +29,8 @@ class OutputFormat(StrEnum):
     PARQUET = "parquet"
 
 
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Of errors that name no file when it is written to."""
 _ENDINGS = {
     **{f".{each}": each for each in OutputFormat if each is not OutputFormat.TABLE},
     ".jsonl": OutputFormat.NDJSON,
@@ -98,7 +100,11 @@ def opened(output: Path | None, *, force: bool) -> Iterator[IO[bytes]]:
             yield file
         replace_finished(part, output)
     except OSError as error:
-        if error.filename is None or Path(str(error.filename)) in (part, output):
+        named = error.filename
+        is_ours = (
+            error.errno in _OF_WRITING if named is None else Path(str(named)) in (part, output)
+        )
+        if is_ours:
             raise OSError(error.errno, error.strerror, str(asked)) from error
         raise
     finally:

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ _WHOLE = 2**53
 """Numbers of a sheet are floats: whole ones below are exact."""
 _REMEMBERED_HEADERS = 20
 _OPEN_DOCUMENT = b"opendocument.spreadsheet"
+_NO_XLSX = (
+    *(zipfile.BadZipFile, zlib.error, ElementTree.ParseError, KeyError, ValueError),
+    *(StopIteration, RuntimeError, EOFError, OSError),
+)
 _KINDS: dict[type, str] = {
     bool: "truth",
     int: "whole",
@@ -92,7 +97,7 @@ def _answer(answer: Any, path: str, sheet: str, nulls: Collection[str]) -> None:
         sentence = f"it has no sheet {sheet!r}; it has {there}" if sheet else "it has no sheet"
         _say(answer, {"verdict": "refused", "sentence": sentence})
         return
-    chosen = sheet or names[0]
+    chosen = sheet or _first_shown(book) or names[0]
     rows = book.get_sheet_by_name(chosen).to_python(skip_empty_area=False)
     errors = _count_errors(path, chosen)
     facts = {"sentence": chosen, "others": len(names) - 1, "errors": errors}
@@ -101,6 +106,15 @@ def _answer(answer: Any, path: str, sheet: str, nulls: Collection[str]) -> None:
         has_iso_spans = _OPEN_DOCUMENT in file.read(_HEAD_BYTES)
     for text in written_rows(rows, nulls, has_iso_spans=has_iso_spans):
         answer.write(text.encode("utf-8", "replace"))
+
+
+def _first_shown(book: python_calamine.CalamineWorkbook) -> str | None:
+    """Return the first sheet with cells that people see: lists for menus are often hidden before it."""
+    cells, shown = python_calamine.SheetTypeEnum.WorkSheet, python_calamine.SheetVisibleEnum.Visible
+    return next(
+        (each.name for each in book.sheets_metadata if each.typ == cells and each.visible == shown),
+        None,
+    )
 
 
 def _count_errors(path: str, sheet: str) -> int:
@@ -112,8 +126,8 @@ def _count_errors(path: str, sheet: str) -> int:
             while block := part.read(_READ_BYTES):
                 count += (end + block).count(_ERROR_CELL)
                 end = block[1 - len(_ERROR_CELL) :]
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, StopIteration):
-        return count  # another format
+    except _NO_XLSX:
+        return count  # of another format, or written as the library alone understands it
     return count
 
 
