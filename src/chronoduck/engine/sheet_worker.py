@@ -97,7 +97,7 @@ def _answer(answer: Any, path: str, sheet: str, nulls: Collection[str]) -> None:
         sentence = f"it has no sheet {sheet!r}; it has {there}" if sheet else "it has no sheet"
         _say(answer, {"verdict": "refused", "sentence": sentence})
         return
-    chosen = sheet or names[0]
+    chosen = sheet or _first_shown(book) or names[0]
     rows = book.get_sheet_by_name(chosen).to_python(skip_empty_area=False)
     errors = _count_errors(path, chosen)
     facts = {"sentence": chosen, "others": len(names) - 1, "errors": errors}
@@ -106,6 +106,15 @@ def _answer(answer: Any, path: str, sheet: str, nulls: Collection[str]) -> None:
         has_iso_spans = _OPEN_DOCUMENT in file.read(_HEAD_BYTES)
     for text in written_rows(rows, nulls, has_iso_spans=has_iso_spans):
         answer.write(text.encode("utf-8", "replace"))
+
+
+def _first_shown(book: python_calamine.CalamineWorkbook) -> str | None:
+    """Return the first sheet with cells that people see: lists for menus are often hidden before it."""
+    cells, shown = python_calamine.SheetTypeEnum.WorkSheet, python_calamine.SheetVisibleEnum.Visible
+    return next(
+        (each.name for each in book.sheets_metadata if each.typ == cells and each.visible == shown),
+        None,
+    )
 
 
 def _count_errors(path: str, sheet: str) -> int:

@@ -126,18 +126,17 @@ def _guess_delimiter(lines: list[str], quote: str) -> str:
     scores = {}
     for candidate in _CANDIDATES:
         try:
-            counts = [
-                len(record.fields)
-                for record in _records(lines, 0, candidate, quote, "")
-                if record.filled > 1
-            ]
-            total = sum(1 for _ in _records(lines, 0, candidate, quote, ""))
+            records = list(_records(lines, 0, candidate, quote, ""))
         except LoadError:
             continue
+        counts = [len(record.fields) for record in records if record.filled > 1]
         if counts:
             width, share = Counter(counts).most_common(1)[0]
-            if width > 1:
-                scores[candidate] = (share / total, counts[0] == width)
+            widths = [len(record.fields) for record in records]
+            # Behind titles come rows; a mark in a text here and there separates nothing.
+            rows = len(widths) - widths.index(width)
+            if width > 1 and share > rows / 2:
+                scores[candidate] = (share / len(records), counts[0] == width)
     for candidate in _CANDIDATES:
         if candidate in scores and scores[candidate] == (1.0, True):
             return candidate

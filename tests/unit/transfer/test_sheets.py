@@ -134,6 +134,99 @@ def test_a_cell_far_away_takes_no_memory_of_the_service(table: MemoryTable, tmp_
         load(table, tmp_path / "x", b"PK\x03\x04 and nothing else")
 
 
+# --- as offices write them ----------------------------------------------------------------------
+
+
+def edited(book: bytes, **changes: tuple[str, str]) -> bytes:
+    """Return a workbook with one text replaced in parts that are called so."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            text = old.read(name).decode()
+            before, after = changes.get(name.rpartition("/")[2].removesuffix(".xml"), ("", ""))
+            assert before in text
+            new.writestr(name, text.replace(before, after))
+    return out.getvalue()
+
+
+def cells(*rows: str) -> tuple[str, str]:
+    """Return the change that makes these the rows of a sheet."""
+    body = "".join(f'<row r="{n}">{row}</row>' for n, row in enumerate(rows, 1))
+    return "<sheetData></sheetData>", f"<sheetData>{body}</sheetData>"
+
+
+EMPTY = xlsx({"One": []})
+HEAD = '<c r="A1" t="inlineStr"><is><t>a</t></is></c><c r="B1" t="inlineStr"><is><t>b</t></is></c>'
+
+
+def test_days_of_old_macs_are_counted_from_1904(table: MemoryTable, tmp_path: Path) -> None:
+    book = xlsx({"One": [["d"], [(45000 - 1462, DAY)]]})
+    load(
+        table,
+        tmp_path / "x",
+        edited(book, workbook=("<sheets>", '<workbookPr date1904="1"/><sheets>')),
+    )
+    assert (table.types, table.texts) == ({"d": "DATE"}, [("2023-03-15",)])
+
+
+def test_percent_and_formats_of_days_that_somebody_made(table: MemoryTable, tmp_path: Path) -> None:
+    formats = (
+        '<numFmts count="1"><numFmt numFmtId="164" formatCode="yyyy\\-mm\\-dd"/></numFmts>'
+        '<cellXfs count="7"><xf numFmtId="10"/><xf numFmtId="164"/><xf'
+    )
+    sheet = cells(HEAD, '<c r="A2" s="0"><v>0.125</v></c><c r="B2" s="1"><v>45000</v></c>')
+    book = edited(EMPTY, s0=sheet, styles=('<cellXfs count="5"><xf', formats))
+    load(table, tmp_path / "x", book)
+    assert (table.types, table.texts) == ({"a": "DOUBLE", "b": "DATE"}, [("0.125", "2023-03-15")])
+
+
+def test_formulas_are_their_last_result(table: MemoryTable, tmp_path: Path) -> None:
+    sheet = cells(
+        HEAD,
+        '<c r="A2"><f>1+1</f><v>2</v></c><c r="B2" t="str"><f>"0"&amp;"07"</f><v>007</v></c>',
+        '<c r="A3"><f>3+4</f><v>7</v></c><c r="B3" t="str"><f>""</f><v></v></c>',
+    )
+    load(table, tmp_path / "x", edited(EMPTY, s0=sheet))
+    assert table.types == {"a": "BIGINT", "b": "VARCHAR"}
+    assert table.texts[0] == ("2", "007")
+
+
+def test_an_error_of_a_formula_is_no_value(table: MemoryTable, tmp_path: Path) -> None:
+    error = '<c r="A2"><v>1</v></c><c r="B2" t="e"><v>#N/A</v></c>'
+    sheet = cells(HEAD, error, '<c r="A3"><v>2</v></c><c r="B3"><v>5</v></c>')
+    load(table, tmp_path / "x", edited(EMPTY, s0=sheet))
+    assert (table.types, table.texts) == (
+        {"a": "BIGINT", "b": "BIGINT"},
+        [("1", None), ("2", "5")],
+    )
+
+
+def test_only_the_first_of_merged_cells_has_the_value(table: MemoryTable, tmp_path: Path) -> None:
+    book = xlsx({"One": [["a", "b"], ["x", 1], [None, 2]]})
+    merged = (
+        "</sheetData>",
+        '</sheetData><mergeCells count="1"><mergeCell ref="A2:A3"/></mergeCells>',
+    )
+    load(table, tmp_path / "x", edited(book, s0=merged))
+    assert table.texts == [("x", "1"), (None, "2")]
+
+
+def test_a_hidden_sheet_is_not_the_first(table: MemoryTable, tmp_path: Path) -> None:
+    book = xlsx({"Lists": [["a"], ["x"]], "Data": [["b"], [1]]})
+    hidden = edited(book, workbook=('name="Lists"', 'name="Lists" state="hidden"'))
+    assert load(table, tmp_path / "x", hidden).guesses["sheet"] == "Data"
+    assert (table.types, table.texts) == ({"b": "BIGINT"}, [("1",)])
+    load(table, tmp_path / "y", xlsx({"Lists": [["b"], [2]]}))
+    assert table.texts == [("1",), ("2",)]
+
+
+def test_years_and_long_numbers(table: MemoryTable, tmp_path: Path) -> None:
+    book = xlsx({"One": [["country", 2023, 2024], ["DE", 123456789012345, 1e20], ["FR", 1, 0.5]]})
+    load(table, tmp_path / "x", book)
+    assert list(table.types) == ["country", "2023", "2024"]
+    assert table.texts == [("DE", "123456789012345", "1e+20"), ("FR", "1", "0.5")]
+
+
 def test_a_spreadsheet_is_known_by_its_beginning() -> None:
     assert is_sheet(xlsx({"One": ROWS}), "upload")
     assert is_sheet(ods([["a"]]), "upload")
