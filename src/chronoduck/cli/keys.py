@@ -155,6 +155,9 @@ def list_keys(
     if as_json:
         print_json(keys)
         return
+    if not keys:
+        console.print("there is no key yet: chronoduck keys create makes one")
+        return
     print_table(
         ("id", "name", "role", "state", "expires", "last used", "sees", "writes", "limits"),
         [
@@ -168,6 +171,7 @@ def list_keys(
             )
             for key in keys
         ],
+        whole=("id",),
     )
 
 

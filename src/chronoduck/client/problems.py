@@ -219,5 +219,8 @@ def worded_for_python() -> Iterator[None]:
     except DuckDBException as error:
         error.operator_detail = as_keywords(error.operator_detail)
         error.detail = as_keywords(error.detail)
+        error.args = tuple(
+            as_keywords(each) if isinstance(each, str) else each for each in error.args
+        )
         error.hint = as_keywords(error.hint)
         raise

@@ -11,7 +11,7 @@ import duckdb
 from chronoduck.engine.index_check import IndexDamage, check_indexes
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import own_storage_version
-from chronoduck.engine.tables import quoted
+from chronoduck.engine.tables import located, quoted
 from chronoduck.errors import DatabaseFailedError
 from chronoduck.own_schema import OWN_SCHEMA, PRODUCT_NAMES, PRODUCT_SCHEMA
 from chronoduck.sql.engine_errors import first_sentence
@@ -157,14 +157,21 @@ def refuse_damaged_indexes(path: Path, inspection: Inspection) -> None:
 
 
 def read_table(
-    connection: duckdb.DuckDBPyConnection, schema: str, table: str, *, full: bool
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    table: str,
+    *,
+    full: bool,
+    database: str | None = None,
 ) -> TableFacts:
     """Return a table's rows, and with ``full`` the hash of all their columns.
+
+    ``database``: the catalog it is in; None: the current one.
 
     Raises:
         duckdb.Error: it cannot be read.
     """
-    name = quoted(schema, table)
+    name = quoted(database, schema, table) if database else located(connection, schema, table)
     if not full:
         row = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
         return TableFacts(f"{schema}.{table}", int(row[0]) if row else 0)

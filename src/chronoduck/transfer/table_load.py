@@ -34,7 +34,7 @@ from chronoduck.transfer.value_checks import check_target
 __all__ = ["TableOutcome", "load_table"]
 
 T = TypeVar("T")
-_STAGED = "temp._chronoduck_staged"
+_STAGED = "temp.main._chronoduck_staged"
 _HIDES = "SELECT 1 FROM duckdb_views() WHERE internal AND lower(view_name) = lower($name)"
 _NOTHING = "Nothing was loaded."
 _PREVIEWED_ROWS = 10

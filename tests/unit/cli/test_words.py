@@ -159,4 +159,5 @@ def test_python_words_what_the_client_raises() -> None:
     with pytest.raises(LoadError) as caught, worded_for_python():
         raise LoadError("`mode=upsert` needs `key=a`", hint="Set `delimiter=;`.")
     assert str(caught.value) == "`mode=\"upsert\"` needs `key=['a']`"
+    assert "key=[" in repr(caught.value)
     assert caught.value.hint == 'Set `read={"delimiter": ";"}`.'

@@ -7,9 +7,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from chronoduck.errors import DuckDBException
@@ -137,3 +142,44 @@ def test_the_values_are_those_of_the_file(
         return
     shared.load(content, file_format, **read)
     assert (shared.types, shared.texts) == (types, expected)
+
+
+def column(values: list[Any], type_: pa.DataType | None = None) -> pa.Array:
+    return pa.array(values, type_)
+
+
+COLUMNS: list[tuple[str, pa.Array, dict[str, Any], str, list[tuple[str | None]]]] = [
+    ("nanoseconds", column([1, 10**9 + 1], pa.timestamp("ns")), {}, "TIMESTAMP_NS", [("1970-01-01 00:00:00.000000001",), ("1970-01-01 00:00:01.000000001",)]),
+    ("a zone", column([datetime(2024, 7, 1, tzinfo=UTC)], pa.timestamp("us", "Europe/Berlin")), {}, "TIMESTAMP WITH TIME ZONE", [("2024-07-01 00:00:00+00",)]),
+    ("times of Spark", column([datetime(2024, 7, 1, 1, 2, 3, 4, tzinfo=UTC)], pa.timestamp("us")), {"use_deprecated_int96_timestamps": True}, "TIMESTAMP", [("2024-07-01 01:02:03.000004",)]),
+    ("38 digits", column([Decimal("-1234567890123456789012345678.0123456789")]), {}, "DECIMAL(38,10)", [("-1234567890123456789012345678.0123456789",)]),
+    ("the largest of 64 bits", column([2**64 - 1, 0], pa.uint64()), {}, "UBIGINT", [("18446744073709551615",), ("0",)]),
+    ("half precision", column([1.5, None], pa.float16()), {}, "FLOAT", [("1.5",), (None,)]),
+    ("a dictionary with nothing in it", column(["x", None, "x"]).dictionary_encode(), {}, "VARCHAR", [("x",), (None,), ("x",)]),
+    ("lists, empty and not there", column([[], None, ["y", None]], pa.list_(pa.large_string())), {}, "VARCHAR[]", [("[]",), (None,), ("[y, NULL]",)]),
+    ("maps of lists of structs", column([[("a", [{"k": 1}])], None], pa.map_(pa.string(), pa.list_(pa.struct([("k", pa.int8())])))), {}, "MAP(VARCHAR, STRUCT(k TINYINT)[])", [("{a=[{'k': 1}]}",), (None,)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "written", "type_", "expected"),
+    [case[1:] for case in COLUMNS],
+    ids=[case[0] for case in COLUMNS],
+)
+def test_the_values_are_those_of_a_parquet_file(
+    shared: MemoryTable, values: pa.Array, written: dict[str, Any], type_: str, expected: Any
+) -> None:
+    shared.session.execute("DROP TABLE IF EXISTS t")
+    body = io.BytesIO()
+    pq.write_table(pa.table({"a": values}), body, **written)
+    shared.load(body.getvalue(), FileFormat.PARQUET)
+    assert (shared.types, shared.texts) == ({"a": type_}, expected)
+
+
+def test_names_that_a_parquet_file_has_twice(shared: MemoryTable) -> None:
+    shared.session.execute("DROP TABLE IF EXISTS t")
+    body = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([pa.array([n]) for n in range(3)], ["a", "a", "A"]), body)
+    shared.load(body.getvalue(), FileFormat.PARQUET)
+    assert list(shared.types.values()) == ["BIGINT"] * 3
+    assert shared.texts == [("0", "1", "2")]
