@@ -78,10 +78,10 @@ soak: $(VENV)/dev.stamp ## run the crash, storm and replay suites at depth; hour
 	CHRONODUCK_SYNC_CRASH_ROUNDS=200 CHRONODUCK_EXPORT_CRASH_ROUNDS=200 CHRONODUCK_SCOPE_SEEDS=50 CHRONODUCK_S3_FAULTS_SECONDS=300 \
 	CHRONODUCK_READING_INPUTS=1000000 CHRONODUCK_FUZZ_INPUTS=1000000 CHRONODUCK_FUZZ_EXECUTED=20000 \
 	CHRONODUCK_MEMORY_SECONDS=600 CHRONODUCK_WRECKER_SECONDS=3600 CHRONODUCK_HOSTILE_SHARE=1 CHRONODUCK_ANALYZER_TEXTS=20000 \
-	CHRONODUCK_TABLE_NAMES=100 CHRONODUCK_ROUTE_TABLES=200 \
+	CHRONODUCK_TABLE_NAMES=100 CHRONODUCK_ROUTE_TABLES=200 CHRONODUCK_REKEY_KILLS=100 CHRONODUCK_REKEY_ROWS=100000 \
 	CHRONODUCK_MUTATED_UPLOADS=100000 CHRONODUCK_UPLOADS_OVER_HTTP=100000 CHRONODUCK_DEAF_SHARE=1 \
 		$(BIN)/python -m pytest tests/fuzz tests/system/test_memory_shapes.py tests/fault/test_storms.py tests/fault/test_crash_rounds.py \
-		tests/fault/test_killed_storms.py tests/fault/test_power_loss.py tests/fault/test_ingest_crashes.py \
+		tests/fault/test_killed_storms.py tests/fault/test_killed_rekeys.py tests/fault/test_power_loss.py tests/fault/test_ingest_crashes.py \
 		tests/fault/test_s3_faults.py tests/sync/test_crashes.py tests/export/test_crashes.py tests/property/test_lending.py tests/property/test_scope_rows.py tests/unit/scopes tests/shadow tests/security/test_fuzz.py tests/security/test_reading.py \
 		tests/security/test_mutated_uploads.py tests/security/test_mutated_uploads_over_http.py \
 		tests/security/test_hostile_over_http.py tests/security/test_deaf_calls.py tests/property/test_analyzers.py \

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.loads import loads_table, measure_loads
 from benchmarks.measure import median_of
 from benchmarks.peer_engine import missing_reason
 from benchmarks.peers import Analyst, Chronoduck, InProcess, Peer, Quack
-from benchmarks.report import Results, describe_machine, write_report
+from benchmarks.report import Results, describe_machine, write_loads, write_report
 from benchmarks.workloads import WORKLOADS, build_database
 
 console = Console(highlight=False)
@@ -24,7 +25,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a quarter of the time")
     parser.add_argument("--directory", type=Path, help="keep the database here between runs")
     parser.add_argument("--no-report", action="store_true", help="print only")
+    parser.add_argument("--only", choices=("statements", "loads"), help="keep the other part")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of each file that is loaded")
+    parser.add_argument("--rounds", type=int, default=5, help="of loads")
+    parser.add_argument("--older", type=Path, help="src of an older commit, to load with, too")
+    parser.add_argument("--note", default="", help="what to say of the machine's state")
     arguments = parser.parse_args()
+    if arguments.only != "loads":
+        _measure_statements(arguments)
+    if arguments.only != "statements":
+        table = loads_table(measure_loads(arguments.rows, arguments.rounds, arguments.older))
+        console.print("\n".join(table))
+        if not arguments.no_report:
+            machine = describe_machine() + (f"; {arguments.note}" if arguments.note else "")
+            write_loads(table, machine, Path(__file__).parent)
+
+
+def _measure_statements(arguments: argparse.Namespace) -> None:
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="chronoduck-bench-"))
     database = directory / "bench.db"
     try:

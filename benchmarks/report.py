@@ -18,6 +18,8 @@ from benchmarks.workloads import ROWS, WORKLOADS
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+_LOADS = "## Loads of files\n"
+
 
 @dataclass
 class Results:
@@ -67,8 +69,17 @@ def write_report(results: Results, machine: str, directory: Path) -> None:
         *_throughput_table(results),
         *_transfer_table(results),
     ]
-    (directory / "RESULTS.md").write_text("\n".join(lines) + "\n")
+    page = directory / "RESULTS.md"
+    loads = page.read_text().partition(_LOADS)[2] if page.exists() else ""
+    page.write_text("\n".join(lines) + "\n" + (f"\n{_LOADS}{loads}" if loads else ""))
     _plot(results, directory / "throughput.png")
+
+
+def write_loads(table: list[str], machine: str, directory: Path) -> None:
+    """Put the section of loads at the end of RESULTS.md, in the place of an earlier one."""
+    page = directory / "RESULTS.md"
+    others = page.read_text().partition(_LOADS)[0].rstrip("\n")
+    page.write_text("\n".join([others, "", f"{_LOADS}", f"Machine: {machine}.", "", *table]) + "\n")
 
 
 def _throughput_table(results: Results) -> list[str]:

@@ -22,7 +22,7 @@ SELECT i AS id, 'https://example.com/page/' || i AS url, (i * 7 % 1000) / 10.0::
        TIMESTAMP '2026-01-01' + to_seconds(i) AS seen, i % 3 = 0 AS ok
 FROM range($rows) r (i)
 """
-_COLUMNS = "{id: 'BIGINT', url: 'VARCHAR', score: 'DOUBLE', seen: 'TIMESTAMP', ok: 'BOOLEAN'}"
+COLUMNS = "{id: 'BIGINT', url: 'VARCHAR', score: 'DOUBLE', seen: 'TIMESTAMP', ok: 'BOOLEAN'}"
 MEDIA_TYPES = {
     "arrow": "application/vnd.apache.arrow.stream",
     "parquet": "application/vnd.apache.parquet",
@@ -101,8 +101,8 @@ def _in_process(directory: Path, name: str, path: Path, rows: int) -> float:
     insert: dict[str, Callable[[], str]] = {
         "arrow": lambda: _registered(connection, path),
         "parquet": lambda: f"read_parquet('{path}')",
-        "ndjson": lambda: f"read_json('{path}', format='newline_delimited', columns={_COLUMNS})",
-        "csv": lambda: f"read_csv('{path}', header=true, delim=',', columns={_COLUMNS})",
+        "ndjson": lambda: f"read_json('{path}', format='newline_delimited', columns={COLUMNS})",
+        "csv": lambda: f"read_csv('{path}', header=true, delim=',', columns={COLUMNS})",
     }
     began = time.perf_counter()
     count = connection.execute(f"INSERT INTO t FROM {insert[name]()}").fetchall()[0][0]

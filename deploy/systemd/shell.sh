@@ -14,7 +14,7 @@ chronoduck() {
 }
 # While a start would fail, a restart loses what only the running service holds: health says so.
 systemctl() {
-  if [ "$1" = restart ] && curl -s http://localhost:8000/api/v1/duckdb/health | grep -q 'Do not restart'; then
+  if [ "$1" = restart ] && chronoduck status --json 2> /dev/null | grep -q 'Do not restart'; then
     echo "do not restart, a start would fail: chronoduck runbook wal-not-replayable" >&2
     return 1
   fi

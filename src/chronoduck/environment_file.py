@@ -12,13 +12,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["OPTION", "parse_environment", "take_environment_file"]
+__all__ = ["OPTION", "ignored_lines", "parse_environment", "take_environment_file", "taken_files"]
 
 OPTION = "--env-file"
 _COMMENTS = "#;"
 _BLANK = " \t\r"
 _ESCAPED_IN_QUOTES = '"\\`$'
 _WRONG_SETTINGS = 78
+_NUL = "its value has a NUL byte"
 
 
 def take_environment_file(arguments: list[str]) -> list[str]:
@@ -40,19 +41,61 @@ def take_environment_file(arguments: list[str]) -> list[str]:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             sys.stderr.write(f"error: {OPTION} {path}: {reason}\n")
             sys.exit(_WRONG_SETTINGS)
+        _taken[path] = text
+        for sentence in ignored_lines(text):
+            sys.stderr.write(f"warning: {OPTION} {path}: {sentence}\n")
         os.environ.update(parse_environment(text))
     return rest
 
 
+_taken: dict[str, str] = {}
+
+
+def taken_files() -> dict[str, str]:
+    """Return the texts of the files that this process was given, by their paths as given."""
+    return _taken
+
+
+def ignored_lines(text: str) -> list[str]:
+    """Return a sentence for each line that sets nothing: where it is and what to write instead.
+
+    Values are not in it: they may be secrets.
+    """
+    reader = _Reader(text)
+    wrong = [
+        (at, _NUL if _is_name(name) else _instead(name.split(":")[0].split(), -1))
+        for at, name, value in reader.entries()
+        if not _is_set(name, value)
+    ]
+    wrong += [(at, _instead(line.split(), 0)) for at, line in reader.without_value]
+    return [
+        f"line {text.count(chr(10), 0, at) + 1} sets nothing, as with systemd: {instead}"
+        for at, instead in sorted(wrong)
+    ]
+
+
+def _instead(words: list[str], meant: int) -> str:
+    """Return what to write; ``meant`` is the place of the word that is probably the name."""
+    is_exported = words[:1] == ["export"] and len(words) > 1
+    name = words[1 if is_exported else meant].rstrip(":") if words else ""
+    if not _is_name(name):
+        return "write NAME=VALUE; a name has letters of A to Z, digits and _"
+    return f"write {name}=..., " + ("without export" if is_exported else "with nothing before it")
+
+
 def parse_environment(text: str) -> dict[str, str]:
     """Return the variables of a file; lines without ``=`` and invalid names are left out."""
-    return {
-        name: value for name, value in _Reader(text).pairs() if _is_name(name) and "\0" not in value
-    }
+    return {name: value for _, name, value in _Reader(text).entries() if _is_set(name, value)}
+
+
+def _is_set(name: str, value: str) -> bool:
+    return _is_name(name) and "\0" not in value
 
 
 def _is_name(name: str) -> bool:
-    return name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
+    return (
+        name != "" and name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
+    )
 
 
 class _Reader:
@@ -61,10 +104,13 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self.without_value: list[tuple[int, str]] = []
+        """Where lines begin that have no ``=``, and their texts; of what was read so far."""
 
-    def pairs(self) -> Iterator[tuple[str, str]]:
-        while (name := self._next_name()) is not None:
-            yield name, self._value()
+    def entries(self) -> Iterator[tuple[int, str, str]]:
+        """Yield where each ``NAME=VALUE`` begins, the name and the value, valid or not."""
+        while (found := self._next_name()) is not None:
+            yield *found, self._value()
 
     def _take(self) -> str:
         """Return the next character, a line end at the end of the text."""
@@ -73,7 +119,7 @@ class _Reader:
         self._at += 1
         return self._text[self._at - 1]
 
-    def _next_name(self) -> str | None:
+    def _next_name(self) -> tuple[int, str] | None:
         while self._at < len(self._text):
             start = self._at
             if (first := self._take()) in _COMMENTS:
@@ -82,7 +128,8 @@ class _Reader:
                 while (char := self._take()) not in "=\n":
                     pass
                 if char == "=":
-                    return self._text[start : self._at - 1].rstrip(_BLANK)
+                    return start, self._text[start : self._at - 1].rstrip(_BLANK)
+                self.without_value.append((start, self._text[start : self._at].strip()))
         return None
 
     def _skip_comment(self) -> None:

@@ -102,6 +102,6 @@ def read_runbook(name: str) -> str:
     """
     if name not in runbook_names():  # never a path made of a stranger's text
         raise NotFoundError(
-            "there is no runbook of that name", hint="/docs/api/duckdb/runbooks lists all of them."
+            "there is no runbook of that name", hint="`chronoduck help runbooks` lists all of them."
         )
     return (_RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")

@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
-__all__ = ["parse_table_name", "written_table_name"]
+import string
+
+__all__ = ["parse_table_name", "sql_name", "written_table_name"]
+
+_FIRST_SIGNS = frozenset(string.ascii_letters + "_")
+_SIGNS = _FIRST_SIGNS | frozenset(string.digits)
+_NOT_BARE = frozenset(
+    """
+    all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by case
+    cast check collate collation column concurrently constraint create cross default deferrable desc
+    describe distinct do else end except false fetch for foreign freeze from full glob group having ilike
+    in initially inner intersect into is isnull join lambda lateral leading left like limit natural not
+    notnull null offset on only or order outer overlaps pivot pivot_longer pivot_wider placing positional
+    primary qualify references returning right select semi show similar some summarize symmetric table
+    tablesample then to trailing true union unique unpack unpivot using variadic verbose when where window
+    with
+    """.split()  # noqa: SIM905 - a list of words is read as text
+)
+"""Words that are no names of tables or columns unless they are quoted."""
+
+
+def sql_name(name: str) -> str:
+    """Return a name as SQL must have it: in double quotes, if it needs them."""
+    is_word = _SIGNS.issuperset(name) and name[:1] in _FIRST_SIGNS
+    return (
+        name if is_word and name.lower() not in _NOT_BARE else '"' + name.replace('"', '""') + '"'
+    )
 
 
 def parse_table_name(text: str) -> tuple[str, ...]:

@@ -100,6 +100,15 @@ def comparable(output: str) -> list[str]:
     return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
 
 
+def repeatable(output: str) -> list[str]:
+    """Return the lines without what a second run prints otherwise: times, shares, megabytes, places."""
+    text = re.sub(r"(?<=\s)…?/[^\s,]+", "PATH", output.strip())
+    text = re.sub(r"\b\d+([.,]\d+)? (h|min|s|ms|µs|MB|%)(?=\W|$)", "0 unit", text)
+    text = re.sub(r"\bup 0 unit( 0 unit)*", "up 0 unit", text)
+    text = re.sub(r"\b\d+ since start\b", "0 since start", text)
+    return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
+
+
 def script_blocks(page: str, heading: str) -> list[str]:
     """Return the ``sh`` blocks of one section of a page, which its own test runs."""
     text = (REPOSITORY / "docs" / page).read_text()

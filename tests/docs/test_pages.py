@@ -37,6 +37,7 @@ def test_every_page_is_a_topic_with_a_line_of_its_own() -> None:
     listed = {topic.name: topic.line for topic in topics()}
     assert set(listed) == {"readme", "runbooks", *(page.stem for page in DOCUMENTS[1:])}
     assert all(listed.values()), listed
+    assert len(set(listed.values())) == len(listed), "two pages are described alike"
     for name in (*listed, *runbook_names()):
         page = read_page(name)
         assert page is not None

@@ -106,6 +106,20 @@ def test_by_every_route(api: Api, schema: str, name: str) -> None:
     api.rows(f"DROP SCHEMA {sql(schema)} CASCADE")
 
 
+@pytest.mark.parametrize("schema", ["test", "TEMP"])
+def test_a_schema_named_like_a_catalog_of_the_engine(api: Api, schema: str) -> None:
+    """In SQL only the whole name is not ambiguous; routes and loads take the short one."""
+    api.rows(f"CREATE SCHEMA {sql('test', schema)}")
+    name = f"{schema}.t"
+    for row in ({"a": 1}, {"a": 2}):
+        answer = api.call("POST", f"/tables/{name}/rows", json=row)
+        assert answer.status_code == 200, answer.text
+    details = api.ok("GET", f"/tables/{name}")
+    assert details["sample"]["data"] == [[1], [2]]
+    assert details["size_bytes"] is not None
+    assert api.call("GET", f"/tables/{name}?format=csv").text.split() == ["a", "1", "2"]
+
+
 def create_and_drop(api: Api, name: str) -> None:
     table = sql(name)
     assert api.rows(f"CREATE TABLE {table} AS SELECT 1 AS a") == [[1]]

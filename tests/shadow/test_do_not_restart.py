@@ -59,12 +59,21 @@ def test_the_runbook_and_the_alert_say_it_first() -> None:
 def test_the_shell_of_the_runbooks_refuses_a_restart_that_would_fail(
     tmp_path: Path, health: str, printed: str, code: int
 ) -> None:
-    for name, text in (("curl", f"printf '%s' '{health}'"), ("systemctl", 'echo "$@"')):
+    """It asks by the command, which knows where the service listens, with the service's settings."""
+    programs = {
+        "chronoduck": f"""[ "$*" = "--env-file {tmp_path}/duckdb.env status --json" ] || exit 9
+printf '%s' '{health}'""",
+        "runuser": """[ "$1 $2 $3" = "-u chronoduck --" ] || exit 9
+shift 3; exec "$@" """,
+        "systemctl": 'echo "$@"',
+    }
+    for name, text in programs.items():
         program = tmp_path / name
         program.write_text(f"#!/bin/bash\n{text}\n")
         program.chmod(0o755)
     (tmp_path / "duckdb.env").touch()
     shell = (DEPLOY / "systemd" / "shell.sh").read_text()
+    assert "localhost" not in shell
     script = shell.replace("/etc/chronoduck", str(tmp_path))
     done = subprocess.run(
         ["/bin/bash", "-c", f"{script}\nPATH={tmp_path}:$PATH\nsystemctl restart chronoduck"],
@@ -72,4 +81,4 @@ def test_the_shell_of_the_runbooks_refuses_a_restart_that_would_fail(
         text=True,
         check=False,
     )
-    assert (done.stdout.strip(), done.returncode) == (printed, code)
+    assert (done.stdout.strip(), done.returncode) == (printed, code), done.stderr

@@ -73,8 +73,19 @@ def test_top_shows_what_runs_and_kill_ends_it(server: Server) -> None:
     shown = run_cli(server.directory, "top", "--statements", "--limit", "1")
     assert shown.returncode == 0, shown.stderr
     assert "statement" in shown.stdout
+    assert len(shown.stdout.splitlines()) == 3  # names, a line, one statement
     again = run_cli(server.directory, "kill", statement_id)
     assert again.returncode == 66
+
+
+@pytest.mark.parametrize(
+    "command", ["sync run", "sync schedule", "sync status", "export run", "export status"]
+)
+def test_a_command_that_finds_nothing_declared_says_so(server: Server, command: str) -> None:
+    told = run_cli(server.directory, *command.split())
+    assert told.returncode == 0, told.stderr
+    kind = command.split()[0]
+    assert told.stdout.startswith(f"no {kind} is declared: DUCKDB_{kind.upper()}_FILE names the")
 
 
 def test_the_rounds_find_what_is_there(server: Server) -> None:

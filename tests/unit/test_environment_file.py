@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chronoduck.environment_file import parse_environment
+from chronoduck.environment_file import ignored_lines, parse_environment
 
 # It reads files of the same form, with the same function of systemd.
 GENERATOR = Path("/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator")
@@ -44,6 +44,34 @@ def test_a_value_stands_as_it_is_written(text: str, value: str) -> None:
 @pytest.mark.parametrize("text", ["", "A", "=1", "export A=1", "1A=1", "Ä=1", "#A=1", " ;A=1"])
 def test_what_sets_nothing(text: str) -> None:
     assert parse_environment(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("export DUCKDB_PORT=secret", "write DUCKDB_PORT=..., without export"),
+        ("  export\tDUCKDB_PORT = secret", "write DUCKDB_PORT=..., without export"),
+        ("export DUCKDB_PORT", "write DUCKDB_PORT=..., without export"),
+        ("set DUCKDB_PORT=secret", "write DUCKDB_PORT=..., with nothing before it"),
+        ("DUCKDB_PORT secret", "write DUCKDB_PORT=..., with nothing before it"),
+        ("DUCKDB_PORT: secret", "write DUCKDB_PORT=..., with nothing before it"),
+        ("DUCKDB-PORT=secret", "write NAME=VALUE; a name has letters of A to Z, digits and _"),
+        ("=secret", "write NAME=VALUE; a name has letters of A to Z, digits and _"),
+        ("A=secret\0", "its value has a NUL byte"),
+    ],
+)
+def test_a_line_that_sets_nothing_is_told_with_what_to_write(line: str, instead: str) -> None:
+    text = f"# export A=1\nB='2\n\n'\n{line}\nC=3\\\nexport D=4\n"
+    assert ignored_lines(text) == [f"line 5 sets nothing, as with systemd: {instead}"]
+
+
+@given(LINES)
+def test_every_line_sets_something_or_is_told(text: str) -> None:
+    """A comment may end in a backslash, and then takes the next line as well: only one is counted."""
+    told = [int(each.split()[1]) for each in ignored_lines(text)]
+    assert told == sorted(set(told))
+    if text.strip() and not text.strip().startswith(("#", ";")):
+        assert told or parse_environment(text)
 
 
 @settings(max_examples=150)
@@ -83,7 +111,7 @@ def shown(line: str) -> tuple[str, str]:
 def test_a_command_takes_the_file_and_no_shell_reads_it(tmp_path: Path) -> None:
     (tmp_path / "touched").touch()  # what a shell makes of the first star
     (tmp_path / "duckdb.env").write_text(
-        "DUCKDB_BACKUP_SCHEDULE=0 * * * *\nDUCKDB_MEMORY_LIMIT=123\n"
+        "DUCKDB_BACKUP_SCHEDULE=0 * * * *\nDUCKDB_MEMORY_LIMIT=123\nexport DUCKDB_PORT=81\n"
     )
     command = [sys.executable, "-m", "chronoduck"]
     for option in (["--env-file", "duckdb.env"], ["--env-file=duckdb.env"]):
@@ -96,6 +124,11 @@ def test_a_command_takes_the_file_and_no_shell_reads_it(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 78, done
+        assert "line 3 sets nothing" in done.stderr
+        assert "warning" in done.stdout
+        assert "line 3 sets nothing, as with systemd" in done.stdout
+        assert "Write DUCKDB_PORT=..., without export." in done.stdout
+        assert "81" not in done.stdout + done.stderr
         assert "123 bytes; did you mean 123GB?" in " ".join(done.stdout.split())
         assert "SCHEDULE" not in done.stdout
 

@@ -32,7 +32,7 @@ _DESCRIPTION = """One DuckDB file for many users.
 
 Send `Authorization: Bearer <token>` with an API key, a token of the platform, or the admin token, which
 is in the file `admin.token` beside the database. Each route names the role that it needs.
-Health, statistics, performance metrics, this page and the [runbooks](/docs/api/duckdb/runbooks) are
+Health, statistics, performance metrics, this page and the [runbooks](duckdb/runbooks) are
 public. Every error is a problem (RFC 9457) whose `code` is stable and whose `hint` says what to do.
 """
 

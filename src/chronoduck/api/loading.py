@@ -69,6 +69,9 @@ async def answer_load(request: Request, wish: LoadWish, caller: Caller) -> Respo
     service_of(request).penalties.check(caller)  # before a byte of the body is read
     check_encoding(request.headers.get("content-encoding", "").encode(), (b"gzip", b"zstd"))
     wish.options.check()
+    wish = replace(
+        wish, table=await (await service_of(request).parts()).loader.found_table(wish.table)
+    )
     schema, table = split_table(wish.table)
     if not may_make(caller.principal, schema, table):
         wish = replace(wish, options=replace(wish.options, create=False))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
 from chronoduck.api.access import PUBLIC, Access, attach, remember, required_role
@@ -16,6 +16,7 @@ from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.revocation import RevocationWatch
 from chronoduck.api.routes import key_router, public_routers, routers
 from chronoduck.api.routes import metrics as metrics_routes
+from chronoduck.api.routes.templates import document_templates
 from chronoduck.assembly import DuckDBService
 from chronoduck.assembly.authentication import open_authenticator
 from chronoduck.errors import DuckDBException
@@ -73,8 +74,11 @@ class _HostedRouter(APIRouter):
 def _surrounded(access: Access, own: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
-        async with opened(access), own(app) as state:
-            yield state
+        async with opened(access):
+            if isinstance(app, FastAPI):
+                document_templates(app, await access.service.templates())
+            async with own(app) as state:
+                yield state
 
     return lifespan
 

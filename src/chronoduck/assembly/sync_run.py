@@ -24,6 +24,7 @@ from chronoduck.sync import SourceDeclaration, SyncDataError, SyncDeclaration, S
 from chronoduck.sync.merging import (
     Merged,
     TableSession,
+    alters,
     check_target_key,
     delete_missing,
     describe,
@@ -207,13 +208,14 @@ class SyncRun:
         declared, state = self._declared, self.state
         is_known = state.fingerprint == declared.fingerprint
 
-        def look(session: TableSession) -> tuple[TargetPlan, bool]:
+        def look(session: TableSession) -> tuple[TargetPlan, bool, list[str]]:
             existing = describe(session, *split_name(declared.target))
             known = state.columns if is_known and existing is not None else None
             plan = plan_target(declared, manifest.columns, existing, known)
-            return plan, plan.create is None and has_rows(session, plan)
+            adds_to_rows = plan.create is None and has_rows(session, plan)
+            return plan, adds_to_rows, alters(session, plan)
 
-        plan, self._adds_to_rows = await self._transactions.run(look)
+        plan, self._adds_to_rows, changes = await self._transactions.run(look)
         deletes = declared.mode != "incremental" or declared.deletes == "key-diff"
         is_strange = state.target != declared.target and not declared.constants
         if self._adds_to_rows and self._watermark is None and deletes and is_strange:
@@ -223,7 +225,7 @@ class SyncRun:
                 hint="Sync into a table of its own, empty that one, or mark the sync's rows by "
                 "constants.",
             )
-        for sql in plan.alters:
+        for sql in changes:
             await self._transactions.alter(sql)
         names = tuple(column.name for column in manifest.columns)
         self.state = replace(

@@ -8,6 +8,7 @@ import string
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from chronoduck.errors import InvalidRequestError
@@ -18,6 +19,7 @@ from chronoduck.table_names import parse_table_name, written_table_name
 __all__ = [
     "ApiKey",
     "KeyWish",
+    "check_wish",
     "digest_of",
     "issue_key",
     "key_id_of",
@@ -171,6 +173,33 @@ def read_grants(texts: Iterable[str]) -> WriteGrants:
     return WriteGrants(tuple(dict.fromkeys(schemas)), tuple(dict.fromkeys(tables)))
 
 
+def check_wish(wish: KeyWish, database: Path) -> None:
+    """Refuse a wish that cannot be granted, whatever is in the database.
+
+    Raises:
+        InvalidRequestError: says why.
+    """
+    _check(wish)
+    _check_write_names(wish.write or (), database)
+
+
+def _check_write_names(texts: Iterable[str], database: Path) -> None:
+    """Refuse grants that name the database where a schema is meant: they could never allow anything."""
+    name = database.name.partition(".")[0]  # as DuckDB names it
+    for text in texts:
+        try:
+            first, *rest = parse_table_name(text.strip())
+        except ValueError:
+            continue  # refused by ``read_grants``
+        if first.lower() == name.lower() and first.lower() != "main":
+            meant = ".".join(rest) or "main"
+            raise InvalidRequestError(
+                f"{text[:80]!r} cannot be granted for writing: {first} is the database itself",
+                hint=f"Name a schema or a table in it, such as {meant}; a writer without such a limit "
+                "writes everything.",
+            )
+
+
 def written_grants(grants: WriteGrants) -> list[str]:
     """Return the grants as ``read_grants`` reads them."""
     schemas = [written_table_name("main", name) for name in grants.schemas]
@@ -259,7 +288,8 @@ def _check_scope(wish: KeyWish) -> None:
     if wish.role not in (Role.VIEWER, Role.ANALYST):
         raise InvalidRequestError(
             f"a key that sees only some tables cannot be {wish.role}: a narrowed key only reads",
-            hint="Make it viewer or analyst, or leave out tables and schemas.",
+            hint="Make it viewer or analyst. A writer reads everything: what it writes is limited by "
+            "--write (`write` over HTTP), not by tables and schemas.",
         )
     if len(wish.tables) + len(wish.schemas) > _MAX_GRANTS:
         raise InvalidRequestError(

@@ -33,6 +33,11 @@ app = typer.Typer(
 _PAGE_EVENTS = 1000
 _EXIT_BROKEN = 65
 _HASH_DIGITS = 64
+_OF_ALL_EVENTS = frozenset(
+    {"v", "seq", "time", "event", "principal", "name", "role", "sub_user", "address"}
+    | {"request_id", "verdict", "code", "rule", "prev"}
+)
+"""Members that tell who, when and how it ended; the others tell what it was."""
 _HEX = frozenset("0123456789abcdef")
 
 SinceOption = Annotated[
@@ -78,7 +83,8 @@ def list_events(
     if as_json:
         print_json(found)
     else:
-        print_table(("time", "who", "from", "event", "what", "verdict"), list(map(_row, found)))
+        columns = ("time", "who", "from", "event", "what", "verdict")
+        print_table(columns, list(map(_row, found)), whole=("time",))
 
 
 @app.command("export")
@@ -198,18 +204,25 @@ def _exported(
         yield from response.iter_bytes()
 
 
+def _fact(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+
+
 def _row(event: dict[str, Any]) -> tuple[str, ...]:
     if event["event"] == "statement":
         what = f"{event['kind']} {event['query_hash']}, {event['rows']} rows, "
         what += f"{event['duration_ms']:.0f} ms"
     else:
-        what = str(event.get("reason") or event.get("kind") or event.get("job") or "")
-    verdict = " ".join(filter(None, (event.get("verdict"), event.get("code"), event.get("rule"))))
+        what = ", ".join(
+            f"{name} {_fact(value)}" for name, value in event.items() if name not in _OF_ALL_EVENTS
+        )
+    # Before the rest, which may be cut; with the verdict the table would not fit into 80 characters.
+    what = ", ".join(filter(None, (event.get("code"), event.get("rule"), what)))
     return (
-        event["time"],
+        event["time"].replace("T", " ").partition(".")[0],
         event.get("name", ""),
         event.get("address", ""),
         event["event"],
         what,
-        verdict,
+        event.get("verdict", ""),
     )

@@ -64,10 +64,14 @@ def list_backups(database: DatabaseOption = None, as_json: JsonOption = False) -
     if as_json:
         print_json([backup.as_dict() for backup in backups])
         return
+    if not backups:
+        console.print("there is no backup yet: chronoduck backup create makes one")
+        return
     print_table(
         ("id", "file", "size", "rows"),
         [(each.name.id, each.path.name, format_bytes(each.size), _rows(each)) for each in backups],
         numeric=(False, False, True, True),
+        whole=("id",),
     )
 
 

@@ -25,6 +25,7 @@ from chronoduck.cli.trust import trust
 from chronoduck.engine.extensions import extension_wheel
 from chronoduck.engine.memory import available_cpus, memory_budget
 from chronoduck.engine.ownership import current_owner
+from chronoduck.environment_file import ignored_lines, taken_files
 from chronoduck.errors import DuckDBException
 from chronoduck.permissions import (
     describe_path,
@@ -54,8 +55,9 @@ def run_checks(database: Path | None) -> list[Check]:
     try:
         settings = settings_for(database)
     except DuckDBException as error:
-        return [Check("settings", Severity.ERROR, error.detail, error.hint)]
-    findings = [Check("settings", Severity.OK, "all settings are valid")]
+        wrong = Check("settings", Severity.ERROR, error.detail, error.hint)
+        return [wrong, *_environment_files()]
+    findings = [Check("settings", Severity.OK, "all settings are valid"), *_environment_files()]
     for check in _CHECKS:
         findings += check(settings)
     if not any(
@@ -63,6 +65,15 @@ def run_checks(database: Path | None) -> list[Check]:
     ):
         findings += check_downgrade(settings)  # it opens the file
     return findings
+
+
+def _environment_files() -> Iterator[Check]:
+    for path, text in taken_files().items():
+        for sentence in ignored_lines(text):
+            detail, _, fix = sentence.partition(": ")
+            yield Check(
+                "settings", Severity.WARNING, f"{path}: {detail}", f"{fix[0].upper()}{fix[1:]}."
+            )
 
 
 def _directory(settings: Settings) -> Iterator[Check]:

@@ -26,6 +26,7 @@ from chronoduck.settings import Settings
 __all__ = [
     "Outcome",
     "ask_here",
+    "print_nothing",
     "print_outcomes",
     "print_schedule",
     "print_troubles",
@@ -36,6 +37,7 @@ __all__ = [
 
 T = TypeVar("T")
 _TIMES_SHOWN = 3
+_PAGES = {"sync": "sync", "export": "exports"}
 Outcome = tuple[str, dict[str, Any] | None, DuckDBException | None]
 """A name, and the job's result or why there is none."""
 
@@ -127,6 +129,8 @@ def print_outcomes(
     Raises:
         DuckDBException: the one that failed, or that several did.
     """
+    if not outcomes and not as_json:
+        print_nothing(kind)
     failures = [error for _, _, error in outcomes if error is not None]
     if as_json:
         print_json([facts or {kind: name, **_told(error)} for name, facts, error in outcomes])
@@ -142,6 +146,12 @@ def print_outcomes(
         raise failures[0]
     if failures:
         raise WorkFailedError(f"{len(failures)} {kind}s failed")
+
+
+def print_nothing(kind: str) -> None:
+    """Say that no work of the kind is declared, and where it would be."""
+    setting = f"DUCKDB_{kind.upper()}_FILE"
+    print_text(f"no {kind} is declared: {setting} names the file; chronoduck help {_PAGES[kind]}")
 
 
 def _told(error: DuckDBException | None) -> dict[str, Any]:
@@ -178,6 +188,9 @@ def print_schedule(kind: str, schedules: Iterable[tuple[str, str]], *, as_json: 
         rows.append((name, cron, [time.isoformat() for time in times]))
     if as_json:
         print_json([{kind: name, "schedule": cron, "next": times} for name, cron, times in rows])
+        return
+    if not rows:
+        print_nothing(kind)
         return
     print_table(
         (kind, "schedule", "next runs"),

@@ -27,11 +27,15 @@ from chronoduck.settings import (
 
 __all__ = ["demo"]
 
+_SAMPLES = Path(__file__).parents[1] / "samples"
+"""In the repository a link to ``examples/data``; the wheel has the files of one source."""
 _PATTERNS = ("*.cdx", "*.cdx.gz", "*.cdxj", "*.cdxj.gz", "*.json", "*.json.gz", "*.jsonl")
 
 
 def demo(
-    data: Annotated[Path, typer.Option(help="The captures to load.")] = Path("examples/data"),
+    data: Annotated[
+        Path | None, typer.Option(help="A directory of captures; default: those of the package.")
+    ] = None,
     directory: Annotated[Path, typer.Option(help="Where the database is made.")] = Path("var"),
     port: Annotated[int, typer.Option(help="The port to serve on.")] = 8000,
 ) -> None:
@@ -51,11 +55,13 @@ def demo(
         console.print(f"The demo is running already, as process {owner.pid}.")
         _print_tour(settings, owner)
         return
-    files = sorted({file for pattern in _PATTERNS for file in data.glob(pattern)})
+    source = _SAMPLES if data is None else data
+    files = sorted({file for pattern in _PATTERNS for file in source.glob(pattern)})
     if not files:
         raise NotFoundError(
-            f"there are no captures in {data.absolute()}",
-            hint="Run this in the repository, or name a directory with --data.",
+            f"there are no captures in {source.absolute()}",
+            hint=f"Name a directory that has some: *.cdx, *.cdxj or *.json; without --data the demo "
+            f"takes {_SAMPLES}.",
         )
     os.umask(UMASK)
     configure_logging(settings)
@@ -64,7 +70,7 @@ def demo(
     except PortInUseError as error:
         error.hint = (
             f"Stop the process that has it (ss -ltnp 'sport = :{port}'), "
-            f"or choose another port: make demo PORT={port + 1}"
+            f"or choose another port: chronoduck demo --port {port + 1}, make demo PORT={port + 1}"
         )
         raise
 

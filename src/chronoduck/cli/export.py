@@ -8,6 +8,7 @@ import typer
 
 from chronoduck.cli.declared_work import (
     ask_here,
+    print_nothing,
     print_outcomes,
     print_schedule,
     print_troubles,
@@ -82,6 +83,9 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         exports = ask_here(_settings(target), lambda parts: parts.declared_exports.describe())
     if as_json:
         print_json(exports)
+        return
+    if not exports:
+        print_nothing("export")
         return
     print_table(
         ("export", "into", "state", "rows", "sent last", "last success", "next run"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -41,8 +41,13 @@ class Fitted:
     """Characters of each column that is shown; None: as many as it needs."""
 
 
-def fit(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> Fitted:
-    """Return how the table fits into so many characters."""
+def fit(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    width: int,
+    whole: Collection[str] = (),
+) -> Fitted:
+    """Return how the table fits into so many characters; columns of ``whole`` keep all of theirs."""
     everything: list[int | None] = list(range(len(columns)))
     widths = [
         max([cell_len(column), *(_cell_width(row[index]) for row in rows)])
@@ -50,14 +55,20 @@ def fit(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> Fi
     ]
     if _total(widths) <= width:
         return Fitted(Shape.WHOLE, everything, [None] * len(columns))
-    least = [min(each, _READABLE) for each in widths]
+    least = [
+        each if name in whole else min(each, _READABLE)
+        for name, each in zip(columns, widths, strict=True)
+    ]
     if _total(least) <= width:
         return Fitted(Shape.SHORTENED, everything, [*_spread(widths, least, width)])
     if 0 < len(rows) <= _MOST_TURNED_ROWS:
         return Fitted(Shape.TURNED, everything, [None] * len(columns))
     shown = _outer(least, width)
     needed = [1 if index is None else widths[index] for index in shown]
-    least = [min(each, _READABLE) for each in needed]
+    least = [
+        each if index is not None and columns[index] in whole else min(each, _READABLE)
+        for index, each in zip(shown, needed, strict=True)
+    ]
     return Fitted(Shape.WITHOUT_SOME, shown, [*_spread(needed, least, width)])
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import typer
 from rich.markup import escape
 
-from chronoduck.auth.keys import KeyWish
+from chronoduck.auth.keys import KeyWish, check_wish
 from chronoduck.cli.output import console, errors, plain, print_json, print_table
 from chronoduck.cli.place import database_place, token_place
 from chronoduck.cli.remote import RemoteService
@@ -123,6 +123,7 @@ def _add(store: KeyFile, wish: KeyWish, database: Path) -> dict[str, Any]:
     from chronoduck.engine.scopes.unserved import check_unserved  # noqa: PLC0415 - opens the file
     from chronoduck.storage.durable_write import make_directories  # noqa: PLC0415
 
+    check_wish(wish, database)
     if wish.tables or wish.schemas:
         check_unserved(database, wish.scope)
     make_directories(store.path.parent)
@@ -154,6 +155,9 @@ def list_keys(
     if as_json:
         print_json(keys)
         return
+    if not keys:
+        console.print("there is no key yet: chronoduck keys create makes one")
+        return
     print_table(
         ("id", "name", "role", "state", "expires", "last used", "sees", "writes", "limits"),
         [
@@ -167,6 +171,7 @@ def list_keys(
             )
             for key in keys
         ],
+        whole=("id",),
     )
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Annotated
@@ -25,6 +24,7 @@ from chronoduck.assembly import DuckDBService
 from chronoduck.cli.load_events import LoadWish, file_key, local_events, remote_events
 from chronoduck.cli.load_report import report
 from chronoduck.cli.output import errors, plain, print_json
+from chronoduck.cli.own_file import without_empty_file
 from chronoduck.cli.target import (
     DatabaseOption,
     JsonOption,
@@ -213,17 +213,31 @@ def _reject_paths(places: list[Place], given: Path | None) -> list[Path]:
 async def _load_all(
     target: Target, places: list[Place], wish: LoadWish, reject_paths: list[Path], quiet: bool
 ) -> list[tuple[str, LoadSummary]]:
+    if target.service is not None:
+        return await _load_each(target, None, places, wish, reject_paths, quiet)
+    settings = target.own_settings
+    with without_empty_file(settings, is_trial=wish.options.dry_run):
+        async with DuckDBService(settings) as service:
+            return await _load_each(target, service, places, wish, reject_paths, quiet)
+
+
+async def _load_each(
+    target: Target,
+    service: DuckDBService | None,
+    places: list[Place],
+    wish: LoadWish,
+    reject_paths: list[Path],
+    quiet: bool,
+) -> list[tuple[str, LoadSummary]]:
     summaries: list[tuple[str, LoadSummary]] = []
-    service = None if target.service else DuckDBService(target.own_settings)
-    async with service or nullcontext():
-        for place, reject_path in zip(places, reject_paths, strict=True):
-            try:
-                summary = await _load_one(target, service, place, wish, reject_path, quiet)
-            except DuckDBException as error:
-                if summaries:
-                    error.hint += f" {len(summaries)} of {len(places)} files were loaded before it."
-                raise
-            summaries.append((place.shown, summary))
+    for place, reject_path in zip(places, reject_paths, strict=True):
+        try:
+            summary = await _load_one(target, service, place, wish, reject_path, quiet)
+        except DuckDBException as error:
+            if summaries:
+                error.hint += f" {len(summaries)} of {len(places)} files were loaded before it."
+            raise
+        summaries.append((place.shown, summary))
     return summaries
 
 

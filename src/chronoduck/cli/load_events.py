@@ -60,6 +60,7 @@ async def local_events(
     loader: FileLoader, source: IO[bytes], place: Place, wish: LoadWish, key: str | None
 ) -> AsyncIterator[LoadEvent | None]:
     """Yield the loader's events; None first if the file was loaded before."""
+    table = await loader.found_table(wish.table)
     async with AsyncExitStack() as stack:
         claim = None
         if key is not None and not wish.options.dry_run:
@@ -70,7 +71,7 @@ async def local_events(
         async for event in loader.load(
             source,
             name=place.name,
-            table=wish.table,
+            table=table,
             file_format=wish.file_format,
             largest_bytes=place.largest_bytes,
             options=wish.options,

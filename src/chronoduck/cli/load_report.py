@@ -9,7 +9,8 @@ from chronoduck.transfer import LoadSummary, RejectFile
 
 __all__ = ["report"]
 
-_LISTED = 30
+_LISTED, _LISTED_OF_OLD = 30, 4
+"""Columns that are named: of a table that was created, and of one that existed."""
 
 
 def report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
@@ -36,21 +37,32 @@ def report(name: str, summary: LoadSummary, rejects: RejectFile) -> None:
     if summary.read_as:
         said = " ".join(f"{key}={_shown(value)}" for key, value in summary.read_as.items())
         errors.print(f"  read with {plain(said)}", soft_wrap=True)
-    if summary.created or (summary.dry_run and summary.columns):
-        made = (
-            ("would be created" if summary.dry_run else "created") if summary.created else "there"
-        )
-        errors.print(f"  {plain(summary.table)} {made}: {plain(_columns(summary))}", soft_wrap=True)
+    if summary.columns:
+        what = f"{plain(summary.table)} {_became(summary)}"
+        errors.print(f"  {what}: {plain(_columns(summary))}", soft_wrap=True)
     if summary.preview:
         _print_preview(summary)
     if rejects.count:
         errors.print(f"[yellow]malformed lines are in {plain(rejects.path)}[/]")
 
 
+def _became(summary: LoadSummary) -> str:
+    """Return what the load did to the table; rows of two files in one table may be a surprise."""
+    would = "would be " if summary.dry_run else ""
+    if summary.created:
+        return f"{would}created" if summary.dry_run else "was created"
+    if summary.mode == "replace":
+        return f"existed; its rows {would or 'were '}replaced"
+    if summary.mode == "upsert":
+        return f"existed; rows with the same key {would or 'were '}replaced, others appended"
+    return f"existed; rows {would or 'were '}appended"
+
+
 def _columns(summary: LoadSummary) -> str:
     columns = list(summary.columns.items())
-    more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
-    return ", ".join(f"{name} {type_}" for name, type_ in columns[:_LISTED]) + more
+    listed = _LISTED if summary.created or summary.dry_run else _LISTED_OF_OLD
+    more = f" and {len(columns) - listed} more" if len(columns) > listed else ""
+    return ", ".join(f"{name} {type_}" for name, type_ in columns[:listed]) + more
 
 
 def _shown(value: str) -> str:

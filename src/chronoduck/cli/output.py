@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -36,16 +36,23 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numeric: Sequence[bool] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    numeric: Sequence[bool] = (),
+    whole: Collection[str] = (),
 ) -> None:
-    """Write rows as a table; ``numeric`` columns are set to the right, NULL is shown dim."""
+    """Write rows as a table; ``numeric`` columns are set to the right, NULL is shown dim.
+
+    ``whole`` columns are never shortened: what is cut of an id or a time is of no use.
+    """
     names = [plain(column) for column in columns]
     cells = [["[dim]NULL[/dim]" if cell is None else plain(cell) for cell in row] for row in rows]
     if not console.is_terminal:
         table = _table(names, cells, numeric, overflow="fold")
         _wide(table).print(table)
         return
-    fitted = fit(columns, rows, console.width)
+    fitted = fit(columns, rows, console.width, whole)
     if fitted.shape is Shape.TURNED:
         _print_turned(names, cells)
         return

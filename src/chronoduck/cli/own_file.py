@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from chronoduck.assembly import DuckDBService
 from chronoduck.cli.asking import print_truncation
 from chronoduck.engine.encoding import EncodingOptions, ResultFormat
-from chronoduck.errors import NotFoundError
+from chronoduck.engine.inspection import is_untouched
+from chronoduck.engine.offline import MetadataCopy, database_files, remove_database
+from chronoduck.engine.ownership import DatabaseOwnership
+from chronoduck.errors import DuckDBException, NotFoundError
 from chronoduck.service.records import Caller
 from chronoduck.service.result_encoding import ResultRequest
 from chronoduck.settings import Settings
 from chronoduck.sql.statements import StatementParser
 
-__all__ = ["run_on_file"]
+__all__ = ["run_on_file", "without_empty_file"]
+
+
+@contextmanager
+def without_empty_file(settings: Settings, *, is_trial: bool = False) -> Iterator[None]:
+    """Leave no database behind if what is inside fails, made the file, and put nothing into it.
+
+    ``is_trial``: nor if it succeeds.
+    """
+    database = settings.database_path
+    ours = (
+        *(database.with_name(database.name + end) for end in (".boot", ".engine")),
+        *(MetadataCopy(database).path, settings.audit_path, settings.usage_path),
+        *(settings.jobs_path, settings.query_log_path.parent),
+    )
+    new = [path for path in ours if not path.exists() and path.parent == database.parent]
+    had_directory = database.parent.exists()
+    if database_files(database) or settings.replica.url:  # which has it, too
+        yield
+        return
+    is_done = False
+    try:
+        yield
+        is_done = not is_trial
+    finally:
+        if not is_done:
+            with suppress(OSError, DuckDBException):
+                _remove_untouched(database, new)
+                if not had_directory:
+                    database.parent.rmdir()
+
+
+def _remove_untouched(database: Path, beside: Sequence[Path]) -> None:
+    if not database.exists():
+        return
+    ownership = DatabaseOwnership(database)
+    ownership.acquire()
+    try:
+        if not is_untouched(database):
+            return
+        remove_database(database)
+        for path in beside:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        ownership.discard()
+    finally:
+        ownership.release()
 
 
 async def run_on_file(settings: Settings, body: dict[str, Any], wire: str, sink: IO[bytes]) -> None:
@@ -25,6 +79,11 @@ async def run_on_file(settings: Settings, body: dict[str, Any], wire: str, sink:
         NotFoundError: there is no such file, and the statement writes nothing.
     """
     _check_there(settings.database_path, body["query"])
+    with without_empty_file(settings):
+        await _run(settings, body, wire, sink)
+
+
+async def _run(settings: Settings, body: dict[str, Any], wire: str, sink: IO[bytes]) -> None:
     async with DuckDBService(settings) as service:
         request = ResultRequest(
             sql=body["query"],

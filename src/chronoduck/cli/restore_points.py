@@ -65,7 +65,7 @@ def _show_points(points: list[RestorePoint], as_json: bool) -> None:
         for point in points
     ]
     columns = ("time", "transactions", "point", "proof", "clock")
-    print_table(columns, rows, numeric=(False, True, False, False, False))
+    print_table(columns, rows, numeric=(False, True, False, False, False), whole=("time", "point"))
 
 
 def _point_facts(point: RestorePoint) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import IO
@@ -29,6 +29,8 @@ class OutputFormat(StrEnum):
     PARQUET = "parquet"
 
 
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Of errors that name no file when it is written to."""
 _ENDINGS = {
     **{f".{each}": each for each in OutputFormat if each is not OutputFormat.TABLE},
     ".jsonl": OutputFormat.NDJSON,
@@ -75,6 +77,7 @@ def opened(output: Path | None, *, force: bool) -> Iterator[IO[bytes]]:
 
     Raises:
         OutputExistsError: the file is there, and ``force`` does not allow to replace it.
+        OSError: it cannot be written; names the file that was asked for.
     """
     if output is None:
         with _standard_output() as stream:
@@ -84,7 +87,7 @@ def opened(output: Path | None, *, force: bool) -> Iterator[IO[bytes]]:
         with output.open("wb") as device:  # a pipe or /dev/null is written to, and never replaced
             yield device
         return
-    output = output.resolve()
+    asked, output = output, output.resolve()
     if output.exists() and not force:
         raise OutputExistsError(
             f"{output} is there already", hint="Name another file, or add --force to replace it."
@@ -96,8 +99,17 @@ def opened(output: Path | None, *, force: bool) -> Iterator[IO[bytes]]:
         with part.open("wb") as file:
             yield file
         replace_finished(part, output)
+    except OSError as error:
+        named = error.filename
+        is_ours = (
+            error.errno in _OF_WRITING if named is None else Path(str(named)) in (part, output)
+        )
+        if is_ours:
+            raise OSError(error.errno, error.strerror, str(asked)) from error
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from chronoduck.cli.output import console, print_json
+from chronoduck.cli.output import console, plain, print_json
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
@@ -95,13 +95,15 @@ def _picture(url: str, health: dict[str, Any], statistics: dict[str, Any]) -> Gr
         f"({system['process_memory_percent']:.1f} %); disk {system['disk_usage_percent']:.0f} % "
         f"full; database {health['database_size_mb']:.1f} MB"
     )
-    lines.append(f"  durability   {statistics['replication']['sentence']}")
+    lines.append(f"  durability   {plain(statistics['replication']['sentence'])}")
     healing = health["healing"]
     if healing["count"]:
         last = healing["last_heal"]
         lines.append(f"  healed       {healing['count']} times, last at {last['at']}")
     for name, state in health["extensions"].items():
         if state.startswith("unavailable"):
-            lines.append(f"  extension    {name} {state}")
-    lines += [f"[{color}]  ! {sentence}[/]" for sentence in map(in_commands, health["errors"])]
+            lines.append(f"  extension    {plain(name)} {plain(state)}")
+    lines += [
+        f"[{color}]  ! {sentence}[/]" for sentence in map(plain, map(in_commands, health["errors"]))
+    ]
     return Group(*(Text.from_markup(line, overflow="fold") for line in lines))

@@ -11,6 +11,7 @@ from chronoduck.assembly.parts import Parts
 from chronoduck.cli.auditing import record_locally
 from chronoduck.cli.declared_work import (
     ask_here,
+    print_nothing,
     print_outcomes,
     print_schedule,
     print_troubles,
@@ -114,6 +115,20 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
     if as_json:
         print_json(syncs)
         return
+    if not syncs:
+        print_nothing("sync")
+    else:
+        _print_syncs(syncs)
+    for orphan in orphans:
+        print_text(
+            f"{orphan['sync']}: PostgreSQL keeps its log for the slot {orphan['slot']} in "
+            f"{orphan['source']}, and no sync follows it"
+        )
+        print_text(f"  what to do: {orphan['hint']}")
+    print_troubles(syncs)
+
+
+def _print_syncs(syncs: list[dict[str, Any]]) -> None:
     print_table(
         ("sync", "target", "state", "lag", "log kept", "watermark", "changed last", "next run"),
         [
@@ -131,13 +146,6 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         ],
         numeric=(False, False, False, True, True, False, True),
     )
-    for orphan in orphans:
-        print_text(
-            f"{orphan['sync']}: PostgreSQL keeps its log for the slot {orphan['slot']} in "
-            f"{orphan['source']}, and no sync follows it"
-        )
-        print_text(f"  what to do: {orphan['hint']}")
-    print_troubles(syncs)
 
 
 async def _status(parts: Parts) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 import typer
 from rich.console import Group
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from chronoduck.cli.output import console, print_json
+from chronoduck.cli.output import console, plain, print_json, print_text
 from chronoduck.cli.remote import RemoteService
 from chronoduck.cli.target import (
     DatabaseOption,
@@ -64,8 +64,8 @@ def top(
     """Show the statements that run, the longest first, until Ctrl-C; or the most expensive ones."""
     service = require_service(database, url, token_file)
     if statements:
-        asked = urlencode({"order": order.value, "limit": limit})
-        expensive = service.call("GET", f"/statistics/statements?{asked}")
+        asked = {"order": order.value, "limit": str(limit)}
+        expensive = service.call("GET", "/statistics/statements", params=asked)
         if as_json:
             print_json(expensive)
         else:
@@ -111,12 +111,12 @@ def _table(statements: list[dict[str, Any]]) -> Table:
     for each in sorted(statements, key=lambda one: -one["elapsed_seconds"]):
         table.add_row(
             each["id"],
-            each["user"],
+            plain(each["user"]),
             each["state"],
             format_seconds(each["elapsed_seconds"]),
             format_seconds(each["timeout_seconds"]),
             f"{each['rows']:,}",
-            Text(" ".join(each["query"].split())[:_STATEMENT_WIDTH]),
+            plain(" ".join(each["query"].split())[:_STATEMENT_WIDTH]),
         )
     return table
 
@@ -137,7 +137,7 @@ def _expensive(statements: list[dict[str, Any]]) -> Table:
             f"{each['rows']:,}",
             format_bytes(each["result_bytes"]),
             f"{each['peak_memory_mb']:,.0f} MB",
-            Text(each["statement"]),
+            plain(each["statement"] or each["kind"]),
         )
     return table
 
@@ -151,8 +151,8 @@ def kill(
 ) -> None:
     """End a running statement; its caller is told that it was cancelled."""
     service = require_service(database, url, token_file)
-    answer = service.call("DELETE", f"/queries/{statement_id}")
+    answer = service.call("DELETE", f"/queries/{quote(statement_id, safe='')}")
     if as_json:
         print_json(answer)
     else:
-        console.print(answer["message"])
+        print_text(answer["message"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+from chronoduck.option_words import as_arguments
+
 __all__ = ["in_commands"]
 
 _PHRASES = (
@@ -39,7 +41,11 @@ _NO_COMMAND = ("batch", "export", "initialize", "jobs", "query")
 
 
 def in_commands(text: str) -> str:
-    """Return a hint with the commands that do what its routes do; what has none is named as HTTP's."""
+    """Return a hint with the commands that do what its routes do; what has none is named as HTTP's.
+
+    Options of a load are those of the command.
+    """
+    text = as_arguments(text)
     for phrase, command in _PHRASES:
         text = text.replace(phrase, command)
     words = text.split(" ")

@@ -17,7 +17,7 @@ from chronoduck.client.async_jobs import AsyncJob
 from chronoduck.client.bodies import LoadOptions, LoadSummary, async_blocks, upload_of
 from chronoduck.client.calls import Call, Params, Statement
 from chronoduck.client.connection import Connection
-from chronoduck.client.problems import check, connection_errors, is_answer
+from chronoduck.client.problems import check, connection_errors, is_answer, worded_for_python
 from chronoduck.client.result import Result
 from chronoduck.client.retrying import Retries
 from chronoduck.client.streams import AsyncBatchStream, AsyncRowStream
@@ -215,7 +215,8 @@ class AsyncClient:
         upload = upload_of(data, columns, format)
         options = LoadOptions(mode, key, create, on_error, dry_run, read or {})
         known_by = idempotency_key or uuid.uuid4().hex
-        return await self.send(calls.insert(table, upload, known_by, options))
+        with worded_for_python():
+            return await self.send(calls.insert(table, upload, known_by, options))
 
     async def load(
         self,

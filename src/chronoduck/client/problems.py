@@ -25,6 +25,7 @@ from chronoduck.errors import (
     ServiceUnavailableError,
     StatementRefusedError,
 )
+from chronoduck.option_words import as_keywords
 
 __all__ = [
     "ConnectionBrokenError",
@@ -33,6 +34,7 @@ __all__ = [
     "connection_errors",
     "error_of",
     "is_answer",
+    "worded_for_python",
 ]
 
 _BY_STATUS: dict[int, type[DuckDBException]] = {
@@ -207,3 +209,18 @@ def connection_errors(url: str) -> Iterator[None]:
         raise ConnectionBrokenError(
             f"the service at {url} broke the answer off before its end: {error}"
         ) from error
+
+
+@contextmanager
+def worded_for_python() -> Iterator[None]:
+    """Have errors of what is inside name options as Python does."""
+    try:
+        yield
+    except DuckDBException as error:
+        error.operator_detail = as_keywords(error.operator_detail)
+        error.detail = as_keywords(error.detail)
+        error.args = tuple(
+            as_keywords(each) if isinstance(each, str) else each for each in error.args
+        )
+        error.hint = as_keywords(error.hint)
+        raise

@@ -17,7 +17,7 @@ from chronoduck.client.bodies import LoadOptions, LoadSummary, blocks, upload_of
 from chronoduck.client.calls import Call, Params, Statement
 from chronoduck.client.connection import Connection
 from chronoduck.client.jobs import Job
-from chronoduck.client.problems import check, connection_errors, is_answer
+from chronoduck.client.problems import check, connection_errors, is_answer, worded_for_python
 from chronoduck.client.result import Result
 from chronoduck.client.retrying import Retries
 from chronoduck.client.streams import BatchStream, RowStream
@@ -207,7 +207,8 @@ class Client:
         upload = upload_of(data, columns, format)
         options = LoadOptions(mode, key, create, on_error, dry_run, read or {})
         known_by = idempotency_key or uuid.uuid4().hex
-        return self.send(calls.insert(table, upload, known_by, options))
+        with worded_for_python():
+            return self.send(calls.insert(table, upload, known_by, options))
 
     def load(
         self,

@@ -19,7 +19,7 @@ import duckdb
 
 from chronoduck.engine.database import Connection, DuckDBInstance
 from chronoduck.engine.table_blocks import blocks_of
-from chronoduck.engine.tables import quoted
+from chronoduck.engine.tables import located
 from chronoduck.errors import DiskFullError, DuckDBException
 from chronoduck.sql.engine_errors import translate
 
@@ -224,7 +224,7 @@ def _tables_written(connection: Connection) -> tuple[int, int] | None:
     block = _number(connection, _BLOCK_SIZE)
     again = in_tables = 0
     for schema, name, size, _, has_rowid in tables:
-        place = quoted(schema, name)
+        place = located(connection, schema, name)
         counting = blocks_of(schema, name)  # without it, all of it counts as written again, below
         held = block * _number(connection, counting) if counting else 0
         in_tables += held

@@ -12,7 +12,7 @@ import duckdb
 from chronoduck.engine.inspection import read_table
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import file_storage_version, new_file_config
-from chronoduck.engine.tables import parents_first, quoted, stored_columns
+from chronoduck.engine.tables import fresh_catalog, parents_first, quoted, stored_columns
 from chronoduck.errors import DatabaseFailedError
 from chronoduck.settings import Settings
 from chronoduck.sql.engine_errors import first_sentence
@@ -88,21 +88,22 @@ def compact_file(
             config=OPENING_OPTIONS | {"memory_limit": "1GB"} | new_file_config(version),
         )
         try:
-            connection.execute(f"ATTACH '{_escaped(str(source))}' AS source (READ_ONLY)")
+            old = fresh_catalog("source")
+            connection.execute(f"ATTACH '{_escaped(str(source))}' AS {old} (READ_ONLY)")
             row = connection.execute("SELECT current_database()").fetchone()
             name = str(row[0]) if row else ""
             what = "described"
-            connection.execute(f"COPY FROM DATABASE source TO {quoted(name)} (SCHEMA)")
+            connection.execute(f"COPY FROM DATABASE {old} TO {quoted(name)} (SCHEMA)")
             rows = 0
-            found = connection.execute(_TABLES, ["source"]).fetchall()
-            tables = parents_first(connection, "source", found)
+            found = connection.execute(_TABLES, [old]).fetchall()
+            tables = parents_first(connection, old, found)
             for done, (schema, table) in enumerate(tables):
                 on_progress(done, len(tables))
                 what = f"read: table {schema}.{table}"
-                rows += _copy_table(connection, name, schema, table)
+                rows += _copy_table(connection, old, name, schema, table)
             what = "compared"
-            _compare_catalogs(connection, source, name)
-            connection.execute("DETACH source")
+            _compare_catalogs(connection, source, old, name)
+            connection.execute(f"DETACH {old}")
             connection.execute("CHECKPOINT")
             return rows
         finally:
@@ -114,15 +115,14 @@ def compact_file(
         ) from error
 
 
-def _copy_table(connection: duckdb.DuckDBPyConnection, target: str, schema: str, table: str) -> int:
-    place = quoted(schema, table)
-    new_place = quoted(target, schema, table)
-    columns = ", ".join(stored_columns(connection, schema, table, new_place, database="source"))
-    connection.execute(f"INSERT INTO {new_place} ({columns}) SELECT {columns} FROM source.{place}")
-    connection.execute("USE source")
-    old = read_table(connection, schema, table, full=True)
-    connection.execute(f"USE {quoted(target)}")
-    new = read_table(connection, schema, table, full=True)
+def _copy_table(
+    connection: duckdb.DuckDBPyConnection, source: str, target: str, schema: str, table: str
+) -> int:
+    place, new_place = quoted(source, schema, table), quoted(target, schema, table)
+    columns = ", ".join(stored_columns(connection, schema, table, new_place, database=source))
+    connection.execute(f"INSERT INTO {new_place} ({columns}) SELECT {columns} FROM {place}")
+    old = read_table(connection, schema, table, full=True, database=source)
+    new = read_table(connection, schema, table, full=True, database=target)
     if old != new:
         raise DatabaseFailedError(
             f"the copy of table {schema}.{table} is not the same as the table",
@@ -131,11 +131,13 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, target: str, schema: str,
     return new.rows
 
 
-def _compare_catalogs(connection: duckdb.DuckDBPyConnection, source: Path, target: str) -> None:
+def _compare_catalogs(
+    connection: duckdb.DuckDBPyConnection, source: Path, old_name: str, new_name: str
+) -> None:
     for what, query in _CATALOG.items():
         condition = " AND database_name = ? ORDER BY ALL"
-        old = connection.execute(query + condition, ["source"]).fetchall()
-        new = connection.execute(query + condition, [target]).fetchall()
+        old = connection.execute(query + condition, [old_name]).fetchall()
+        new = connection.execute(query + condition, [new_name]).fetchall()
         if old != new:
             raise DatabaseFailedError(
                 f"{source} cannot be compacted: its {what} would not be the same in the copy",

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from chronoduck.engine.tables import quoted
+from chronoduck.engine.tables import located, quoted
 from chronoduck.sql.error_facts import read_facts
 
 __all__ = ["IndexDamage", "check_indexes"]
@@ -72,10 +72,8 @@ class _Index:
     """SQL of each key."""
     is_unique: bool
     is_constraint: bool
-
-    @property
-    def source(self) -> str:
-        return quoted(self.schema, self.table)
+    source: str
+    """The table as SQL."""
 
     def damage(self, reason: str) -> IndexDamage:
         return IndexDamage(self.schema, self.table, self.name, reason, self.is_constraint)
@@ -148,7 +146,11 @@ def _find_indexes(
         "FROM duckdb_constraints() WHERE database_name = current_database() "
         "AND constraint_type IN ('PRIMARY KEY', 'UNIQUE') ORDER BY ALL"
     ).fetchall()
-    found = [_Index(row[0], row[1], row[2], tuple(row[3]), row[4], row[5]) for row in rows]
+    found = [
+        _Index(row[0], row[1], row[2], tuple(row[3]), row[4], row[5], place)
+        for row in rows
+        for place in (located(connection, row[0], row[1]),)
+    ]
     return [index for index in found if tables is None or (index.schema, index.table) in tables]
 
 

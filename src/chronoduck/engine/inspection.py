@@ -11,8 +11,9 @@ import duckdb
 from chronoduck.engine.index_check import IndexDamage, check_indexes
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.storage_version import own_storage_version
-from chronoduck.engine.tables import quoted
+from chronoduck.engine.tables import located, quoted
 from chronoduck.errors import DatabaseFailedError
+from chronoduck.own_schema import OWN_SCHEMA, PRODUCT_NAMES, PRODUCT_SCHEMA
 from chronoduck.sql.engine_errors import first_sentence
 
 __all__ = [
@@ -20,11 +21,13 @@ __all__ = [
     "Inspection",
     "TableFacts",
     "inspect_database",
+    "is_untouched",
     "read_table",
     "refuse_damaged_indexes",
 ]
 
 ENGINE_VERSION = duckdb.__version__
+_HERE = "database_name = current_database()"
 Progress = Callable[[int, int], None]
 
 
@@ -108,6 +111,32 @@ def inspect_database(
         ) from error
 
 
+_ENTRIES = f"""
+SELECT schema_name, table_name, 'table' FROM duckdb_tables() WHERE NOT internal AND {_HERE}
+UNION ALL SELECT schema_name, view_name, 'view' FROM duckdb_views() WHERE NOT internal AND {_HERE}
+UNION ALL SELECT schema_name, NULL, 'schema' FROM duckdb_schemas() WHERE NOT internal AND {_HERE}
+UNION ALL SELECT schema_name, NULL, 'sequence' FROM duckdb_sequences() WHERE {_HERE}
+UNION ALL SELECT schema_name, NULL, 'type' FROM duckdb_types() WHERE NOT internal AND {_HERE}
+UNION ALL SELECT schema_name, NULL, 'macro' FROM duckdb_functions() WHERE NOT internal AND {_HERE}
+"""
+
+
+def is_untouched(path: Path) -> bool:
+    """Whether a database file holds nothing but what the service itself puts into a new one."""
+    try:
+        with duckdb.connect(str(path), read_only=True, config=OPENING_OPTIONS) as connection:
+            for schema, name, kind in connection.execute(_ENTRIES).fetchall():
+                if schema == OWN_SCHEMA or (schema == PRODUCT_SCHEMA and kind == "schema"):
+                    continue
+                if schema != PRODUCT_SCHEMA or name not in PRODUCT_NAMES:
+                    return False
+                if connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1").fetchall():
+                    return False
+    except duckdb.Error:
+        return False
+    return True
+
+
 def refuse_damaged_indexes(path: Path, inspection: Inspection) -> None:
     """Check that every index answers as its table does.
 
@@ -128,14 +157,21 @@ def refuse_damaged_indexes(path: Path, inspection: Inspection) -> None:
 
 
 def read_table(
-    connection: duckdb.DuckDBPyConnection, schema: str, table: str, *, full: bool
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    table: str,
+    *,
+    full: bool,
+    database: str | None = None,
 ) -> TableFacts:
     """Return a table's rows, and with ``full`` the hash of all their columns.
+
+    ``database``: the catalog it is in; None: the current one.
 
     Raises:
         duckdb.Error: it cannot be read.
     """
-    name = quoted(schema, table)
+    name = quoted(database, schema, table) if database else located(connection, schema, table)
     if not full:
         row = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
         return TableFacts(f"{schema}.{table}", int(row[0]) if row else 0)

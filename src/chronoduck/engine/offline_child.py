@@ -25,6 +25,7 @@ from chronoduck.engine.compaction import compact_file
 from chronoduck.engine.inspection import inspect_database, read_table
 from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.poisoned_values import dependents_of, try_columns
+from chronoduck.engine.tables import fresh_catalog
 from chronoduck.errors import DuckDBException
 from chronoduck.sql.engine_errors import first_sentence
 
@@ -99,9 +100,9 @@ def _checkpoint(database: Path, say: Say, *, memory_limit: str, attach: bool) ->
     """Open it, take the WAL into the file, close it, and open it again with as many rows."""
     if attach:
         connection = _connect(":memory:", memory_limit)
-        path = str(database).replace("'", "''")
-        connection.execute(f"ATTACH '{path}' AS subject")
-        connection.execute("USE subject")
+        name, path = fresh_catalog("subject"), str(database).replace("'", "''")
+        connection.execute(f"ATTACH '{path}' AS {name}")
+        connection.execute(f"USE {name}.main")
     else:
         connection = _connect(str(database), memory_limit)
     before = _count(connection)

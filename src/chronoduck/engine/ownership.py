@@ -112,6 +112,16 @@ def _parent_of(pid: int) -> int | None:
     return int(stat.rpartition(")")[2].split()[1])
 
 
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one that has the name now."""
+    try:
+        there = path.stat()
+    except OSError:
+        return False
+    ours = os.fstat(descriptor)
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
 def _read(descriptor: int) -> Owner:
     try:
         facts = orjson.loads(os.pread(descriptor, 4096, 0))
@@ -152,6 +162,10 @@ class DatabaseOwnership:
                 f"{self._database} is in use: process {owner.pid} owns it{where}",
                 hint=_what_to_do(owner.pid),
             ) from error
+        if not _is_at(path, descriptor):  # its owner discarded it between the two calls
+            os.close(descriptor)
+            self.acquire()
+            return
         self._descriptor = descriptor
         self.announce(None)
 
@@ -171,8 +185,14 @@ class DatabaseOwnership:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
 
+    def discard(self) -> None:
+        """Remove the lock file with the database that it was for, and give the lock back."""
+        if self._descriptor is not None:
+            lock_path(self._database).unlink(missing_ok=True)
+        self.release()
+
     def release(self) -> None:
-        """Give the lock back; idempotent. The lock file stays: deleting it would race with others."""
+        """Give the lock back; idempotent. The lock file stays: others look for the owner in it."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)

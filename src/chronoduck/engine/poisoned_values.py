@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from chronoduck.engine.tables import quoted
+from chronoduck.engine.tables import located, quoted
 from chronoduck.sql.tokens import read_tokens
 
 __all__ = ["TRYING", "PoisonedColumn", "dependents_of", "try_columns"]
@@ -77,7 +77,7 @@ def try_columns(
         if poisoned.name in skipped:
             continue
         on_stage(f"{TRYING} {poisoned.name}")
-        reason = _reason(connection, quoted(schema, table), quoted(column), type_)
+        reason = _reason(connection, located(connection, schema, table), quoted(column), type_)
         if reason is not None:
             found.append(PoisonedColumn(schema, table, column, type_, reason))
     return found

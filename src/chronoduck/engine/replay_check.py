@@ -14,7 +14,7 @@ import duckdb
 
 from chronoduck.engine.index_check import check_indexes
 from chronoduck.engine.opening_options import OPENING_OPTIONS
-from chronoduck.engine.tables import quoted, stored_columns
+from chronoduck.engine.tables import located, stored_columns
 
 __all__ = ["FAILURES", "Case", "judge"]
 
@@ -161,7 +161,9 @@ def _count_tables(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str]
     ).fetchall()
     counts = {}
     for schema, table in found:
-        row = connection.execute(f"SELECT count(*) FROM {quoted(schema, table)}").fetchone()
+        row = connection.execute(
+            f"SELECT count(*) FROM {located(connection, schema, table)}"
+        ).fetchone()
         counts[schema, table] = int(row[0]) if row else 0
     return counts
 
@@ -177,7 +179,7 @@ def _read(
 ) -> tuple[int, str] | None:
     """Read every column; return count and hash of a small table, None of a large one."""
     schema, name = table
-    place = quoted(schema, name)
+    place = located(connection, schema, name)
     # The expression of a generated column may fail, which is no fault of the WAL.
     columns = stored_columns(connection, schema, name, place)
     if not columns:

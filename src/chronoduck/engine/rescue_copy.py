@@ -7,7 +7,6 @@ which CHECKPOINT loops forever after some bugs.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,13 @@ import duckdb
 
 from chronoduck.engine.inspection import TableFacts, inspect_database, read_table
 from chronoduck.engine.storage_version import own_storage_version
-from chronoduck.engine.tables import parents_first, quoted, stored_columns
+from chronoduck.engine.tables import (
+    fresh_catalog,
+    parents_first,
+    quoted,
+    stored_columns,
+    with_database,
+)
 from chronoduck.errors import DatabaseFailedError
 from chronoduck.sql.error_facts import read_facts
 
@@ -107,7 +112,7 @@ class _Copy:
         self._connection = connection
         self._source = ""
         # Nobody can guess the name, and so write into the copy.
-        self._target = f"rescue_{secrets.token_hex(8)}"
+        self._target = fresh_catalog("rescue")
         self.result = RescueCopy()
 
     def attach(self, target: Path) -> None:
@@ -120,20 +125,23 @@ class _Copy:
         self._connection.execute(f"ATTACH '{path}' AS {self._target} (STORAGE_VERSION '{version}')")
 
     def detach(self) -> None:
-        self._connection.execute(f"USE {quoted(self._source)}")
+        self._connection.execute(f"USE {quoted(self._source, 'main')}")
         self._connection.execute(f"DETACH {self._target}")
 
     def run(self) -> None:
-        self._connection.execute(f"USE {self._target}")
+        self._connection.execute(f"USE {self._target}.main")
         for (schema,) in self._ask(_SCHEMAS):
-            self._make(f"schema {schema}", f"CREATE SCHEMA {quoted(schema)}")
+            self._make(f"schema {schema}", f"CREATE SCHEMA {quoted(self._target, schema)}")
         for schema, name, labels in self._ask(_TYPES):
             self._make_type(schema, name, labels)
         for schema, name, sql in self._ask(_SEQUENCES):
-            self._make(f"sequence {schema}.{name}", sql)
+            # DuckDB's own statement does not name the schema.
+            made = "CREATE SEQUENCE "
+            place = f"{quoted(self._target, schema)}."
+            self._make(f"sequence {schema}.{name}", made + place + sql.removeprefix(made))
         for schema, name, kind, parameters, definition in self._ask(_MACROS):
             word = "TABLE " if kind == "table_macro" else ""
-            place = f"{quoted(schema, name)}({', '.join(parameters)})"
+            place = f"{quoted(self._target, schema, name)}({', '.join(parameters)})"
             self._make(f"macro {schema}.{name}", f"CREATE MACRO {place} AS {word}{definition}")
         for schema, name, sql in parents_first(self._connection, self._source, self._ask(_TABLES)):
             self._copy_table(schema, name, sql)
@@ -147,26 +155,30 @@ class _Copy:
     def _ask(self, query: str) -> list[tuple]:  # type: ignore[type-arg]
         return self._connection.execute(query, [self._source]).fetchall()
 
-    def _make(self, what: str, sql: str) -> bool:
-        try:
-            self._connection.execute(sql)
-        except duckdb.Error:
-            self.result.left_out.append(what)
-            return False
-        return True
+    def _make(self, what: str, *texts: str) -> bool:
+        """Run the first of the statements that works; when none does, note what is left out."""
+        for sql in texts:
+            try:
+                self._connection.execute(sql)
+            except duckdb.Error:
+                continue
+            return True
+        self.result.left_out.append(what)
+        return False
 
     def _make_type(self, schema: str, name: str, labels: list[str] | None) -> None:
         if not labels:
             self.result.left_out.append(f"type {schema}.{name}")
             return
         listed = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
-        place = quoted(schema, name)
+        place = quoted(self._target, schema, name)
         self._make(f"type {schema}.{name}", f"CREATE TYPE {place} AS ENUM ({listed})")
 
     def _copy_table(self, schema: str, table: str, sql: str) -> None:
         what = f"constraints and defaults of table {schema}.{table}"
         old, new = quoted(self._source, schema, table), quoted(self._target, schema, table)
-        if self._make(what, sql):
+        # Only where DuckDB's text is ambiguous is it changed: the change would break a foreign key.
+        if self._make(what, sql, with_database(sql, schema, self._target)):
             try:
                 self._copy_rows(schema, table, old, new)
             except duckdb.ConstraintException:
@@ -176,9 +188,7 @@ class _Copy:
                 self._copy_without_constraints(schema, table, old, new)
         else:
             self._copy_without_constraints(schema, table, old, new)
-        self._connection.execute(f"USE {quoted(self._source)}")
-        facts = read_table(self._connection, schema, table, full=True)
-        self._connection.execute(f"USE {self._target}")
+        facts = read_table(self._connection, schema, table, full=True, database=self._source)
         self.result.tables.append(facts)
 
     def _copy_without_constraints(self, schema: str, table: str, old: str, new: str) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ _MODULE = "chronoduck.engine.sheet_worker"
 _START_SECONDS = 30.0
 _BLOCK_BYTES = 1_000_000
 _HEAD_BYTES = 100_000
-_TRAILER_BYTES = 1_000_000
+_TRAILER_BYTES = 4_000_000
 _NOTHING = "Nothing was loaded."
 
 
@@ -33,10 +34,12 @@ class SheetFacts:
     sheet: str
     others: int
     """How many more the file has."""
-    texts: dict[int, int]
-    """Columns that have texts with digits, and the last record (from 1) with one of them."""
+    kinds: dict[int, dict[str, int]]
+    """Of each column the kinds of its cells, and the last record (from 1) with one of that kind."""
     gaps: list[tuple[int, int]]
     """From a record on: what its number is less than that of its row."""
+    errors: int = 0
+    """Cells of an XLSX file that hold an error such as #N/A; they are read as empty."""
 
 
 class SheetReader:
@@ -51,9 +54,15 @@ class SheetReader:
         self._demanded = demanded
 
     def write_csv(
-        self, path: Path, target: Path, sheet: str, name: str, largest_bytes: int | None
+        self,
+        path: Path,
+        target: Path,
+        sheet: str,
+        name: str,
+        largest_bytes: int | None,
+        nulls: Sequence[str] = (),
     ) -> SheetFacts:
-        """Write the rows of a sheet, the first one if it is not named.
+        """Write the rows of a sheet, the first one if it is not named; ``nulls``: texts for no value.
 
         Raises:
             LoadError: it cannot be read, has no such sheet, or becomes larger than it may.
@@ -72,6 +81,7 @@ class SheetReader:
                     theirs,
                     str(path),
                     sheet,
+                    json.dumps(nulls),
                     str(self._memory_bytes),
                     f"{self._deadline_seconds:.0f}",
                     str(int(self._demanded)),
@@ -131,8 +141,9 @@ class SheetReader:
             if -process.wait() == signal.SIGPROF:
                 raise self._late(name)
             raise _damaged(name)
-        texts, gaps = _take_trailer(target, name)
-        return SheetFacts(str(facts.get("sentence")), int(str(facts.get("others", 0))), texts, gaps)
+        kinds, gaps = _take_trailer(target, name)
+        others, errors = (int(str(facts.get(each, 0))) for each in ("others", "errors"))
+        return SheetFacts(str(facts.get("sentence")), others, kinds, gaps, errors)
 
     def _late(self, name: str) -> LoadError:
         return LoadError(
@@ -153,7 +164,9 @@ def _facts_of(line: bytes, name: str) -> dict[str, object]:
     return facts
 
 
-def _take_trailer(target: Path, name: str) -> tuple[dict[int, int], list[tuple[int, int]]]:
+def _take_trailer(
+    target: Path, name: str
+) -> tuple[dict[int, dict[str, int]], list[tuple[int, int]]]:
     """Cut off the last line, and return what it says."""
     with target.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
@@ -161,12 +174,14 @@ def _take_trailer(target: Path, name: str) -> tuple[dict[int, int], list[tuple[i
         body, _, last = (b"\n" + file.read().rstrip(b"\n")).rpartition(b"\n")
         try:
             said = json.loads(last)
-            texts = {int(column): int(record) for column, record in said["texts"]}
+            kinds: dict[int, dict[str, int]] = {}
+            for column, kind, record in said["kinds"]:
+                kinds.setdefault(int(column), {})[str(kind)] = int(record)
             gaps = [(int(record), int(shift)) for record, shift in said["gaps"]]
         except (ValueError, KeyError, TypeError):
             raise _damaged(name) from None
         file.truncate(start + len(body))
-    return texts, gaps
+    return kinds, gaps
 
 
 def _damaged(name: str) -> LoadError:

@@ -11,7 +11,9 @@ __all__ = ["blocks_of"]
 _IS_VERSION_1 = duckdb.__version__.startswith("1.")
 # Segments share blocks, and long values have blocks of their own.
 _BLOCKS = """
-WITH segments AS (FROM pragma_storage_info('{}'))
+WITH segments AS (FROM pragma_storage_info(
+    '"' || replace(current_database(), '"', '""') || '".{}'
+))
 SELECT count(DISTINCT block) FROM (
     SELECT block_id AS block FROM segments WHERE block_id >= 0
     UNION ALL SELECT unnest(additional_block_ids) FROM segments
@@ -26,4 +28,5 @@ def blocks_of(schema: str, table: str) -> str | None:
     """
     if _IS_VERSION_1 and '"' in schema + table:
         return None
+    # With the database: a schema may be named like it.
     return _BLOCKS.format(quoted(schema, table).replace("'", "''"))

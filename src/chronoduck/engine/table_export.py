@@ -18,7 +18,7 @@ from chronoduck.engine.storage_version import (
     new_file_config,
     own_storage_version,
 )
-from chronoduck.engine.tables import is_generated, quoted
+from chronoduck.engine.tables import fresh_catalog, is_generated, located, quoted
 from chronoduck.errors import DatabaseFailedError, NotFoundError
 from chronoduck.settings import Settings
 from chronoduck.sql.error_facts import read_facts
@@ -39,6 +39,8 @@ SELECT schema_name, type_name, labels FROM duckdb_types()
 WHERE logical_type = 'ENUM' AND NOT internal AND labels IS NOT NULL
 """
 _SEQUENCES = "SELECT schema_name, sql FROM duckdb_sequences() WHERE NOT temporary"
+_ENGINE_NAMES = {"temp", "system"}
+"""DuckDB's own catalogs: a schema of such a name cannot be named in a statement without its database."""
 _LONGEST_NAME = 150
 _LOSSY = re.compile(r"('(?:[^']|'')*')|\b(?:U?HUGEINT|INTERVAL|TIME WITH TIME ZONE)\b")
 """What Parquet rounds (beside an enum's labels): it is written as text, and restored from that."""
@@ -65,6 +67,7 @@ def export_tables(
                 for schema, table, sql in connection.execute(_TABLES).fetchall()
             }
             named = {_find(name, list(known)) for name in tables}
+            _refuse_engine_names({schema for schema, _ in named})
             wanted = [key for key in known if key in named]  # a table after those it refers to
             facts = []
             schemas, statements = _dependencies(connection)
@@ -74,7 +77,7 @@ def export_tables(
                 facts.append(read_table(connection, *key, full=True))
                 target = directory / _file_name(key)
                 connection.execute(
-                    f"COPY (SELECT {_columns(connection, key)} FROM {quoted(*key)}) "
+                    f"COPY (SELECT {_columns(connection, key)} FROM {located(connection, *key)}) "
                     f"TO '{_literal(target)}' ({_parquet_options(settings)})"
                 )
             schemas |= {schema for schema, _ in wanted}
@@ -104,8 +107,13 @@ def import_tables(
     """
     with _failing(f"{directory} cannot be restored"):
         version = noted_version if is_known_storage_version(noted_version) else storage_version
-        connection = duckdb.connect(str(database), config=_CONFIG | new_file_config(version))
+        connection = duckdb.connect(":memory:", config=_CONFIG | new_file_config(version))
         try:
+            # Under the name of its file a database may not have a schema of that name in SQL.
+            name = fresh_catalog("restored")
+            connection.execute(f"ATTACH '{_literal(database)}' AS {name}")
+            connection.execute(f"USE {name}.main")
+            connection.execute("DETACH memory")
             connection.execute((directory / SCHEMA_NAME).read_text())
             found = [row[:2] for row in connection.execute(_TABLES).fetchall()]
             for done, key in enumerate(found):
@@ -114,9 +122,9 @@ def import_tables(
                 if not source.exists():
                     source = directory / _former_file_name(key)
                 connection.execute(
-                    f"COPY {quoted(*key)} FROM '{_literal(source)}' (FORMAT parquet)"
+                    f"COPY {quoted(name, *key)} FROM '{_literal(source)}' (FORMAT parquet)"
                 )
-            connection.execute("CHECKPOINT")
+            connection.execute(f"CHECKPOINT {name}")
             on_progress(len(found), len(found))
             database.chmod(0o640)
         finally:
@@ -138,16 +146,30 @@ def _failing(what: str) -> Iterator[None]:
 def _dependencies(connection: duckdb.DuckDBPyConnection) -> tuple[set[str], list[str]]:
     """Return the schemas and statements of what tables may refer to: enums and sequences."""
     statements = []
-    enums = connection.execute(_ENUMS).fetchall()
+    enums = [row for row in connection.execute(_ENUMS).fetchall() if row[0] not in _ENGINE_NAMES]
     for schema, name, labels in enums:
         texts = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
         statements.append(f"CREATE TYPE {quoted(schema, name)} AS ENUM ({texts});")
-    sequences = connection.execute(_SEQUENCES).fetchall()
+    found = connection.execute(_SEQUENCES).fetchall()
+    sequences = [row for row in found if row[0] not in _ENGINE_NAMES]
     for schema, sql in sequences:
         # DuckDB's own statement does not name the schema.
         made = "CREATE SEQUENCE "
         statements.append(f"{made}{quoted(schema)}.{sql.removeprefix(made)}")
     return {each[0] for each in (*enums, *sequences)}, statements
+
+
+def _refuse_engine_names(schemas: set[str]) -> None:
+    """Refuse schemas that DuckDB does not find in the statements that it writes itself.
+
+    Raises:
+        DatabaseFailedError: there is one.
+    """
+    for schema in sorted(schemas & _ENGINE_NAMES):
+        raise DatabaseFailedError(
+            f"tables of the schema {schema} cannot be exported one by one",
+            hint="Back up the whole database, or move them: DuckDB has a catalog of that name.",
+        )
 
 
 def _find(name: str, known: list[tuple[str, str]]) -> tuple[str, str]:
@@ -174,7 +196,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, key: tuple[str, str]) -> str
     ).fetchall()
     texts = []
     for name, kind, default in found:
-        if default is None or not is_generated(connection, quoted(*key), name):
+        if default is None or not is_generated(connection, located(connection, *key), name):
             exact = _LOSSY.sub(lambda match: match[1] or "VARCHAR", kind)
             cast = "" if exact == kind else f"::{exact}"
             texts.append(f"{quoted(name)}{cast} AS {quoted(name)}")

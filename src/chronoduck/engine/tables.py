@@ -5,12 +5,21 @@ Imports nothing but DuckDB, for processes that must start quickly.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import duckdb
 
-__all__ = ["is_generated", "parents_first", "quoted", "stored_columns"]
+__all__ = [
+    "fresh_catalog",
+    "is_generated",
+    "located",
+    "parents_first",
+    "quoted",
+    "stored_columns",
+    "with_database",
+]
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 _COLUMNS = (
@@ -27,6 +36,34 @@ _PARENTS = (
 def quoted(*names: str) -> str:
     """Return a name as SQL; several are joined with dots."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+class _Connection(Protocol):
+    def execute(self, sql: str, /) -> Any: ...
+
+
+def located(connection: _Connection, *names: str) -> str:
+    """Return a name as SQL with its database before it.
+
+    ``"sales"."t"`` is ambiguous to DuckDB when the file is ``sales.db``; so are the schemas ``temp`` and
+    ``system``.
+    """
+    ((database,),) = connection.execute("SELECT current_database()").fetchall()
+    return quoted(str(database), *names)
+
+
+def fresh_catalog(word: str) -> str:
+    """Return a name to attach a file under that no schema, and no other catalog, has."""
+    return f"{word}_{os.urandom(8).hex()}"
+
+
+def with_database(sql: str, schema: str, database: str) -> str:
+    """Return DuckDB's own CREATE TABLE statement with the database before the schema."""
+    for written in (schema, quoted(schema)):
+        head = f"CREATE TABLE {written}."
+        if sql.startswith(head):
+            return f"CREATE TABLE {quoted(database, schema)}.{sql.removeprefix(head)}"
+    return sql
 
 
 def is_generated(connection: duckdb.DuckDBPyConnection, place: str, column: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from chronoduck.errors.exception import DuckDBException
 
 __all__ = [
@@ -52,6 +54,15 @@ class RowFilterError(DuckDBException):
     title = "A row filter cannot be applied"
     http_status = 500
     exit_code = 78
+    default_hint = "Tell the operator: the service's log says why."
+
+    @classmethod
+    def because(cls, problems: Iterable[str]) -> RowFilterError:
+        """Return the error; ``problems`` are for the operator."""
+        return cls(
+            "what this key sees of the table cannot be said: its row filter does not fit",
+            operator_detail="; ".join(problems),
+        )
 
 
 class NotFoundError(DuckDBException):

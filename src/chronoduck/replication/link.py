@@ -139,6 +139,7 @@ class ReplicatorLink:
             await self._end_process()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._end_process()
 
     def ship(self) -> None:
         """Have it ship now instead of at the next interval."""
@@ -226,7 +227,8 @@ class ReplicatorLink:
         if self._process is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_KILL_SECONDS):
-                    await self._process.wait()
+                    # To the end of its output: asyncio keeps its pipes until then.
+                    await self._process.communicate()
 
     def _log_change(self) -> None:
         status = self.status

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from chronoduck.engine.execution import Params
 from chronoduck.engine.table_blocks import blocks_of
-from chronoduck.errors import NotFoundError
+from chronoduck.errors import NotFoundError, RowFilterError
 from chronoduck.own_schema import OWN_SCHEMA
 from chronoduck.principals import Scope
 from chronoduck.service.records import Caller
@@ -20,12 +20,13 @@ from chronoduck.table_names import parse_table_name, written_table_name
 __all__ = ["Catalog", "Column", "Table", "quote_identifier"]
 
 _TABLES = f"""
-SELECT t.schema_name, t.table_name, 'table' AS kind, t.estimated_size, t.column_count
+SELECT t.schema_name, t.table_name, 'table' AS kind, t.estimated_size, t.column_count,
+  current_database()
 FROM duckdb_tables() t
 WHERE t.database_name = current_database() AND NOT t.internal AND NOT t.temporary
   AND t.schema_name <> '{OWN_SCHEMA}'
 UNION ALL
-SELECT v.schema_name, v.view_name, 'view', NULL, v.column_count
+SELECT v.schema_name, v.view_name, 'view', NULL, v.column_count, current_database()
 FROM duckdb_views() v
 WHERE v.database_name = current_database() AND NOT v.internal AND NOT v.temporary
 ORDER BY 1, 2
@@ -69,13 +70,17 @@ class Table:
     kind: str
     row_estimate: int | None
     column_count: int
+    database: str | None
+    """As SQL names it; None: for a scoped principal, who cannot name it."""
     size_bytes: int | None = None
     columns: list[Column] = field(default_factory=list)
 
     @property
     def qualified_name(self) -> str:
         """The name as SQL, quoted."""
-        return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
+        # Without the database it is ambiguous when the schema is named like the file.
+        names = [self.database] if self.database else []
+        return ".".join(map(quote_identifier, [*names, self.schema, self.name]))
 
     @property
     def paths(self) -> list[tuple[str, ...]]:
@@ -107,8 +112,9 @@ def quote_identifier(name: str) -> str:
 
 
 def _as_seen(table: Table, view: ScopeView) -> Table:
-    """Return the table without what counts hidden rows."""
-    return table if view.is_whole else replace(table, row_estimate=None)
+    """Return the table as a scoped principal sees it, without what counts hidden rows."""
+    estimate = table.row_estimate if view.is_whole else None
+    return replace(table, database=None, row_estimate=estimate)
 
 
 class Catalog:
@@ -142,10 +148,14 @@ class Catalog:
 
         Raises:
             NotFoundError: no table or view of that name.
+            RowFilterError: the caller's row filter does not fit it.
         """
         scope = caller.principal.scope
+        plan = None if scope is None else await self._plan(scope)
+        if plan is not None and not plan.broken.isdisjoint(_keys(name)):
+            raise RowFilterError.because(plan.problems)
         found = self._find(await self.tables(caller), name)
-        view = None if scope is None else (await self._plan(scope)).find(found.schema, found.name)
+        view = None if plan is None else plan.find(found.schema, found.name)
         if view is not None and (found.kind == "view" or not view.is_whole):
             # Sizes, defaults and constraints tell of rows that are hidden, and a view may read a
             # table of which some are hidden.
@@ -161,6 +171,7 @@ class Catalog:
             kind=found.kind,
             row_estimate=found.row_estimate,
             column_count=found.column_count,
+            database=found.database,
             size_bytes=size,
             columns=columns,
         )
@@ -181,6 +192,12 @@ class Catalog:
             f"there is no table or view {name}",
             hint=f"GET tables lists them; there are: {known or 'none yet'}.",
         )
+
+
+def _keys(name: str) -> list[tuple[str, str]]:
+    """Return schema and name, folded, of all tables that a name may mean."""
+    paths = [path if len(path) == 2 else ("main", *path) for path in [*_parsed(name), (name,)]]
+    return [(folded(path[0]), folded(path[1])) for path in paths if len(path) == 2]
 
 
 def _parsed(name: str) -> list[tuple[str, ...]]:

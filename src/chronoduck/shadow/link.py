@@ -107,7 +107,7 @@ class ShadowLink:
         if not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            await self._kill()
+        await self._kill()  # a task that was canceled with its loop has not waited for the process
         await asyncio.to_thread(self._remove_copy)
         self.status.state = ShadowState.STOPPED
         self._answer_all()
@@ -118,10 +118,16 @@ class ShadowLink:
 
     async def _kill(self) -> None:
         process = self._process
-        if process is not None and process.returncode is None:
+        if process is None:
+            return
+        if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+        # To the end of its output: asyncio keeps its pipes until then, and complains when it finds
+        # them after the loop.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.communicate()
 
     @property
     def pid(self) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from difflib import SequenceMatcher, get_close_matches
 
 import duckdb
 import orjson
@@ -26,6 +27,7 @@ from chronoduck.errors import (
     WriteOutcomeUnknownError,
 )
 from chronoduck.sql.error_facts import ErrorFacts, read_facts
+from chronoduck.table_names import sql_name
 
 __all__ = [
     "FULL_ERRNOS",
@@ -57,6 +59,13 @@ _LOCKED_SETTINGS = "Cannot change configuration option"
 _BINDINGS = "\nCandidate bindings: "
 _OWN_NAMES = ("pg_", "sqlite_", "duckdb_", "information_schema.", "pg_catalog.")
 """Of views in every catalog, which nobody means by a wrong name."""
+_HINTS = {
+    "Map keys must be unique.": "Keep one value for each key, such as the last one: group by the key "
+    "and take max_by(value, position) before you make the map; or make a list of pairs.",
+    "Map keys can not be NULL.": "Leave rows without a key out (WHERE key IS NOT NULL), or make a list "
+    "of pairs.",
+}
+"""Of whole sentences of DuckDB that say nothing of what to do."""
 _IO_DETAIL = "the database file could not be read or written"
 
 
@@ -254,6 +263,8 @@ def _users_fault(facts: ErrorFacts, sql: str | None) -> DuckDBQueryError:
     hint = None
     if facts.candidates:
         hint = _suggestion(facts)
+    elif facts.message in _HINTS:
+        hint = _HINTS[facts.message]
     elif facts.message.startswith(_LOCKED_SETTINGS):
         hint = "Settings are fixed when the service starts; see `chronoduck help configuration`."
     failed = DuckDBQueryError(
@@ -265,13 +276,35 @@ def _users_fault(facts: ErrorFacts, sql: str | None) -> DuckDBQueryError:
 
 
 def _suggestion(facts: ErrorFacts) -> str:
-    """Return what was meant, of the user's own names: DuckDB also searches its catalog's views."""
-    near = facts.candidates.split(",")
+    """Return what was meant, as SQL, of the user's own names: DuckDB also searches its own views."""
+    if facts.subject_type == "configuration parameter":  # DuckDB lists all that there are
+        near = get_close_matches(facts.subject, facts.candidates.split(", "), n=3)
+        return f"Did you mean: {', '.join(near)}?" if near else ""
+    near = [facts.candidates]  # one name, which may have commas in it
+    if facts.subtype == "COLUMN_NOT_FOUND":
+        quoted = facts.message.rpartition(_BINDINGS)[2]
+        near = quoted[1:-1].split('", "') if quoted.startswith('"') else near
     if facts.subject_type == "Table":
         near = [name for name in near if not name.startswith(_OWN_NAMES)]
         if not near:
             return "SHOW TABLES lists the tables."
-    return f"Did you mean: {', '.join(near)}?"
+    return f"Did you mean: {', '.join(_as_sql(name, facts.subject) for name in near)}?"
+
+
+def _as_sql(found: str, wanted: str) -> str:
+    """Return a candidate as SQL: DuckDB joins schema and name by a point, and a name may have points.
+
+    The name is the part that is most like the one that was looked for: it was found by that.
+    """
+    parts = found.split(".")
+    readings = [
+        (".".join(parts[:count]), ".".join(parts[count:])) for count in range(min(len(parts), 3))
+    ]
+    before, name = max(
+        readings,
+        key=lambda each: SequenceMatcher(None, each[1].lower(), wanted.lower()).ratio(),
+    )
+    return f"{sql_name(before)}.{sql_name(name)}" if before else sql_name(name)
 
 
 def _without_suggestion(facts: ErrorFacts) -> str:

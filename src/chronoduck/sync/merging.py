@@ -72,9 +72,9 @@ def has_rows(session: TableSession, plan: TargetPlan) -> bool:
 
 def replace(session: TableSession, plan: TargetPlan, tables: Sequence[pa.Table]) -> Merged:
     """Put the rows in the place of all that are the sync's; readers see the old ones until commit."""
-    if plan.create is not None:
-        session.execute(plan.create)
     name = _name(session, plan)
+    if plan.create is not None:
+        session.execute(plan.create.replace(plan.name, name, 1))
     where, params = _owned(plan, "t")
     deleted = _count(session.execute(f"DELETE FROM {name} AS t{where}", params))
     if not tables:
@@ -94,12 +94,13 @@ def merge(session: TableSession, plan: TargetPlan, table: pa.Table) -> Merged:
     Raises:
         SyncDataError: the key is empty somewhere, or not unique.
     """
-    if plan.create is not None:
-        session.execute(plan.create.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
     name = _name(session, plan)
+    if plan.create is not None:
+        create = plan.create.replace(plan.name, name, 1)
+        session.execute(create.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
     session.scan(_BATCH, table)
     session.execute(f"CREATE OR REPLACE TEMP TABLE {_ROWS} AS {_cast(plan.columns, _BATCH)}")
-    _check_key(session, plan, f"temp.{_ROWS}")
+    _check_key(session, plan, f"temp.main.{_ROWS}")
     owned, params = _owned(plan, "t", " AND ")
     same = _same_key(plan.key)
     others = [each for each in plan.columns if each not in plan.key]
@@ -109,14 +110,14 @@ def merge(session: TableSession, plan: TargetPlan, table: pa.Table) -> Merged:
         differs = " OR ".join(f"{_value('t', c)} IS DISTINCT FROM {_value('r', c)}" for c in others)
         changed = _count(
             session.execute(
-                f"UPDATE {name} AS t SET {sets} FROM temp.{_ROWS} r "
+                f"UPDATE {name} AS t SET {sets} FROM temp.main.{_ROWS} r "
                 f"WHERE {same}{owned} AND ({differs})",
                 params,
             )
         )
     new = f"WHERE NOT EXISTS (SELECT 1 FROM {name} t WHERE {same}{owned})"
-    added = _insert(session, plan, name, f"SELECT r.* FROM temp.{_ROWS} r {new}")
-    session.execute(f"DROP TABLE temp.{_ROWS}")
+    added = _insert(session, plan, name, f"SELECT r.* FROM temp.main.{_ROWS} r {new}")
+    session.execute(f"DROP TABLE temp.main.{_ROWS}")
     return Merged(added=added, changed=changed)
 
 
@@ -160,6 +161,11 @@ def apply_changes(
     )
     merged = Merged(deleted=deleted)
     return merged if rows is None else merged + merge(session, plan, rows)
+
+
+def alters(session: TableSession, plan: TargetPlan) -> list[str]:
+    """Return the statements that add what is new, for the database of the session."""
+    return [sql.replace(plan.name, _name(session, plan), 1) for sql in plan.alters]
 
 
 def _name(session: TableSession, plan: TargetPlan) -> str:

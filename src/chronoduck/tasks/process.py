@@ -112,7 +112,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                 process.send_signal(number)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
-                await process.wait()
+                await process.communicate()  # asyncio keeps its pipes to the end of its output
                 return
 
 

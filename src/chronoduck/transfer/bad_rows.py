@@ -12,7 +12,7 @@ from chronoduck.transfer.table_source import TableSource
 
 __all__ = ["BadRow", "Inspection"]
 
-_JUDGED = "temp._chronoduck_judged"
+_JUDGED = "temp.main._chronoduck_judged"
 
 
 class Inspection:

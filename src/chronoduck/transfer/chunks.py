@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -85,7 +86,7 @@ def line_chunks(
     *,
     before_write: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Chunk]:
-    """Yield spool files of whole lines, each up to ``CHUNK_BYTES`` and one line more.
+    """Yield spool files of whole lines, each of ``CHUNK_BYTES`` and up to one block more.
 
     ``head`` is what was read of ``plain`` already. Whole lines before a flaw are yielded, then it is
     raised. ``before_write`` is told the bytes of each file.
@@ -93,37 +94,30 @@ def line_chunks(
     capture still.
     """
     is_json = file_format is FileFormat.CDX_JSON
-    first_line, number = 1, 0
     rest = b""
-    pending = io.BytesIO()
     flaw: OSError | EOFError | None = None
     block = head.removeprefix(_BOM) or plain.read(_BLOCK_BYTES)
-    while block:
-        data = rest + block
-        if is_json:
-            # What is before the last quote of the rest was looked at.
-            data = _rows_on_lines(data, max(rest.rfind(b'"') - 1, 0))
-        end = data.rfind(b"\n") + 1
-        if len(data) - end > _MAX_LINE_BYTES:
-            raise OSError(f"a line is longer than {_MAX_LINE_BYTES:,} bytes")
-        pending.write(data[:end])
-        rest = data[end:]
-        if pending.tell() >= CHUNK_BYTES:
-            chunk = _spool(
-                pending.getvalue(), directory / f"{stem}-{number}", first_line, before_write
-            )
-            first_line += chunk.line_count
-            number += 1
-            pending = io.BytesIO()
-            yield chunk
-        try:
-            block = plain.read(_BLOCK_BYTES)
-        except (OSError, EOFError) as error:
-            flaw, rest = error, b""  # a line that was cut may look like a whole one
-            break
-    pending.write(rest)
-    if pending.tell():
-        yield _spool(pending.getvalue(), directory / f"{stem}-{number}", first_line, before_write)
+    with closing(_Spool(directory, stem, before_write)) as spool:
+        while block:
+            data = rest + block
+            if is_json:
+                # What is before the last quote of the rest was looked at.
+                data = _rows_on_lines(data, max(rest.rfind(b'"') - 1, 0))
+            end = data.rfind(b"\n") + 1
+            if len(data) - end > _MAX_LINE_BYTES:
+                raise OSError(f"a line is longer than {_MAX_LINE_BYTES:,} bytes")
+            spool.add(data[:end])
+            rest = data[end:]
+            if spool.size >= CHUNK_BYTES:
+                yield spool.chunk()
+            try:
+                block = plain.read(_BLOCK_BYTES)
+            except (OSError, EOFError) as error:
+                flaw, rest = error, b""  # a line that was cut may look like a whole one
+                break
+        spool.add(rest)
+        if spool.size:
+            yield spool.chunk()
     if flaw is not None:
         raise flaw
 
@@ -176,15 +170,52 @@ def _behind_spaces(data: bytes, at: int) -> int:
     return at
 
 
-def _spool(data: bytes, path: Path, first_line: int, before_write: Callable[[int], None]) -> Chunk:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        data = data.decode("utf-8", "replace").encode()
-    # Trimming in SQL costs as much as all the parsing: line ends are made plain here. And DuckDB's
-    # text functions end a value at a NUL byte here and there; no URL holds one.
-    data = data.replace(b"\r\n", b"\n").replace(b"\x00", b"\xef\xbf\xbd")
-    before_write(len(data))
-    path.write_bytes(data)
-    count = data.count(b"\n")
-    return Chunk(path, first_line, count if data.endswith(b"\n") else count + 1)
+class _Spool:
+    """Writes lines to spool files piece by piece: no chunk is in memory as a whole."""
+
+    def __init__(self, directory: Path, stem: str, before_write: Callable[[int], None]) -> None:
+        self._directory = directory
+        self._stem = stem
+        self._before_write = before_write
+        self._number = self._lines = 0
+        self._first_line = 1
+        self._file: IO[bytes] | None = None
+        self.size = 0
+        """Bytes of the file under way."""
+
+    def add(self, lines: bytes) -> None:
+        """Write lines; only the last one of the file may lack its end."""
+        if not lines:
+            return
+        if not lines.isascii():
+            try:
+                lines.decode()
+            except UnicodeDecodeError:
+                lines = lines.decode("utf-8", "replace").encode()
+        # Trimming in SQL costs as much as all the parsing: line ends are made plain here. And DuckDB's
+        # text functions end a value at a NUL byte here and there; no URL holds one. To look for one
+        # byte costs a tenth of looking for two.
+        if b"\r" in lines:
+            lines = lines.replace(b"\r\n", b"\n")
+        lines = lines.replace(b"\x00", b"\xef\xbf\xbd")
+        self._before_write(len(lines))
+        if self._file is None:
+            self._file = (self._directory / f"{self._stem}-{self._number}").open("wb")
+        self._file.write(lines)
+        self.size += len(lines)
+        self._lines += lines.count(b"\n") + (not lines.endswith(b"\n"))
+
+    def close(self) -> None:
+        """Close the file under way."""
+        if self._file is not None:
+            self._file.close()
+
+    def chunk(self) -> Chunk:
+        """Return what was written, and begin the next file."""
+        assert self._file is not None  # noqa: S101 - something was added
+        self._file.close()
+        chunk = Chunk(Path(self._file.name), self._first_line, self._lines)
+        self._first_line += self._lines
+        self._number += 1
+        self._file, self._lines, self.size = None, 0, 0
+        return chunk

@@ -90,7 +90,8 @@ def find_dialect(
                 f"{name} is empty", hint=f"{_NOTHING} A CSV file without rows has a header line."
             )
         raise LoadError(
-            f"{name} has no line behind the {start} that are skipped", hint=f"{_NOTHING} Set skip."
+            f"{name} has no line behind the {start} that are skipped",
+            hint=f"{_NOTHING} Set `skip`.",
         )
     first = 0 if options.skip else _first_record(records, known, options)
     head_record, body = records[first], records[first + 1 :]
@@ -125,18 +126,17 @@ def _guess_delimiter(lines: list[str], quote: str) -> str:
     scores = {}
     for candidate in _CANDIDATES:
         try:
-            counts = [
-                len(record.fields)
-                for record in _records(lines, 0, candidate, quote, "")
-                if record.filled > 1
-            ]
-            total = sum(1 for _ in _records(lines, 0, candidate, quote, ""))
+            records = list(_records(lines, 0, candidate, quote, ""))
         except LoadError:
             continue
+        counts = [len(record.fields) for record in records if record.filled > 1]
         if counts:
             width, share = Counter(counts).most_common(1)[0]
-            if width > 1:
-                scores[candidate] = (share / total, counts[0] == width)
+            widths = [len(record.fields) for record in records]
+            # Behind titles come rows; a mark in a text here and there separates nothing.
+            rows = len(widths) - widths.index(width)
+            if width > 1 and share > rows / 2:
+                scores[candidate] = (share / len(records), counts[0] == width)
     for candidate in _CANDIDATES:
         if candidate in scores and scores[candidate] == (1.0, True):
             return candidate
@@ -183,7 +183,7 @@ def _records(
         place = f"line {line + 1}" if found else "the header"
         raise LoadError(
             f"{place} of {name} cannot be read: {error}",
-            hint=f"{_NOTHING} Set delimiter or quote.",
+            hint=f"{_NOTHING} Set `delimiter` or `quote`.",
         ) from error
 
 
@@ -243,7 +243,7 @@ def _header(
         raise LoadError(
             f"line {record.line + 1} of {name} has {width} fields, "
             f"and the table has {len(known)} columns",
-            hint=f"{_NOTHING} Set header=a,b,c to name the fields of a file without a header.",
+            hint=f"{_NOTHING} Set `header=a,b,c` to name the fields of a file without a header.",
         )
     return False, list(known) or [f"column{index}" for index in range(width)]
 
@@ -252,8 +252,8 @@ def _given_names(header: str, width: int, name: str) -> list[str]:
     names = next(csv.reader([header]))
     if len(names) != width:
         raise LoadError(
-            f"header names {len(names)} columns, and {name} has {width}",
-            hint=f"{_NOTHING} Name every column in header, or set delimiter.",
+            f"`header` names {len(names)} columns, and {name} has {width}",
+            hint=f"{_NOTHING} Name every column in `header`, or set `delimiter`.",
         )
     return names
 

@@ -104,7 +104,7 @@ def _guess(head: bytes, text: str, name: str) -> FileFormat:
     refuse_secondary(text, name)
     raise LoadError(
         f"{name} is not CDX, CDXJ, CDX server JSON, Parquet, Arrow IPC, JSON or named .csv",
-        hint="Say what it is with --format.",
+        hint="Say what it is: set `format`.",
     )
 
 

@@ -56,7 +56,7 @@ class LoadSummary(LoadProgress):
     """Whether the table was made for it."""
     dry_run: bool = False
     columns: dict[str, str] = field(default_factory=dict)
-    """Of the table, with DuckDB's types; empty for captures and small bodies."""
+    """Of the table, with DuckDB's types."""
     read_as: dict[str, str] = field(default_factory=dict)
     """What was guessed of the file, by the names of the options that set it."""
     preview: list[list[str | None]] = field(default_factory=list)

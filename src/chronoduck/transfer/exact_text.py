@@ -44,6 +44,11 @@ _SURE_DIGITS = 15
 _SURE_FLOAT_DIGITS = 6
 
 
+NO_BREAK = "\u00a0"
+ALIKE = (NO_BREAK + "\u202f\u2009", "'\u2019")
+"""Marks before thousands that look the same: programs write one or the other for the same country."""
+
+
 @dataclass(frozen=True)
 class TextForms:
     """How a file writes its values; what is not set is as DuckDB writes it."""
@@ -140,13 +145,16 @@ def _decimal(type_: str, text: str, value: str, is_guess: bool) -> str:
 
 def plain_number(text: str, forms: TextForms) -> str:
     """Return SQL for a number as DuckDB writes it; NULL where the text is none of the given form."""
-    mark, group = _escaped(forms.decimal), _escaped(forms.thousands)
+    marks = next(
+        (each for each in ALIKE if forms.thousands and forms.thousands in each), forms.thousands
+    )
+    mark, group = _escaped(forms.decimal), _escaped(marks)
     whole = f"({_DIGITS}|[1-9][0-9]{{0,2}}({group}[0-9]{{3}})+)" if group else _DIGITS
     fraction = f"({mark}[0-9]+)?" if mark else ""
     pattern = rf"\s*[+-]?{whole}{fraction}([eE][+-]?[0-9]+)?\s*"
     plain = text
     if forms.thousands:
-        plain = f"replace({plain}, {quote_text(forms.thousands)}, '')"
+        plain = f"translate({plain}, {quote_text(marks)}, '')"
     if forms.decimal not in ("", "."):
         plain = f"replace({plain}, {quote_text(forms.decimal)}, '.')"
     return f"CASE WHEN {_matches(text, pattern)} THEN {plain} END"

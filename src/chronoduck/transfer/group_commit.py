@@ -245,7 +245,8 @@ def _add(
         statement = _insert(quoted, names, columns, table)
         session.execute(statement, {"rows": f"[{','.join(documents)}]"})
     now = time.perf_counter()
-    summaries = [_summary(waiting, table, now) for waiting in group]
+    types = {column.name: column.type for column in columns}
+    summaries = [_summary(waiting, table, now, types) for waiting in group]
     answers = [
         (waiting.request, answer_of((), summary))
         for waiting, summary in zip(group, summaries, strict=True)
@@ -278,7 +279,7 @@ def _insert(quoted: str, names: Sequence[str], columns: Sequence[TableColumn], t
     return f"INSERT INTO {quoted} ({listed}) {rows}"
 
 
-def _summary(waiting: _Waiting, table: str, now: float) -> LoadSummary:
+def _summary(waiting: _Waiting, table: str, now: float, types: dict[str, str]) -> LoadSummary:
     return LoadSummary(
         bytes_read=waiting.rows.size,
         lines=0,
@@ -288,4 +289,5 @@ def _summary(waiting: _Waiting, table: str, now: float) -> LoadSummary:
         seconds=round(now - waiting.since, 3),
         table=table,
         format=waiting.format,
+        columns=types,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from chronoduck.transfer.exact_text import TextForms, plain_number
@@ -10,9 +11,11 @@ from chronoduck.transfer.exact_values import bad_part, tree_of
 from chronoduck.transfer.number_forms import is_value
 from chronoduck.transfer.sql import SqlSession, quote_name
 
-__all__ = ["Leaf", "Part", "guess_leaves", "number_ladder", "text_ladder"]
+__all__ = ["Leaf", "Part", "first_rows", "guess_leaves", "number_ladder", "text_ladder"]
 
 _MAX_DIGITS = 38
+_SAMPLE = "temp.main._chronoduck_sample"
+_SAMPLE_ROWS = 20_480
 _AT_ONCE = 500
 """Columns that are looked at by one statement."""
 _NUMBERS = ("BIGINT", "HUGEINT", "DOUBLE", "DECIMAL")
@@ -86,6 +89,16 @@ def _has_date_signs(word: str) -> bool:
 def number_ladder(first: str = "BIGINT") -> list[str]:
     """Return the types of numbers, from one on."""
     return list(_NUMBERS[_NUMBERS.index(first) :])
+
+
+@contextmanager
+def first_rows(session: SqlSession, relation: str) -> Iterator[str]:
+    """Have a relation's first rows in a table of their own, since each look at a file costs as much."""
+    session.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_SAMPLE} AS FROM {relation} LIMIT {_SAMPLE_ROWS}"
+    )
+    yield _SAMPLE
+    session.execute(f"DROP TABLE {_SAMPLE}")
 
 
 def guess_leaves(

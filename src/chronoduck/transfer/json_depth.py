@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import accumulate
 from pathlib import Path
 
@@ -69,15 +70,20 @@ def check_depth_of_lines(path: Path, name: str) -> None:
     """
     number, depth = 1, _Depth()
     with path.open("rb") as file:
-        while piece := file.readline(_BLOCK_BYTES):
-            depth.count += piece.count(b"[") + piece.count(b"{")
-            is_whole = depth.is_new and piece.endswith(b"\n")
-            if not is_whole or depth.count > MAX_JSON_DEPTH:
-                depth.add(piece)
-                if depth.deepest > MAX_JSON_DEPTH:
-                    raise _too_deep(f"line {number} of {name}")
-            if piece.endswith(b"\n"):
-                number, depth = number + 1, _Depth()
+        while block := file.read(_BLOCK_BYTES) + file.readline(_BLOCK_BYTES):
+            lines = block.split(b"\n")
+            if depth.is_new and not lines[-1] and max(map(len, lines)) <= MAX_JSON_DEPTH:
+                number += len(lines) - 1  # none is long enough for so many brackets
+                continue
+            for piece in io.BytesIO(block):
+                depth.count += piece.count(b"[") + piece.count(b"{")
+                is_whole = depth.is_new and piece.endswith(b"\n")
+                if not is_whole or depth.count > MAX_JSON_DEPTH:
+                    depth.add(piece)
+                    if depth.deepest > MAX_JSON_DEPTH:
+                        raise _too_deep(f"line {number} of {name}")
+                if piece.endswith(b"\n"):
+                    number, depth = number + 1, _Depth()
 
 
 def _too_deep(what: str) -> LoadError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import orjson
@@ -11,7 +12,7 @@ from chronoduck.errors import LoadError
 from chronoduck.transfer.bad_lines import SHOWN_CHARACTERS, BadRow
 from chronoduck.transfer.exact_text import TextForms
 from chronoduck.transfer.exact_values import Conversion, text_conversion, text_type, tree_of
-from chronoduck.transfer.guess_types import Part, guess_leaves
+from chronoduck.transfer.guess_types import Part, first_rows, guess_leaves
 from chronoduck.transfer.json_depth import check_depth, check_depth_of_lines
 from chronoduck.transfer.json_members import find_members, find_names
 from chronoduck.transfer.json_numbers import keep_long_numbers
@@ -33,7 +34,6 @@ from chronoduck.transfer.text_lines import drop_trailer, numbered_lines
 __all__ = ["JsonSource", "NdJsonSource"]
 
 BODY = "_chronoduck_body"
-_SAMPLE_ROWS = 20_480
 _NOTHING = "Nothing was loaded."
 _BOM = b"\xef\xbb\xbf"
 
@@ -42,7 +42,7 @@ class JsonSource(TableSource):
     """An array of objects, or objects one after the other."""
 
     is_guessed = True
-    hint = "Set date_format, or change the type of the column."
+    hint = "Set `date_format`, or change the type of the column."
 
     def __init__(self, path: Path, name: str, head: bytes, read: ReadOptions) -> None:
         super().__init__(path, name, head, read)
@@ -115,12 +115,12 @@ class JsonSource(TableSource):
     ) -> dict[str, str]:
         self._parts = {name: part_of(each) for name, each in members.items()}
         texts = {name: part.type(_as_text) for name, part in self._parts.items()}
-        relation = self._reader(texts, lenient=lenient)
-        if not whole:
-            relation = f"(FROM {relation} LIMIT {_SAMPLE_ROWS})"
         columns = [(quote_name(name), part) for name, part in self._parts.items()]
         if columns:
-            guess_leaves(session, relation, columns, TextForms(date_format=self.read.date_format))
+            reader = self._reader(texts, lenient=lenient)
+            forms = TextForms(date_format=self.read.date_format)
+            with nullcontext(reader) if whole else first_rows(session, reader) as rows:
+                guess_leaves(session, rows, columns, forms)
         return {name: part.type() for name, part in self._parts.items()}
 
     def _reader(self, types: Mapping[str, str], *, lenient: bool = False) -> str:
@@ -217,7 +217,7 @@ class NdJsonSource(JsonSource):
     """One object a line."""
 
     place = "line"
-    flaw_hint = "Set on_error=skip to leave such lines out."
+    flaw_hint = "Set `on_error=skip` to leave such lines out."
     can_skip = True
     layout = "newline_delimited"
 

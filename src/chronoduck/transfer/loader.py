@@ -47,7 +47,8 @@ from chronoduck.transfer.schema import CAPTURES_TABLE, create_schema, is_capture
 from chronoduck.transfer.sheet_source import SheetSource
 from chronoduck.transfer.sources import open_source
 from chronoduck.transfer.spooling import unreadable
-from chronoduck.transfer.sql import SqlSession, TransactInTurn
+from chronoduck.transfer.sql import SqlSession, TransactInTurn, found_table
+from chronoduck.transfer.table_columns import columns_of
 from chronoduck.transfer.table_load import TableOutcome, load_table
 from chronoduck.transfer.table_source import TableSource
 from chronoduck.units import format_bytes
@@ -105,6 +106,16 @@ class FileLoader:
         await asyncio.to_thread(self._proof.close)
         self._threads.close()
 
+    async def found_table(self, table: str) -> str:
+        """Return the table that a name means.
+
+        Raises:
+            LoadError: it has a point in it, and there is neither such a schema nor such a table.
+        """
+        if "." not in table:
+            return table
+        return await self._transact(lambda session: found_table(session, table))
+
     async def rekey(self, show: Callable[[str, int, int], None]) -> dict[str, int]:
         """Give the captures of earlier builds today's keys and digests; ``show`` gets the progress."""
         return await rekey_all(self._transact, self._adding, show)
@@ -157,7 +168,7 @@ class FileLoader:
     async def _load_captures(
         self, job: _Job, opened: Opened, request: RequestKey | None
     ) -> AsyncIterator[LoadEvent]:
-        await self._transact(create_schema, self._adding)
+        job.columns = await self._transact(_captures_columns, self._adding)
         if opened.detected.format is FileFormat.CDX_JSON and not opened.detected.fields:
             yield job.summary()
             return
@@ -262,15 +273,21 @@ def _raise_as_files_fault(error: DuckDBQueryError, path: Path, name: str) -> NoR
     ) from error
 
 
+def _captures_columns(session: SqlSession) -> dict[str, str]:
+    """Make the platform's tables where they are missing; return the columns of captures."""
+    create_schema(session)
+    return {column.name: column.type for column in columns_of(session, CAPTURES_TABLE)}
+
+
 def _check_captures(name: str, table: str, options: LoadOptions) -> None:
     if table != CAPTURES_TABLE:
         raise LoadError(
             f"{name} holds captures, which go into {CAPTURES_TABLE}, not {table}",
-            hint="Leave --table out.",
+            hint=f"Load it into {CAPTURES_TABLE}.",
         )
     if not options.is_plain:
         raise InvalidRequestError(
-            "captures are only added, as their formats say: mode, dry_run and options of tables "
+            "captures are only added, as their formats say: `mode`, `dry_run` and options of tables "
             "are not understood with them",
             hint="A capture that is known is not added again.",
         )
@@ -306,6 +323,8 @@ class _Job:
         self._lines = self._added = self._duplicates = self._rejected = self._filled = 0
         self._repaired = 0
         self._resume_key: str | None = None
+        self.columns: dict[str, str] = {}
+        """Of the table of captures."""
 
     def take_space(self, count: int) -> None:
         """Claim what is put on the disk now."""
@@ -348,6 +367,7 @@ class _Job:
             filled=self._filled,
             repaired=self._repaired,
             resume_key=self._resume_key,
+            columns=self.columns,
         )
 
     def summary_of(self, outcome: TableOutcome) -> LoadSummary:

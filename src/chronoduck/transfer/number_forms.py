@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
-from chronoduck.transfer.exact_text import TextForms
+from chronoduck.transfer.exact_text import ALIKE, NO_BREAK, TextForms
 from chronoduck.transfer.options import ReadOptions
 
 __all__ = ["guess_forms", "is_value"]
 
 _WORDS = frozenset({"true", "false", "nan", "inf", "-inf", "null", "na", "n/a"})
-_NUMBER_SIGNS = frozenset("0123456789.,-+eE' \u00a0\u202f%")
+_NUMBER_SIGNS = frozenset("0123456789.,-+eE %" + "".join(ALIKE))
 _DAY_SIGNS = frozenset("0123456789-:./ TZtz+")
 _GROUP = 3
+_OTHER_GROUPS = (NO_BREAK, "'")
+"""What stands before thousands, besides point and comma. A space may as well separate two values."""
 
 
 def is_value(text: str) -> bool:
@@ -35,20 +38,21 @@ def guess_forms(
     ``1,234`` alone means two things: it decides nothing, and stays a text.
     """
     decimal, thousands = options.decimal, options.thousands
+    rows = [[_usual_groups(each) for each in row] for row in rows]
     if decimal is None:
         # A number that one column shows to be of the one form is not of the other in the next column.
-        commas = _has_marks(rows, ",", "." if thousands is None else thousands)
-        points = _has_marks(rows, ".", "," if thousands is None else thousands)
+        commas = _has_marks(rows, ",", (".", *_OTHER_GROUPS) if thousands is None else (thousands,))
+        points = _has_marks(rows, ".", (",", *_OTHER_GROUPS) if thousands is None else (thousands,))
         decimal = "," if commas and not points else "."
         if delimiter == ";" and not commas and not points and _may_be_grouped(rows):
             decimal = ""  # 1.234 is 1234 where a semicolon separates, or it is not: a text
         if decimal != ".":
             guessed["decimal"] = decimal
     if thousands is None:
-        group = "," if decimal == "." else "."
-        thousands = group if _has_groups(rows, decimal, group) else ""
+        groups = ("," if decimal == "." else ".", *_OTHER_GROUPS)
+        thousands = next((each for each in groups if _has_groups(rows, decimal, each)), "")
         if thousands:
-            guessed["thousands"] = thousands
+            guessed["thousands"] = "nbsp" if thousands == NO_BREAK else thousands
     return TextForms(decimal, thousands, options.date_format)
 
 
@@ -60,9 +64,17 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     ]
 
 
-def _has_marks(rows: Sequence[Sequence[str]], decimal: str, group: str) -> bool:
+def _usual_groups(text: str) -> str:
+    """Return a text whose marks before thousands are the first of those that are alike."""
+    for alike in ALIKE:
+        for each in alike[1:]:
+            text = text.replace(each, alike[0])
+    return text
+
+
+def _has_marks(rows: Sequence[Sequence[str]], decimal: str, groups: Sequence[str]) -> bool:
     """Whether a column is of numbers, and one of them cannot have another decimal mark."""
-    for values in _columns(rows):
+    for values, group in product(_columns(rows), groups):
         parts = [_split(value, decimal, group) for value in values]
         if all(part is not None for part in parts) and any(
             part and part[1] and (len(part[1]) != _GROUP or part[2] or part[0] == "0")

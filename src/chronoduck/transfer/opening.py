@@ -72,7 +72,7 @@ def open_file(
 def _archive(lines: Readable, name: str, file_format: FileFormat) -> Opened:
     if file_format not in (FileFormat.AUTO, FileFormat.CDXJ):
         raise LoadError(
-            f"{name} is a web archive, not {file_format.value}", hint="Leave --format out."
+            f"{name} is a web archive, not {file_format.value}", hint="Leave `format` out."
         )
     return Opened(lines, b"", Detected(FileFormat.CDXJ, is_archive=True), None)
 

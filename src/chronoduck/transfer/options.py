@@ -79,9 +79,9 @@ class LoadOptions:
         """
         if (self.mode is LoadMode.UPSERT) != bool(self.key):
             raise InvalidRequestError(
-                "mode=upsert needs key=column,column"
+                "`mode=upsert` needs `key=column,column`"
                 if not self.key
-                else f"mode={self.mode} takes no key",
+                else f"`mode={self.mode}` takes no `key`",
                 hint="The key names the columns by which an upsert knows a row.",
             )
         if len({name.lower() for name in self.key}) < len(self.key) or not all(self.key):

@@ -65,7 +65,7 @@ def read_options(
         raise _refused("date_format", date_format, "a format such as %d.%m.%Y or %m/%d/%Y %H:%M")
     if all_text and types:
         raise InvalidRequestError(
-            "all_text and types contradict each other", hint="Leave one of them out."
+            "`all_text` and `types` contradict each other", hint="Leave one of them out."
         )
     return ReadOptions(
         delimiter=mark,
@@ -150,5 +150,5 @@ def _pair(part: str) -> tuple[str, str]:
 
 def _refused(option: str, value: str | None, wanted: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{option} is {str(value)[:40]!r}", hint=f"Set {option} to {wanted}."
+        f"`{option}` is {str(value)[:40]!r}", hint=f"Set `{option}` to {wanted}."
     )

@@ -31,11 +31,27 @@ def is_sheet(head: bytes, name: str) -> bool:
     return head.startswith(_ZIP) and (is_named or any(mark in head for mark in _MARKS))
 
 
+_TYPES = (
+    ("BOOLEAN", {"truth"}),
+    ("BIGINT", {"whole"}),
+    ("DOUBLE", {"whole", "real"}),
+    ("DATE", {"day"}),
+    ("TIMESTAMP", {"day", "moment"}),  # the reader gives a moment at midnight as a day
+    ("TIME", {"time"}),
+    ("INTERVAL", {"time", "span"}),  # Excel itself shows 8:30 as a time and 25:30 as a duration
+)
+"""The first one that holds all kinds of cells that a column has; texts hold any."""
+
+
+def _type_of(kinds: set[str]) -> str:
+    return next((type_ for type_, held in _TYPES if kinds <= held), "VARCHAR")
+
+
 class SheetSource(CsvSource):
     """One sheet; numbers, dates and truth values are what the sheet says, all else is text."""
 
     place = "row"
-    hint = "Set types, date_format or null, or change the type of the column."
+    hint = "Set `types`, `date_format` or `null`, or change the type of the column."
 
     def __init__(self, path: Path, name: str, head: bytes, read: ReadOptions) -> None:
         plain = replace(read, delimiter=",", quote='"', decimal=".", thousands="", encoding="")
@@ -50,15 +66,18 @@ class SheetSource(CsvSource):
             LoadError: it cannot be read.
         """
         target = self.path.with_suffix(".csv")
-        self._facts = reader.write_csv(self.path, target, self.read.sheet, self.name, largest_bytes)
+        self._facts = reader.write_csv(
+            self.path, target, self.read.sheet, self.name, largest_bytes, self.read.null
+        )
         self.path = target
         if self._facts.others and not self.read.sheet:
             self.guesses["sheet"] = self._facts.sheet
-
+        if self._facts.errors:
+            self.guesses["error_cells"] = f"NULL ({self._facts.errors})"
         if not target.stat().st_size:
             raise LoadError(
                 f"the sheet {self._facts.sheet} of {self.name} is empty",
-                hint="Nothing was loaded. Set sheet to the name of another one.",
+                hint="Nothing was loaded. Set `sheet` to the name of another one.",
             )
 
     def prepare(self) -> None:
@@ -75,12 +94,13 @@ class SheetSource(CsvSource):
         )
         self.guesses.pop("delimiter", None)
 
-    def text_columns(self) -> set[str]:
-        return {
-            self._names[column]
-            for column, record in self._sheet.texts.items()
-            if record > self._records_before and column < len(self._names)
-        }
+    def said_types(self) -> dict[str, str]:
+        found = {}
+        for column, kinds in self._sheet.kinds.items():
+            below_header = {kind for kind, last in kinds.items() if last > self._records_before}
+            if below_header and column < len(self._names):
+                found[self._names[column]] = _type_of(below_header)
+        return found
 
     @property
     def _sheet(self) -> SheetFacts:

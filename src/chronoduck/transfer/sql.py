@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ __all__ = [
     "SqlSession",
     "Transact",
     "TransactInTurn",
+    "found_table",
     "quote_name",
     "quote_table",
     "quote_text",
@@ -23,6 +25,14 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_IS_SCHEMA = """
+SELECT 1 FROM duckdb_schemas()
+WHERE database_name = current_database() AND lower(schema_name) = lower($name)
+"""
+_NAMED_SO = """
+SELECT table_name FROM duckdb_tables()
+WHERE database_name = current_database() AND schema_name = 'main' AND lower(table_name) = lower($name)
+"""
 
 
 class SqlSession(Protocol):
@@ -83,12 +93,40 @@ def split_table(table: str) -> tuple[str, str]:
     except ValueError as error:
         raise LoadError(
             f"{table!r} is not a table name: {error}",
-            hint='Write table or schema.table, and parts with a point in double quotes: "a.b".',
+            hint="Write table or schema.table. A name with other signs stands in double quotes: "
+            f"{_written(table)}.",
         ) from None
     schema, name = parts if len(parts) == 2 else ("main", parts[0])
     if schema.lower() == OWN_SCHEMA:
         raise LoadError(f"the tables of {OWN_SCHEMA} are written by the service alone")
     return schema, name
+
+
+def found_table(session: SqlSession, table: str) -> str:
+    """Return a name with a point as it is meant: of a table in a schema, or of a table named so.
+
+    Raises:
+        LoadError: there is neither such a schema nor such a table.
+    """
+    try:
+        parts = parse_table_name(table)
+    except ValueError:
+        return table  # refused by whoever splits it
+    if len(parts) < 2 or session.execute(_IS_SCHEMA, {"name": parts[0]}):
+        return table
+    named_so = [] if '"' in table else session.execute(_NAMED_SO, {"name": table})
+    if named_so:
+        return quote_name(str(named_so[0][0]))
+    raise LoadError(
+        f"there is no schema {parts[0]}, and no table named {table}",
+        hint=f"Nothing was loaded. Create the schema first: CREATE SCHEMA {quote_name(parts[0])}. "
+        f"For a table whose name has a point in it, write {_written(table)}.",
+    )
+
+
+def _written(table: str) -> str:
+    """Return how a table of just this name is named: as a path of HTTP, which each door rewords."""
+    return f"`tables/{quote(quote_name(table), safe='')}/rows`"
 
 
 def quote_table(table: str, database: str) -> str:

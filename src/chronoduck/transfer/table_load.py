@@ -34,7 +34,7 @@ from chronoduck.transfer.value_checks import check_target
 __all__ = ["TableOutcome", "load_table"]
 
 T = TypeVar("T")
-_STAGED = "temp._chronoduck_staged"
+_STAGED = "temp.main._chronoduck_staged"
 _HIDES = "SELECT 1 FROM duckdb_views() WHERE internal AND lower(view_name) = lower($name)"
 _NOTHING = "Nothing was loaded."
 _PREVIEWED_ROWS = 10
@@ -85,12 +85,12 @@ def load_table(
     """
     if options.on_error is OnError.SKIP and not source.can_skip:
         raise InvalidRequestError(
-            "on_error=skip is understood with NDJSON and CSV alone",
+            "`on_error=skip` is understood with NDJSON and CSV alone",
             hint="Rows of other formats have types: leave it out.",
         )
     if options.on_error is OnError.REPAIR:
         raise InvalidRequestError(
-            "on_error=repair is understood with captures alone",
+            "`on_error=repair` is understood with captures alone",
             hint="It repairs lines of CDX, CDXJ and CDX server JSON.",
         )
     if prepare is not None:
@@ -195,7 +195,7 @@ class _Load:
         if not self._options.create:
             raise LoadError(
                 f"there is no table {self._table}",
-                hint="Make it first, or load with create=true.",
+                hint="Make it first, or load with `create=true`.",
             )
         name = split_table(self._table)[1]
         if self._session.execute(_HIDES, {"name": name}):

@@ -52,8 +52,8 @@ def check_encoding_name(name: str) -> None:
         is_known = False
     if not is_known:
         raise InvalidRequestError(
-            f"encoding {name[:40]!r} is not known",
-            hint="Set encoding=utf-8, utf-16, cp1252, iso8859-15, shift_jis or another one's name.",
+            f"the `encoding` {name[:40]!r} is not known",
+            hint="Set `encoding=cp1252`, or utf-8, utf-16, iso8859-15, shift_jis or another one's name.",
         )
 
 
@@ -134,7 +134,7 @@ def _decoded(path: Path, encoding: str, name: str):  # type: ignore[no-untyped-d
                 line += block[:start].count(b"\n")
                 raise LoadError(
                     f"line {line} of {name} is not {encoding}: byte 0x{block[start : start + 1].hex()}",
-                    hint="Nothing was loaded. Set encoding, such as cp1252, utf-16 or shift_jis.",
+                    hint="Nothing was loaded. Set `encoding`, such as cp1252, utf-16 or shift_jis.",
                 ) from error
             line += text.count("\n")
             yield text

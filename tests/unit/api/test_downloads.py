@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chronoduck.api.downloads import attachment
+from chronoduck.assembly import DuckDBService
 from chronoduck.principals import Role
 
 FORMATS = {
@@ -197,3 +198,27 @@ async def test_pages_of_other_sites_send_no_statements(
     del public.headers["Authorization"]
     cookie = await public.get("/query", params=params, headers={"Cookie": "token=x; session=y"})
     assert cookie.status_code == 401
+
+
+async def test_head_answers_what_get_does(
+    admin: httpx2.AsyncClient, app_service: DuckDBService, log_in: Callable[..., httpx2.AsyncClient]
+) -> None:
+    await app_service.execute_query("CREATE TABLE base AS SELECT 1 AS a, 'x' AS b")
+    await app_service.execute_query("CREATE VIEW gone AS FROM base")
+    await app_service.execute_query("CREATE VIEW ok AS FROM base")
+    await app_service.execute_query("CREATE VIEW inside AS FROM duckdb_settings()")
+    wish = {"name": "narrow", "role": "analyst", "tables": [{"name": "base", "filter": "b = 'x'"}]}
+    key = (await admin.post("/keys", json=wish)).json()["key"]
+    narrow = {"Authorization": f"Bearer {key}"}
+    assert (await admin.get("/tables/base", headers=narrow)).status_code == 200
+    await app_service.execute_query("ALTER TABLE base RENAME b TO c")
+    for path in ("base", "gone", "ok", "inside", "none", "main.base", "%22base%22"):
+        for query in ("", "?format=csv", "?format=arrow", "?format=nonsense"):
+            for headers in ({}, narrow):
+                address = f"/tables/{path}{query}"
+                got = await admin.get(address, headers=headers)
+                head = await admin.head(address, headers=headers)
+                assert head.status_code == got.status_code, (address, headers, got.text)
+                assert head.content == b""
+                if path.endswith(("base", "base%22")) and headers and "nonsense" not in query:
+                    assert got.json()["code"] == "row_filter_invalid", address

@@ -198,6 +198,24 @@ async def test_hints_and_locations_lead_to_pages_of_the_host(app_service: DuckDB
         assert (await client.get(f"http://x{begun.headers['Location']}")).status_code == 200
 
 
+async def test_templates_are_in_the_hosts_document_below_its_prefix(
+    app_service: DuckDBService,
+) -> None:
+    app = FastAPI()
+    app.include_router(create_router(app_service, as_principal), prefix="/inside")
+    before = app.openapi()["paths"]
+    async with opened(app) as client:
+        paths = (await client.get("http://x/openapi.json")).json()["paths"]
+        library = await app_service.templates()
+    added = {f"/inside/templates/{name}" for name in library.names()}
+    assert added
+    assert paths.keys() - before.keys() == added
+    for path in added:
+        described = paths[path]["get"]
+        assert described["operationId"].startswith("template_")
+        assert {each["name"] for each in described["parameters"]} >= {"format"}
+
+
 def paths_in(hint: str) -> list[str]:
     return [word.rstrip(".,;") for word in hint.split() if word.startswith("/")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chronoduck.assembly import DuckDBService
+from tests.spreadsheets import ERROR, cell_of, ods, xlsx
 
 NDJSON = b'{"a":1,"b":"x"}\n{"a":2,"b":"y"}\n'
 TABLE = pa.table({"a": pa.array([1, 2], pa.int64()), "b": ["x", "y"]})
@@ -449,3 +451,76 @@ async def test_below_the_disk_floor_every_load_is_refused_by_its_status(
 async def test_no_load_hides_a_view_of_duckdb(admin: httpx2.AsyncClient, name: str) -> None:
     problem = await refused(admin, NDJSON, table=name, create="true")
     assert (problem["code"], problem["rule"]) == ("statement_refused", "builtin-name")
+
+
+MOMENTS = [datetime(2024, 1, 1), datetime(2024, 1, 2, 12, 30)]  # noqa: DTZ001 - a sheet has no zones
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "ods"])
+async def test_a_sheet_has_the_types_of_its_cells(
+    admin: httpx2.AsyncClient, app_service: DuckDBService, kind: str
+) -> None:
+    cells: list[list[Any]] = [
+        ["at", "day", "span", "whole", "error"],
+        [MOMENTS[0], MOMENTS[0].date(), timedelta(hours=36), 7.0, 1.5],
+        [MOMENTS[1], MOMENTS[1].date(), timedelta(hours=2), 8.0, ERROR if kind == "xlsx" else None],
+    ]
+    book = ods(cells) if kind == "ods" else xlsx({"S": [list(map(cell_of, row)) for row in cells]})
+    done = await load(admin, book, "application/octet-stream")
+    assert done["columns"] == {
+        "at": "TIMESTAMP", "day": "DATE", "span": "INTERVAL", "whole": "BIGINT", "error": "DOUBLE"
+    }  # fmt: skip
+    assert done["read_as"].get("error_cells") == ("NULL (1)" if kind == "xlsx" else None)
+    assert await rows(app_service) == [
+        (*(*cells[1][:3], 7, 1.5),),
+        (*(*cells[2][:3], 8, None),),
+    ]
+
+
+async def test_every_summary_has_the_columns_of_the_table(admin: httpx2.AsyncClient) -> None:
+    types = {"a": "BIGINT", "b": "VARCHAR"}
+    bodies = {
+        "application/x-ndjson": NDJSON,
+        "application/json": b'[{"a":1,"b":"x"}]',
+        "text/csv": b"a,b\n1,x\n",
+        "application/vnd.apache.arrow.stream": arrow_stream(TABLE),
+        "application/vnd.apache.parquet": parquet(TABLE),
+        "application/octet-stream": xlsx({"S": [["a", "b"], [1, "x"]]}),
+    }
+    for number, (media_type, body) in enumerate(bodies.items()):
+        for _ in range(2):
+            done = await load(admin, body, media_type, f"t{number}")
+            assert done["columns"] == types, media_type
+    line = b"org,iana)/ 20140126200624 http://iana.org/ text/html 200 AAAA - - 1 2 f.warc.gz\n"
+    done = await load(admin, b" CDX N b a m s k r M S V g\n" + line, table="pages_analytics",
+                      media_type="application/x-cdx")  # fmt: skip
+    assert done["columns"]["captured_at"] == "TIMESTAMP"
+
+
+@pytest.mark.parametrize("body", [NDJSON, b"[" + NDJSON.strip().replace(b"\n", b",") + b"]"])
+async def test_a_table_whose_name_has_a_point_is_found_or_its_spelling_is_said(
+    admin: httpx2.AsyncClient, app_service: DuckDBService, body: bytes
+) -> None:
+    problem = await refused(admin, body, "application/json", table="sales.2024")
+    assert "no schema sales, and no table named sales.2024" in problem["detail"]
+    assert "`tables/%22sales.2024%22/rows`" in problem["hint"]
+    three = await refused(admin, body, "application/json", table="a.b.c")
+    assert "`tables/%22a.b.c%22/rows`" in three["hint"]
+    await load(admin, body, "application/json", table="%22sales.2024%22")
+    await load(admin, body, "application/json", table="sales.2024")
+    assert await rows(app_service, 'SELECT count(*) FROM "sales.2024"') == [(4,)]
+    await app_service.execute_query("CREATE SCHEMA sales")
+    await load(admin, body, "application/json", table="sales.2024")
+    assert await rows(app_service, 'SELECT count(*) FROM sales."2024"') == [(2,)]
+
+
+async def test_a_name_that_is_found_so_is_judged_so(
+    admin: httpx2.AsyncClient, app_service: DuckDBService
+) -> None:
+    """Whoever may write a schema that is not there yet does not get a table of another one."""
+    await app_service.execute_query('CREATE TABLE "sales.2024" (a INT, b VARCHAR)')
+    wish = {"name": "w", "role": "writer", "write": ["sales"]}
+    key = (await admin.post("/keys", json=wish)).json()["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    problem = await refused(admin, NDJSON, table="sales.2024", headers=headers)
+    assert problem["code"] == "statement_refused", problem

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from chronoduck.api import create_app, create_router
 from chronoduck.assembly import DuckDBService
 from chronoduck.settings import load_settings
+from tests.patience import PATIENCE_SECONDS
 
 REFERENCE = "#/components/schemas/"
 GENERATOR = "openapi-python-client==0.29.1"
@@ -132,7 +133,11 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("generator")
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
     done = subprocess.run(
-        [str(place / "bin/pip"), "install", "--disable-pip-version-check", "--quiet", GENERATOR],
+        [
+            *(str(place / "bin/pip"), "install", "--disable-pip-version-check", "--quiet"),
+            *("--timeout", str(PATIENCE_SECONDS), "--retries", "10"),  # an index may be slow
+            GENERATOR,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -156,7 +161,7 @@ def test_a_client_is_made_of_it_without_a_warning(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -134,3 +134,23 @@ async def test_grants_that_cannot_be_kept(
 ) -> None:
     with pytest.raises(AssertionError, match="invalid_request"):
         await make_key(public, settings, **wish)
+
+
+@pytest.mark.parametrize("name", ["test", "TEST", "test.notes", '"test"', "test.main"])
+async def test_the_database_is_no_schema_that_can_be_granted(
+    admin: httpx2.AsyncClient, name: str
+) -> None:
+    wish = {"name": "w", "role": "writer", "write": ["anna", name]}
+    answer = await admin.post("/keys", json=wish)
+    assert answer.status_code == 422, answer.text
+    assert "is the database itself" in answer.json()["detail"]
+    assert "schema" in answer.json()["hint"]
+
+
+async def test_who_asks_for_a_writer_of_some_tables_learns_of_write(
+    admin: httpx2.AsyncClient,
+) -> None:
+    wish = {"name": "w", "role": "writer", "tables": [{"name": "notes"}]}
+    answer = await admin.post("/keys", json=wish)
+    assert answer.status_code == 422, answer.text
+    assert "--write" in answer.json()["hint"]

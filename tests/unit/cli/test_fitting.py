@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 
 import pytest
 from hypothesis import given
@@ -16,14 +17,19 @@ WIDTH = 80
 CELLS = st.none() | st.integers() | st.text("ab 日é\n", max_size=60)
 
 
-def printed(columns: list[str], rows: list[list[object]], monkeypatch: pytest.MonkeyPatch) -> str:
+def printed(
+    columns: list[str],
+    rows: list[list[object]],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Collection[str] = (),
+) -> str:
     file = io.StringIO()
     for name in ("console", "errors"):
         console = Console(
             file=file, width=WIDTH, force_terminal=True, color_system=None, highlight=False
         )
         monkeypatch.setattr(output, name, console)
-    output.print_table(columns, rows)
+    output.print_table(columns, rows, whole=whole)
     return file.getvalue()
 
 
@@ -75,3 +81,24 @@ def test_many_rows_of_many_columns_lose_those_in_the_middle(
     assert "…" in words
     assert "of 12 columns" in text
     assert len(text.splitlines()) == 103
+
+
+def test_a_whole_column_is_never_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit trail's rows, with what a file's name and a user may be."""
+    rows: list[list[object]] = [
+        [
+            "2026-11-23 10:20:30",
+            "日本語の利用者" * 3,
+            "10.0.0.7",
+            "load",
+            "table " + "x" * 90,
+            "ok",
+        ],
+        ["2026-11-23 10:20:31", "b", "2001:db8:85a3::8a2e:370:7334", "statement", "select", "ok"],
+    ]
+    columns = ["time", "who", "from", "event", "what", "verdict"]
+    for repeated in (rows, rows * 40):  # one below the other, and without columns in the middle
+        told = printed(columns, repeated, monkeypatch, whole=("time",))
+        assert max(map(cell_len, told.splitlines())) <= WIDTH
+        assert told.count("2026-11-23 10:20:30") == len(repeated) // 2
+        assert "…" in told or "x" * 30 in told.replace("\n", "")

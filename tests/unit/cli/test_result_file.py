@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -78,3 +79,20 @@ def test_a_pipe_is_written_to_and_never_replaced(tmp_path: Path) -> None:
     reader.join()
     assert read == [b"rows"]
     assert path.is_fifo()
+
+
+def test_an_error_names_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = Path("missing/rows.csv")
+    with pytest.raises(FileNotFoundError) as caught, opened(missing, force=False):
+        pass
+    assert caught.value.filename == "missing/rows.csv"
+    with pytest.raises(OSError, match="space") as full, opened(Path("rows.csv"), force=False):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert full.value.filename == "rows.csv"
+    other = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/etc/other")
+    with pytest.raises(PermissionError, match="other"), opened(Path("rows.csv"), force=False):
+        raise other
+    assert list(tmp_path.iterdir()) == []

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ast
 import itertools
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
 
 import chronoduck
+from chronoduck.cli.main import build_app
 from chronoduck.cli.words import in_commands
+from chronoduck.client.problems import worded_for_python
+from chronoduck.errors import LoadError
+from chronoduck.option_words import LOAD_OPTIONS, READ_OPTIONS, as_arguments, as_keywords
+from chronoduck.transfer import LoadOptions, ReadOptions
 
 ROOT = Path(chronoduck.__file__).parent
 ROUTES = (
@@ -80,3 +87,77 @@ def test_none_of_them_is_left_on_the_command_line() -> None:
 )
 def test_what_it_says(said: str, shown: str) -> None:
     assert in_commands(said) == shown
+
+
+def load_options() -> set[str]:
+    """Return all options that the command ``load`` has."""
+    command = typer.main.get_command(build_app("load")).commands["load"]  # type: ignore[attr-defined]
+    return {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+
+
+def test_the_options_of_a_load_are_known_by_their_names() -> None:
+    read = {each.name for each in fields(ReadOptions)}
+    load = {each.name for each in fields(LoadOptions)} - {"read", "max_reported"}
+    assert read == READ_OPTIONS
+    assert load | read | {"format"} == LOAD_OPTIONS
+    assert {as_arguments(f"`{name}`")[1:-1] for name in LOAD_OPTIONS} <= load_options()
+
+
+def said() -> list[str]:
+    """Return the hints, and other texts with options in them, of all that loads."""
+    found = []
+    for path in (ROOT / "transfer").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                found.append(" ".join(map(_written, ast.walk(node.value))))
+            if isinstance(node, ast.Assign) and "hint" in ast.unparse(node.targets[0]):
+                found.append(" ".join(map(_written, ast.walk(node.value))))
+    return found
+
+
+def _written(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def test_every_option_in_a_hint_is_marked_so_that_each_door_can_word_it() -> None:
+    hints = said()
+    assert sum(text.count("`") // 2 for text in hints) > 20
+    for text in hints:
+        plain = "".join(text.split("`")[::2])
+        words = {word.strip(".,;:()") for word in plain.split()}
+        unmarked = {"on_error", "date_format", "all_text", "dry_run"} & words
+        unmarked |= {
+            word for word in words if word.partition("=")[0] in LOAD_OPTIONS and "=" in word
+        }
+        assert not unmarked, text
+        assert all(part.startswith(("`", "--table")) for part in text.split("Set ")[1:]), text
+        assert "--" not in plain.replace("--table.", ""), text  # the table of a pipe: no other door
+
+
+@pytest.mark.parametrize(
+    ("said", "command", "python"),
+    [
+        ("`delimiter=;`", "`--delimiter ';'`", '`read={"delimiter": ";"}`'),
+        ("`quote='`", "`--quote ''\"'\"''`", """`read={"quote": "'"}`"""),
+        ("`skip=3`", "`--skip 3`", '`read={"skip": 3}`'),
+        ("`date_format`", "`--date-format`", '`read={"date_format": ...}`'),
+        ("`on_error=skip`", "`--on-error skip`", '`on_error="skip"`'),
+        ("`create=true`", "`--create`", "`create=True`"),
+        ("`create=false`", "`--no-create`", "`create=False`"),
+        ("`all_text=true`", "`--all-text`", '`read={"all_text": True}`'),
+        ("`key=a,b`", "`--key a,b`", "`key=['a', 'b']`"),
+        ("`tables/%22a.b%22/rows`", "`--table '\"a.b\"'`", "`table='\"a.b\"'`"),
+        ("the column delimiter, `x", "the column delimiter, `x", "the column delimiter, `x"),
+    ],
+)
+def test_an_option_in_the_words_of_each_door(said: str, command: str, python: str) -> None:
+    assert in_commands(said) == command
+    assert as_keywords(said) == python
+
+
+def test_python_words_what_the_client_raises() -> None:
+    with pytest.raises(LoadError) as caught, worded_for_python():
+        raise LoadError("`mode=upsert` needs `key=a`", hint="Set `delimiter=;`.")
+    assert str(caught.value) == "`mode=\"upsert\"` needs `key=['a']`"
+    assert "key=[" in repr(caught.value)
+    assert caught.value.hint == 'Set `read={"delimiter": ";"}`.'

@@ -373,6 +373,26 @@ def test_a_map_with_a_key_twice_keeps_its_entries(column: str) -> None:
     assert read_arrow(told["arrow"])[0].column(0).to_pylist() == values + values[1:]
 
 
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        ("MAP {'a': g}", {"a": "POINT (1 2)"}),
+        ("MAP {g: 1}", [["POINT (1 2)", 1]]),
+        ("[MAP {1::UHUGEINT: [g, NULL]}, NULL]", [[[1, ["POINT (1 2)", None]]], None]),
+        ("{'m': MAP {'a': MAP {'b': g}}, 'u': 1::HUGEINT}", {"m": {"a": {"b": "POINT (1 2)"}}, "u": 1}),
+        ("array_value(MAP {'a': g}, NULL)", [{"a": "POINT (1 2)"}, None]),
+        ("union_value(u := MAP {'a': g})", {"u": {"a": "POINT (1 2)"}}),
+    ],
+)  # fmt: skip
+def test_geometry_in_a_map_is_what_it_is_elsewhere(encode: Encode, sql: str, value: Any) -> None:
+    statement = f"SELECT {sql} AS c FROM (SELECT 'POINT (1 2)'::GEOMETRY AS g)"
+    assert json.loads(encode(statement, "json"))["data"] == [[value]]
+    written = next(iter(list(csv.reader(io.StringIO(encode(statement, "csv").decode())))[1:]))
+    assert json.loads(written[0]) == value
+    arrow = pa.ipc.open_stream(encode(statement, "arrow")).read_all()
+    assert "geoarrow.wkb" in arrow.schema.to_string(truncate_metadata=False)
+
+
 def test_maps_are_maps_again_after_their_values_were_made_plain(encode: Encode) -> None:
     uuid = "00000000-0000-0000-0000-00000000000"
     maps = f"(VALUES (1, MAP {{'{uuid}1'::UUID: 1::UHUGEINT}}), (2, NULL), (3, MAP {{}})) t(n, m)"

@@ -253,6 +253,20 @@ async def test_a_lent_connection_has_transactions(service: DuckDBService) -> Non
     lent.close()
 
 
+async def test_a_returned_connection_is_clean(service: DuckDBService) -> None:
+    await service.execute_query("CREATE OR REPLACE TABLE seen (n INTEGER)")
+    lent = await service.get_connection()
+    lent.execute("SET VARIABLE left_over = 3")
+    lent.begin()
+    lent.execute("INSERT INTO seen VALUES (1)")
+    service.return_connection(lent)
+    lent_again = [await service.get_connection() for _ in range(3)]
+    for each in lent_again:
+        assert each.execute("SELECT getvariable('left_over')").fetchone() == (None,)
+        assert each.execute("SELECT count(*) FROM seen").fetchone() == (0,)
+        service.return_connection(each)
+
+
 # --- transactions --------------------------------------------------------------------------------
 
 

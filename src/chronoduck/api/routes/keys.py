@@ -13,7 +13,7 @@ from chronoduck.api.documentation import reads
 from chronoduck.api.problems import ProblemRoute
 from chronoduck.api.responses import JsonResponse
 from chronoduck.api.schemas import KeyRequest
-from chronoduck.auth.keys import KeyWish
+from chronoduck.auth.keys import KeyWish, check_wish
 from chronoduck.principals import Limits, TableGrant, claims_of
 
 __all__ = ["router"]
@@ -52,6 +52,7 @@ async def create_key(request: Request, caller: Admin) -> Response:
         claims=claims_of(asked.claims),
         write=None if asked.write is None else tuple(asked.write),
     )
+    check_wish(wish, service_of(request).settings.database_path)
     if wish.tables or wish.schemas:
         parts = await service_of(request).parts()
         await parts.check_scope(wish.scope, caller.principal)

@@ -20,7 +20,7 @@ from chronoduck.service.templates import TemplateLibrary, single_values
 __all__ = ["document_templates", "router"]
 
 router = APIRouter(tags=["templates"], route_class=ProblemRoute)
-_PATH = "/api/v1/duckdb/templates/"
+_OPERATION = "run_template"
 
 
 @router.get(
@@ -37,7 +37,7 @@ async def list_templates(request: Request, caller: Viewer) -> Response:
 
 @router.get(
     "/templates/{name}",
-    operation_id="run_template",
+    operation_id=_OPERATION,
     summary="Run a prepared query",
     responses=RESULT_RESPONSES,
     openapi_extra={"parameters": [FORMAT_PARAMETER]},
@@ -65,25 +65,30 @@ async def run_template(name: str, request: Request, caller: Viewer) -> Response:
 
 
 def document_templates(app: FastAPI, library: TemplateLibrary) -> None:
-    """Give every template a path of its own in the application's OpenAPI document."""
+    """Give every template a path of its own in the application's OpenAPI document, below any prefix."""
+    app.openapi_schema = None  # it may have been asked for before the templates were known
     make_document = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = make_document()
-            shared = document["paths"][_PATH + "{name}"]["get"]
-            for name in library.names():
-                template = library.get(name)
-                document["paths"][_PATH + name] = {
-                    "get": {
-                        **shared,
-                        "operationId": f"template_{name.replace('-', '_')}",
-                        "summary": template.description,
-                        "description": template.description,
-                        "parameters": [*template.openapi_parameters(), FORMAT_PARAMETER],
-                    }
-                }
+            for path, methods in list(document["paths"].items()):
+                shared = methods.get("get", {})
+                if shared.get("operationId") == _OPERATION:
+                    for name in library.names():
+                        described = {**shared, **_described(library, name)}
+                        document["paths"][path.removesuffix("{name}") + name] = {"get": described}
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _described(library: TemplateLibrary, name: str) -> dict[str, Any]:
+    template = library.get(name)
+    return {
+        "operationId": f"template_{name.replace('-', '_')}",
+        "summary": template.description,
+        "description": template.description,
+        "parameters": [*template.openapi_parameters(), FORMAT_PARAMETER],
+    }

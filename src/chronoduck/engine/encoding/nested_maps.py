@@ -50,20 +50,28 @@ def as_map(array: pa.Array, kind: DuckDBPyType) -> pa.Array:
     if kind.id == "map":
         # Whoever reads the offsets of a sliced list gets those of its part, and all values.
         entries = as_map_entries(array.values, members)
-        return pa.MapArray.from_arrays(_offsets(array), *entries)
+        key, value = (_retyped(array.values.type.field(n), entries[n]) for n in range(2))
+        target = pa.map_(key.with_nullable(False), value)
+        return pa.MapArray.from_arrays(_offsets(array), *entries, target)
     if kind.id == "list":
-        return pa.ListArray.from_arrays(_offsets(array), as_map(array.values, members[0]))
+        values = as_map(array.values, members[0])
+        target = pa.list_(_retyped(array.type.value_field, values))
+        return pa.ListArray.from_arrays(_offsets(array), values, target)
     if kind.id == "array":
         size = array.type.list_size
-        values = array.values.slice(array.offset * size, len(array) * size)
-        return pa.FixedSizeListArray.from_arrays(
-            as_map(values, members[0]), size, mask=array.is_null()
-        )
-    fields = [as_map(array.field(n), member) for n, member in enumerate(members)]
+        values = as_map(array.values.slice(array.offset * size, len(array) * size), members[0])
+        target = pa.list_(_retyped(array.type.value_field, values), size)
+        return pa.FixedSizeListArray.from_arrays(values, type=target, mask=array.is_null())
+    parts = [as_map(array.field(n), member) for n, member in enumerate(members)]
     if array.offset or array.null_count:
-        fields = [each.slice(0, len(array)) for each in fields]
-    names = [array.type.field(n).name for n in range(array.type.num_fields)]
-    return pa.StructArray.from_arrays(fields, names, mask=array.is_null())
+        parts = [each.slice(0, len(array)) for each in parts]
+    fields = [_retyped(array.type.field(n), part) for n, part in enumerate(parts)]
+    return pa.StructArray.from_arrays(parts, fields=fields, mask=array.is_null())
+
+
+def _retyped(field: pa.Field, array: pa.Array) -> pa.Field:
+    """Return the field with the array's type; what it carries (it is GEOMETRY) stays."""
+    return field.with_type(array.type)
 
 
 def as_map_entries(entries: pa.StructArray, members: list[DuckDBPyType]) -> list[pa.Array]:
@@ -94,9 +102,8 @@ def _entries(kind: pa.DataType) -> pa.DataType:
     children = [kind.field(index) for index in range(kind.num_fields)]
     plain = [child.with_type(_entries(child.type)) for child in children]
     if pa.types.is_map(kind):
-        pair = plain[0].type
-        key = pa.field("key", pair.field(0).type, nullable=False)
-        return pa.list_(pa.struct([key, pa.field("value", pair.field(1).type)]))
+        # DuckDB calls the fields so; what they carry says which of its types their bytes are.
+        return pa.list_(plain[0].type)
     if plain == children:
         return kind
     if pa.types.is_fixed_size_list(kind):

@@ -295,11 +295,7 @@ class Scopes:
         if missing is not None and found is not None:
             name = folded(missing[1].rpartition(".")[2])
             if any(name == each for _, each in found.plan.broken):
-                return RowFilterError(
-                    "what this key sees of the table cannot be said: its row filter does not fit",
-                    hint="Tell the operator: the service's log says why.",
-                    operator_detail="; ".join(found.plan.problems),
-                )
+                return RowFilterError.because(found.plan.problems)
         return scrubbed(error)
 
     def close(self) -> None:

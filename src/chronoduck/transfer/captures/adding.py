@@ -76,17 +76,17 @@ _FIRST_ONES = "AND new.line_number NOT IN (SELECT line_number FROM chunk_twice)"
 # twice. The first place in the archive counts, so that the order of an index is of no importance.
 _TWICE = """
 CREATE OR REPLACE TEMP TABLE chunk_twice AS
-SELECT line_number FROM (
-    SELECT line_number, row_number() OVER (
+SELECT line_number, first_line FROM (
+    SELECT line_number, first_value(line_number) OVER (
         PARTITION BY coalesce(urlkey, url), captured_at, digest
         ORDER BY "offset" NULLS LAST, line_number
-    ) AS number
+    ) AS first_line
     FROM chunk WHERE reason IS NULL AND hash(coalesce(urlkey, url), captured_at, digest) IN (
         SELECT hash(coalesce(urlkey, url), captured_at, digest) AS same
         FROM chunk WHERE reason IS NULL GROUP BY same HAVING count(*) > 1
     )
 )
-WHERE number > 1
+WHERE line_number <> first_line
 """
 FILLED = (
     "status_code",
@@ -105,7 +105,12 @@ def _unknown(column: str) -> str:
     return f"{column} IS NULL" + (f" OR {column} = 'unk'" if column.endswith("mime_type") else "")
 
 
-def _fill() -> tuple[str, str]:
+def _fill(key: str, pairs: str, target: str) -> tuple[str, str]:
+    """Return how what captures lack is found, and how it is set.
+
+    ``pairs``: SQL of the captures, as ``old``, and of those that may have it, as ``new``; ``key``: what
+    ``target`` knows an old one by.
+    """
     wanted = " OR ".join(
         f"(({_unknown(f'old.{name}')}) AND NOT ({_unknown(f'new.{name}')}))"
         for name in map(quote_name, FILLED)
@@ -116,20 +121,36 @@ def _fill() -> tuple[str, str]:
     )
     select = f"""
     CREATE OR REPLACE TEMP TABLE chunk_filled AS
-    SELECT old.rowid AS old_id, {values}
-    FROM pages_analytics old
-    JOIN chunk_known known ON known.old_id = old.rowid
-    JOIN chunk new ON new.line_number = known.line_number AND new.reason IS NULL
-    WHERE {wanted} GROUP BY old.rowid
+    SELECT old.{key} AS old_id, {values} FROM {pairs} AND ({wanted}) GROUP BY old.{key}
     """
     sets = ", ".join(f"{name} = new.{name}" for name in map(quote_name, FILLED))
     return select, (
-        f"UPDATE pages_analytics SET {sets} FROM chunk_filled AS new "
-        "WHERE pages_analytics.rowid = new.old_id"
+        f"UPDATE {target} SET {sets} FROM chunk_filled AS new WHERE {target}.{key} = new.old_id"
     )
 
 
-_SELECT_FILLED, _SET_FILLED = _fill()
+_FILL_KNOWN = _fill(
+    "rowid",
+    """
+    pages_analytics old
+    JOIN chunk_known known ON known.old_id = old.rowid
+    JOIN chunk new ON new.line_number = known.line_number AND new.reason IS NULL
+    WHERE true
+    """,
+    "pages_analytics",
+)
+# Before they are inserted: the table, which may be large, is not looked through for them again.
+_FILL_FIRST = _fill(
+    "line_number",
+    """
+    chunk old
+    JOIN chunk_twice twice ON twice.first_line = old.line_number
+    JOIN chunk new ON new.line_number = twice.line_number AND new.reason IS NULL
+    WHERE old.reason IS NULL
+    AND NOT EXISTS (SELECT 1 FROM chunk_known known WHERE known.line_number = old.line_number)
+    """,
+    "chunk",
+)
 
 
 @dataclass(frozen=True)
@@ -210,19 +231,27 @@ def _add(session: SqlSession, insert: str, params: dict[str, object] | None) -> 
     good = _count(session, "SELECT count(*) FROM chunk WHERE reason IS NULL")
     session.execute(_KNOWN)
     session.execute(_TWICE)
-    has_twice = _count(session, "SELECT count(*) FROM chunk_twice") > 0
-    new = _count(session, f"{insert} {_FIRST_ONES}" if has_twice else insert, params)
-    if has_twice:
-        session.execute(_KNOWN)  # what one of them lacks the others may have
     filled = 0
-    if new < good and _count(session, "SELECT count(*) FROM chunk_known"):
-        session.execute(_SELECT_FILLED)
-        if _count(session, "SELECT count(*) FROM chunk_filled"):
-            filled = _count(session, _SET_FILLED)
-        session.execute("DROP TABLE chunk_filled")
+    if _count(session, "SELECT count(*) FROM chunk_twice"):
+        filled += _filled(session, _FILL_FIRST)
+        insert = f"{insert} {_FIRST_ONES}"
+    new = _count(session, insert, params)
+    if _count(session, "SELECT count(*) FROM chunk_known"):
+        filled += _filled(session, _FILL_KNOWN)
     session.execute("DROP TABLE chunk_known")
     session.execute("DROP TABLE chunk_twice")
     return Added(new, good - new, filled)
+
+
+def _filled(session: SqlSession, fill: tuple[str, str]) -> int:
+    """Give captures what they lack and others have; return how many lacked something."""
+    select, update = fill
+    session.execute(select)
+    found = _count(session, "SELECT count(*) FROM chunk_filled")
+    if found:
+        session.execute(update)
+    session.execute("DROP TABLE chunk_filled")
+    return found
 
 
 def _count(session: SqlSession, sql: str, params: dict[str, object] | None = None) -> int:

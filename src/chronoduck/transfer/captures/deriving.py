@@ -38,25 +38,27 @@ WITH named AS (
         nullif(title, '') AS title
     FROM ({fields})
 ),
-judged AS (
+typed AS (
     SELECT *,
         -- Only digits: a cast takes 1e2, 20.6 and -5 as well.
         CASE WHEN regexp_full_match(status, '[0-9]{{1,4}}') THEN status::SMALLINT END
             AS status_code,
         CASE WHEN regexp_full_match(size, '[0-9]{{1,18}}') THEN size::BIGINT END
             AS content_length,
-        CASE WHEN regexp_full_match(place, '[0-9]{{1,18}}') THEN place::BIGINT END AS "offset",
+        CASE WHEN regexp_full_match(place, '[0-9]{{1,18}}') THEN place::BIGINT END AS "offset"
+    FROM named
+),
+judged AS (
+    SELECT *,
         CASE WHEN resume_key IS NOT NULL THEN 'resume key'
              WHEN shape_error IS NOT NULL THEN shape_error
              WHEN captured_at IS NULL OR captured_at < TIMESTAMP '1900-01-01'
                   THEN 'invalid timestamp ' || coalesce(stamp, '(none)')
              WHEN given_url IS NULL AND given_key IS NULL THEN 'no URL'
-             WHEN NOT regexp_full_match(status, '[0-9]{{1,4}}')
-                  THEN 'invalid status ' || status
-             WHEN NOT regexp_full_match(size, '[0-9]{{1,18}}')
-                  THEN 'invalid length ' || size
+             WHEN status IS NOT NULL AND status_code IS NULL THEN 'invalid status ' || status
+             WHEN size IS NOT NULL AND content_length IS NULL THEN 'invalid length ' || size
         END AS reason
-    FROM named
+    FROM typed
 ),
 placed AS (
     SELECT * EXCLUDE (plain_key, plain_host),

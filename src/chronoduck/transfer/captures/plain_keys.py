@@ -32,20 +32,16 @@ def with_plain_keys(relation: str) -> str:
     """
     pattern = _PLAIN_URL.replace("'", "''")
     return f"""
-    SELECT * EXCLUDE (plain_host, tail, path, query),
-        CASE WHEN query IS NULL OR NOT (
-            contains(query, 'sid=') OR contains(query, 'sessionid') OR contains(query, 'cfid=')
-        ) THEN plain_host END AS plain_host,
-        CASE WHEN query IS NULL OR NOT (
-            contains(query, 'sid=') OR contains(query, 'sessionid') OR contains(query, 'cfid=')
-        ) THEN
+    SELECT * EXCLUDE (plain_host, path, query, has_session),
+        CASE WHEN NOT has_session THEN plain_host END AS plain_host,
+        CASE WHEN NOT has_session THEN
             list_aggregate(list_reverse(string_split(
                 CASE WHEN starts_with(plain_host, 'www')
                      THEN regexp_replace(plain_host, '^www[0-9]*[.]', '') ELSE plain_host END,
                 '.')), 'string_agg', ',')
             || ')'
-            || CASE WHEN length(path) > 1 AND ends_with(path, '/') THEN path[:-2]
-                    WHEN path = '' THEN '/' ELSE path END
+            || CASE WHEN path = '' THEN '/'
+                    WHEN ends_with(path, '/') AND path <> '/' THEN path[:-2] ELSE path END
             || CASE WHEN coalesce(query, '') = '' THEN ''
                     WHEN NOT contains(query, '&') THEN '?' || query
                     -- A name sorts before a longer one that it begins, whatever sign follows it.
@@ -55,16 +51,26 @@ def with_plain_keys(relation: str) -> str:
                END
         END AS plain_key
     FROM (
-        SELECT *, CASE WHEN contains(tail, '?') THEN split_part(tail, '?', 1) ELSE tail END AS path,
-            CASE WHEN contains(tail, '?') THEN substr(tail, instr(tail, '?') + 1) END AS query
+        SELECT *, query IS NOT NULL AND (
+            contains(query, 'sid=') OR contains(query, 'sessionid') OR contains(query, 'cfid=')
+        ) AS has_session
         FROM (
-            SELECT * EXCLUDE (authority), split_part(authority, ':', 1) AS plain_host,
-                lower(substr(given_url, length(authority)
-                    + CASE WHEN starts_with(given_url, 'https') THEN 9 ELSE 8 END)) AS tail
+            SELECT * EXCLUDE (rest, slash, mark),
+                split_part(
+                    CASE WHEN slash = 0 THEN rest ELSE substr(rest, 1, slash - 1) END, ':', 1
+                ) AS plain_host,
+                CASE WHEN slash = 0 THEN '' WHEN mark = 0 THEN substr(rest, slash)
+                     ELSE substr(rest, slash, mark - slash) END AS path,
+                CASE WHEN mark > 0 THEN substr(rest, mark + 1) END AS query
             FROM (
-                SELECT *, CASE WHEN regexp_full_match(given_url, '{pattern}')
-                               THEN split_part(given_url, '/', 3) END AS authority
-                FROM ({relation})
+                -- Behind the scheme; a host has neither a slash nor a question mark in it.
+                SELECT *, instr(rest, '/') AS slash, instr(rest, '?') AS mark
+                FROM (
+                    SELECT *, CASE WHEN regexp_full_match(given_url, '{pattern}') THEN
+                        lower(substr(given_url, 8 + starts_with(given_url, 'https')::INTEGER))
+                    END AS rest
+                    FROM ({relation})
+                )
             )
         )
     )

@@ -397,3 +397,28 @@ def test_one_line_end_behind_a_record_is_enough(
         b"".join(record % (name, len(content), content, end) for name in (b"a", b"b")), "x.warc"
     )
     assert (loaded.new, loaded.rejects, loaded.flaw) == (2, [], None)
+
+
+@pytest.mark.parametrize("is_gzip", [True, False])
+@pytest.mark.parametrize("wrong", [-5, 30])
+def test_a_length_that_is_wrong_costs_one_record_at_most(
+    table: BareTable, wrong: int, is_gzip: bool
+) -> None:
+    records = plain_records(archive())
+    head, mark, rest = records[2].partition(b"Content-Length: ")
+    length, end, rest = rest.partition(b"\r\n")
+    records[2] = head + mark + str(int(length) + wrong).encode() + end + rest
+    loaded = table.load(b"".join(gzip.compress(each) if is_gzip else each for each in records))
+    assert loaded.flaw is None
+    assert loaded.new >= 6
+    assert loaded.new == 7 or loaded.rejects
+
+
+def test_headers_over_several_lines_and_without_a_date(table: BareTable) -> None:
+    records = plain_records(archive())
+    records[1] = replaced(records[1], b"\r\nWARC-Date", b"\r\nX-Long: a\r\n b\r\n\tc\r\nWARC-Date")
+    date = records[2][records[2].index(b"WARC-Date") :].partition(b"\r\n")[0] + b"\r\n"
+    records[2] = replaced(records[2], date, b"")
+    loaded = table.load(b"".join(records))
+    assert (loaded.new, loaded.flaw, len(loaded.rejects)) == (6, None, 1)
+    assert loaded.rejects[0].line_number == 3

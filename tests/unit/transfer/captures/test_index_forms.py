@@ -294,3 +294,21 @@ def test_of_a_capture_twice_in_a_file_the_first_place_counts_and_is_completed(
     again = table.load(text)
     assert (again.new, again.known, again.filled) == (0, 4, 0)
     assert table.rows(columns) == rows
+
+
+def test_lines_of_nine_letters_with_spaces_and_with_nothing_in_them(table: BareTable) -> None:
+    text = (
+        " CDX N b a m s k r V g\n"
+        "org,example)/a 20200304 http://example.org/a text/html 200 D1 - 77 a.arc.gz\n"
+        "org,example)/b 20200305 http://example.org/b c text/html 200 D2 - 78 a.arc.gz\n"
+        "org,example)/c 20200306 http://example.org/c - - - - - -\n"
+        "- - - - - - - - -\n"
+    )
+    loaded = table.load(text)
+    assert [each.line_number for each in loaded.rejects] == [3, 5]
+    columns = "url, captured_at::VARCHAR, mime_type, status_code, digest, filename"
+    columns += ', "offset", content_length'
+    assert table.rows(columns) == [
+        ("http://example.org/a", "2020-03-04 00:00:00", "text/html", 200, "D1", "a.arc.gz", 77, None),
+        ("http://example.org/c", "2020-03-06 00:00:00", None, None, None, None, None, None),
+    ]  # fmt: skip
