@@ -14,7 +14,7 @@ from chronoduck.transfer.sql import SqlSession, quote_name
 __all__ = ["Leaf", "Part", "first_rows", "guess_leaves", "number_ladder", "text_ladder"]
 
 _MAX_DIGITS = 38
-_SAMPLE = "temp._chronoduck_sample"
+_SAMPLE = "temp.main._chronoduck_sample"
 _SAMPLE_ROWS = 20_480
 _AT_ONCE = 500
 """Columns that are looked at by one statement."""
