@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
 from chronoduck.errors import LoadError
 from chronoduck.transfer.exact_text import TextForms
 from chronoduck.transfer.number_forms import guess_forms, is_value
@@ -78,6 +80,11 @@ def find_dialect(
     if not is_whole and len(lines) > 1 and len(pieces) <= _MOST_LINES:
         lines.pop()  # it goes on
     first_line = lines[0].strip()
+    if options.header == "auto" and not options.skip and _is_object(first_line):
+        raise LoadError(
+            f"line 1 of {name} is a JSON object",
+            hint=f"{_NOTHING} Set format=ndjson, or header=no.",
+        )
     start, said = options.skip, ""
     if not start and first_line.lower().startswith("sep=") and len(first_line) == len("sep=;"):
         start, said = 1, first_line[-1]  # so Excel writes down its delimiter
@@ -117,6 +124,15 @@ def find_dialect(
         forms,
         guessed,
     )
+
+
+def _is_object(line: str) -> bool:
+    if not line.startswith("{"):
+        return False
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 # --- delimiter --------------------------------------------------------------------------------

@@ -75,6 +75,8 @@ SHAPES: list[Case] = [
     ("a delimiter behind every row and the header", CSV, "a,b,\n1,2,\n3,4,\n", {}, {"a": "BIGINT", "b": "BIGINT", "column2": "VARCHAR"}, [("1", "2", None), ("3", "4", None)]),
     ("a delimiter behind the rows alone", CSV, "a,b\n1,2,\n3,4,\n", {}, {"a": "BIGINT", "b": "BIGINT"}, [("1", "2"), ("3", "4")]),
     ("a value behind it, late", CSV, "a,b\n" + "1,2,\n" * 3000 + "3,4,5\n", {}, None, "line 3002: 3 fields"),
+    ("lines of JSON under the name of CSV", CSV, '{"a":1}\n{"a":2}\n', {}, None, "line 1 of the file is a JSON object"),
+    ("lines of JSON as texts", CSV, '{"a":1}\n', {"header": "no"}, {"column0": "VARCHAR"}, [('{"a":1}',)]),
     ("a row too short", CSV, "a,b,c\n1,2,3\n4,5\n", {}, None, "line 3: 2 fields"),
     ("a row too long, late", CSV, "a,b\n" + "1,2\n" * 3000 + "1,2,3\n", {}, None, "line 3002: 3 fields"),
     ("names twice, empty, and twins but for case", CSV, "a,a,,A\n1,2,3,4\n", {}, {"a": "BIGINT", "a_1": "BIGINT", "column2": "BIGINT", "A_2": "BIGINT"}, [("1", "2", "3", "4")]),
