@@ -33,7 +33,7 @@ except InvalidRequestError as error:
 else:
     raise AssertionError
 rooms = {name.split(".")[1] for name in sys.modules if name.startswith("chronoduck.")}
-assert rooms == {"client", "errors", "resilience"}, rooms
+assert rooms == {"client", "errors", "option_words", "resilience"}, rooms
 """
 HEAVY = [
     *("duckdb", "fastapi", "starlette", "pydantic", "uvicorn", "orjson", "numpy", "pyarrow"),
