@@ -35,6 +35,10 @@ _SENTENCE_CHARACTERS = 2_000
 _MODULE = "chronoduck.engine.upload_reader"
 _DAMAGED = "it is damaged, or of a kind that DuckDB does not read"
 _NOTHING_LOADED = "Nothing was loaded."
+_WITHOUT_INT96 = (
+    "DuckDB reads times of the form INT96 to the microsecond. Write the file with INT64 times (in "
+    "pyarrow: use_deprecated_int96_timestamps=False)."
+)
 
 
 class _Request(BaseModel):
@@ -89,7 +93,18 @@ class UploadProof:
             OutOfMemoryError: a part of it does not fit into memory.
             ServiceUnavailableError: no process can be started.
         """
-        reader = self._take()
+        answer = self._read(self._take(), path, name)
+        hint = _NOTHING_LOADED
+        if answer.verdict == "int96":
+            answer = self._read(self._start(reads_int96=True), path, name)
+            hint = f"{_NOTHING_LOADED} {_WITHOUT_INT96}"
+        sentence = answer.sentence[:_SENTENCE_CHARACTERS].replace(str(path), name)
+        if answer.verdict == "memory":
+            raise OutOfMemoryError(sentence)
+        if answer.verdict != "read":
+            raise LoadError(f"{name} cannot be read: {sentence}", hint=hint)
+
+    def _read(self, reader: _Reader, path: Path, name: str) -> _Answer:
         try:
             answer = reader.read(path, self._deadline_seconds)
         except _LostReaderError as lost:
@@ -97,11 +112,7 @@ class UploadProof:
             self._judge_loss(lost, name)
             raise LoadError(f"{name} cannot be read: {_DAMAGED}", hint=_NOTHING_LOADED) from lost
         self._put_back(reader, answer)
-        sentence = answer.sentence[:_SENTENCE_CHARACTERS].replace(str(path), name)
-        if answer.verdict == "memory":
-            raise OutOfMemoryError(sentence)
-        if answer.verdict != "read":
-            raise LoadError(f"{name} cannot be read: {sentence}", hint=_NOTHING_LOADED)
+        return answer
 
     def _judge_loss(self, lost: _LostReaderError, name: str) -> None:
         if -lost.code in (signal.SIGPROF, signal.SIGALRM):
@@ -120,8 +131,13 @@ class UploadProof:
                 if reader.is_alive:
                     return reader
                 reader.end()
+        return self._start()
+
+    def _start(self, *, reads_int96: bool = False) -> _Reader:
         try:
-            return _Reader(self._directory, self._memory_bytes, self._demanded)
+            return _Reader(
+                self._directory, self._memory_bytes, self._demanded, reads_int96=reads_int96
+            )
         except (OSError, _LostReaderError) as error:
             raise ServiceUnavailableError(
                 "the process that reads uploads cannot be started",
@@ -131,7 +147,8 @@ class UploadProof:
 
     def _put_back(self, reader: _Reader, answer: _Answer) -> None:
         with self._lock:
-            if answer.verdict != "internal" and not self._idle and not self._is_closed:
+            is_wanted = answer.verdict != "internal" and not reader.reads_int96
+            if is_wanted and not self._idle and not self._is_closed:
                 self._idle.append(reader)
                 return
         reader.end()
@@ -148,7 +165,14 @@ class UploadProof:
 class _Reader:
     """One process; one file at a time. ``end`` must be called in every case."""
 
-    def __init__(self, directory: Path, memory_bytes: int, demanded: KernelWalls) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        memory_bytes: int,
+        demanded: KernelWalls,
+        *,
+        reads_int96: bool = False,
+    ) -> None:
         """Start it, and wait until it is enclosed.
 
         Raises:
@@ -157,8 +181,10 @@ class _Reader:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = map(str, (directory, memory_bytes, int(demanded)))
-            self._process = start_child(_MODULE, theirs, *arguments)
+            arguments = [*map(str, (directory, memory_bytes, int(demanded)))]
+            mode = ["int96"] if reads_int96 else []
+            self._process = start_child(_MODULE, theirs, *arguments, *mode)
+        self.reads_int96 = reads_int96
         self._connection = ours
         try:
             self._receive(time.monotonic() + _START_SECONDS, signal.SIGKILL)

@@ -6,8 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,3 +134,42 @@ def test_a_file_that_takes_too_long_is_left(directory: Path) -> None:
         impatient.check(path, "long.parquet")
     impatient.close()
     assert readers() == []
+
+
+def int96(path: Path, **columns: pa.Array) -> Path:
+    """Write a file as Spark and Impala do."""
+    pq.write_table(pa.table(columns), path, use_deprecated_int96_timestamps=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("type_", "wrap"),
+    [
+        (pa.timestamp("ns"), lambda time: time),
+        (pa.list_(pa.timestamp("ns")), lambda time: [None, time]),
+        (pa.struct([("at", pa.timestamp("ns"))]), lambda time: {"at": time}),
+        (pa.map_(pa.string(), pa.timestamp("ns")), lambda time: [("k", time)]),
+    ],
+    ids=["a column", "a list", "a struct", "a map"],
+)
+def test_nanoseconds_that_the_engine_would_cut_are_refused(
+    proof: UploadProof, directory: Path, type_: pa.DataType, wrap: Callable[[int], Any]
+) -> None:
+    whole = 1_700_000_000_123_456_000
+    times = [wrap(whole)] * 70_000
+    proof.check(int96(directory / "a.parquet", at=pa.array([*times, None], type_)), "a.parquet")
+    times[66_000] = wrap(whole + 1)
+    path = int96(directory / "b.parquet", id=pa.array(range(70_000)), at=pa.array(times, type_))
+    with pytest.raises(LoadError, match="row 66001, column at: the time has nanoseconds") as caught:
+        proof.check(path, "b.parquet")
+    assert "INT64" in caught.value.hint
+    assert len(readers()) == 1, "one is kept, for files without such times"
+
+
+def test_times_beyond_what_64_bits_of_nanoseconds_hold_are_whole(
+    proof: UploadProof, directory: Path
+) -> None:
+    days = (date(1, 1, 1), date(1600, 2, 29), date(9999, 12, 31))
+    micros = [(day - date(1970, 1, 1)).days * 86_400_000_000 + 123_456 for day in days]
+    path = int96(directory / "a.parquet", at=pa.array(micros, pa.timestamp("us")))
+    proof.check(path, "a.parquet")

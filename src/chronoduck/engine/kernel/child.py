@@ -11,6 +11,11 @@ __all__ = ["start_child"]
 
 _INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH")
 """Variables that a Python needs to start; the service's secrets are in the others."""
+_ONE_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""Keeps numpy and Arrow from starting threads when they are imported: Landlock does not bind those."""
 
 
 def start_child(module: str, connection: socket.socket, *arguments: str) -> subprocess.Popen[bytes]:
@@ -21,7 +26,7 @@ def start_child(module: str, connection: socket.socket, *arguments: str) -> subp
     """
     return subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-P", "-m", module, str(connection.fileno()), *arguments],
-        env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+        env={name: os.environ[name] for name in _INHERITED if name in os.environ} | _ONE_THREAD,
         cwd="/",
         pass_fds=[connection.fileno()],
         stdin=subprocess.DEVNULL,
