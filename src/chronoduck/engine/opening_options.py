@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import duckdb
+
 __all__ = ["CLOSED_OPTIONS", "OPENING_OPTIONS"]
 
+_FRESH_FILES = (
+    {"enable_external_file_cache": "false"} if duckdb.__version__.startswith("1.") else {}
+)
+"""DuckDB 1.5 mixes the bytes of a file with those that it remembers of one that had its name before."""
 CLOSED_OPTIONS: dict[str, str | bool | int | float | list[str]] = {
+    **_FRESH_FILES,
     "allow_unsigned_extensions": "false",
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",

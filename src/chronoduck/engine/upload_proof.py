@@ -33,6 +33,7 @@ _MORE_SECONDS = 5.0
 _ANSWER_BYTES = 100_000
 _SENTENCE_CHARACTERS = 2_000
 _MODULE = "chronoduck.engine.upload_reader"
+_INT96_MODULE = "chronoduck.engine.int96_reader"
 _DAMAGED = "it is damaged, or of a kind that DuckDB does not read"
 _NOTHING_LOADED = "Nothing was loaded."
 _WITHOUT_INT96 = (
@@ -181,9 +182,9 @@ class _Reader:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = [*map(str, (directory, memory_bytes, int(demanded)))]
-            mode = ["int96"] if reads_int96 else []
-            self._process = start_child(_MODULE, theirs, *arguments, *mode)
+            arguments = map(str, (directory, memory_bytes, int(demanded)))
+            module = _INT96_MODULE if reads_int96 else _MODULE
+            self._process = start_child(module, theirs, *arguments)
         self.reads_int96 = reads_int96
         self._connection = ours
         try:

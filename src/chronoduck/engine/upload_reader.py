@@ -4,8 +4,8 @@ A request is a line of JSON with ``path`` and ``seconds``; the answer is a line 
 ``sentence``. The process reaches nothing but the files below one directory, to read them. It ends with
 its connection, with an internal error of DuckDB, and when a file takes more time than it may.
 
-A file with times of the form INT96 is ``int96`` to a process that reads by DuckDB, which takes their
-nanoseconds away without a word. One that was started for such files compares them by Arrow.
+A file with times of the form INT96 gets the verdict ``int96``: DuckDB takes their nanoseconds away
+without a word, so that ``int96_reader.py`` has to look at it, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from chronoduck.engine.opening_options import CLOSED_OPTIONS
 from chronoduck.errors import EngineBugError, OutOfMemoryError
 from chronoduck.sql.engine_errors import EngineFailure, first_sentence, translate
 
-__all__ = ["main"]
+__all__ = ["main", "serve"]
 
 _DESCRIPTORS = 64
 _RESERVED_BYTES = 2_000_000_000
@@ -38,28 +38,34 @@ _HAS_ASYNC_THREADS = int(duckdb.__version__.split(".")[0]) >= 2
 
 
 def main() -> None:
-    """Enclose this process, say which walls stand, then read what is asked for."""
-    descriptor, directory, memory_bytes, demanded, *reads_int96 = sys.argv[1:]
-    connection = socket.socket(fileno=int(descriptor))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's
+    """Read by DuckDB what is asked for."""
+    directory, memory_bytes = sys.argv[2:4]
     root = _connect(directory, int(memory_bytes))
     root.execute("SELECT 1").fetchall()  # it imports what cannot be imported later
-    read: Callable[[str], tuple[str, str]] = partial(_read, root)
-    if reads_int96:
-        threads = _threads()
-        from chronoduck.engine import int96_times  # noqa: PLC0415 - loads Arrow
 
-        int96_times.warm_up()
-        if _threads() > threads:
-            os._exit(1)  # a thread that runs already is not bound by Landlock
-        read = int96_times.find_nanoseconds
+    def start() -> None:
+        root.execute(
+            f"SET threads = {_THREADS}"
+        )  # only a thread that starts now is bound by Landlock
+        root.execute("SET lock_configuration = true")
+
+    serve(partial(_read, root), start)
+
+
+def serve(read: Callable[[str], tuple[str, str]], start: Callable[[], None]) -> None:
+    """Enclose this process, say which walls stand, then read what is asked for; never returns.
+
+    ``start`` is called inside the walls, before anything is read.
+    """
+    descriptor, directory, memory_bytes, demanded = sys.argv[1:]
+    connection = socket.socket(fileno=int(descriptor))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's
     walls = enclose(
         _DESCRIPTORS, 2 * int(memory_bytes) + _RESERVED_BYTES, [Path(directory)], may_open=True
     )
     if KernelWalls(int(demanded)) not in walls:
         os._exit(1)
-    root.execute(f"SET threads = {_THREADS}")  # only a thread that starts now is bound by Landlock
-    root.execute("SET lock_configuration = true")
+    start()
     connection.sendall(b"%d\n" % walls)
     with connection.makefile("rb") as requests:
         for line in requests:
@@ -73,10 +79,6 @@ def main() -> None:
             if verdict == "internal":
                 break
     os._exit(0)
-
-
-def _threads() -> int:
-    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def _read(root: duckdb.DuckDBPyConnection, path: str) -> tuple[str, str]:

@@ -1,4 +1,7 @@
-"""Times of the form INT96 in a Parquet file: which of them have nanoseconds, told by Arrow."""
+"""``python -m chronoduck.engine.int96_reader``: finds nanoseconds in INT96 times of Parquet, enclosed.
+
+It is asked like ``upload_reader.py``. Arrow reads such times to the nanosecond, DuckDB does not.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["find_nanoseconds", "warm_up"]
+from chronoduck.engine.upload_reader import serve
+
+__all__ = ["find_nanoseconds", "main"]
 
 _BATCH_ROWS = 65_536
 _DAMAGED = "it is damaged, or of a kind that Arrow does not read"
 
 
-def warm_up() -> None:
+def main() -> None:
+    """Read by Arrow what is asked for."""
+    _warm_up()
+    serve(find_nanoseconds, lambda: None)
+
+
+def _warm_up() -> None:
     """Have Arrow import what it needs: inside the walls no module can be read."""
     written = pa.BufferOutputStream()
     times = pa.table({"at": pa.array([0, None], pa.timestamp("ns"))})
@@ -78,3 +89,7 @@ def _times(values: pa.Array) -> Iterator[np.ndarray[tuple[int], np.dtype[np.int6
             yield from _times(field)
     else:  # a list, or a map, whose entries are structs
         yield from _times(values.flatten())
+
+
+if __name__ == "__main__":
+    main()
