@@ -57,6 +57,8 @@ class Disaster:
     """The least and the most of the table's rows afterwards."""
     small_disk: bool = False
     mounted_replica: bool = False
+    ends_before_fix: bool = False
+    """What is broken is left when somebody mends it: the cause is gone, the harm is there."""
     uses_otherwise: bool = False
     """Whether the commands under "If not" are the ones that mend it."""
 
@@ -97,9 +99,11 @@ def _open_the_breaker(machine: Machine) -> None:
     assert machine.health()["circuit_breaker"]["state"] == "open"
 
 
-def _fail_checkpoints(machine: Machine) -> None:
+@contextmanager
+def _fail_checkpoints(machine: Machine) -> Iterator[None]:
     with _no_space_in_the_log(machine):
         until(lambda: machine.health()["components"]["checkpoint"]["status"] == "degraded")
+        yield  # with space the next one would succeed by itself
 
 
 def _refute_the_wal(machine: Machine) -> None:
@@ -401,7 +405,12 @@ DISASTERS: dict[str, list[Disaster]] = {
         Disaster(_refute_the_wal, "refuted", {"DUCKDB_SHADOW_ENABLED": "true"}, is_broken=False)
     ],
     "checkpoint-failing": [
-        Disaster(_fail_checkpoints, "File too large", {"DUCKDB_CHECKPOINT_INTERVAL": "2s"})
+        Disaster(
+            _fail_checkpoints,
+            "File too large",
+            {"DUCKDB_CHECKPOINT_INTERVAL": "2s"},
+            ends_before_fix=True,
+        )
     ],
     "replica-lag": [Disaster(_unmount_the_replica, "! .*Mount it again", mounted_replica=True)],
     "replica-refused": [Disaster(_another_writer, "! .* is written by another service")],
