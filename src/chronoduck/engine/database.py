@@ -28,6 +28,7 @@ from chronoduck.engine.opening_options import OPENING_OPTIONS
 from chronoduck.engine.ownership import DatabaseOwnership
 from chronoduck.engine.paths import (
     check_database_file,
+    clear_temp_directory,
     find_descriptor,
     is_open_here,
     prepare_directory,
@@ -198,6 +199,7 @@ class DuckDBInstance:
             self._repair_wal()
             check_version_note(path)
             self.temp_directory = private_temp_directory(self.settings.temp_directory, path)
+            clear_temp_directory(self.temp_directory)
             self.spool_directory.mkdir(mode=0o700, exist_ok=True)
         except BaseException:
             self.ownership.release()

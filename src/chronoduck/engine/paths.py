@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from chronoduck.units import format_count
 
 __all__ = [
     "check_database_file",
+    "clear_temp_directory",
     "find_descriptor",
     "is_open_here",
     "prepare_directory",
@@ -110,6 +112,19 @@ def private_temp_directory(root: Path, database: Path) -> Path:
         )
     directory.chmod(0o700)
     return directory
+
+
+def clear_temp_directory(directory: Path) -> None:
+    """Remove what a process that was killed left in it: spooled loads and results, spilled blocks.
+
+    Files of others stay: code in the service's process may keep some there.
+    """
+    for leftover in (*directory.glob("spool/*"), *directory.glob("duckdb_temp*")):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 def check_database_file(path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from chronoduck.engine.paths import (
     check_database_file,
+    clear_temp_directory,
     prepare_directory,
     private_temp_directory,
     restrict_mode,
@@ -100,3 +101,13 @@ def test_the_mode_of_database_and_log_is_restricted(tmp_path: Path) -> None:
     restrict_mode(tmp_path / "a.db")
     assert (tmp_path / "a.db").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "a.db.wal").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_a_killed_process_left_in_the_temp_directory_goes(tmp_path: Path) -> None:
+    ours = private_temp_directory(tmp_path / "temp", tmp_path / "a.db")
+    (ours / "spool" / "87da").mkdir(parents=True)
+    for name in ("spool/87da/chunk-1", "spool/result", "duckdb_temp_block-1.block"):
+        (ours / name).touch()
+    (ours / "of_the_caller.parquet").touch()
+    clear_temp_directory(ours)
+    assert sorted(path.name for path in ours.rglob("*")) == ["of_the_caller.parquet", "spool"]
