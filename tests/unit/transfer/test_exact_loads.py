@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -285,6 +286,28 @@ def test_lines_are_counted_as_an_editor_does(table: MemoryTable) -> None:
     table.session.execute("CREATE TABLE t (a VARCHAR, b INTEGER)")
     with pytest.raises(LoadError, match=r"^line 8: column b: x is not"):
         table.load('# by a tool\na,b\n"1\n2",3\n\n"4\n5",6\n7,x\n')
+
+
+def test_the_file_is_not_read_again_for_each_bad_line(
+    table: MemoryTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    real = Path.open
+
+    def noted(path: Path, *arguments: Any, **options: Any) -> Any:
+        opened.append(path)
+        return real(path, *arguments, **options)
+
+    table.session.execute("CREATE TABLE t (a VARCHAR, b VARCHAR)")
+    monkeypatch.setattr(Path, "open", noted)
+    skip = LoadOptions(on_error=OnError.SKIP)
+    lines = [f'"x\n{n}",y\n' if n % 3 else f"{n},y,z\n" for n in range(6_000)]
+    found = table.load("a,b\n" + "".join(lines), options=skip)
+    assert (found.rows_added, found.rejected, len(found.bad_rows)) == (4_000, 2_000, 1_000)
+    # Of three records one has one line.
+    assert [row.number for row in found.bad_rows] == [2 + 5 * n for n in range(1_000)]
+    assert [row.text for row in found.bad_rows] == [f"{3 * n},y,z" for n in range(1_000)]
+    assert len(opened) < 20
 
 
 def test_utf16_is_read(table: MemoryTable) -> None:
