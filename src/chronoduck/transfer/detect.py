@@ -109,7 +109,7 @@ def _refuse_no_text(head: bytes, name: str, wanted: FileFormat) -> None:
     ):
         raise LoadError(
             f"{name} is the JSON document of a result, whose rows are no objects",
-            hint="Nothing was loaded. Ask for the result as NDJSON, CSV, Arrow or Parquet, and load that.",
+            hint="Nothing was loaded. Ask for NDJSON, CSV, Arrow or Parquet, and load that.",
         )
 
 
