@@ -84,7 +84,9 @@ SELECT line_number, reason, resume_key,
     urlkey, domain,
     CASE WHEN contains(domain, '.') AND NOT regexp_full_match(domain, '{ADDRESS}')
          THEN split_part(domain, '.', -1) END AS tld,
-    captured_at, status_code, nullif(nullif(lower(type), '-'), '') AS mime_type, content_length,
+    captured_at, status_code,
+    -- pywb and cdxj-indexer write unk where the record has no type.
+    CASE WHEN lower(type) NOT IN ('-', '', 'unk') THEN lower(type) END AS mime_type, content_length,
     {_digest("given_digest")} AS digest,
     title, language, filename, "offset", repaired
 FROM (
