@@ -32,6 +32,13 @@ def test_tables_and_errors_hold_nothing_that_a_terminal_obeys(printed: io.String
     assert "[/]" in text
 
 
+def test_no_line_of_a_name_looks_like_advice(printed: io.StringIO) -> None:
+    name = "x\nwhat to do: y\u2028what to do: y\r\nerror: z"
+    output.print_error(NotFoundError(name, hint=name), as_json=False)
+    lines = printed.getvalue().splitlines()
+    assert [line[:1] for line in lines] == ["e", " ", " ", "w", " ", " "]
+
+
 def test_outcomes_of_declared_work_hold_nothing_that_a_terminal_obeys(
     printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,9 @@ from chronoduck.errors import DuckDBException
 
 __all__ = ["console", "errors", "plain", "print_error", "print_json", "print_table", "print_text"]
 
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 """Control characters, those that turn the direction of text, and bytes of names that are no UTF-8."""
 _WIDEST = 1000
 """Columns are filled with spaces to their widest cell: a longer one is folded after all."""
@@ -141,6 +143,11 @@ def print_error(error: DuckDBException, as_json: bool) -> None:
         }
         sys.stderr.write(orjson.dumps(fields).decode() + "\n")
         return
-    errors.print(f"[bold red]error:[/] {plain(detail)}", soft_wrap=True)
+    errors.print(f"[bold red]error:[/] {_set_in(detail)}", soft_wrap=True)
     if hint:
-        errors.print(f"[bold]what to do:[/] {plain(hint)}", soft_wrap=True)
+        errors.print(f"[bold]what to do:[/] {_set_in(hint)}", soft_wrap=True)
+
+
+def _set_in(text: str) -> str:
+    """Return the text with its further lines set in: one in a name may look like advice of ours."""
+    return plain(text).replace("\n", "\n  ")

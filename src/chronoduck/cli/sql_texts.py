@@ -10,7 +10,12 @@ __all__ = ["split_statements"]
 
 
 def split_statements(text: str) -> list[str]:
-    """Return the statements of a text, without what holds only spaces, comments and semicolons."""
+    """Return the statements of a text, without what holds only spaces, comments and semicolons.
+
+    A text with a NUL byte is left whole: it is then refused before any of its statements is run.
+    """
+    if "\0" in text:
+        return [text]
     statements, start, at, is_empty = [], 0, 0, True
     while at < len(text):
         end = _skipped(text, at)

@@ -221,7 +221,7 @@ def _span_of(cell: object) -> object:
     try:
         span = datetime.timedelta(hours=int(hours), minutes=int(minutes), seconds=int(whole))
         span += datetime.timedelta(microseconds=int(fraction[:6].ljust(6, "0")))
-    except OverflowError:
+    except (OverflowError, ValueError):  # of thousands of digits no number is made
         return cell
     return -span if cell.startswith("-") else span
 

@@ -35,7 +35,8 @@ _PLAIN = (
     pa.types.is_null,
     pa.types.is_boolean,
     pa.types.is_integer,
-    pa.types.is_floating,
+    pa.types.is_float32,
+    pa.types.is_float64,
     pa.types.is_date,
     pa.types.is_time,
     pa.types.is_duration,
@@ -125,6 +126,8 @@ def _taken_type(type_: pa.DataType, column: str, name: str, level: int) -> pa.Da
         ]
         if pa.types.is_fixed_size_list(type_) and type_.list_size > _MAX_ARRAY:
             raise _refused(column, name, f"has lists of {type_.list_size:,} elements")
+        if pa.types.is_union(type_) and type_.mode == "dense":  # DuckDB reads sparse ones alone
+            raise _refused(column, name, "is a dense union")
         if pa.types.is_struct(type_) or pa.types.is_union(type_):
             twice = _name_twice([field.name for field in fields])
             if twice is not None:

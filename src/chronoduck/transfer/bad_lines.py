@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from chronoduck.transfer.options import MAX_REPORTED
 from chronoduck.transfer.sql import SqlSession
 
 __all__ = ["SHOWN_CHARACTERS", "BadRow", "unreadable_lines"]
@@ -25,24 +27,29 @@ class BadRow:
 
 
 class _Lines(Protocol):
-    def line_at(self, position: int, line: int) -> int: ...
+    def lines_at(self, places: Sequence[tuple[int, int]]) -> list[int]: ...
 
 
 def unreadable_lines(session: SqlSession, source: _Lines) -> list[BadRow]:
-    """Return the lines that the last reading left out, as its table of them has it."""
+    """Return the lines that the last reading left out, as its table of them has it.
+
+    Those behind the first ``MAX_REPORTED`` have no text: nobody is told of them.
+    """
     rows = session.execute(
         "SELECT line, any_value(line_byte_position), any_value(CAST(error_type AS VARCHAR)), "
-        f"any_value(error_message), left(any_value(csv_line), {SHOWN_CHARACTERS}) "
+        "any_value(error_message), CASE WHEN row_number() OVER (ORDER BY line) "
+        f"<= {MAX_REPORTED} THEN left(any_value(csv_line), {SHOWN_CHARACTERS}) ELSE '' END "
         "FROM reject_errors GROUP BY line ORDER BY line"
     )
+    lines = source.lines_at([(int(str(row[1])), int(str(row[0]))) for row in rows])
     return [
         BadRow(
-            source.line_at(int(str(position)), int(str(line))),
+            number,
             _reason(str(kind), str(message)),
             str(text).rstrip("\r\n"),
             is_flaw=True,
         )
-        for line, position, kind, message, text in rows
+        for number, (_, _, kind, message, text) in zip(lines, rows, strict=True)
     ]
 
 

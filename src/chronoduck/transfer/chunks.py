@@ -24,6 +24,8 @@ __all__ = ["CHUNK_BYTES", "Chunk", "CountingReader", "decompressed", "line_chunk
 
 CHUNK_BYTES = 32_000_000
 """One transaction's worth of text: about 200,000 captures."""
+_CHUNK_LINES = 250_000
+"""Each may be malformed, and is reported then: of short lines a chunk holds fewer bytes."""
 _BLOCK_BYTES = 1_000_000
 _BOM = b"\xef\xbb\xbf"
 _MAX_LINE_BYTES = 64_000_000
@@ -86,7 +88,8 @@ def line_chunks(
     *,
     before_write: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Chunk]:
-    """Yield spool files of whole lines, each of ``CHUNK_BYTES`` and up to one block more.
+    """Yield spool files of whole lines, each of ``CHUNK_BYTES``, or of fewer if they are many,
+    and up to one block more.
 
     ``head`` is what was read of ``plain`` already. Whole lines before a flaw are yielded, then it is
     raised. ``before_write`` is told the bytes of each file.
@@ -108,7 +111,7 @@ def line_chunks(
                 raise OSError(f"a line is longer than {_MAX_LINE_BYTES:,} bytes")
             spool.add(data[:end])
             rest = data[end:]
-            if spool.size >= CHUNK_BYTES:
+            if spool.size >= CHUNK_BYTES or spool.lines >= _CHUNK_LINES:
                 yield spool.chunk()
             try:
                 block = plain.read(_BLOCK_BYTES)
@@ -177,7 +180,7 @@ class _Spool:
         self._directory = directory
         self._stem = stem
         self._before_write = before_write
-        self._number = self._lines = 0
+        self._number = self.lines = 0
         self._first_line = 1
         self._file: IO[bytes] | None = None
         self.size = 0
@@ -203,7 +206,7 @@ class _Spool:
             self._file = (self._directory / f"{self._stem}-{self._number}").open("wb")
         self._file.write(lines)
         self.size += len(lines)
-        self._lines += lines.count(b"\n") + (not lines.endswith(b"\n"))
+        self.lines += lines.count(b"\n") + (not lines.endswith(b"\n"))
 
     def close(self) -> None:
         """Close the file under way."""
@@ -214,8 +217,8 @@ class _Spool:
         """Return what was written, and begin the next file."""
         assert self._file is not None  # noqa: S101 - something was added
         self._file.close()
-        chunk = Chunk(Path(self._file.name), self._first_line, self._lines)
-        self._first_line += self._lines
+        chunk = Chunk(Path(self._file.name), self._first_line, self.lines)
+        self._first_line += self.lines
         self._number += 1
-        self._file, self._lines, self.size = None, 0, 0
+        self._file, self.lines, self.size = None, 0, 0
         return chunk

@@ -150,14 +150,18 @@ class CsvSource(TableSource):
         )
         return {number: line + more for number, line in found.items()}
 
-    def line_at(self, position: int, line: int) -> int:
-        with self.path.open("rb") as file:
-            left, breaks = position, 0
-            while left > 0 and (block := file.read(min(left, _BLOCK_BYTES))):
-                breaks += block.count(b"\n")
-                left -= len(block)
+    def lines_at(self, places: Sequence[tuple[int, int]]) -> list[int]:
         skipped = min(1, self.dialect.data_line - 1)
-        return breaks + 1 + self.dialect.data_line - 1 - skipped
+        first = self.dialect.data_line - skipped
+        found: dict[int, int] = {}
+        at = breaks = 0
+        with self.path.open("rb") as file:
+            for position in sorted({position for position, _ in places}):
+                while at < position and (block := file.read(min(position - at, _BLOCK_BYTES))):
+                    breaks += block.count(b"\n")
+                    at += len(block)
+                found[position] = breaks + first
+        return [found[position] for position, _ in places]
 
     # --- columns ------------------------------------------------------------------------------
 

@@ -116,7 +116,9 @@ def _number(
     if base == "DECIMAL":
         return TextCheck(tried, same, is_there + _decimal(type_, text, value, is_guess))
     if is_guess:
-        is_number = f"{_matches(text, _PLAIN_NUMBER)} AND {_is_kept(text, value)}"
+        # Without a point or a power it may be a code: every digit counts, zeros at its end too.
+        is_exact = f"(NOT {_matches(text, _PLAIN_INTEGER)} OR {_whole(value)} = {_whole(text)})"
+        is_number = f"{_matches(text, _PLAIN_NUMBER)} AND {_is_kept(text, value)} AND {is_exact}"
     else:
         is_whole = _matches(text, _INTEGER)
         digits = _SURE_DIGITS if base == "DOUBLE" else _SURE_FLOAT_DIGITS

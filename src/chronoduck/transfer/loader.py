@@ -280,7 +280,7 @@ def _captures_columns(session: SqlSession) -> dict[str, str]:
 
 
 def _check_captures(name: str, table: str, options: LoadOptions) -> None:
-    if table != CAPTURES_TABLE:
+    if not is_captures_table(table):
         raise LoadError(
             f"{name} holds captures, which go into {CAPTURES_TABLE}, not {table}",
             hint=f"Load it into {CAPTURES_TABLE}.",

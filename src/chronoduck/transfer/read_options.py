@@ -46,6 +46,10 @@ def read_options(
     Raises:
         InvalidRequestError: one is none that can be followed; names it.
     """
+    texts = {"null": null, "date_format": date_format, "types": types, "sheet": sheet}
+    for option, text in {**texts, "thousands": thousands or "", "header": header}.items():
+        if "\0" in text:
+            raise InvalidRequestError(f"`{option}` holds a NUL byte", hint="Leave it out.")
     mark = _NAMED.get(delimiter.lower(), delimiter)
     if mark and (len(mark) != 1 or mark in '"\r\n\0' or mark.isalnum()):
         raise _refused("delimiter", delimiter, "a character such as ; or | or the word tab")

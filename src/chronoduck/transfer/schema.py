@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from chronoduck.own_schema import PRODUCT_NAMES
+from chronoduck.sql.rules.file_names import folded
+from chronoduck.table_names import parse_table_name
 from chronoduck.transfer.sql import SqlSession
 
 __all__ = [
@@ -67,7 +69,12 @@ WHERE database_name = current_database() AND schema_name = 'main' AND table_name
 
 def is_captures_table(table: str) -> bool:
     """Whether ``table`` or ``schema.table`` names the table of captures."""
-    return table.lower() in (CAPTURES_TABLE, f"main.{CAPTURES_TABLE}")
+    try:
+        parts = parse_table_name(table)
+    except ValueError:
+        return False
+    whole = tuple(map(folded, parts))
+    return whole in ((CAPTURES_TABLE,), ("main", CAPTURES_TABLE))
 
 
 def create_schema(session: SqlSession) -> None:

@@ -79,9 +79,12 @@ class TableSource(ABC):
         """
         return {number: number for number in numbers}
 
-    def line_at(self, position: int, line: int) -> int:
-        """Return the line of a byte of the copy; ``line``: what the engine takes it for."""
-        return line
+    def lines_at(self, places: Sequence[tuple[int, int]]) -> list[int]:
+        """Return the lines of bytes of the copy, each with what the engine takes it for.
+
+        There may be a million: the file is read once.
+        """
+        return [line for _, line in places]
 
     @abstractmethod
     def columns(

@@ -7,6 +7,7 @@ import gzip
 import io
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import orjson
@@ -524,3 +525,19 @@ async def test_a_name_that_is_found_so_is_judged_so(
     headers = {"Authorization": f"Bearer {key}"}
     problem = await refused(admin, NDJSON, table="sales.2024", headers=headers)
     assert problem["code"] == "statement_refused", problem
+
+
+@pytest.mark.parametrize(
+    "name", ['"pages_analytics"', 'main."Pages_Analytics"', "MAIN.pages_analytics"]
+)
+async def test_the_table_of_captures_is_known_however_it_is_written(
+    admin: httpx2.AsyncClient, name: str
+) -> None:
+    row = b'{"url":"http://e.org/a","captured_at":"2024-01-01 00:00:00"}\n'
+    table = quote(name, safe="")
+    added = [(await post(admin, row, table=table))[1][-1] for _ in range(2)]
+    assert [(each["rows_added"], each["duplicates"]) for each in added] == [(1, 0), (0, 1)]
+    index = b"org,e)/a 20240101000000 http://e.org/a text/html 200 A - - 1 0 x.warc.gz\n"
+    assert (await post(admin, index, "text/plain", table))[1][-1]["duplicates"] == 1
+    asked = await admin.post("/query", json={"query": "SELECT urlkey FROM pages_analytics"})
+    assert asked.json()["data"] == [["org,e)/a"]]

@@ -20,6 +20,7 @@ from chronoduck.export import read_export_file
 from chronoduck.service.templates.source import TemplateSource
 from chronoduck.settings import ExportSettings, Settings
 from chronoduck.sync import read_sync_file
+from tests.spreadsheets import xlsx
 
 STATEMENTS = (
     "DELETE FROM t\0 WHERE i = 3",
@@ -192,3 +193,15 @@ def test_declared_files(tmp_path: Path) -> None:
     path.write_text('[files.daily]\nquery = "SELECT 1 AS a\\u0000, 2 AS b"\n')
     with pytest.raises(SettingsError, match=r"files\.daily\.query.*NUL byte"):
         read_export_file(path)
+
+
+async def test_options_of_loads(table: httpx2.AsyncClient, app_service: DuckDBService) -> None:
+    before = await state(app_service)
+    book = xlsx({"S": [["i"], [1]]})
+    for option in ("null", "date_format", "types", "thousands", "sheet", "header"):
+        for body in (b"i\n1\n", book):
+            for text in ("\0", "%d\0", "a,\0=VARCHAR"):
+                if option != "thousands" or len(text) == 1:
+                    answer = await table.post("/tables/t/rows", content=body, params={option: text})
+                    assert_told(answer)
+    assert await state(app_service) == before

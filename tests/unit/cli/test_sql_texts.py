@@ -61,3 +61,10 @@ def test_nothing(text: str) -> None:
 )
 def test_what_does_not_end_is_one_statement_and_refused_by_the_service(text: str) -> None:
     assert split_statements(text) == [text]
+
+
+@pytest.mark.parametrize(
+    "text", ["INSERT INTO t VALUES (1); DELETE FROM t\0 WHERE a = 1", "SELECT 1;\0"]
+)
+def test_a_text_with_a_nul_byte_is_refused_before_any_of_it_is_run(text: str) -> None:
+    assert split_statements(text) == [text]

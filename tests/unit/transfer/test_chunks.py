@@ -34,6 +34,7 @@ def test_the_pieces_that_a_file_is_read_in_change_nothing(
         whole = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\0", "\ufffd")
         monkeypatch.setattr(chunks, "_BLOCK_BYTES", dice.randrange(1, 20))
         monkeypatch.setattr(chunks, "CHUNK_BYTES", dice.randrange(1, 60))
+        monkeypatch.setattr(chunks, "_CHUNK_LINES", dice.randrange(1, 20))
         claimed: list[int] = []
         found, line = "", 1
         for chunk in line_chunks(
@@ -45,3 +46,11 @@ def test_the_pieces_that_a_file_is_read_in_change_nothing(
             found, line = found + text, line + chunk.line_count
         assert found == whole
         assert sum(claimed) == len(whole.encode())
+
+
+def test_a_chunk_of_short_lines_has_few_bytes(tmp_path: Path) -> None:
+    data = io.BytesIO(b"x\n" * 1_500_000)  # each may be reported, as an object of 400 bytes
+    found = line_chunks(data, b"", FileFormat.CDX, tmp_path, "chunk")
+    counts = [chunk.line_count for chunk in found]
+    assert sum(counts) == 1_500_000
+    assert max(counts) <= 750_000

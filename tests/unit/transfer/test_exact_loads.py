@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +35,8 @@ LATE = [
     ("1", "2024-01-01", "VARCHAR", "2024-01-01"),
     ("1", "99999999999999999999", "HUGEINT", "99999999999999999999"),
     ("1", "9" * 39, "VARCHAR", "9" * 39),
+    ("1", "1" + "0" * 41, "VARCHAR", "1" + "0" * 41),
+    ("1.5", "1" + "0" * 23, "DECIMAL(25,1)", "1" + "0" * 23 + ".0"),
     ("1", "9007199254740993.5", "DECIMAL(17,1)", "9007199254740993.5"),
     ("1.5", "0.1234567890123456789", "DECIMAL(20,19)", "0.1234567890123456789"),
     ("1.5", "1e-400", "VARCHAR", "1e-400"),
@@ -65,6 +68,7 @@ def test_a_late_value_of_csv_decides_on_the_type(
         ("1", '"007"', "JSON", '"007"'),
         ("true", "7", "JSON", "7"),
         ("1", "99999999999999999999", "HUGEINT", "99999999999999999999"),
+        ("1", "1" + "0" * 41, "JSON", "1" + "0" * 41),
         ("1", "1.12345678901234567890", "DECIMAL(20,19)", "1.1234567890123456789"),
         ('"2024-01-01"', '"2024-01-01 12:34:56"', "VARCHAR", "2024-01-01 12:34:56"),
         ('"30"', '"x"', "VARCHAR", "x"),
@@ -285,6 +289,28 @@ def test_lines_are_counted_as_an_editor_does(table: MemoryTable) -> None:
     table.session.execute("CREATE TABLE t (a VARCHAR, b INTEGER)")
     with pytest.raises(LoadError, match=r"^line 8: column b: x is not"):
         table.load('# by a tool\na,b\n"1\n2",3\n\n"4\n5",6\n7,x\n')
+
+
+def test_the_file_is_not_read_again_for_each_bad_line(
+    table: MemoryTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    real = Path.open
+
+    def noted(path: Path, *arguments: Any, **options: Any) -> Any:
+        opened.append(path)
+        return real(path, *arguments, **options)
+
+    table.session.execute("CREATE TABLE t (a VARCHAR, b VARCHAR)")
+    monkeypatch.setattr(Path, "open", noted)
+    skip = LoadOptions(on_error=OnError.SKIP)
+    lines = [f'"x\n{n}",y\n' if n % 3 else f"{n},y,z\n" for n in range(6_000)]
+    found = table.load("a,b\n" + "".join(lines), options=skip)
+    assert (found.rows_added, found.rejected, len(found.bad_rows)) == (4_000, 2_000, 1_000)
+    # Of three records one has one line.
+    assert [row.number for row in found.bad_rows] == [2 + 5 * n for n in range(1_000)]
+    assert [row.text for row in found.bad_rows] == [f"{3 * n},y,z" for n in range(1_000)]
+    assert len(opened) < 20
 
 
 def test_utf16_is_read(table: MemoryTable) -> None:

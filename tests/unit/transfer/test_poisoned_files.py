@@ -172,6 +172,28 @@ def test_other_columns_of_arrow_are_loaded(
     session.execute("SELECT v::VARCHAR, hash(v) FROM t")
 
 
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (pa.array([1.5], pa.float16()), "the column v of .* is of the type halffloat"),
+        (pa.array([[1.5]], pa.list_(pa.float16())), "the column v of .* is of the type halffloat"),
+        (
+            pa.UnionArray.from_dense(
+                pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])]
+            ),
+            "the column v of .* is a dense union",
+        ),
+    ],
+    ids=["half", "halves in a list", "dense union"],
+)
+def test_types_of_arrow_that_duckdb_does_not_read_are_named(
+    session: Session, tmp_path: Path, column: pa.Array, said: str
+) -> None:
+    field = pa.field("v", column.type)
+    with pytest.raises(LoadError, match=said):
+        load(session, tmp_path / "x.arrow", arrow_of(column, field), FileFormat.ARROW)
+
+
 def view(numbers: list[int], type_: pa.DataType, width: pa.DataType | None = None) -> pa.Array:
     return pa.array(numbers, width or pa.int64()).view(type_)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chronoduck.engine.sheet_worker import written_rows
 from chronoduck.engine.sheets import SheetReader
 from chronoduck.errors import LoadError
 from chronoduck.transfer.detect import FileFormat
@@ -232,3 +233,8 @@ def test_a_spreadsheet_is_known_by_its_beginning() -> None:
     assert is_sheet(ods([["a"]]), "upload")
     assert not is_sheet(b"PK\x03\x04" + b"archive/data.warc.gz", "crawl.wacz")
     assert FileFormat("xlsx") is FileFormat.XLSX
+
+
+def test_a_duration_of_thousands_of_digits_is_a_text() -> None:
+    for text in (f"PT{'9' * 5_000}H00M00S", f"PT1H{'9' * 5_000}M0S", f"-PT1H1M{'9' * 5_000}.5S"):
+        assert next(written_rows([[text]], has_iso_spans=True)) == f"{text}\n"

@@ -42,16 +42,71 @@ WHERE reason IS NOT NULL AND resume_key IS NULL ORDER BY 1
 _REPAIRED = derived_chunk(fields_of(Detected(FileFormat.CDXJ, is_archive=True)))
 _RESUME_KEY = "SELECT max(resume_key) FROM chunk"
 
-# A digest that is missing on one side hides no duplicate. The chunk is the small side of the joins.
-_KNOWN = """
+_MOMENT = "coalesce(urlkey, url), captured_at"
+_IDENTITY = f"""{_MOMENT}, digest, CASE WHEN digest IS NULL THEN status_code END,
+    CASE WHEN digest IS NULL THEN content_length END"""
+_FACTS = ("status_code", "content_length")
+"""What tells captures of one URL and moment apart where a digest is missing."""
+
+
+def _count_of(condition: str) -> str:
+    return " + ".join(f"coalesce({condition.format(name)}, false)::INT" for name in _FACTS)
+
+
+# A digest that is missing on one side hides no duplicate, if status and length contradict nothing.
+# The more ``nearness``, the likelier the pair is one capture.
+_PAIR = f"""
+    coalesce(old.digest = new.digest, false) AS is_sure, new.digest IS NOT NULL AS has_digest,
+    16 * (old.digest IS NOT NULL)::INT + 4 * ({_count_of("old.{0} = new.{0}")})
+        + {_count_of("old.{0} IS NOT NULL")} AS nearness,
+    (old.digest IS NULL AND new.digest IS NOT NULL)
+        OR {" OR ".join(f"(old.{name} IS NULL AND new.{name} IS NOT NULL)" for name in _FACTS)}
+        AS informs
+"""
+_MAY_BE_ONE = f"""(old.digest = new.digest OR ((old.digest IS NULL OR new.digest IS NULL)
+    AND {" AND ".join(f"coalesce(old.{name} = new.{name}, true)" for name in _FACTS)}))"""
+# The chunk is the small side of the join.
+_KNOWN = f"""
 CREATE OR REPLACE TEMP TABLE chunk_known AS
-SELECT new.line_number, old.rowid AS old_id
+SELECT new.line_number, old.rowid AS old_id, {_PAIR}
 FROM pages_analytics old JOIN (
-    SELECT line_number, coalesce(urlkey, url) AS same, captured_at, digest
+    SELECT line_number, coalesce(urlkey, url) AS same, captured_at, digest, {", ".join(_FACTS)}
     FROM chunk WHERE reason IS NULL
 ) new ON coalesce(old.urlkey, old.url) = new.same AND old.captured_at = new.captured_at
-WHERE old.digest = new.digest OR old.digest IS NULL OR new.digest IS NULL
+WHERE {_MAY_BE_ONE}
 """
+# Of two captures without a digest, the one with fewer facts is in the other.
+_WITHOUT_DIGEST = f"""
+CREATE OR REPLACE TEMP TABLE chunk_twice AS
+SELECT new.line_number, old.line_number AS old_id, {_PAIR}
+FROM chunk old JOIN chunk new
+    ON coalesce(old.urlkey, old.url) = coalesce(new.urlkey, new.url)
+    AND old.captured_at = new.captured_at
+WHERE old.reason IS NULL AND new.reason IS NULL AND old.line_number <> new.line_number
+    AND new.digest IS NULL AND {_MAY_BE_ONE} AND (old.digest IS NOT NULL OR NOT informs)
+"""
+
+
+def _best(pairs: str) -> str:
+    """Return the statement that leaves each new capture its likeliest old one.
+
+    Of several that would tell an old one something, one does: the others are captures of their own.
+    """
+    return f"""
+    CREATE OR REPLACE TEMP TABLE {pairs} AS
+    SELECT * FROM (
+        SELECT * FROM {pairs} QUALIFY rank() OVER (
+            PARTITION BY line_number
+            ORDER BY is_sure DESC, CASE WHEN NOT is_sure THEN -nearness END,
+                CASE WHEN NOT is_sure THEN old_id END
+        ) = 1
+    )
+    QUALIFY is_sure OR NOT informs OR row_number() OVER (
+        PARTITION BY old_id, informs ORDER BY is_sure DESC, has_digest DESC, nearness DESC, line_number
+    ) = 1
+    """
+
+
 _COLUMNS = (
     *(
         "url",
@@ -70,23 +125,21 @@ FROM chunk new WHERE reason IS NULL AND NOT EXISTS (
     SELECT 1 FROM chunk_known known WHERE known.line_number = new.line_number
 )
 """
-_FIRST_ONES = "AND new.line_number NOT IN (SELECT line_number FROM chunk_twice)"
 
 # Comparing hashes costs a fifth of what grouping whole rows does, and nearly no file has a capture
 # twice. The first place in the archive counts, so that the order of an index is of no importance.
-_TWICE = """
+_TWICE = f"""
 CREATE OR REPLACE TEMP TABLE chunk_twice AS
-SELECT line_number, first_line FROM (
+SELECT line_number, old_id FROM (
     SELECT line_number, first_value(line_number) OVER (
-        PARTITION BY coalesce(urlkey, url), captured_at, digest
-        ORDER BY "offset" NULLS LAST, line_number
-    ) AS first_line
-    FROM chunk WHERE reason IS NULL AND hash(coalesce(urlkey, url), captured_at, digest) IN (
-        SELECT hash(coalesce(urlkey, url), captured_at, digest) AS same
+        PARTITION BY {_IDENTITY} ORDER BY "offset" NULLS LAST, line_number
+    ) AS old_id
+    FROM chunk WHERE reason IS NULL AND hash({_IDENTITY}) IN (
+        SELECT hash({_IDENTITY}) AS same
         FROM chunk WHERE reason IS NULL GROUP BY same HAVING count(*) > 1
     )
 )
-WHERE line_number <> first_line
+WHERE line_number <> old_id
 """
 FILLED = (
     "status_code",
@@ -100,57 +153,47 @@ FILLED = (
 )
 
 
-def _unknown(column: str) -> str:
-    """Return as SQL whether a known capture lacks a value; pywb writes ``unk`` for no media type."""
-    return f"{column} IS NULL" + (f" OR {column} = 'unk'" if column.endswith("mime_type") else "")
+_LATER = "new.line_number + CASE WHEN new.mime_type = 'unk' THEN 1_000_000_000_000 ELSE 0 END"
+"""Of several lines the first one tells what is missing, if it knows its media type."""
 
 
-def _fill(key: str, pairs: str, target: str) -> tuple[str, str]:
+def _gets(name: str) -> str:
+    """Return as SQL whether ``old`` gets a value of ``new``; places in two files are not mixed."""
+    old, new = f'old."{name}"', f'new."{name}"'
+    if name == "mime_type":  # pywb and cdxj-indexer write unk where the record has no type
+        return f"(({old} IS NULL AND {new} IS NOT NULL) OR ({old} = 'unk' AND {new} <> 'unk'))"
+    other = {"filename": "offset", "offset": "filename"}.get(name)
+    fits = "" if other is None else f' AND coalesce(old."{other}" = new."{other}", true)'
+    return f"({old} IS NULL AND {new} IS NOT NULL{fits})"
+
+
+def _fill(key: str, target: str, pairs: str) -> tuple[str, str]:
     """Return how what captures lack is found, and how it is set.
 
-    ``pairs``: SQL of the captures, as ``old``, and of those that may have it, as ``new``; ``key``: what
-    ``target`` knows an old one by.
+    ``key``: what ``target`` knows a capture by; ``pairs``: the table of its captures and of the chunk's
+    lines that may have what they lack.
     """
-    wanted = " OR ".join(
-        f"(({_unknown(f'old.{name}')}) AND NOT ({_unknown(f'new.{name}')}))"
-        for name in map(quote_name, FILLED)
-    )
     values = ", ".join(
-        f"max(CASE WHEN {_unknown(f'old.{name}')} THEN new.{name} ELSE old.{name} END) AS {name}"
-        for name in map(quote_name, FILLED)
+        f'coalesce(arg_min(new."{name}", {_LATER}) FILTER (WHERE {_gets(name)}), '
+        f'any_value(old."{name}")) AS "{name}"'
+        for name in FILLED
     )
     select = f"""
     CREATE OR REPLACE TEMP TABLE chunk_filled AS
-    SELECT old.{key} AS old_id, {values} FROM {pairs} AND ({wanted}) GROUP BY old.{key}
+    SELECT old.{key} AS old_id, {values}
+    FROM {target} old JOIN {pairs} pair ON pair.old_id = old.{key}
+    JOIN chunk new ON new.line_number = pair.line_number AND new.reason IS NULL
+    WHERE {" OR ".join(map(_gets, FILLED))} GROUP BY old.{key}
     """
-    sets = ", ".join(f"{name} = new.{name}" for name in map(quote_name, FILLED))
+    sets = ", ".join(f'"{name}" = new."{name}"' for name in FILLED)
     return select, (
         f"UPDATE {target} SET {sets} FROM chunk_filled AS new WHERE {target}.{key} = new.old_id"
     )
 
 
-_FILL_KNOWN = _fill(
-    "rowid",
-    """
-    pages_analytics old
-    JOIN chunk_known known ON known.old_id = old.rowid
-    JOIN chunk new ON new.line_number = known.line_number AND new.reason IS NULL
-    WHERE true
-    """,
-    "pages_analytics",
-)
+_FILL_KNOWN = _fill("rowid", "pages_analytics", "chunk_known")
 # Before they are inserted: the table, which may be large, is not looked through for them again.
-_FILL_FIRST = _fill(
-    "line_number",
-    """
-    chunk old
-    JOIN chunk_twice twice ON twice.first_line = old.line_number
-    JOIN chunk new ON new.line_number = twice.line_number AND new.reason IS NULL
-    WHERE old.reason IS NULL
-    AND NOT EXISTS (SELECT 1 FROM chunk_known known WHERE known.line_number = old.line_number)
-    """,
-    "chunk",
-)
+_FILL_FIRST = _fill("line_number", "chunk", "chunk_twice")
 
 
 @dataclass(frozen=True)
@@ -229,25 +272,43 @@ def add_rows_of_chunk(session: SqlSession, columns: Sequence[str]) -> Added:
 
 def _add(session: SqlSession, insert: str, params: dict[str, object] | None) -> Added:
     good = _count(session, "SELECT count(*) FROM chunk WHERE reason IS NULL")
-    session.execute(_KNOWN)
     session.execute(_TWICE)
-    filled = 0
-    if _count(session, "SELECT count(*) FROM chunk_twice"):
-        filled += _filled(session, _FILL_FIRST)
-        insert = f"{insert} {_FIRST_ONES}"
+    completed = _joined_twice(session)
+    if _count(session, "SELECT count(*) FROM chunk WHERE reason IS NULL AND digest IS NULL"):
+        session.execute(_WITHOUT_DIGEST)
+        session.execute(_best("chunk_twice"))
+        completed |= _joined_twice(session)
+    session.execute(_KNOWN)
+    if _count(session, "SELECT count(*) FROM chunk_known WHERE NOT is_sure"):
+        session.execute(_best("chunk_known"))
     new = _count(session, insert, params)
-    if _count(session, "SELECT count(*) FROM chunk_known"):
-        filled += _filled(session, _FILL_KNOWN)
+    known = (
+        {row[0] for row in session.execute("SELECT line_number FROM chunk_known")}
+        if completed
+        else set()
+    )
+    filled = len(completed - known)
+    if new < good:
+        filled += len(_filled(session, _FILL_KNOWN))
     session.execute("DROP TABLE chunk_known")
     session.execute("DROP TABLE chunk_twice")
     return Added(new, good - new, filled)
 
 
-def _filled(session: SqlSession, fill: tuple[str, str]) -> int:
-    """Give captures what they lack and others have; return how many lacked something."""
+def _joined_twice(session: SqlSession) -> set[object]:
+    """Give the first of equal captures what the others have; return the lines that it changed."""
+    if not _count(session, "SELECT count(*) FROM chunk_twice"):
+        return set()
+    completed = _filled(session, _FILL_FIRST)
+    session.execute("DELETE FROM chunk WHERE line_number IN (SELECT line_number FROM chunk_twice)")
+    return completed
+
+
+def _filled(session: SqlSession, fill: tuple[str, str]) -> set[object]:
+    """Give captures what they lack and others have; return those that lacked something."""
     select, update = fill
     session.execute(select)
-    found = _count(session, "SELECT count(*) FROM chunk_filled")
+    found = {row[0] for row in session.execute("SELECT old_id FROM chunk_filled")}
     if found:
         session.execute(update)
     session.execute("DROP TABLE chunk_filled")

@@ -23,6 +23,8 @@ _CAPTURES = {"response", "revisit", "resource"}
 _ODD = (ValueError, AttributeError, TypeError, LookupError)
 """What the library raises of headers that it does not expect."""
 _LARGEST_METADATA = 64_000_000
+_LARGEST_HEADERS = 1_000_000
+"""Of a record and of the HTTP answer in it."""
 _BLOCK = 65_536
 _REVISIT = "warc/revisit"
 
@@ -76,7 +78,8 @@ def _lines(stream: RecordStream, loader: Any, name: str) -> Iterator[bytes]:
         number += 1
         begin = stream.tell()
         try:
-            record, facts = _next_record(stream, loader, known_format)
+            with stream.bounded_lines(_LARGEST_HEADERS):
+                record, facts = _next_record(stream, loader, known_format)
             known_format = "arc" if record.format == "arc" else "warc"
         except EOFError as error:
             raise EOFError(f"record {number:,}: {error}") from error

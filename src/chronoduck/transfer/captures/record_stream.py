@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from chronoduck.transfer.decompression import Decompressed, Readable
 
 __all__ = ["RecordStream"]
@@ -25,10 +28,23 @@ class RecordStream:
         """Where the buffer begins in the plain bytes."""
         self.last = b""
         """The last four bytes that were read."""
+        self._line_bytes: int | None = None
 
     def tell(self) -> int:
         """Return the place in the plain bytes."""
         return self._buffer_begin + self._at
+
+    @contextmanager
+    def bounded_lines(self, size: int) -> Iterator[None]:
+        """In the block, lines of more than ``size`` bytes together are a ``ValueError``.
+
+        The parser keeps every header: some kilobytes of gzip may hold as many as fill the memory.
+        """
+        self._line_bytes = size
+        try:
+            yield
+        finally:
+            self._line_bytes = None
 
     @property
     def is_compressed(self) -> bool:
@@ -58,7 +74,13 @@ class RecordStream:
             size -= len(parts[-1])
             if end >= 0:
                 break
-        return b"".join(parts)
+        line = b"".join(parts)
+        if self._line_bytes is not None:
+            self._line_bytes -= len(line)
+            if self._line_bytes < 0:
+                self.put_back(line)  # its reader has not counted it
+                raise ValueError("the headers are too long")
+        return line
 
     def put_back(self, line: bytes) -> None:
         """Have a line that was just read be read again."""

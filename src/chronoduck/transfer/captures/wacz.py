@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +19,10 @@ T = TypeVar("T")
 ZIP = b"PK\x03\x04"
 _INDEX_ENDS = (".cdx", ".cdxj", ".cdx.gz", ".cdxj.gz")
 _ARCHIVE_ENDS = (".warc", ".warc.gz", ".arc", ".arc.gz")
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Compression of members; what a member of another one says of itself may ask for gigabytes of memory."""
+_LARGEST_READ = 4_000_000
+"""The list of a zip file's members is read at once: of some 40,000, more than any WACZ has."""
 _BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 """What the library raises of a damaged, encrypted or unknown member."""
 
@@ -58,7 +63,7 @@ def open_wacz(file: IO[bytes], name: str) -> WaczLines | None:
         LoadError: the file is damaged, or is a WACZ without archives.
     """
     try:
-        whole = zipfile.ZipFile(file)
+        whole = zipfile.ZipFile(_Bounded(file))
         names = sorted(whole.namelist())
     except (*_BROKEN, OSError, ValueError) as error:
         raise LoadError(
@@ -91,11 +96,37 @@ def _archive(whole: zipfile.ZipFile, path: str) -> Readable:
     return ArchiveLines(_index(whole, path), PurePosixPath(path).name)
 
 
+class _Bounded(io.RawIOBase):
+    """A file of which nobody reads much at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size > _LARGEST_READ:
+            raise OSError(f"the list of its files has {size:,} bytes")
+        return self._file.read(size)
+
+
 class _Member:
     """A file in the zip; flaws of the zip are OSError, as those of other files."""
 
     def __init__(self, whole: zipfile.ZipFile, path: str) -> None:
         self._path = path
+        if whole.getinfo(path).compress_type not in _METHODS:
+            raise OSError(f"{path}: it is compressed in a way that no WACZ may use")
         self._file = self._checked(lambda: whole.open(path))
         self.head = self._checked(lambda: self._file.read(4))
         self._rest = self.head

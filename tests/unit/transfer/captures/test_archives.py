@@ -276,6 +276,46 @@ def test_a_wacz_without_captures_is_refused(table: BareTable) -> None:
         table.load(wacz({"datapackage.json": b"{}", "data/archive/test.txt": b"x"}), "x.wacz")
 
 
+def test_a_list_of_members_that_would_fill_the_memory_is_not_read(table: BareTable) -> None:
+    name = "indexes/" + "x" * 65_000
+    data = wacz({f"{name}{number}.cdx": b"" for number in range(70)})
+    with pytest.raises(LoadError, match="the list of its files has"):
+        table.load(data, "x.wacz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_members_are_compressed_as_a_wacz_has_them(table: BareTable, method: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as whole:
+        whole.writestr("indexes/index.cdx", b" CDX N b a\n")
+    data = bytearray(out.getvalue())
+    if method == zipfile.ZIP_LZMA:  # it says that it needs 4 GB of memory
+        at = data.index(b"\x09\x04\x05\x00") + 5
+        data[at : at + 4] = b"\xff" * 4
+    with pytest.raises(LoadError, match="no WACZ may use"):
+        table.load(bytes(data), "x.wacz")
+
+
+@pytest.mark.parametrize("where", ["record", "http"])
+@pytest.mark.parametrize("line", [b"X: y\r\n", b" y\r\n"])
+def test_headers_that_would_fill_the_memory_are_a_flaw_of_their_record(
+    table: BareTable, where: str, line: bytes
+) -> None:
+    records = plain_records(archive())
+    before = b"Content-Type: application/http" if where == "record" else b"Content-Type: text/html"
+    more = b"X: y\r\n" + line * (1_000_000 // len(line))
+    at = next(i for i, each in enumerate(records) if b"WARC-Type: response" in each)
+    if where == "http":
+        length = int(records[at].partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+        records[at] = records[at].replace(
+            b"Length: %d" % length, b"Length: %d" % (length + len(more))
+        )
+    records[at] = records[at].replace(before, more + before)
+    loaded = table.load(b"".join(map(gzip.compress, records)))
+    assert (loaded.new, loaded.flaw) == (6, None)
+    assert [each.line_number for each in loaded.rejects] == [at + 1]
+
+
 # --- flaws ------------------------------------------------------------------------------------
 
 
