@@ -83,7 +83,7 @@ def find_dialect(
     if options.header == "auto" and not options.skip and _is_object(first_line):
         raise LoadError(
             f"line 1 of {name} is a JSON object",
-            hint=f"{_NOTHING} Set format=ndjson, or header=no.",
+            hint=f"{_NOTHING} Set `format=ndjson`, or `header=no`.",
         )
     start, said = options.skip, ""
     if not start and first_line.lower().startswith("sep=") and len(first_line) == len("sep=;"):
