@@ -50,6 +50,8 @@ _READ_CHARACTERS = 1_000
 """Of an ``Accept``."""
 _ROWS = (FileFormat.NDJSON, FileFormat.JSON)
 _PLAIN = LoadOptions()
+_LINES_IN_TURN = 20
+"""Lines until the event loop belongs to others for a turn."""
 _QUICK_BYTES = 8_192
 """Bodies up to here are read on the event loop, in a millisecond at most."""
 
@@ -265,9 +267,14 @@ class _Load:
 
     async def _lines(self, upload: Upload, claim: KeyClaim | None) -> AsyncIterator[bytes]:
         try:
+            number = 0
             async for event in self._events(upload.file, claim, upload.claim):
                 self._record.note(event)
                 yield _event_line(event)
+                number += 1
+                if number % _LINES_IN_TURN == 0:
+                    # There may be a million rejects, and a client that takes them as fast as they come.
+                    await asyncio.sleep(0)
         except DuckDBException as error:
             self._record.fail(error)
             problem = problem_fields(error, self._request.scope["state"]["request_id"])

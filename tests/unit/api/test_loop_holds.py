@@ -199,6 +199,11 @@ def test_no_parameters_hold_it(held: Callable[..., int], parameters: str) -> Non
     assert held("POST", "/query", body)
 
 
+def test_no_malformed_lines_hold_it(held: Callable[..., int]) -> None:
+    body = b" CDX N b a m s k r M S V g\n" + b"bad\n" * 20_000  # each is answered by a line
+    assert held("POST", "/tables/pages_analytics/rows", body, "text/plain") == 200
+
+
 ROWS = {
     "4,500 rows with a name each": "".join(f'{{"k{n}":1}}\n' for n in range(4_500)),
     "1,000 rows with a name each": "".join(f'{{"k{n}":1}}\n' for n in range(1_000)),
