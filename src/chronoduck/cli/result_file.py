@@ -14,6 +14,7 @@ from typing import IO
 import typer
 
 from chronoduck.errors import DuckDBException, InvalidRequestError
+from chronoduck.errors.system import reason_of
 
 __all__ = ["OutputExistsError", "OutputFormat", "chosen_format", "opened"]
 
@@ -105,7 +106,7 @@ def opened(output: Path | None, *, force: bool) -> Iterator[IO[bytes]]:
             error.errno in _OF_WRITING if named is None else Path(str(named)) in (part, output)
         )
         if is_ours:
-            raise OSError(error.errno, error.strerror, str(asked)) from error
+            raise OSError(error.errno, reason_of(error), str(asked)) from error
         raise
     finally:
         with suppress(OSError):
