@@ -59,6 +59,8 @@ def find_nanoseconds(path: str | pa.BufferReader) -> tuple[str, str]:
                         f"row {first_row + next(rows)}, column {name}: the time has nanoseconds",
                     )
             first_row += nanoseconds.num_rows
+    except MemoryError:  # Arrow's own is one, too
+        return "memory", "a part of the file does not fit into memory"
     except (pa.ArrowException, OSError, ValueError):
         return "refused", _DAMAGED
     return "read", ""

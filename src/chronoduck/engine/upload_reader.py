@@ -44,9 +44,8 @@ def main() -> None:
     root.execute("SELECT 1").fetchall()  # it imports what cannot be imported later
 
     def start() -> None:
-        root.execute(
-            f"SET threads = {_THREADS}"
-        )  # only a thread that starts now is bound by Landlock
+        # Only a thread that starts now is bound by Landlock.
+        root.execute(f"SET threads = {_THREADS}")
         root.execute("SET lock_configuration = true")
 
     serve(partial(_read, root), start)
